@@ -1,0 +1,129 @@
+"""Strict, frozen configuration: built from plain tables, with errors that name the dotted key and the nearest known one.
+
+Every object a job file describes (a Hamiltonian, a schedule, a training) is a `Config` that lives beside its owner
+and checks itself when it is made. `build` turns the tables of a TOML file into one; whatever is wrong comes out as
+one `InputError` that names the file, the key, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+import pydantic
+from pydantic_core import ErrorDetails
+
+from rayspin.errors import InputError
+
+
+class Config(pydantic.BaseModel):
+    """Base of everything that a job file describes: frozen, strict in types, no unknown keys, lists taken as tuples."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, data: Any) -> Any:
+        """TOML and JSON know lists only; fields are tuples, so that a config is hashable and can't change."""
+        return _tuples(data)
+
+    def to_table(self) -> dict[str, Any]:
+        """The config as plain tables that TOML and JSON can hold; keys that are unset (None) are left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def with_updates(self, **changes: Any) -> Self:
+        """A checked copy with some fields replaced."""
+        return type(self).model_validate(dict(self) | changes)
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def build(config_type: type[ConfigT], table: Mapping[str, Any], where: str) -> ConfigT:
+    """The config that `table` describes.
+
+    Args:
+        config_type: what to build.
+        table: plain tables, as read from TOML.
+        where: what the user calls the table: a file's path, or a path and the key of the table in it.
+
+    Raises:
+        InputError: the first thing wrong, with the dotted key, the value and the remedy.
+    """
+    try:
+        return config_type.model_validate(dict(table))
+    except pydantic.ValidationError as error:
+        details = error.errors(include_url=False)
+        # An unknown key explains a missing one (a misspelling), so it is named first.
+        first = min(details, key=lambda detail: detail["type"] != "extra_forbidden")
+        raise _input_error(config_type, first, where) from None
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What a user who wrote `name` may have meant: "did you mean 'x'?", or the known names where none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(names)
+
+
+def _tuples(data: Any) -> Any:
+    if isinstance(data, list | tuple):
+        return tuple(_tuples(item) for item in data)
+    if isinstance(data, dict):
+        return {key: _tuples(value) for key, value in data.items()}
+    return data
+
+
+_REMEDIES = {
+    "missing": "add it",
+    "float_type": "write a number",
+    "int_type": "write a whole number",
+    "string_type": 'write a text in quotes ("...")',
+    "bool_type": "write true or false",
+    "tuple_type": "write a list: [ ... ]",
+    "dict_type": "write a table",
+    "model_type": "write a table",
+}
+
+
+def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) -> InputError:
+    path = tuple(str(part) for part in detail["loc"])
+    key = ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        return InputError(f"{where}: {key}", "unknown key", suggestion(path[-1], _known_keys(config_type, path[:-1])))
+    context = detail.get("ctx", {})
+    cause = context.get("error")
+    if isinstance(cause, InputError):
+        # A config's own check: it already says what is wrong and what mends it.
+        return InputError(f"{where}: {'.'.join((*path, cause.where))}", cause.problem, cause.remedy)
+    problem = detail["msg"][:1].lower() + detail["msg"][1:]
+    if detail["type"] == "missing":
+        return InputError(f"{where}: {key}", "missing key", _REMEDIES["missing"])
+    value = detail["input"]
+    if detail["type"] == "literal_error" and isinstance(value, str):
+        allowed = [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
+        return InputError(f"{where}: {key}", f"unknown value {value!r}", suggestion(value, allowed))
+    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+    return InputError(f"{where}: {key}", f"{shown} won't do", _REMEDIES.get(detail["type"], problem))
+
+
+def _known_keys(config_type: type[Config], path: Sequence[str]) -> list[str]:
+    """The keys of the table at `path` inside a config of this type, for `did you mean`."""
+    types_here = [config_type]
+    for part in path:
+        below = [inner for t in types_here if part in t.model_fields for inner in _configs(t.model_fields[part].annotation)]
+        # A part that is no field is an index into a list or the tag of a union: the types stay the same.
+        types_here = below or types_here
+    return [name for t in types_here for name in t.model_fields]
+
+
+def _configs(annotation: Any) -> list[type[Config]]:
+    """The config types that an annotation mentions: Config, Config | None, tuple[Config, ...], dict[str, Config]."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, Config):
+        return [annotation]
+    return [found for argument in typing.get_args(annotation) for found in _configs(argument)]

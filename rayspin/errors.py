@@ -1,0 +1,41 @@
+"""Errors that a user can act on: one line, `where: problem; remedy`, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+
+class RayspinError(Exception):
+    """What went wrong, where, and what mends it; printed as `where: problem; remedy`.
+
+    Args:
+        where: the file, key, argument or object at fault, as the user wrote it.
+        problem: what is wrong with it, with the offending value.
+        remedy: what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, where: str, problem: str, remedy: str) -> None:
+        # All three are passed on as args, so that the error survives pickling between processes.
+        super().__init__(where, problem, remedy)
+        self.where, self.problem, self.remedy = where, problem, remedy
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}; {self.remedy}"
+
+
+class InputError(RayspinError, ValueError):
+    """Bad input: a job file, an argument or a file that can't be used. Nothing was written."""
+
+    exit_code = 2
+
+
+class RunError(RayspinError):
+    """A run that could not do its work: what is done is kept, the rest is named."""
+
+    exit_code = 1
+
+
+class Incomplete(RayspinError):  # noqa: N818  it is a state, not a fault: asked again, the run goes on
+    """A run that stopped before its end on request; the same command resumes it."""
+
+    exit_code = 75

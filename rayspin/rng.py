@@ -1,0 +1,42 @@
+"""Randomness by address: (root seed, stage, sample, ...) names a stream, whoever draws from it and in whatever order.
+
+Nothing here holds state. A stream is made afresh from its address, so a sample is the same for every worker count,
+shard size, order and restart. Addresses go through numpy's `SeedSequence`, whose output numpy keeps stable between
+versions and platforms.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin.errors import InputError
+
+
+def seed_words(stage: str, address: Sequence[int], count: int) -> npt.NDArray[np.uint32]:
+    """`count` independent uint32 words of the stream that (stage, address) names.
+
+    Args:
+        stage: what the numbers are for ("anneal", "noise"); streams of different stages are independent.
+        address: non-negative integers, the root seed first: (root_seed, sample, ...).
+        count: how many words.
+
+    Raises:
+        InputError: an address that is empty, negative or not made of integers.
+    """
+    return _sequence(stage, address).generate_state(count, np.uint32)
+
+
+def generator(stage: str, address: Sequence[int]) -> np.random.Generator:
+    """A numpy generator on the stream that (stage, address) names; arguments as in `seed_words`."""
+    return np.random.Generator(np.random.Philox(_sequence(stage, address)))
+
+
+def _sequence(stage: str, address: Sequence[int]) -> np.random.SeedSequence:
+    if not address or any(not isinstance(part, int | np.integer) or part < 0 for part in address):
+        raise InputError("seed", f"{address!r} is no address", "give non-negative integers: (root_seed, sample)")
+    root, *rest = (int(part) for part in address)
+    return np.random.SeedSequence(root, spawn_key=(zlib.crc32(stage.encode()), *rest))
