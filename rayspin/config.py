@@ -50,7 +50,8 @@ def build(config_type: type[ConfigT], table: Mapping[str, Any], where: str) -> C
     Args:
         config_type: what to build.
         table: plain tables, as read from TOML.
-        where: what the user calls the table: a file's path, or a path and the key of the table in it.
+        where: what the user calls the table: a file's path, or a path and the key of the table in it; empty for
+            errors that name the key alone.
 
     Raises:
         InputError: the first thing wrong, with the dotted key, the value and the remedy.
@@ -93,23 +94,27 @@ _REMEDIES = {
 
 def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) -> InputError:
     path = tuple(str(part) for part in detail["loc"])
-    key = ".".join(path)
+    place = _place(where, path)
     if detail["type"] == "extra_forbidden":
-        return InputError(f"{where}: {key}", "unknown key", suggestion(path[-1], _known_keys(config_type, path[:-1])))
+        return InputError(place, "unknown key", suggestion(path[-1], _known_keys(config_type, path[:-1])))
     context = detail.get("ctx", {})
     cause = context.get("error")
     if isinstance(cause, InputError):
         # A config's own check: it already says what is wrong and what mends it.
-        return InputError(f"{where}: {'.'.join((*path, cause.where))}", cause.problem, cause.remedy)
+        return InputError(_place(where, (*path, cause.where)), cause.problem, cause.remedy)
     problem = detail["msg"][:1].lower() + detail["msg"][1:]
     if detail["type"] == "missing":
-        return InputError(f"{where}: {key}", "missing key", _REMEDIES["missing"])
+        return InputError(place, "missing key", _REMEDIES["missing"])
     value = detail["input"]
     if detail["type"] == "literal_error" and isinstance(value, str):
         allowed = [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
-        return InputError(f"{where}: {key}", f"unknown value {value!r}", suggestion(value, allowed))
+        return InputError(place, f"unknown value {value!r}", suggestion(value, allowed))
     shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-    return InputError(f"{where}: {key}", f"{shown} won't do", _REMEDIES.get(detail["type"], problem))
+    return InputError(place, f"{shown} won't do", _REMEDIES.get(detail["type"], problem))
+
+
+def _place(where: str, path: Sequence[str]) -> str:
+    return ": ".join(part for part in (where, ".".join(path)) if part)
 
 
 def _known_keys(config_type: type[Config], path: Sequence[str]) -> list[str]:

@@ -1,0 +1,183 @@
+"""Pictures of spins, fields and runs; the only home of matplotlib.
+
+Spins are drawn as in both papers: white points up, black points down, a colour is a direction in the plane
+(red +x, going round through yellow-green +y). The first row of an array is drawn at the bottom, so that +y is up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+
+from rayspin.rundir import replacing
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def spin_colours(spins_YXC: Floats) -> npt.NDArray[np.float64]:
+    """RGB (Y, X, 3) in 0 to 1 of a field of vectors, by direction: white is +z, black is -z, hue is the angle in the plane."""
+    length = np.linalg.norm(spins_YXC, axis=-1)
+    unit = spins_YXC / np.maximum(length, 1e-12)[..., None]
+    hue = np.mod(np.arctan2(unit[..., 1], unit[..., 0]) / (2 * np.pi), 1.0)
+    up = unit[..., 2]
+    # White (saturation 0) at +z, the full colour in the plane, black (value 0) at -z.
+    saturation = np.sqrt(np.clip(1 - np.maximum(up, 0), 0, 1))
+    value = np.sqrt(np.clip(1 + np.minimum(up, 0), 0, 1))
+    return np.asarray(hsv_to_rgb(np.stack([hue, saturation, value], axis=-1)))
+
+
+def draw_samples(spins_NYXC: Floats, titles: Sequence[str], path: Path) -> None:
+    """A sheet of samples, as many columns as rows or one more."""
+    columns = math.ceil(math.sqrt(len(spins_NYXC)))
+    rows = math.ceil(len(spins_NYXC) / columns)
+    figure, axes = _sheet(rows, columns)
+    for axis, spins_YXC, title in zip(axes, spins_NYXC, titles):
+        _spins(axis, spins_YXC, title)
+    _save(figure, path)
+
+
+def draw_estimation(
+    spins_YXC: Floats,
+    truth_YXC: Floats,
+    estimate_YXC: Floats,
+    recursion: Sequence[tuple[str, Floats]],
+    energies: Mapping[str, Sequence[float]],
+    path: Path,
+) -> None:
+    """A field estimate beside the truth, and a recursive process below it.
+
+    Args:
+        spins_YXC: the spins that were fed.
+        truth_YXC: their exact effective field, J.
+        estimate_YXC: the network's field, J.
+        recursion: (title, spins) of the stages of a recursive process to show, up to four.
+        energies: energy per site, J, against iteration, a curve for each name.
+        path: the PNG file.
+    """
+    figure, axes = _sheet(2, 5)
+    error = np.linalg.norm(estimate_YXC - truth_YXC, axis=-1)
+    low, high = np.quantile(np.linalg.norm(truth_YXC, axis=-1), [0.001, 0.999])
+    _spins(axes[0], spins_YXC, "spins")
+    _magnitude(axes[1], np.linalg.norm(truth_YXC, axis=-1), "length of the true field (J)", (low, high))
+    _magnitude(axes[2], np.linalg.norm(estimate_YXC, axis=-1), "length of the estimate (J)", (low, high))
+    _magnitude(axes[3], error, "length of the error (J)", (0.0, float(np.quantile(error, 0.99))), "magma")
+    _against(axes[4], truth_YXC, estimate_YXC)
+    for axis, (title, spins) in zip(axes[5:9], recursion):
+        _spins(axis, spins, title)
+    _curves(axes[9], energies, "iteration", "energy per site (J)")
+    _save(figure, path)
+
+
+def draw_recursion(recursion: Sequence[tuple[str, Floats]], energies: Mapping[str, Sequence[float]], path: Path) -> None:
+    """The stages of a recursive process and its energy per site, J, against iteration."""
+    figure, axes = _sheet(1, len(recursion) + 1)
+    for axis, (title, spins) in zip(axes, recursion):
+        _spins(axis, spins, title)
+    _curves(axes[len(recursion)], energies, "iteration", "energy per site (J)")
+    _save(figure, path)
+
+
+def draw_resolution(rows: Sequence[Mapping[str, Floats]], path: Path) -> None:
+    """A row for each field: the coarse input, what each method makes of it, the truth; titles are the keys."""
+    figure, axes = _sheet(len(rows), len(rows[0]))
+    for index, (title, spins) in enumerate(pair for row in rows for pair in row.items()):
+        _spins(axes[index], spins, title)
+    _save(figure, path)
+
+
+def draw_curves(curves: Mapping[str, Sequence[float]], x_label: str, y_label: str, path: Path, *, log: bool = False) -> None:
+    """Curves against their index from 1, by name."""
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axis = figure.add_subplot()
+    _curves(axis, curves, x_label, y_label, first=1)
+    if log:
+        axis.set_yscale("log")
+    _save(figure, path)
+
+
+def draw_heat_map(
+    values: Floats, rows: tuple[str, Sequence[str]], columns: tuple[str, Sequence[str]], title: str, path: Path
+) -> None:
+    """A table of values as colours with the numbers in them.
+
+    Args:
+        values: (rows, columns); NaN where there is none.
+        rows: name and ticks of the first axis.
+        columns: name and ticks of the second axis.
+        title: what the values are.
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(2.2 + 1.1 * values.shape[1], 1.6 + 0.7 * values.shape[0]), layout="constrained")
+    axis = figure.add_subplot()
+    picture = axis.imshow(values, cmap="viridis", aspect="auto")
+    axis.set_yticks(range(len(rows[1])), rows[1])
+    axis.set_xticks(range(len(columns[1])), columns[1])
+    axis.set_ylabel(rows[0])
+    axis.set_xlabel(columns[0])
+    axis.set_title(title)
+    middle = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+    for row, column in np.ndindex(*values.shape):
+        ink = "white" if values[row, column] < middle else "black"
+        axis.text(column, row, f"{values[row, column]:.3g}", ha="center", va="center", color=ink)
+    figure.colorbar(picture, ax=axis)
+    _save(figure, path)
+
+
+def _sheet(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(2.9 * columns, 3.0 * rows), layout="constrained")
+    axes = np.atleast_1d(np.asarray(figure.subplots(rows, columns))).reshape(-1)
+    for axis in axes:
+        axis.set_axis_off()
+    return figure, list(axes)
+
+
+def _spins(axis: Axes, spins_YXC: Floats, title: str) -> None:
+    axis.imshow(spin_colours(spins_YXC), origin="lower", interpolation="nearest")
+    axis.set_title(title, fontsize=10)
+
+
+def _magnitude(
+    axis: Axes, values_YX: Floats, title: str, limits: tuple[float, float], colours: str = "gray"
+) -> None:
+    low, high = limits
+    picture = axis.imshow(values_YX, origin="lower", cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    axis.set_title(title, fontsize=10)
+    axis.figure.colorbar(picture, ax=axis, shrink=0.75)
+
+
+def _against(axis: Axes, truth_YXC: Floats, estimate_YXC: Floats) -> None:
+    """F* against F component by component (2021, Fig. 2b, without the subtraction)."""
+    axis.set_axis_on()
+    for component, (name, colour) in enumerate(zip("xyz", ("tab:red", "tab:green", "tab:blue"))):
+        truth, estimate = truth_YXC[..., component].ravel(), estimate_YXC[..., component].ravel()
+        axis.plot(truth[::7], estimate[::7], ".", markersize=1, color=colour, label=name, alpha=0.5)
+    ends = [float(truth_YXC.min()), float(truth_YXC.max())]
+    axis.plot(ends, ends, "k-", linewidth=1)
+    axis.set_xlabel("true field (J)")
+    axis.set_ylabel("estimate (J)")
+    axis.legend(markerscale=8, fontsize=8)
+
+
+def _curves(axis: Axes, curves: Mapping[str, Sequence[float]], x_label: str, y_label: str, first: int = 0) -> None:
+    axis.set_axis_on()
+    for name, values in curves.items():
+        axis.plot(range(first, first + len(values)), values, ".-", label=name)
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    axis.legend(fontsize=8)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    with replacing(path) as temporary:
+        # No time stamps and versions: the same data gives the same file.
+        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})

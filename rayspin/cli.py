@@ -1,0 +1,139 @@
+"""The command line: few verbs, job files instead of flags. Nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rayspin import __version__
+from rayspin.errors import RayspinError
+
+if TYPE_CHECKING:
+    from rayspin.job import Context
+
+_job_argument = click.argument("job_file", metavar="JOB.toml", type=click.Path(path_type=Path))
+_set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value of the job: --set training.epochs=3"
+)
+_out_option = click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the run; default: runs/ and the job file's name."
+)
+
+
+class _Group(click.Group):
+    """Verbs in the order of the work; errors that a user can mend as one line, with their own exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RayspinError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rayspin")
+def main() -> None:
+    """From a spin Hamiltonian to trained networks, on a laptop or a thousand nodes.
+
+    A job file says what to do; its folder keeps what was done. The same command starts a run, resumes it, and
+    finds a finished one done.
+    """
+
+
+@main.command()
+@_job_argument
+@_set_option
+@_out_option
+@click.option(
+    "--address", envvar="RAY_ADDRESS", metavar="HOST:PORT", help="A running Ray cluster; default: Ray on this machine."
+)
+def run(job_file: Path, overrides: tuple[str, ...], out: Path | None, address: str | None) -> None:
+    """Start a job, or go on with it."""
+    from rayspin import job
+    from rayspin.console import show_summary
+
+    stage = job.load(job_file, overrides)
+    folder = out or job.default_out(job_file)
+    context = _context(address)
+    try:
+        summary = job.run(stage, folder, context)
+    finally:
+        context.session.close()
+    show_summary(_console(), summary, folder)
+
+
+@main.command()
+@_job_argument
+@_set_option
+@_out_option
+def check(job_file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
+    """Check a job and print it with every default written out."""
+    from rayspin import job
+    from rayspin.rundir import RunDir
+
+    stage = job.load(job_file, overrides)
+    stage.check(RunDir.at(out or job.default_out(job_file)), {})
+    click.echo(job.to_toml(stage), nl=False)
+
+
+@main.command()
+@_job_argument
+@_set_option
+@_out_option
+def plan(job_file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
+    """Say what a job would do, what it would cost here, and what is done already."""
+    from rayspin import job
+    from rayspin.console import show_plan
+
+    stage = job.load(job_file, overrides)
+    show_plan(_console(), job.plan(stage, out or job.default_out(job_file)), len(os.sched_getaffinity(0)))
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Draw a picture of it.")
+def show(path: Path, png: Path | None) -> None:
+    """Say what a dataset, a shard, a run or a weights file is."""
+    from rayspin.console import two_columns
+    from rayspin.show import describe
+
+    title, rows = describe(path, png)
+    _console().print(two_columns(title, rows))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of job files, for editors."""
+    import json
+
+    from rayspin import job
+
+    click.echo(json.dumps(job.json_schema(), indent=1))
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    console = Console()
+    # A log file has no width; without one, tables would be cut at 80 columns.
+    return console if console.is_terminal else Console(width=120)
+
+
+def _context(address: str | None) -> Context:
+    from rayspin.cluster.session import EMBEDDED, Session
+    from rayspin.console import ConsoleProgress
+    from rayspin.job import Context
+
+    return Context(Session(address or EMBEDDED), ConsoleProgress(_console()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

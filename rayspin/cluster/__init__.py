@@ -1,0 +1,1 @@
+"""Everything that runs on a cluster: Ray sessions, actors, training, sweeps, submission."""

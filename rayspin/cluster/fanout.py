@@ -1,0 +1,147 @@
+"""Spread independent items over Ray actors, and survive whatever happens to the actors.
+
+One call in flight per actor, no retries of Ray's own: they would be burnt by innocent calls while a node dies. Two
+kinds of failure are told apart. An exception of the worker is the item's fault: it counts, and after `ATTEMPTS` the
+item is set aside, while the rest goes on. A lost actor, worker or node is the machine's: the item goes back to the
+front of the queue, the actor is replaced, and nothing is counted.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from rayspin.cluster.session import Session
+from rayspin.errors import RunError
+
+ATTEMPTS = 2
+"""Tries of an item that raises: the second tells a passing fault (a full disk, a hiccup of the file system) from a poison item."""
+
+LOST_IN_A_ROW = 20
+"""Lost actors without a success in between after which the machine is held to be at fault for good."""
+
+Item = TypeVar("Item", bound=Hashable)
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class Worker(Protocol[Item_contra, Result_co]):
+    """What runs in an actor: made once from the worker's arguments, then called item by item."""
+
+    def work(self, item: Item_contra) -> Result_co:
+        """Do one item; its result is small (arrays go to files, not through the object store)."""
+
+
+@dataclass(frozen=True)
+class SetAside(Generic[Item]):
+    """An item that failed `ATTEMPTS` times, with its last traceback."""
+
+    item: Item
+    error: str
+    trace: str
+
+
+def fan_out(
+    session: Session,
+    worker: type[Worker[Item, Result]],
+    arguments: Sequence[Any],
+    items: Iterable[Item],
+    on_result: Callable[[Item, Result], None],
+) -> list[SetAside[Item]]:
+    """Have every item done by a pool of actors, one on each CPU of the session, spread over the nodes.
+
+    Args:
+        session: where the actors live.
+        worker: the actors' class.
+        arguments: what each actor is made with.
+        items: what to do, in order of dispatch; hashable and small.
+        on_result: called in this process with each item and its result, as they come in.
+
+    Returns:
+        The items that were set aside.
+
+    Raises:
+        RunError: actors keep dying without a single success.
+    """
+    pool = _Pool(session, worker, arguments, deque(items))
+    try:
+        pool.run(on_result)
+    finally:
+        pool.close()
+    return pool.set_aside
+
+
+class _Pool(Generic[Item, Result]):
+    def __init__(
+        self, session: Session, worker: type[Worker[Item, Result]], arguments: Sequence[Any], queue: deque[Item]
+    ) -> None:
+        self._ray = session.ray()
+        actor = self._ray.remote(worker)
+        self._actor = actor.options(num_cpus=1, scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0)
+        self._arguments = arguments
+        self._queue = queue
+        self._in_flight: dict[Any, tuple[Any, Item]] = {}
+        self._failures: Counter[Item] = Counter()
+        self._lost_in_a_row = 0
+        self._size = min(session.cpus(), len(queue))
+        self.set_aside: list[SetAside[Item]] = []
+
+    def run(self, on_result: Callable[[Item, Result], None]) -> None:
+        for _ in range(self._size):
+            self._give_next(self._new_actor())
+        while self._in_flight:
+            (ready,), _ = self._ray.wait(list(self._in_flight), num_returns=1)
+            actor, item = self._in_flight.pop(ready)
+            self._take(ready, actor, item, on_result)
+
+    def close(self) -> None:
+        for actor, _ in self._in_flight.values():
+            self._ray.kill(actor)
+        self._in_flight.clear()
+
+    def _take(self, ready: Any, actor: Any, item: Item, on_result: Callable[[Item, Result], None]) -> None:
+        errors = self._ray.exceptions
+        try:
+            result = self._ray.get(ready)
+        except errors.RayTaskError as error:
+            self._failed(item, error)
+        except errors.RayError as error:
+            self._lost(actor, item, error)
+            actor = self._new_actor()
+        else:
+            self._lost_in_a_row = 0
+            on_result(item, result)
+        self._give_next(actor)
+
+    def _failed(self, item: Item, error: Exception) -> None:
+        self._failures[item] += 1
+        if self._failures[item] < ATTEMPTS:
+            self._queue.append(item)
+            return
+        # `cause` is the exception itself; RayTaskError's own text repeats Ray's internals.
+        cause = getattr(error, "cause", None) or error
+        self.set_aside.append(SetAside(item, f"{type(cause).__name__}: {cause}", str(error)))
+
+    def _lost(self, actor: Any, item: Item, error: Exception) -> None:
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row >= LOST_IN_A_ROW:
+            reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[0]
+            raise RunError(
+                "workers",
+                f"{self._lost_in_a_row} were lost in a row without one result ({reason})",
+                "look at memory and at Ray's logs, then run the same command again",
+            ) from None
+        self._queue.appendleft(item)
+        self._ray.kill(actor)
+
+    def _new_actor(self) -> Any:
+        return self._actor.remote(*self._arguments)
+
+    def _give_next(self, actor: Any) -> None:
+        if self._queue:
+            item = self._queue.popleft()
+            self._in_flight[actor.work.remote(item)] = (actor, item)

@@ -1,0 +1,86 @@
+"""One Ray session for a whole command: embedded on this machine, or the cluster that an address names."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+from rayspin.errors import RunError
+
+EMBEDDED = "local"
+_STORE_BYTES = 128 * 2**20
+"""Arrays never travel through the object store, so it stays near Ray's minimum of 75 MiB."""
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use: Ray counts those of the machine, whatever Slurm or taskset allowed."""
+    return len(os.sched_getaffinity(0))
+
+
+class Session:
+    """The Ray session of a command; it starts when the first stage asks for it and ends with `close`.
+
+    Args:
+        address: "host:port" of a running cluster, or `EMBEDDED`. Never empty: Ray alone might join a neighbour's.
+        cpus: CPUs of an embedded session; by default those this process may use.
+    """
+
+    def __init__(self, address: str = EMBEDDED, cpus: int | None = None) -> None:
+        self.address = address
+        self._cpus = cpus or usable_cpus()
+        self._started = False
+
+    def ray(self) -> ModuleType:
+        """The `ray` module, connected.
+
+        Raises:
+            RunError: no cluster answers at the address.
+        """
+        _quiet_environment()
+        import ray
+
+        if not ray.is_initialized():
+            embedded = {"num_cpus": self._cpus, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
+            try:
+                ray.init(
+                    address=self.address,
+                    runtime_env={"env_vars": _worker_environment()},
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    **(embedded if self.address == EMBEDDED else {}),
+                )
+            except (ConnectionError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise RunError(f"Ray at {self.address}", reason, "check the address, or leave it out") from None
+            self._started = True
+        return ray
+
+    def cpus(self) -> int:
+        """CPUs of the whole session."""
+        return int(self.ray().cluster_resources().get("CPU", 1))
+
+    def close(self) -> None:
+        """End the session, if this object started it."""
+        if self._started:
+            import ray
+
+            ray.shutdown()
+            self._started = False
+
+
+def _worker_environment() -> dict[str, str]:
+    """Environment of every actor and worker, the same on all nodes."""
+    return {
+        # Ray sets OMP_NUM_THREADS alone; one sample per core is the rule.
+        "NUMBA_NUM_THREADS": "1",
+        # The health check of Ray Train paces its report barrier: 1.5 s a report without this.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+        "RAY_TRAIN_V2_ENABLED": "1",
+    }
+
+
+def _quiet_environment() -> None:
+    """Settings that Ray reads when it is imported."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -1,0 +1,133 @@
+"""What every kind of job has in common, and where each kind lives.
+
+A stage is a frozen config with `run`: a job file holds one stage, or a pipeline of them. The kinds are looked up by
+name and imported only when one is asked for, so that a dataset can be generated where torch was never installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from rayspin.cluster.session import Session
+from rayspin.config import Config, build, suggestion
+from rayspin.errors import InputError
+from rayspin.progress import Progress, Silent
+from rayspin.rundir import RunDir, Summary, Table
+
+KINDS = {
+    "generate": "rayspin.cluster.generate:Generate",
+    "train-fcn": "rayspin.cluster.train:TrainFcn",
+    "train-sr": "rayspin.cluster.train:TrainSr",
+    "evaluate-fcn": "rayspin.cluster.evaluate:EvaluateFcn",
+    "evaluate-sr": "rayspin.cluster.evaluate:EvaluateSr",
+    "recursive": "rayspin.cluster.evaluate:Recursive",
+    "tune": "rayspin.cluster.tune:Tune",
+    "pipeline": "rayspin.cluster.pipeline:Pipeline",
+}
+"""The kinds of job, each with the module and the class that it lives in."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run is given by whoever starts it, and what is no part of the job: where it runs and who watches."""
+
+    session: Session = field(default_factory=Session)
+    progress: Progress = field(default_factory=Silent)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do and cost."""
+
+    title: str
+    figures: dict[str, str]
+    core_seconds: float
+    """Of the work still to do, on cores like this machine's."""
+    bytes: int = 0
+    """Still to be written."""
+    parts: tuple[Plan, ...] = ()
+
+
+class Stage(Config):
+    """One job: what a job file describes."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset()
+    """Dotted keys (patterns) in which a job may differ from the one that its folder was made for: it goes on from there."""
+
+    kind: str
+
+    def identity(self) -> Table:
+        """The resolved job without the facts of the machine it runs on: what a folder is marked with."""
+        return {key: value for key, value in self.to_table().items() if key != "resources"}
+
+    @abstractmethod
+    def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
+        """Look at all that can be looked at before anything is written.
+
+        Args:
+            run: where the job would run.
+            earlier: the stages before this one in its pipeline; `@name` refers to them.
+
+        Raises:
+            InputError: a file is missing, or things don't fit together.
+        """
+
+    @abstractmethod
+    def plan(self, run: RunDir) -> Plan:
+        """What a run in this folder would still do, and its cost from a calibration of seconds on this machine."""
+
+    @abstractmethod
+    def run(self, run: RunDir, context: Context) -> Summary:
+        """Do the work, or what is left of it. The folder is there, locked, and marked as this job's."""
+
+
+def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
+    """Start or resume a checked stage in its folder; a stage that has ended there returns its summary at once.
+
+    Raises:
+        InputError: the folder holds the run of another job.
+        RunError: another process works on it, or the work failed.
+        Incomplete: it stopped before its end; asked again, it goes on.
+    """
+    job = stage.identity()
+    done = run.finished(job)
+    if done is not None:
+        context.progress.say(f"{run.path}: done before")
+        return done
+    with run.claimed(job, stage.may_change):
+        summary = stage.run(run, context)
+        run.finish(summary)
+    return summary
+
+
+def build_stage(table: Mapping[str, Any], where: str) -> Stage:
+    """The stage that a table of a job file describes, by its `kind`.
+
+    Raises:
+        InputError: an unknown kind, or anything wrong in its keys and values.
+    """
+    kind = table.get("kind")
+    if not isinstance(kind, str):
+        raise InputError(_kind(where), "missing key", "add one of: " + ", ".join(KINDS))
+    return build(stage_type(kind, where), table, where)
+
+
+def stage_type(kind: str, where: str) -> type[Stage]:
+    """The class of a kind of job.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    if kind not in KINDS:
+        raise InputError(_kind(where), f"unknown value {kind!r}", suggestion(kind, KINDS))
+    module, name = KINDS[kind].split(":")
+    found: type[Stage] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _kind(where: str) -> str:
+    return f"{where}: kind" if where else "kind"

@@ -1,0 +1,106 @@
+"""Job files: TOML in, a checked job out."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from rayspin.cluster.stage import KINDS, Context, Plan, Stage, build_stage, execute, stage_type
+from rayspin.errors import InputError
+from rayspin.rundir import RunDir, Summary
+
+__all__ = ["KINDS", "Context", "Plan", "Stage", "Summary", "default_out", "json_schema", "load", "plan", "run", "to_toml"]
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Stage:
+    """The job that the file at `path` describes.
+
+    Args:
+        path: a TOML file.
+        overrides: "dotted.key=value", as `--set` takes them; a value is TOML, or a text without quotes.
+
+    Raises:
+        InputError: the file is missing or no TOML, or anything in it is wrong.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(str(path), "no such file", "give the path of a job file (jobs/*.toml)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"can't be read ({error})", "give a TOML text file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(str(path), f"no valid TOML: {error}", "mend that line") from None
+    for override in overrides:
+        _apply(table, override)
+    return build_stage(table, str(path))
+
+
+def default_out(path: Path) -> Path:
+    """Where a job file's run goes unless told otherwise: `runs/` and the file's name, under the working directory."""
+    return Path("runs") / path.stem
+
+
+def to_toml(job: Stage) -> str:
+    """The resolved job, every default written out, as TOML."""
+    return tomli_w.dumps(job.to_table())
+
+
+def plan(job: Stage, out: Path) -> Plan:
+    """What a run of the job in the folder `out` would still do, and what it would cost.
+
+    Raises:
+        InputError: the job can't run there.
+    """
+    run_dir = RunDir.at(out)
+    job.check(run_dir, {})
+    return job.plan(run_dir)
+
+
+def run(job: Stage, out: Path, context: Context) -> Summary:
+    """Start or resume the job in the folder `out`.
+
+    Raises:
+        InputError: the job can't run there; nothing was written.
+        RunError: it failed; what is done is kept.
+        Incomplete: it stopped before its end; asked again, it goes on.
+    """
+    run_dir = RunDir.at(out)
+    job.check(run_dir, {})
+    return execute(job, run_dir, context)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of all job files, for editors."""
+    kinds = {kind: stage_type(kind, "").model_json_schema(ref_template=f"#/$defs/{kind}/$defs/{{model}}") for kind in KINDS}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "rayspin job file",
+        "type": "object",
+        "required": ["kind"],
+        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in kinds],
+        "$defs": kinds,
+    }
+
+
+def _apply(table: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise InputError(f"--set {override}", "not of the form key=value", "write --set table.key=value")
+    for depth, part in enumerate(path[:-1]):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            inner = ".".join(path[: depth + 1])
+            raise InputError(f"--set {override}", f"{inner} is no table", "set that key itself, or one of a table")
+    table[path[-1]] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

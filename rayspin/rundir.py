@@ -1,0 +1,219 @@
+"""The folder that one run owns: what was asked (`job.toml`), who works on it (a lock), how it ended (`summary.json`).
+
+The rules that make any run resumable live here: files appear whole, by rename; a folder belongs to one job, and a
+different job is refused with the differences; a run that ended says so in a summary, and asked again returns it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import filelock
+import tomli_w
+
+from rayspin.errors import InputError, RunError
+
+Table: TypeAlias = dict[str, Any]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place, whole and on disk, when the block ends without an error.
+
+    After a crash or a power failure `path` holds the old content or the new, never a part: the temporary file is
+    synced before it is renamed, and the folder after. What an error leaves behind is removed; what a kill leaves
+    behind starts with ".tmp-" and is swept by the next run (`sweep_temporaries`).
+    """
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put `text` in place of the file at `path`, atomically and durably."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sync(path: Path) -> None:
+    """Wait until the file or folder at `path` is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove what killed writers left in `folder`."""
+    for leftover in folder.glob(".tmp-*"):
+        leftover.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended, for people: a short table, pictures to look at, what to try next."""
+
+    title: str
+    figures: dict[str, str]
+    pictures: tuple[str, ...] = ()
+    """Paths relative to the run's folder."""
+    hints: tuple[str, ...] = ()
+    parts: tuple[Summary, ...] = field(default=())
+    """Summaries of the stages of a pipeline."""
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Summary:
+        """The summary that `dataclasses.asdict` turned into plain tables."""
+        return cls(
+            title=table["title"],
+            figures=dict(table["figures"]),
+            pictures=tuple(table["pictures"]),
+            hints=tuple(table["hints"]),
+            parts=tuple(cls.from_table(part) for part in table["parts"]),
+        )
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A run's folder.
+
+    Attributes:
+        path: the folder; it need not exist yet.
+        root: the folder that references to other stages (`@name`) start from: the pipeline's, or the folder itself.
+    """
+
+    path: Path
+    root: Path
+
+    @classmethod
+    def at(cls, path: Path) -> RunDir:
+        """The folder of a run that stands alone."""
+        return cls(path, path)
+
+    def child(self, name: str) -> RunDir:
+        """The folder of a stage or a trial inside this run; references start where they start here."""
+        return RunDir(self.path / name, self.root)
+
+    def locate(self, reference: str) -> Path:
+        """The path that a job file means: `@name` is another stage's folder, anything else a path as the shell takes it."""
+        if reference.startswith("@"):
+            return self.root / reference[1:]
+        return Path(reference).expanduser()
+
+    @property
+    def job_file(self) -> Path:
+        """Where the resolved job lies."""
+        return self.path / "job.toml"
+
+    @property
+    def summary_file(self) -> Path:
+        """Where a run that ended says so."""
+        return self.path / "summary.json"
+
+    def asked(self) -> Table | None:
+        """The resolved job that this folder was made for, or None."""
+        try:
+            return tomllib.loads(self.job_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def finished(self, job: Table) -> Summary | None:
+        """The summary, if exactly this job has ended here."""
+        if self.asked() != job:
+            return None
+        try:
+            return Summary.from_table(json.loads(self.summary_file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def finish(self, summary: Summary) -> None:
+        """Keep the summary: the run has ended."""
+        write_text(self.summary_file, json.dumps(asdict(summary), indent=1) + "\n")
+
+    def check_same(self, job: Table, may_change: frozenset[str]) -> None:
+        """Refuse a job that differs from the one this folder was made for.
+
+        Args:
+            job: the resolved job.
+            may_change: patterns of dotted keys that may differ: a larger count, more epochs.
+
+        Raises:
+            InputError: with every difference.
+        """
+        there = self.asked()
+        if there is None:
+            return
+        differences = [
+            f"{key} is {_shown(old)} there and {_shown(new)} in the job"
+            for key, old, new in differing(there, job)
+            if not any(fnmatch(key, pattern) for pattern in may_change)
+        ]
+        if differences:
+            problem = f"holds the run of another job ({', '.join(differences)})"
+            raise InputError(str(self.path), problem, "give another folder with --out, or undo the change")
+
+    @contextmanager
+    def claimed(self, job: Table, may_change: frozenset[str] = frozenset()) -> Iterator[None]:
+        """The folder made, locked and marked as this job's for the length of the block.
+
+        Raises:
+            InputError: the folder holds the run of another job.
+            RunError: another process works on it.
+        """
+        self.check_same(job, may_change)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            sweep_temporaries(self.path)
+            if self.asked() != job:
+                self.summary_file.unlink(missing_ok=True)
+                write_text(self.job_file, tomli_w.dumps(job))
+            yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        holder = self.path / ".lock-holder"
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+            raise RunError(str(self.path), f"{who} works on it", "wait for that run, or stop it") from None
+        try:
+            now = datetime.now().astimezone().isoformat(timespec="seconds")
+            write_text(holder, f"process {os.getpid()} on {socket.gethostname()} (since {now})")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """Where two tables differ: (dotted key, old value, new value), None for a key that one of them lacks."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differing(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append((f"{prefix}{key}", a, b))
+    return found
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else repr(value)

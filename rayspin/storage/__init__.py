@@ -1,0 +1,20 @@
+"""Datasets on disk: NetCDF shards, their catalog, and lazy views over them."""
+
+from rayspin.storage.catalog import Catalog, SpinReader
+from rayspin.storage.schema import SPLITS, VARIABLES, Split, SplitCounts
+from rayspin.storage.shards import ShardRecord, inspect_shard, shard_name, write_shard
+from rayspin.storage.xarray_view import open_dataset
+
+__all__ = [
+    "SPLITS",
+    "VARIABLES",
+    "Catalog",
+    "ShardRecord",
+    "SpinReader",
+    "Split",
+    "SplitCounts",
+    "inspect_shard",
+    "open_dataset",
+    "shard_name",
+    "write_shard",
+]

@@ -1,0 +1,230 @@
+"""The catalog of a dataset folder: which shards are done, by its ledger; and the samples in them, memory-mapped.
+
+A dataset is a folder: shards (`shard-*.nc`), a ledger (`ledger.jsonl`, one record a line, appended and synced after
+a shard is in place) and the resolved job (`job.toml`). Readers take the shards of the ledger only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin.config import build
+from rayspin.errors import InputError
+from rayspin.physics import Hamiltonian
+from rayspin.storage.schema import SPLITS, VARIABLES, Split
+from rayspin.storage.shards import ShardRecord, inspect_shard, shard_name
+
+LEDGER = "ledger.jsonl"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The done shards of a dataset folder, in the order of their samples."""
+
+    path: Path
+    records: tuple[ShardRecord, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Catalog:
+        """The catalog of the dataset at `path`, from its ledger; empty where there is none yet.
+
+        A shard counts if its file is there with the recorded size. A torn last line, left by a kill, is passed over.
+        """
+        by_first: dict[int, ShardRecord] = {}
+        for record in _ledger_records(path / LEDGER):
+            by_first[record.first_sample] = record
+        kept = [by_first[first] for first in sorted(by_first) if _has_size(path / by_first[first].file, by_first[first].bytes)]
+        return cls(path, tuple(kept))
+
+    @classmethod
+    def open(cls, path: Path) -> Catalog:
+        """The catalog of a dataset that is there to be read.
+
+        Raises:
+            InputError: no dataset, or none of its shards is done.
+        """
+        if not (path / LEDGER).is_file():
+            raise InputError(str(path), "no dataset (it has no ledger)", "give the folder that a generate job wrote")
+        catalog = cls.read(path)
+        if not catalog.records:
+            raise InputError(str(path), "none of its shards is done", "run its job first")
+        return catalog
+
+    def append(self, record: ShardRecord, **facts: str | float) -> None:
+        """Add a finished shard to the ledger, durably; `facts` (who made it, how long it took) are kept beside it."""
+        with (self.path / LEDGER).open("ab+") as stream:
+            # A kill can leave half a line; it must not swallow the next one.
+            torn = stream.tell() > 0 and _last_byte(stream.fileno()) != b"\n"
+            stream.write(b"\n" * torn + json.dumps({**asdict(record), **facts}).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def orphan(self, first_sample: int, count: int, attributes: Mapping[str, str]) -> ShardRecord | None:
+        """The record of a shard that is in place but was not entered when the run was killed, else None.
+
+        It counts only if it is whole and was written with these attributes.
+        """
+        path = self.path / shard_name(first_sample)
+        if not path.exists():
+            return None
+        try:
+            record = inspect_shard(path, attributes)
+        except InputError:
+            return None
+        return record if record.count == count else None
+
+    @property
+    def samples_done(self) -> int:
+        """How many samples the done shards hold."""
+        return sum(record.count for record in self.records)
+
+    @property
+    def bytes(self) -> int:
+        """The size of the done shards."""
+        return sum(record.bytes for record in self.records)
+
+    def missing(self, samples: int, shard_samples: int) -> list[tuple[int, int]]:
+        """The shards still to make for samples 0 to samples - 1: (first sample, count), cut at multiples of `shard_samples`."""
+        wanted: list[tuple[int, int]] = []
+        start = 0
+        done = [(record.first_sample, record.count) for record in self.records]
+        for first, count in [*done, (samples, 0)]:
+            while start < min(first, samples):
+                stop = min(first, samples, (start // shard_samples + 1) * shard_samples)
+                wanted.append((start, stop - start))
+                start = stop
+            start = max(start, first + count)
+        return wanted
+
+    @cached_property
+    def job(self) -> dict[str, Any]:
+        """The resolved job that the dataset was made by."""
+        return tomllib.loads((self.path / "job.toml").read_text(encoding="utf-8"))
+
+    @cached_property
+    def hamiltonian(self) -> Hamiltonian:
+        """The Hamiltonian of the samples."""
+        return build(Hamiltonian, self.job["hamiltonian"], f"{self.path / 'job.toml'}: hamiltonian")
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the lattice."""
+        rows, columns = self.job["size"]
+        return rows, columns
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """A variable with one value a sample, over all shards in order: "sample", "energy", "split"."""
+        dtype = np.dtype(VARIABLES[name].dtype).newbyteorder("<")
+        parts = [
+            np.fromfile(self.path / record.file, dtype, record.count, offset=record.offsets[name])
+            for record in self.records
+        ]
+        return np.concatenate(parts).astype(dtype.newbyteorder("="))
+
+    def reader(self, split: Split | None = None) -> SpinReader:
+        """The samples of one split, or all of them.
+
+        Raises:
+            InputError: the split is empty.
+        """
+        positions = np.arange(self.samples_done)
+        if split is not None:
+            positions = np.flatnonzero(self.column("split") == SPLITS.index(split))
+            if not len(positions):
+                raise InputError(str(self.path), f"no sample is in the split {split!r}", "generate with larger [splits]")
+        return SpinReader(self, positions)
+
+
+class SpinReader:
+    """Spins by position, read through memory maps: what training, evaluation and `open_dataset` read from.
+
+    Attributes:
+        samples: (n,) int64 sample numbers, the address of each sample's random stream.
+        shape: rows and columns of the lattice.
+        hamiltonian: the Hamiltonian of the samples.
+    """
+
+    def __init__(self, catalog: Catalog, positions: npt.NDArray[np.int64]) -> None:
+        self._catalog = catalog
+        counts = [record.count for record in catalog.records]
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        self._shard = np.searchsorted(starts, positions, side="right") - 1
+        self._row = positions - starts[self._shard]
+        self._maps: dict[int, npt.NDArray[np.float32]] = {}
+        self.samples: npt.NDArray[np.int64] = catalog.column("sample")[positions]
+        self.shape = catalog.shape
+        self.hamiltonian = catalog.hamiltonian
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Memory maps would be pickled as their content.
+        return self.__dict__ | {"_maps": {}}
+
+    def read(self, positions: npt.ArrayLike, window: tuple[Any, ...] = ()) -> npt.NDArray[np.float32]:
+        """Spins of the samples at `positions`, (n, Y, X, 3) float32, in the order asked for.
+
+        Args:
+            positions: (n,) integers below len(self).
+            window: an index into (Y, X, C), to read parts of the lattice only.
+        """
+        wanted = np.asarray(positions, dtype=np.int64)
+        shards, rows = self._shard[wanted], self._row[wanted]
+        spins_NYXC: npt.NDArray[np.float32] | None = None
+        for shard in np.unique(shards):
+            here = np.flatnonzero(shards == shard)
+            part = self._map(int(shard))[:, *window][rows[here]]
+            if spins_NYXC is None:
+                spins_NYXC = np.empty((len(wanted), *part.shape[1:]), np.float32)
+            spins_NYXC[here] = part
+        if spins_NYXC is None:
+            return np.empty((0, *self.shape, 3), np.float32)[:, *window]
+        return spins_NYXC
+
+    def _map(self, shard: int) -> npt.NDArray[np.float32]:
+        if shard not in self._maps:
+            record = self._catalog.records[shard]
+            self._maps[shard] = np.memmap(
+                self._catalog.path / record.file,
+                dtype="<f4",
+                mode="r",
+                offset=record.offsets["spins"],
+                shape=(record.count, *self.shape, 3),
+            )
+        return self._maps[shard]
+
+
+def _ledger_records(ledger: Path) -> Iterable[ShardRecord]:
+    names = set(ShardRecord.__dataclass_fields__)
+    try:
+        lines = ledger.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        yield ShardRecord(**{name: entry[name] for name in names})
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def _last_byte(descriptor: int) -> bytes:
+    return os.pread(descriptor, 1, os.fstat(descriptor).st_size - 1)

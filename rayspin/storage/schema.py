@@ -1,0 +1,67 @@
+"""What a dataset stores: one registry of variables, and the split that a sample's number puts it in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from rayspin.config import Config
+
+Split: TypeAlias = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+"""The splits, in the order of their stored codes (0, 1, 2)."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A stored variable: its name, dimensions, type on disk, unit and meaning (CF attributes)."""
+
+    name: str
+    dimensions: tuple[str, ...]
+    dtype: str
+    units: str
+    long_name: str
+    attributes: dict[str, object] = field(default_factory=dict)
+
+
+VARIABLES = {
+    variable.name: variable
+    for variable in (
+        Variable("sample", ("sample",), "i8", "1", "sample number; with root_seed it names the sample's random stream"),
+        Variable("spins", ("sample", "y", "x", "component"), "f4", "1", "spin vectors of unit length"),
+        Variable("energy", ("sample",), "f8", "J", "energy per site, in units of the exchange constant"),
+        Variable(
+            "split",
+            ("sample",),
+            "i1",
+            "1",
+            "the part of the dataset that the sample belongs to",
+            {"flag_values": np.arange(len(SPLITS), dtype="i1"), "flag_meanings": " ".join(SPLITS)},
+        ),
+    )
+}
+"""Every variable of a shard by name. Components are x, y, z; y is the row index, x the column index."""
+
+COMPONENTS = ("x", "y", "z")
+
+
+class SplitCounts(Config):
+    """How many samples are held back; all others train.
+
+    The test samples come first and the validation samples after them, so that a dataset can grow without a
+    sample ever changing sides.
+    """
+
+    test: int = pydantic.Field(default=100, ge=0)
+    """Samples 0 to test - 1: for the last look only."""
+    validation: int = pydantic.Field(default=0, ge=0)
+    """The samples after them: for choices and curves."""
+
+    def codes(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+        """The split of each sample as an index into `SPLITS`."""
+        held_back = np.where(samples < self.test, 2, 1)
+        return np.where(samples < self.test + self.validation, held_back, 0).astype(np.int8)
