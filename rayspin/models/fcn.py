@@ -1,0 +1,86 @@
+"""The effective-field network of D. B. Lee et al., Sci. Rep. 11 (2021): spins in, effective field out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from rayspin.config import Config
+from rayspin.errors import InputError
+from rayspin.models.layers import PeriodicMaxPool, convolution, convolution_block
+
+Filters = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+
+
+class EffectiveFieldNetConfig(Config):
+    """The layers of an `EffectiveFieldNet`; the published network is the default."""
+
+    encoder_filters: Filters = (8, 16, 32, 64)
+    """Filters of the encoder's blocks; each block halves the lattice."""
+    decoder_filters: Filters = (32, 16, 8, 3)
+    """Filters of the decoder's blocks, as many as the encoder has; each doubles the lattice."""
+
+    @model_validator(mode="after")
+    def _lattice_returns(self) -> Self:
+        if len(self.encoder_filters) != len(self.decoder_filters):
+            raise InputError(
+                "decoder_filters",
+                f"{len(self.decoder_filters)} blocks after {len(self.encoder_filters)} of the encoder",
+                "give both the same number",
+            )
+        return self
+
+    @property
+    def stride(self) -> int:
+        """Total stride of the encoder, 16 as published: both sides of a lattice are multiples of it."""
+        return int(2 ** len(self.encoder_filters))
+
+    def check_lattice(self, shape: tuple[int, int]) -> None:
+        """Raise InputError unless a lattice of (rows, columns) fits the network."""
+        if any(side % self.stride for side in shape):
+            raise InputError(
+                "size",
+                f"the network can't halve {shape[0]} x {shape[1]} sites {len(self.encoder_filters)} times",
+                f"use sides that are multiples of {self.stride}",
+            )
+
+    def build(self) -> EffectiveFieldNet:
+        """The network with fresh weights from torch's global generator."""
+        return EffectiveFieldNet(self)
+
+
+class EffectiveFieldNet(nn.Module):
+    """An encoder and decoder that estimate the effective field F* (units of J) of spins.
+
+    Encoder blocks: periodic padding, convolution 3x3, batch norm, ReLU, max-pooling. Decoder blocks:
+    up-sampling x2 (nearest, as the published "2x2 filter"), periodic padding, convolution 3x3, batch norm,
+    ReLU. At the end a convolution to three components with neither. The paper prints a pooling window of
+    3x3 and no stride; shapes that return to 128 through four up-samplings by 2 leave only stride 2.
+
+    The network knows no Hamiltonian. The exact map is linear and reaches nearest neighbours only; what the
+    bottleneck adds is that only typical textures pass, and the recursive process lives of that.
+    """
+
+    def __init__(self, config: EffectiveFieldNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        encoder: list[nn.Module] = []
+        filters = 3
+        for wanted in config.encoder_filters:
+            encoder += [convolution_block(filters, wanted, nn.ReLU()), PeriodicMaxPool()]
+            filters = wanted
+        decoder: list[nn.Module] = []
+        for wanted in config.decoder_filters:
+            decoder += [nn.Upsample(scale_factor=2), convolution_block(filters, wanted, nn.ReLU())]
+            filters = wanted
+        self.encoder = nn.Sequential(*encoder)
+        self.decoder = nn.Sequential(*decoder)
+        self.last = convolution(filters, 3, bias=True)
+
+    def forward(self, spins_NCYX: Tensor) -> Tensor:
+        """The estimated field, (N, 3, Y, X), of spins of that shape, normalized or not."""
+        self.config.check_lattice((spins_NCYX.shape[-2], spins_NCYX.shape[-1]))
+        field_NCYX: Tensor = self.last(self.decoder(self.encoder(spins_NCYX)))
+        return field_NCYX

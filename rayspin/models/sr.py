@@ -1,0 +1,73 @@
+"""The super-resolution network of D. B. Lee et al., Sci. Rep. 13 (2023): coarse spins in, fine spins out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rayspin.config import Config
+from rayspin.errors import InputError
+from rayspin.models.fcn import Filters
+from rayspin.models.layers import convolution, convolution_block
+
+Scale = Literal[4, 8, 16]
+
+UPSAMPLING_FILTERS: dict[int, tuple[int, ...]] = {4: (16, 8), 8: (32, 16, 8), 16: (48, 32, 16, 8)}
+"""Published filters of the up-sampling blocks for each scale (x2^2, x2^3 and x2^4 in the paper)."""
+
+
+class SuperResolutionNetConfig(Config):
+    """The layers of a `SuperResolutionNet`; the published values are the defaults."""
+
+    scale: Scale
+    """Fine sites for one coarse pixel, along each axis."""
+    expanding_filters: Filters = (64, 64, 64, 64)
+    """Filters of the blocks that work on the coarse lattice."""
+    negative_slope: float = 0.3
+    """Slope of the leaky ReLU below zero: the default of Keras, whose axis order the paper prints; it gives none."""
+    normalized_output: bool = False
+    """Fine spins of length 1, by division (a variant; the published network leaves the length free)."""
+
+    def check_lattice(self, shape: tuple[int, int]) -> None:
+        """Raise InputError unless a fine lattice of (rows, columns) has a coarse one."""
+        if any(side % self.scale for side in shape):
+            raise InputError(
+                "scale",
+                f"a lattice of {shape[0]} x {shape[1]} has no coarse version at scale {self.scale}",
+                f"use sides that are multiples of {self.scale}, or another scale of 4, 8 and 16",
+            )
+
+    def build(self) -> SuperResolutionNet:
+        """The network with fresh weights from torch's global generator."""
+        return SuperResolutionNet(self)
+
+
+class SuperResolutionNet(nn.Module):
+    """A network that draws the fine spins which a coarse image may have come from.
+
+    Expanding part: blocks of periodic padding, convolution 3x3, batch norm and leaky ReLU on the coarse
+    lattice. Up-sampling blocks: the same, then up-sampling x2 (nearest). At the end a periodic convolution
+    to three components.
+    """
+
+    def __init__(self, config: SuperResolutionNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        layers: list[nn.Module] = []
+        filters = 3
+        for wanted in config.expanding_filters:
+            layers.append(convolution_block(filters, wanted, nn.LeakyReLU(config.negative_slope)))
+            filters = wanted
+        for wanted in UPSAMPLING_FILTERS[config.scale]:
+            layers.append(convolution_block(filters, wanted, nn.LeakyReLU(config.negative_slope)))
+            layers.append(nn.Upsample(scale_factor=2))
+            filters = wanted
+        self.layers = nn.Sequential(*layers)
+        self.last = convolution(filters, 3, bias=True)
+
+    def forward(self, coarse_NCYX: Tensor) -> Tensor:
+        """Fine spins (N, 3, scale Y, scale X) of coarse ones (N, 3, Y, X)."""
+        fine_NCYX: Tensor = self.last(self.layers(coarse_NCYX))
+        return functional.normalize(fine_NCYX, dim=1) if self.config.normalized_output else fine_NCYX
