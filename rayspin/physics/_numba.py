@@ -1,0 +1,102 @@
+"""The one door to Numba: a decorator for kernels, and the few operations that Numba's Python subset lacks.
+
+Kernels are compiled without fastmath, so that LLVM neither reassociates nor contracts: with fused operations
+written out (`fma`) every CPU and vector width gives the same bits. Loads and stores go through intrinsics because
+Numba tests every signed index for wraparound, which keeps loops scalar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# As its users see it: an operation without the typing context.
+operation: Any = intrinsic
+
+
+def kernel(function: Function) -> Function:
+    """A compiled version of `function`, cached on disk, that runs without the GIL."""
+    compiled: Function = njit(cache=True, nogil=True, error_model="numpy")(function)
+    return compiled
+
+
+def inlined(function: Function) -> Function:
+    """A compiled function of scalars that vanishes into the kernel that calls it."""
+    compiled: Function = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
+    return compiled
+
+
+@operation
+def restrict(typing_context: Any) -> Any:
+    """Declares that no two array arguments of the calling kernel overlap (C's `restrict`).
+
+    Without it LLVM would have to compare all pairs of a dozen arrays at run time, and leaves the loop scalar.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        for argument in builder.function.args:
+            if isinstance(argument.type, ir.PointerType):
+                argument.add_attribute("noalias")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@operation
+def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """A float32 a * b + c, rounded once, on CPUs without such an instruction too."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fma(*args)
+
+    return types.float32(types.float32, types.float32, types.float32), codegen
+
+
+@operation
+def to_bits(typing_context: Any, value: Any) -> Any:
+    """The 32 bits of a float32, as an int32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.IntType(32))
+
+    return types.int32(types.float32), codegen
+
+
+@operation
+def from_bits(typing_context: Any, bits: Any) -> Any:
+    """The float32 that has these 32 bits."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), codegen
+
+
+@operation
+def load(typing_context: Any, array: Any, index: Any) -> Any:
+    """The element of a contiguous 1D array at an index that the caller knows to be inside."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
+        return builder.load(cgutils.gep_inbounds(builder, data, args[1]))
+
+    return array.dtype(array, types.intp), codegen
+
+
+@operation
+def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Writes an element of a contiguous 1D array at an index that the caller knows to be inside."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
+        builder.store(args[2], cgutils.gep_inbounds(builder, data, args[1]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), codegen

@@ -1,0 +1,142 @@
+"""Effective field, energy and torque of spin fields, straight from the Hamiltonian.
+
+Each energy term is one function of this module, entered in one of two tables. To add a term, give `Hamiltonian` its
+strength and write its field here. A single-ion cubic anisotropy -k sum_i (S_x^4 + S_y^4 + S_z^4), say, would be
+
+    def _cubic(spins, hamiltonian):
+        return 4 * hamiltonian.cubic * spins**3
+
+with a new table of degree 4; energies follow from fields, since E = - (1 / degree) sum_i S_i . F_i for a term that is
+homogeneous in the spins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin.errors import InputError
+from rayspin.physics.hamiltonian import Hamiltonian
+
+Array = npt.NDArray[np.floating]
+Spins = npt.NDArray[np.float32]
+Term = Callable[[Array, Hamiltonian], Array]
+
+
+def effective_field(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
+    """F_i = -dH/dS_i, in units of J.
+
+    It is the derivative with respect to all three components, not only those across the spin: F has a part along S.
+
+    Args:
+        spins: (L, L, 3) or, as a batch, (N, L, L, 3), components last; need not be of unit length.
+        hamiltonian: what to differentiate.
+
+    Returns:
+        The field in the shape of `spins`, float32.
+
+    Raises:
+        InputError: spins of a wrong shape or not finite.
+    """
+    spins_NYXC = _batch(spins)
+    fields = np.empty(spins_NYXC.shape, np.float32)
+    for field, sample in zip(fields, spins_NYXC):
+        field[:] = sum(terms(sample, hamiltonian).values(), np.zeros(3, sample.dtype))
+    return fields.reshape(np.shape(spins))
+
+
+def energy(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> npt.NDArray[np.float64]:
+    """Energy per site, in J, computed in float64; arguments as in `effective_field`.
+
+    Returns:
+        A scalar array for (L, L, 3), (N,) for (N, L, L, 3).
+    """
+    total: npt.NDArray[np.float64] = sum(energy_terms(spins, hamiltonian).values(), np.float64(0))
+    return total
+
+
+def energy_terms(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> dict[str, npt.NDArray[np.float64]]:
+    """Energy per site of each term, in J, by the name of its strength; they add up to `energy`.
+
+    Arguments and shapes as in `energy`.
+    """
+    spins_NYXC = _batch(spins)
+    energies = {name: np.zeros(len(spins_NYXC)) for name in _DEGREE}
+    for n, sample in enumerate(spins_NYXC.astype(np.float64, copy=False)):
+        for name, field in terms(sample, hamiltonian).items():
+            energies[name][n] = -np.sum(sample * field) / (_DEGREE[name] * sample[..., 0].size)
+    shape = np.shape(spins)[:-3]
+    return {name: values.reshape(shape) for name, values in energies.items()}
+
+
+def torque(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
+    """S x F, in units of J: zero where a spin is in equilibrium. Shapes as in `effective_field`."""
+    return np.cross(np.asarray(spins, np.float32), effective_field(spins, hamiltonian))
+
+
+def terms(spins: Array, hamiltonian: Hamiltonian) -> Mapping[str, Array]:
+    """The field of every term that is present, by the name of its strength, for spins (L, L, 3)."""
+    return {
+        name: term(spins, hamiltonian) for name, term in _TERMS.items() if np.any(getattr(hamiltonian, name))
+    }
+
+
+def _exchange(spins: Array, hamiltonian: Hamiltonian) -> Array:
+    return spins.dtype.type(hamiltonian.exchange) * sum(_neighbours(spins, hamiltonian))
+
+
+def _dmi(spins: Array, hamiltonian: Hamiltonian) -> Array:
+    """sum_j D_ij x S_j, with D_ij = -D_ji, so that differences of opposite neighbours enter."""
+    left, right, down, up = _neighbours(spins, hamiltonian)
+    along_x, along_y = right - left, up - down
+    d = spins.dtype.type(hamiltonian.dmi)
+    if hamiltonian.dmi_kind == "interfacial":
+        field = (along_x[..., 2], along_y[..., 2], -along_x[..., 0] - along_y[..., 1])
+    else:
+        field = (along_y[..., 2], -along_x[..., 2], along_x[..., 1] - along_y[..., 0])
+    return d * np.stack(field, axis=-1)
+
+
+def _dipole(spins: Array, hamiltonian: Hamiltonian) -> Array:
+    raise InputError("dipole", "is not yet implemented", "give a Hamiltonian without it")
+
+
+def _anisotropy(spins: Array, hamiltonian: Hamiltonian) -> Array:
+    axis = hamiltonian.unit_axis.astype(spins.dtype)
+    return spins.dtype.type(2 * hamiltonian.anisotropy) * (spins @ axis)[..., None] * axis
+
+
+def _external_field(spins: Array, hamiltonian: Hamiltonian) -> Array:
+    return np.broadcast_to(np.array(hamiltonian.external_field, spins.dtype), spins.shape)
+
+
+_BILINEAR: dict[str, Term] = {
+    "exchange": _exchange,
+    "dmi": _dmi,
+    "dipole": _dipole,
+    "anisotropy": _anisotropy,
+}
+_LINEAR: dict[str, Term] = {"external_field": _external_field}
+_TERMS = _BILINEAR | _LINEAR
+_DEGREE = dict.fromkeys(_BILINEAR, 2) | dict.fromkeys(_LINEAR, 1)
+
+
+def _neighbours(spins: Array, hamiltonian: Hamiltonian) -> tuple[Array, Array, Array, Array]:
+    """The spins to the left, right, below (row - 1) and above of each site of (L, L, 3); zero beyond an open edge."""
+    pad = [(1, 1), (1, 1), (0, 0)]
+    padded = np.pad(spins, pad, mode="wrap") if hamiltonian.boundary == "periodic" else np.pad(spins, pad)
+    return padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]
+
+
+def _batch(spins: npt.ArrayLike) -> Array:
+    """The spins as a batch (N, L, L, 3) of float32 or float64, after checks."""
+    array = np.asarray(spins)
+    if array.ndim not in (3, 4) or array.shape[-1] != 3 or array.size == 0:
+        raise InputError("spins", f"have shape {array.shape}", "give (rows, columns, 3), or a batch of them")
+    if array.dtype not in (np.float32, np.float64):
+        raise InputError("spins", f"have dtype {array.dtype}", "give float32 or float64")
+    if not np.isfinite(array).all():
+        raise InputError("spins", "are not all finite", "look for NaN and infinity in them")
+    return array.reshape((-1, *array.shape[-3:]))

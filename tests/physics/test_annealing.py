@@ -1,0 +1,153 @@
+"""Sampling against exact results of statistical mechanics, and what annealing must always give."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from rayspin.errors import InputError
+from rayspin.physics import (
+    DOMAIN,
+    LABYRINTH,
+    AnnealSchedule,
+    Hamiltonian,
+    anneal,
+    effective_field,
+    energy,
+    torque,
+)
+from tests import reference
+
+
+def at_temperature(temperature, sweeps, **changes):
+    return AnnealSchedule(
+        start_temperature=temperature, end_temperature=temperature, sweeps=sweeps, quench_sweeps=0, **changes
+    )
+
+
+def within(samples, exact, standard_errors=4.0):
+    samples = np.asarray(samples)
+    error = samples.std(ddof=1) / math.sqrt(samples.size)
+    assert abs(samples.mean() - exact) < standard_errors * error, (
+        f"{samples.mean()} +- {error}, exact {exact}"
+    )
+
+
+@pytest.mark.parametrize("temperature", [0.02, 0.3, 1.0, 30.0])
+def test_free_spins_follow_langevin(temperature):
+    """Spins without neighbours in a field h = 1.3: <S . h> = L = coth(h/T) - T/h, second moment 1 - 2 L T/h."""
+    direction = np.array([3.0, -4.0, -12.0]) / 13
+    hamiltonian = Hamiltonian(exchange=0.0, external_field=tuple(1.3 * direction))
+    spins = anneal(hamiltonian, 512, at_temperature(temperature, 1), seed=(1,))
+    along = (spins.astype(np.float64) @ direction).ravel()
+    mean = reference.langevin(1.3 / temperature)
+    within(along, mean)
+    within(along**2, 1 - 2 * mean * temperature / 1.3)
+    across = spins.astype(np.float64) @ np.array([4.0, 3.0, 0.0]) / 5
+    within(across.ravel(), 0.0)
+    within(across.ravel() ** 2, mean * temperature / 1.3)
+
+
+def test_free_spins_without_field_are_uniform():
+    spins = anneal(Hamiltonian(exchange=0.0), 256, at_temperature(1.0, 1), seed=(2,)).astype(np.float64)
+    for component in range(3):
+        within(spins[..., component], 0.0)
+        within(spins[..., component] ** 2, 1 / 3)
+    within(spins[..., 0] * spins[..., 1], 0.0)
+
+
+@pytest.mark.parametrize("over_relaxation", [0, 3])
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_open_chain_has_fishers_energy(temperature, over_relaxation):
+    """Per bond -(coth(J/T) - T/J), at every length (Fisher, Am. J. Phys. 32, 343 (1964))."""
+    hamiltonian = Hamiltonian(boundary="open")
+    schedule = at_temperature(temperature, 200, over_relaxation=over_relaxation)
+    chains = np.stack([anneal(hamiltonian, (1, 201), schedule, seed=(3, n)) for n in range(100)])
+    within(energy(chains, hamiltonian) * 201 / 200, -reference.langevin(1 / temperature))
+
+
+def test_square_lattice_has_the_high_temperature_series():
+    """-2u - (12 u^3 + 36 u^5) u' with u = coth K - 1/K, u' = du/dK, K = J/T; -0.168281 at T = 4."""
+    hamiltonian = Hamiltonian()
+    samples = np.stack([anneal(hamiltonian, 64, at_temperature(4.0, 30), seed=(4, n)) for n in range(200)])
+    within(energy(samples, hamiltonian), -0.168281)
+
+
+def test_labyrinths_reach_their_measured_energy():
+    """1000 heat-bath sweeps from T = 1.2, 1000 at T = 0: -2.0417 (measured with another program)."""
+    schedule = AnnealSchedule(torque_tolerance=0.0)
+    samples = np.stack([anneal(LABYRINTH, 128, schedule, seed=(5, n)) for n in range(8)])
+    assert energy(samples, LABYRINTH).mean() == pytest.approx(-2.0417, abs=5e-4)
+    length = np.linalg.norm(effective_field(samples, LABYRINTH), axis=-1)
+    assert length.min() > 3.98
+    assert length.max() < 4.16
+
+
+@pytest.mark.parametrize("size", [(32, 32), (8, 52), (2, 130), (66, 4)])
+@pytest.mark.parametrize("kind", ["interfacial", "bulk"])
+def test_a_quench_leaves_no_torque(size, kind):
+    """The stopping rule speaks of the kernel's own fields; these come from `effective_field`."""
+    hamiltonian = Hamiltonian(dmi=0.3, dmi_kind=kind, external_field=(0.05, 0.1, 0.2))
+    schedule = AnnealSchedule(sweeps=50, quench_sweeps=100_000, torque_tolerance=1e-5)
+    spins = anneal(hamiltonian, size, schedule, seed=(6,))
+    assert spins.shape == (*size, 3)
+    assert spins.dtype == np.float32
+    assert np.abs(np.linalg.norm(spins, axis=-1) - 1).max() < 1e-6
+    assert np.linalg.norm(torque(spins, hamiltonian), axis=-1).max() < 2e-5
+
+
+@pytest.mark.parametrize("size", [(5, 7), (1, 9), (16, 33), (3, 2)])
+def test_open_lattices_of_any_size(size):
+    hamiltonian = Hamiltonian(dmi=0.3, boundary="open", external_field=(0.0, 0.0, 0.1))
+    schedule = AnnealSchedule(sweeps=50, quench_sweeps=100_000, torque_tolerance=1e-5)
+    spins = anneal(hamiltonian, size, schedule, seed=(7,))
+    assert np.linalg.norm(torque(spins, hamiltonian), axis=-1).max() < 2e-5
+
+
+def test_same_seed_same_bytes_other_seed_other_spins():
+    schedule = AnnealSchedule(sweeps=20, quench_sweeps=20, over_relaxation=1)
+    first, again, other = (anneal(LABYRINTH, 32, schedule, seed=seed) for seed in ((8, 0), (8, 0), (8, 1)))
+    assert first.tobytes() == again.tobytes()
+    assert np.mean(np.abs(first - other)) > 0.1
+
+
+def test_over_relaxation_keeps_the_energy():
+    """Reflections alone: with T so high that a sweep is random, 50 of them leave the energy of that one."""
+    hamiltonian = Hamiltonian(dmi=0.3, external_field=(0.1, 0.2, 0.3))
+    without, after = (
+        anneal(hamiltonian, 64, at_temperature(1.0, 1, over_relaxation=reflections), seed=(9,))
+        for reflections in (0, 50)
+    )
+    assert np.mean(np.abs(without - after)) > 0.1
+    assert energy(after, hamiltonian) == pytest.approx(float(energy(without, hamiltonian)), abs=2e-6)
+
+
+def test_schedules():
+    schedule = AnnealSchedule(start_temperature=1.0, end_temperature=0.01, sweeps=3)
+    assert schedule.temperatures() == pytest.approx([1.0, 0.505, 0.01])
+    assert schedule.with_updates(ramp="geometric").temperatures() == pytest.approx([1.0, 0.1, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"size": 31}, "odd"),
+        ({"size": (32, 0)}, "out of range"),
+        ({"seed": (-1,)}, "address"),
+        ({"hamiltonian": DOMAIN}, "dipole"),
+    ],
+)
+def test_what_cannot_be_annealed_is_named(changes, problem):
+    arguments = {"hamiltonian": LABYRINTH, "size": 32, "schedule": AnnealSchedule(), "seed": (1, 0)} | changes
+    with pytest.raises(InputError, match=problem):
+        anneal(**arguments)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"end_temperature": 2.0}, {"sweeps": -1}, {"start_temperature": 0.0}, {"sweep": 3}]
+)
+def test_bad_schedules_are_refused(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        AnnealSchedule(**changes)

@@ -1,0 +1,126 @@
+"""Fields and energies against plain loops, derivatives and the exact spiral."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from rayspin.errors import InputError
+from rayspin.physics import LABYRINTH, Hamiltonian, effective_field, energy, energy_terms, torque
+from tests import reference
+
+MODELS = {
+    "exchange": Hamiltonian(exchange=0.7),
+    "interfacial": Hamiltonian(exchange=0.0, dmi=-0.4),
+    "bulk": Hamiltonian(exchange=0.0, dmi=0.4, dmi_kind="bulk"),
+    "anisotropy": Hamiltonian(exchange=0.0, anisotropy=0.6, anisotropy_axis=(1.0, -2.0, 0.5)),
+    "external_field": Hamiltonian(exchange=0.0, external_field=(0.1, -0.2, 0.3)),
+    "all": Hamiltonian(
+        dmi=0.3, anisotropy=-0.2, anisotropy_axis=(0.0, 1.0, 1.0), external_field=(0.0, 0.1, 0.4)
+    ),
+    "open": Hamiltonian(dmi=0.3, dmi_kind="bulk", external_field=(0.0, 0.1, 0.4), boundary="open"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_energy_is_that_of_plain_loops(name):
+    spins = reference.random_spins(np.random.default_rng(1), 4, 6)
+    assert energy(spins, MODELS[name]) * 24 == pytest.approx(
+        reference.total_energy(spins, MODELS[name]), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_field_is_minus_the_gradient_of_the_energy(name):
+    """Central differences of the reference energy; exact up to rounding, as no term is beyond quadratic."""
+    spins = reference.random_spins(np.random.default_rng(2), 4, 4)
+    field = effective_field(spins, MODELS[name])
+    step = 1e-3
+    for index in np.ndindex(spins.shape):
+        change = np.zeros_like(spins)
+        change[index] = step
+        up, down = (reference.total_energy(spins + sign * change, MODELS[name]) for sign in (1, -1))
+        assert field[index] == pytest.approx(-(up - down) / (2 * step), abs=1e-6)
+
+
+def test_turning_one_spin_changes_the_total_energy_by_its_local_energy():
+    """Without anisotropy the energy is linear in each spin: dE = -dS . F, exactly."""
+    rng = np.random.default_rng(3)
+    hamiltonian = Hamiltonian(dmi=0.3, external_field=(0.1, 0.0, 0.2))
+    before = reference.random_spins(rng, 6, 8)
+    after = before.copy()
+    after[2, 5] = reference.random_spins(rng)
+    local = -(after[2, 5] - before[2, 5]) @ effective_field(before, hamiltonian)[2, 5]
+    assert (energy(after, hamiltonian) - energy(before, hamiltonian)) * 48 == pytest.approx(local, abs=1e-6)
+
+
+def test_energy_of_a_spiral_is_exact():
+    """A cycloid that turns by q a site along x: per site -J (1 + cos q) - D sin q."""
+    length, turns = 128, 6
+    q = 2 * math.pi * turns / length
+    spins = reference.cycloid(length, turns, direction=-1)
+    assert energy(spins, LABYRINTH) == pytest.approx(-1 - math.cos(q) - 0.3 * math.sin(q), rel=1e-12)
+
+
+def test_best_spiral_has_the_published_period_and_energy():
+    """Period 2 pi / arctan(D/J) = 21.56 sites, energy -J - sqrt(J^2 + D^2)."""
+    length = 2 * 1078  # 100 periods of 21.56
+    energies = {turns: _spiral_energy(length, turns) for turns in range(95, 106)}
+    best = min(energies, key=energies.get)
+    assert length / best == pytest.approx(2 * math.pi / math.atan(0.3), abs=0.11)
+    assert energies[best] == pytest.approx(-1 - math.sqrt(1.09), abs=1e-6)
+
+
+def _spiral_energy(length, turns):
+    row = reference.cycloid(length, turns, direction=-1)[:1]
+    return float(energy(np.repeat(row, 2, axis=0), LABYRINTH))
+
+
+@pytest.mark.parametrize("kind", ["interfacial", "bulk"])
+def test_handedness(kind):
+    """Along +x, from +z towards -x (interfacial) or +y (bulk) has the lower energy, as documented."""
+    hamiltonian = Hamiltonian(dmi=0.3, dmi_kind=kind)
+
+    def spiral(sense):
+        angle = sense * 2 * np.pi * np.arange(32)[None, :, None] / 32
+        side = np.array([-1.0, 0.0, 0.0]) if kind == "interfacial" else np.array([0.0, 1.0, 0.0])
+        up = np.array([0.0, 0.0, 1.0])
+        return np.broadcast_to(np.cos(angle) * up + np.sin(angle) * side, (4, 32, 3))
+
+    assert energy(spiral(+1), hamiltonian) < energy(spiral(0), hamiltonian) < energy(spiral(-1), hamiltonian)
+
+
+def test_batches_are_their_samples_and_terms_add_up():
+    spins = reference.random_spins(np.random.default_rng(4), 3, 6, 4).astype(np.float32)
+    hamiltonian = MODELS["all"]
+    assert effective_field(spins, hamiltonian).dtype == np.float32
+    assert np.array_equal(effective_field(spins, hamiltonian)[1], effective_field(spins[1], hamiltonian))
+    terms = energy_terms(spins, hamiltonian)
+    assert set(terms) == {"exchange", "dmi", "dipole", "anisotropy", "external_field"}
+    assert np.allclose(sum(terms.values()), energy(spins, hamiltonian), rtol=1e-14)
+    assert energy(spins[1], hamiltonian) == energy(spins, hamiltonian)[1]
+
+
+def test_torque_vanishes_on_a_spin_along_its_field():
+    spins = reference.cycloid(128, 6, direction=-1)
+    assert np.abs(torque(spins, LABYRINTH)).max() < 1e-6  # a plane spiral is stationary
+    assert np.abs(
+        torque(spins, LABYRINTH.with_updates(external_field=(0.0, 0.5, 0.0)))
+    ).max() == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("spins", "problem"),
+    [
+        (np.zeros((4, 4)), "shape"),
+        (np.zeros((4, 4, 2)), "shape"),
+        (np.zeros((0, 4, 3)), "shape"),
+        (np.zeros((4, 4, 3), int), "dtype"),
+        (np.full((4, 4, 3), np.nan), "finite"),
+    ],
+)
+def test_bad_spins_are_named(spins, problem):
+    with pytest.raises(InputError, match=problem):
+        energy(spins, LABYRINTH)

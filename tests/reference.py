@@ -1,0 +1,55 @@
+"""Slow and obviously right: the physics of rayspin by plain loops in float64, sharing no code with it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def bonds(rows, columns, periodic=True):
+    """All nearest-neighbour bonds once: (i, j, r_ij), with i and j as (row, column)."""
+    for row in range(rows):
+        for column in range(columns):
+            if column + 1 < columns or periodic:
+                yield (row, column), (row, (column + 1) % columns), np.array([1.0, 0.0, 0.0])
+            if row + 1 < rows or periodic:
+                yield (row, column), ((row + 1) % rows, column), np.array([0.0, 1.0, 0.0])
+
+
+def dmi_vector(hamiltonian, r):
+    if hamiltonian.dmi_kind == "bulk":
+        return hamiltonian.dmi * r
+    return hamiltonian.dmi * np.cross([0.0, 0.0, 1.0], r)
+
+
+def total_energy(spins, hamiltonian):
+    """The energy of the whole lattice without its dipole term, in J, as the docstring writes it."""
+    spins = np.asarray(spins, np.float64)
+    rows, columns, _ = spins.shape
+    total = 0.0
+    for i, j, r in bonds(rows, columns, hamiltonian.boundary == "periodic"):
+        total -= hamiltonian.exchange * (spins[i] @ spins[j])
+        total += dmi_vector(hamiltonian, r) @ np.cross(spins[i], spins[j])
+    axis = np.array(hamiltonian.anisotropy_axis) / math.hypot(*hamiltonian.anisotropy_axis)
+    for spin in spins.reshape(-1, 3):
+        total -= hamiltonian.anisotropy * (spin @ axis) ** 2
+        total -= np.array(hamiltonian.external_field) @ spin
+    return total
+
+
+def langevin(x):
+    """Mean of cos for density exp(x cos) on the sphere: coth x - 1/x."""
+    return 1 / math.tanh(x) - 1 / x
+
+
+def random_spins(rng, *shape):
+    vectors = rng.standard_normal((*shape, 3))
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def cycloid(length, turns, direction):
+    """Spins (length, length, 3) that turn in the x-z plane, from +z towards direction * x as x grows."""
+    angle = 2 * np.pi * turns * np.arange(length) / length
+    row = np.stack([direction * np.sin(angle), 0 * angle, np.cos(angle)], axis=-1)
+    return np.broadcast_to(row, (length, length, 3))
