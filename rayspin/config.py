@@ -65,6 +65,23 @@ def build(config_type: type[ConfigT], table: Mapping[str, Any], where: str) -> C
         raise _input_error(config_type, first, where) from None
 
 
+def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set the dotted `key` in nested tables, making tables on the way.
+
+    Raises:
+        InputError: the key leads through something that is no table; `where` is what the user calls the change.
+    """
+    *path, last = key.split(".")
+    if not last or not all(path):
+        raise InputError(where, f"{key!r} is no key", "write table.key")
+    for depth, part in enumerate(path):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            inner = ".".join(path[: depth + 1])
+            raise InputError(where, f"{inner} is no table", "set that key itself, or one inside a table")
+    table[last] = value
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """What a user who wrote `name` may have meant: "did you mean 'x'?", or the known names where none is near."""
     names = sorted(known)

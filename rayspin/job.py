@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 
 from rayspin.cluster.stage import KINDS, Context, Plan, Stage, build_stage, execute, stage_type
+from rayspin.config import replace_key
 from rayspin.errors import InputError
 from rayspin.rundir import RunDir, Summary
 
@@ -88,15 +89,9 @@ def json_schema() -> dict[str, Any]:
 
 def _apply(table: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
+    if not equals:
         raise InputError(f"--set {override}", "not of the form key=value", "write --set table.key=value")
-    for depth, part in enumerate(path[:-1]):
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            inner = ".".join(path[: depth + 1])
-            raise InputError(f"--set {override}", f"{inner} is no table", "set that key itself, or one of a table")
-    table[path[-1]] = _value(text.strip())
+    replace_key(table, key.strip(), _value(text.strip()), f"--set {override}")
 
 
 def _value(text: str) -> Any:

@@ -8,7 +8,6 @@ front of the queue, the actor is replaced, and nothing is counted.
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -129,7 +128,7 @@ class _Pool(Generic[Item, Result]):
     def _lost(self, actor: Any, item: Item, error: Exception) -> None:
         self._lost_in_a_row += 1
         if self._lost_in_a_row >= LOST_IN_A_ROW:
-            reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[0]
+            reason = str(error).strip().splitlines()[-1].strip()
             raise RunError(
                 "workers",
                 f"{self._lost_in_a_row} were lost in a row without one result ({reason})",

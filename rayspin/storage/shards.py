@@ -73,7 +73,7 @@ def inspect_shard(path: Path, attributes: Mapping[str, str] | None = None) -> Sh
         with h5py.File(path) as file:
             offsets = {name: _offset(file[name]) for name in VARIABLES}
             values = {name: file[name][...] for name in VARIABLES}
-            origin = {name: file.attrs[name] for name in (*(attributes or ()), "values_sha256")}
+            origin = {name: _text(file.attrs[name]) for name in (*(attributes or ()), "values_sha256")}
     except (OSError, KeyError) as error:
         raise InputError(str(path), f"no whole shard ({error})", "make it again: delete it and run the job") from None
     digest = _digest(values)
@@ -120,6 +120,10 @@ def _offset(dataset: h5py.Dataset) -> int:
     if offset is None:
         raise KeyError(f"{dataset.name} is not contiguous")
     return int(offset)
+
+
+def _text(attribute: bytes | str) -> str:
+    return attribute.decode() if isinstance(attribute, bytes) else attribute
 
 
 def _digest(values: Mapping[str, npt.NDArray[np.generic]]) -> str:

@@ -1,0 +1,120 @@
+"""Interpolation without learning: what a super-resolution network has to beat, and what it was compared with.
+
+Every method is linear and acts on rows and columns alike, so it is one matrix for each axis: fine = U_Y
+coarse U_X^T.
+
+Two ways to place a coarse pixel k on the fine lattice make the difference between the published baselines
+and good ones. The strided degradation keeps site k * scale. Image libraries resize by pixel *areas*: to
+them pixel k sits at k * scale + (scale - 1) / 2, and the picture comes out shifted by (scale - 1) / 2
+sites; they also know no periodic edge. The "published" methods do that, as the 2023 paper's tables show;
+the others are aligned and periodic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin.models import Degradation
+
+Floats = npt.NDArray[np.float64]
+Kernel = Callable[[Floats], Floats]
+"""Weight of a coarse value at a distance, in coarse pixels."""
+Upsample = Callable[[npt.NDArray[np.floating], int], npt.NDArray[np.float32]]
+"""(coarse spins (..., Y, X, 3), scale) to fine spins (..., scale Y, scale X, 3), float32, not normalized."""
+
+
+def bilinear(distance: Floats) -> Floats:
+    """The triangle of linear interpolation."""
+    return np.clip(1 - np.abs(distance), 0, None)
+
+
+def bicubic(distance: Floats) -> Floats:
+    """The cubic convolution kernel with a = -1/2 (R. G. Keys, IEEE Trans. ASSP 29, 1153 (1981))."""
+    d = np.abs(distance)
+    near = 1.5 * d**3 - 2.5 * d**2 + 1
+    far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
+    return np.where(d < 1, near, np.where(d < 2, far, 0))
+
+
+def gaussian(distance: Floats) -> Floats:
+    """A Gaussian of sigma 1/2 cut at 3/2 coarse pixels: the kernel that image libraries call by this name."""
+    return np.where(np.abs(distance) < 1.5, np.exp(-2 * distance**2), 0)
+
+
+def interpolation_matrix(kernel: Kernel, pixels: int, scale: int, *, aligned: bool) -> Floats:
+    """The interpolation of one axis, (scale * pixels, pixels); its rows sum to 1.
+
+    Args:
+        kernel: the weights.
+        pixels: coarse pixels of the axis.
+        scale: fine sites for each.
+        aligned: coarse pixel k is fine site k * scale and the axis is periodic; else it is the middle of its
+            block and weights beyond the edges are left out, as image libraries do.
+    """
+    sites = np.arange(scale * pixels)
+    places = sites / scale if aligned else (sites + 0.5) / scale - 0.5
+    distances = places[:, None] - np.arange(pixels)
+    images = pixels * np.arange(-2, 3) if aligned else np.array([0])
+    weights: Floats = kernel(distances[..., None] + images).sum(axis=-1)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def fourier_matrix(degradation: Degradation, pixels: int, scale: int) -> Floats:
+    """Band-limited interpolation that undoes the degradation below the coarse Nyquist frequency, (scale *
+    pixels, pixels).
+
+    A fine wave exp(ikx) within the band becomes a coarse wave times a known factor; the coarse image's
+    Fourier components are divided by these and drawn on the fine lattice. Exact for fields without waves
+    beyond the band; what lies beyond is folded into it by the degradation, and stays there.
+    """
+    sites = scale * pixels
+    waves = np.fft.fftfreq(pixels, 1 / pixels)
+    # The two ends of the band look alike to the coarse lattice: one cosine stands for both.
+    fine_waves = np.exp(2j * np.pi * np.outer(np.arange(sites), waves) / sites)
+    coarse_waves = np.exp(2j * np.pi * np.outer(np.arange(pixels), waves) / pixels)
+    degraded = degradation.matrix(sites, scale) @ fine_waves
+    factors = (coarse_waves.conj() * degraded).mean(axis=0)
+    nyquist = np.abs(waves) == pixels / 2
+    if nyquist.any():
+        fine_waves[:, nyquist] = fine_waves[:, nyquist].real
+        factors[nyquist] = factors[nyquist].real
+    matrix: Floats = (fine_waves / factors @ coarse_waves.conj().T).real / pixels
+    return matrix
+
+
+def upsample(coarse_YXC: npt.NDArray[np.floating], rows: Floats, columns: Floats) -> npt.NDArray[np.float32]:
+    """U_Y coarse U_X^T on spins (..., Y, X, 3), by component."""
+    fine = np.einsum("Yy,...yxc,Xx->...YXc", rows, coarse_YXC, columns, optimize=True)
+    return fine.astype(np.float32)
+
+
+def _by_kernel(kernel: Kernel, *, aligned: bool) -> Upsample:
+    def method(coarse_YXC: npt.NDArray[np.floating], scale: int) -> npt.NDArray[np.float32]:
+        rows, columns = (
+            interpolation_matrix(kernel, pixels, scale, aligned=aligned) for pixels in coarse_YXC.shape[-3:-1]
+        )
+        return upsample(coarse_YXC, rows, columns)
+
+    return method
+
+
+def fourier(degradation: Degradation) -> Upsample:
+    """Fourier interpolation with deconvolution, for a known degradation."""
+
+    def method(coarse_YXC: npt.NDArray[np.floating], scale: int) -> npt.NDArray[np.float32]:
+        rows, columns = (fourier_matrix(degradation, pixels, scale) for pixels in coarse_YXC.shape[-3:-1])
+        return upsample(coarse_YXC, rows, columns)
+
+    return method
+
+
+def baselines(degradation: Degradation) -> Mapping[str, Upsample]:
+    """Every method by its name in tables: the published ones first, then the ones to beat."""
+    kernels = {"gaussian": gaussian, "bilinear": bilinear, "bicubic": bicubic}
+    published = {f"{name} (published)": _by_kernel(kernel, aligned=False) for name, kernel in kernels.items()}
+    aligned = {name: _by_kernel(kernel, aligned=True) for name, kernel in kernels.items()}
+    return MappingProxyType({**published, **aligned, "fourier": fourier(degradation)})

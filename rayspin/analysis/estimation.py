@@ -1,0 +1,65 @@
+"""How well an effective-field network estimates: the figures of the 2021 paper on held-out fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin.metrics import angle_error, mse_per_component
+from rayspin.models import EffectiveFieldNet, apply
+from rayspin.physics import Hamiltonian, effective_field
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimation:
+    """Figures of a network on N fields; means over these come with `mean` and `std` of any of the arrays.
+
+    Attributes:
+        mse_NC: mean squared error of F* against the exact F by component, J^2, (N, 3).
+        energy_exact: energy per site from the exact field, J, (N,).
+        energy_estimated: the same from F*, J, (N,).
+        angle: mean angle between F* and F, radians, (N,).
+    """
+
+    mse_NC: Floats
+    energy_exact: Floats
+    energy_estimated: Floats
+    angle: Floats
+
+    @property
+    def mse(self) -> Floats:
+        """Mean squared error over sites and components, J^2, (N,): the paper's loss, of order 1e-5 there."""
+        figures: Floats = self.mse_NC.mean(axis=-1)
+        return figures
+
+    @property
+    def energy_agreement(self) -> Floats:
+        """1 - |E* - E| / |E|, (N,): 99.95 % in the paper."""
+        return 1 - np.abs(self.energy_estimated - self.energy_exact) / np.abs(self.energy_exact)
+
+
+def evaluate_estimation(
+    network: EffectiveFieldNet, spins_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian
+) -> Estimation:
+    """The figures of a network on spins it was not trained on, (N, Y, X, 3)."""
+    exact = effective_field(spins_NYXC, hamiltonian)
+    estimate = apply(network, spins_NYXC)
+    return Estimation(
+        mse_NC=mse_per_component(estimate, exact),
+        energy_exact=_energy(spins_NYXC, exact, hamiltonian),
+        energy_estimated=_energy(spins_NYXC, estimate, hamiltonian),
+        angle=angle_error(estimate, exact),
+    )
+
+
+def _energy(
+    spins_NYXC: npt.NDArray[np.float32], field_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian
+) -> Floats:
+    """Energy per site, J, that a field gives: pairs share theirs between two spins, the external field does not."""
+    total = field_NYXC.astype(np.float64) + np.array(hamiltonian.external_field)
+    figures: Floats = -(spins_NYXC * total).sum(axis=-1).mean(axis=(-2, -1)) / 2
+    return figures

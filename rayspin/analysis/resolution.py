@@ -1,0 +1,89 @@
+"""How well fine spins are recovered from coarse ones: the rows of the 2023 paper's tables, for networks and baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rayspin.analysis.baselines import Upsample
+from rayspin.arrays import channel_first, channel_last
+from rayspin.errors import InputError
+from rayspin.metrics import correlation, mse, psnr
+from rayspin.models import Degradation, SuperResolutionNet, apply
+
+Spins = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How like the truth N estimated fields are, a value each, (N,): see `rayspin.metrics`.
+
+    Attributes:
+        mse: mean squared error over sites and components.
+        psnr: by definition, dB; the published tables print 6.02 dB more.
+        correlation: mean of S . S'.
+    """
+
+    mse: Floats
+    psnr: Floats
+    correlation: Floats
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """A method's figures: as it gives the fine spins, and after dividing each by its length."""
+
+    raw: Likeness
+    normalized: Likeness
+
+
+def evaluate_resolution(
+    methods: Mapping[str, Upsample], fine_NYXC: Spins, degradation: Degradation, scale: int
+) -> dict[str, Resolution]:
+    """A row of the table for each method, on fine spins (N, Y, X, 3) that it sees only degraded."""
+    coarse_NYXC = degrade(fine_NYXC, degradation, scale)
+    rows = {}
+    for name, method in methods.items():
+        estimate = method(coarse_NYXC, scale)
+        rows[name] = Resolution(likeness(estimate, fine_NYXC), likeness(normalized(estimate), fine_NYXC))
+    return rows
+
+
+def by_network(network: SuperResolutionNet) -> Upsample:
+    """A network as a method, for its own scale only."""
+
+    def method(coarse_YXC: npt.NDArray[np.floating], scale: int) -> Spins:
+        if scale != network.config.scale:
+            raise InputError(
+                "scale", f"the network's is {network.config.scale}, not {scale}", "take that one"
+            )
+        return apply(network, coarse_YXC.astype(np.float32))
+
+    return method
+
+
+def degrade(fine_NYXC: Spins, degradation: Degradation, scale: int) -> Spins:
+    """The coarse version of spins, (N, Y, X, 3) to (N, Y / scale, X / scale, 3)."""
+    fine_NCYX = channel_first(torch.from_numpy(fine_NYXC))
+    coarse: Spins = channel_last(degradation.build(scale)(fine_NCYX)).contiguous().numpy()
+    return coarse
+
+
+def likeness(estimate_NYXC: Spins, truth_NYXC: Spins) -> Likeness:
+    """The figures of estimates, each field by itself."""
+    return Likeness(
+        mse(estimate_NYXC, truth_NYXC),
+        psnr(estimate_NYXC, truth_NYXC),
+        correlation(estimate_NYXC, truth_NYXC),
+    )
+
+
+def normalized(spins_NYXC: Spins) -> Spins:
+    """Spins divided by their length; where that is zero they stay zero."""
+    length = np.linalg.norm(spins_NYXC, axis=-1, keepdims=True)
+    return spins_NYXC / np.where(length > 0, length, 1)

@@ -1,0 +1,118 @@
+"""The child processes of a supervisor: out of reach of the signals meant for it, and ended to the last one.
+
+Slurm sends its signals to every process of a step. The warning before the walltime is SIGUSR2, whose default
+action would kill Ray's daemons on all nodes at once; children are therefore started with it ignored, which
+survives exec.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_libc = ctypes.CDLL(None)
+
+
+class Child:
+    """A process in a session of its own that gets SIGTERM when its parent dies, however that dies.
+
+    Args:
+        command: what to run.
+        environment: its environment, whole.
+        log: the file that takes its output; None to share the parent's.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], log: Path | None = None
+    ) -> None:
+        output = None if log is None else log.open("ab")
+        try:
+            # preexec_fn is safe here: a supervisor has no threads.
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=None if output is None else subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_prepare,
+            )
+        finally:
+            if output is not None:
+                output.close()
+
+    def ended(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def ask_to_stop(self) -> None:
+        """Send it SIGTERM."""
+        if self.ended() is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """Kill it and what it started, as far as that stayed in its process group."""
+        if self.ended() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def stop(self, seconds: float) -> None:
+        """Ask it to stop, and kill it after so many seconds."""
+        self.ask_to_stop()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of orphans among its descendants, so that `end_descendants` finds them."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_descendants(seconds: float = 10.0) -> None:
+    """Kill whatever this process started, directly or not, and wait until all of it is gone."""
+    deadline = time.monotonic() + seconds
+    while (left := _descendants(os.getpid())) and time.monotonic() < deadline:
+        for pid in left:
+            _kill_and_reap(pid)
+        time.sleep(0.02)
+
+
+def _prepare() -> None:
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def _descendants(root: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                # The name of the command, in brackets, may itself hold brackets and blanks.
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def _kill_and_reap(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, os.WNOHANG)
+    except (ProcessLookupError, ChildProcessError):
+        # Gone already, or not a child yet: an orphan becomes one when its own parent is dead.
+        pass

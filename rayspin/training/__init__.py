@@ -1,0 +1,24 @@
+"""Training without Ray: what to train for, how, and the loop that resumes."""
+
+from rayspin.training.checkpoint import BEST, METRICS, WEIGHTS, Line, best_epoch
+from rayspin.training.config import TrainingConfig
+from rayspin.training.data import SampleSource
+from rayspin.training.field import ExactField
+from rayspin.training.loop import FitResult, fit
+from rayspin.training.objectives import FieldObjective, Objective, SuperResolutionObjective
+
+__all__ = [
+    "BEST",
+    "METRICS",
+    "WEIGHTS",
+    "ExactField",
+    "FieldObjective",
+    "FitResult",
+    "Line",
+    "Objective",
+    "SampleSource",
+    "SuperResolutionObjective",
+    "TrainingConfig",
+    "best_epoch",
+    "fit",
+]

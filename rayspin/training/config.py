@@ -1,0 +1,67 @@
+"""How a network is trained: the `[training]` table of a job file."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rayspin.config import Config
+from rayspin.errors import InputError
+from rayspin.training.data import Augmentation
+
+
+class TrainingConfig(Config):
+    """How long, in what steps and on which random streams; Adam throughout.
+
+    Rate and batch are the published ones by default. Nothing here depends on the machine: a batch is split
+    over the ranks.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 100
+    """Passes over the training samples. The papers give no number."""
+    batch_size: Annotated[int, Field(ge=1)] = 400
+    """Samples of one step, over all ranks together."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    """Of Adam; the highest one where a schedule varies it."""
+    learning_rate_schedule: Literal["constant", "one-cycle", "cosine"] = "constant"
+    """constant: published; cosine: falls to 0 along half a cosine; one-cycle: so after a rise over 30 %."""
+    augmentation: Augmentation = "none"
+    """What is done to each sample anew in every epoch; translations are around the edges, by fine sites."""
+    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the gradient; longer ones are scaled down to it."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Root of the random streams: first weights, order of samples, augmentation, noise."""
+    checkpoint_interval: Annotated[int, Field(ge=1)] = 1
+    """Epochs between checkpoints: what a kill can cost at most."""
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of a step, of `steps` in all: it has no state, so a resumed run keeps it."""
+        if self.learning_rate_schedule == "constant":
+            return self.learning_rate
+        place = (step + 0.5) / steps
+        rise = 0.3 if self.learning_rate_schedule == "one-cycle" else 0.0
+        phase = place / rise - 1 if place < rise else (place - rise) / (1 - rise)
+        return self.learning_rate * (1 + math.cos(math.pi * phase)) / 2
+
+    def check_samples(self, training: int, validation: int, world_size: int) -> None:
+        """Raise InputError unless these numbers of samples make batches that can be split over the ranks."""
+        if self.batch_size % world_size:
+            raise InputError(
+                "training.batch_size",
+                f"{self.batch_size} samples can't be split over {world_size} workers",
+                "give a multiple of the number of workers",
+            )
+        if training < self.batch_size:
+            raise InputError(
+                "training.batch_size",
+                f"{self.batch_size} is more than the {training} training samples",
+                "give a smaller batch, or generate more samples",
+            )
+        if validation < world_size:
+            raise InputError(
+                "splits.validation",
+                f"{validation} samples for {world_size} workers",
+                "generate at least one for each worker",
+            )

@@ -1,0 +1,128 @@
+"""What training reads: batches that depend on seed, epoch and sample, not on who reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from rayspin.arrays import channel_first
+from rayspin.physics import Hamiltonian
+from rayspin.rng import generator
+
+Augmentation = Literal["none", "translations"]
+Positions = npt.NDArray[np.int64]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class SampleSource(Protocol):
+    """Spins that can be read by position, such as one split of a dataset (`rayspin.storage.SpinReader`)."""
+
+    @property
+    def samples(self) -> Positions:
+        """(n,) numbers of the samples in their dataset: the address of each one's random streams."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the lattice."""
+
+    @property
+    def hamiltonian(self) -> Hamiltonian:
+        """What the samples were annealed under."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    def read(self, positions: Positions) -> npt.NDArray[np.float32]:
+        """Spins (n, Y, X, 3) of the samples at these positions, in this order."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Spins on the training device, (N, 3, Y, X), and for each sample the address of its random streams."""
+
+    spins_NCYX: Tensor
+    addresses: tuple[tuple[int, ...], ...]
+
+    def directions(self, stage: str, shape: tuple[int, int]) -> Tensor:
+        """Unit vectors, uniform on the sphere, (N, 3, *shape); each sample's from its own stream."""
+        streams = [generator(stage, address) for address in self.addresses]
+        gaussians = np.stack([stream.standard_normal((3, *shape), np.float32) for stream in streams])
+        return normalize(torch.from_numpy(gaussians), dim=1).to(self.spins_NCYX.device)
+
+
+def epoch_positions(
+    samples: int, batch_size: int, seed: int, epoch: int, rank: int, world_size: int
+) -> list[Positions]:
+    """Positions of one rank's share of each batch of an epoch, (batch_size / world_size,) each.
+
+    The epoch's order is one permutation, addressed by (seed, epoch); a batch is a slice of it and a rank's
+    share a slice of the batch, so that the global batches are the same for every world size. What is left
+    over after the last full batch waits for the next epoch's permutation.
+    """
+    order = generator("epoch", (seed, epoch)).permutation(samples)
+    share = batch_size // world_size
+    starts = [batch * batch_size + rank * share for batch in range(samples // batch_size)]
+    return [order[start : start + share] for start in starts]
+
+
+def validation_positions(samples: int, batch_size: int, rank: int, world_size: int) -> list[Positions]:
+    """Positions of one rank's share of a split, in order, at most batch_size / world_size at a time."""
+    mine = np.arange(rank, samples, world_size)
+    share = batch_size // world_size
+    return [mine[start : start + share] for start in range(0, len(mine), share)]
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Turns positions of a source into batches on a device.
+
+    Attributes:
+        source: where spins come from.
+        seed: root of all random streams.
+        augmentation: what is done to the spins, addressed by (seed, epoch, sample).
+        device: where batches go.
+    """
+
+    source: SampleSource
+    seed: int
+    augmentation: Augmentation
+    device: torch.device
+
+    def batches(self, positions: Iterable[Positions], epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch; the next one is read in a thread while one is worked on."""
+        return _one_ahead(lambda wanted: self._batch(wanted, epoch), positions)
+
+    def _batch(self, positions: Positions, epoch: int) -> Batch:
+        addresses = tuple((self.seed, epoch, int(sample)) for sample in self.source.samples[positions])
+        spins_NYXC = self.source.read(positions)
+        if self.augmentation == "translations":
+            spins_NYXC = np.stack([_translated(spins, a) for spins, a in zip(spins_NYXC, addresses)])
+        spins_NCYX = channel_first(torch.from_numpy(spins_NYXC)).contiguous()
+        return Batch(spins_NCYX.to(self.device), addresses)
+
+
+def _translated(spins_YXC: npt.NDArray[np.float32], address: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Spins moved by a random lattice vector, around the edges."""
+    shift = generator("augmentation", address).integers(spins_YXC.shape[:2])
+    return np.roll(spins_YXC, shift, axis=(0, 1))
+
+
+def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        ahead: Future[Made] | None = None
+        for item in items:
+            following = pool.submit(make, item)
+            if ahead is not None:
+                yield ahead.result()
+            ahead = following
+        if ahead is not None:
+            yield ahead.result()

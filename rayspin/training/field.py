@@ -1,0 +1,52 @@
+"""The exact effective field of a batch, computed where the network trains."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rayspin.arrays import channel_first
+from rayspin.errors import InputError
+from rayspin.physics import Hamiltonian, effective_field
+
+
+class ExactField(nn.Module):
+    """The effective field F = -dH/dS of spins, in units of J, by one product in Fourier space.
+
+    Apart from the uniform external field the map from S to F is linear and commutes with translations, so
+    it is known from the fields of three single spins, which `rayspin.physics.effective_field` gives: no
+    convention of the Hamiltonian is written twice.
+    """
+
+    response_CCYX: Tensor
+    uniform_CYX: Tensor
+
+    def __init__(self, hamiltonian: Hamiltonian, shape: tuple[int, int]) -> None:
+        super().__init__()
+        if hamiltonian.boundary != "periodic":
+            raise InputError(
+                "hamiltonian.boundary",
+                "the networks are periodic, the lattice is open",
+                "train on another dataset",
+            )
+        single_NYXC = np.zeros((3, *shape, 3), np.float32)
+        single_NYXC[[0, 1, 2], 0, 0, [0, 1, 2]] = 1
+        uniform_YXC = effective_field(np.zeros((*shape, 3), np.float32), hamiltonian)
+        fields = channel_first(torch.from_numpy(effective_field(single_NYXC, hamiltonian) - uniform_YXC))
+        self.register_buffer("response_CCYX", torch.fft.rfft2(fields.double()).to(torch.complex64))
+        self.register_buffer("uniform_CYX", channel_first(torch.from_numpy(uniform_YXC))[:, :1, :1].clone())
+
+    def forward(self, spins_NCYX: Tensor) -> Tensor:
+        """The field of spins (N, 3, Y, X), in the same shape."""
+        spectrum = torch.einsum("cdyx,ncyx->ndyx", self.response_CCYX, torch.fft.rfft2(spins_NCYX))
+        field_NCYX: Tensor = torch.fft.irfft2(spectrum, s=spins_NCYX.shape[-2:])
+        return field_NCYX + self.uniform_CYX
+
+    def energy(self, spins_NCYX: Tensor, field_NCYX: Tensor) -> Tensor:
+        """Energy per site, J, that a field (exact, or estimated) gives to spins, (N,).
+
+        - S . (F + H) / 2: pairs share their energy between two spins, the external field H belongs to one.
+        """
+        products = (spins_NCYX * (field_NCYX + self.uniform_CYX)).sum(dim=1)
+        return -products.mean(dim=(-2, -1)) / 2

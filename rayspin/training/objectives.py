@@ -1,0 +1,131 @@
+"""What a network is trained for: its loss, and the figures that validation watches."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Protocol, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss, normalize
+
+from rayspin.config import Config
+from rayspin.models import Degradation, EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.training.data import Batch, SampleSource
+from rayspin.training.field import ExactField
+
+
+class Task(Protocol):
+    """An objective for one dataset; a module, since it has tensors to move to the device."""
+
+    def to(self, device: torch.device) -> Self:
+        """The task on a device."""
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """The mean loss of a batch."""
+
+    def figures(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Means over a validation batch, by name; "validation_loss" is the one that choices are made by."""
+
+
+class Objective(Protocol):
+    """What a network is trained for, as a config that knows its networks."""
+
+    def check(self, network: Any, shape: tuple[int, int]) -> None:
+        """Raise InputError unless the network can be trained for this on a lattice of (rows, columns)."""
+
+    def build(self, network: Any, source: SampleSource) -> Task:
+        """The objective for a dataset, on the CPU."""
+
+    def to_table(self) -> dict[str, Any]:
+        """The objective as plain tables."""
+
+
+class FieldObjective(Config):
+    """Mean squared error of the estimated field F* against the exact F (2021 paper)."""
+
+    def check(self, network: EffectiveFieldNetConfig, shape: tuple[int, int]) -> None:
+        """Raise InputError unless the network can be trained for this on a lattice of (rows, columns)."""
+        network.check_lattice(shape)
+
+    def build(self, network: EffectiveFieldNetConfig, source: SampleSource) -> FieldTask:  # noqa: ARG002
+        """The objective for a dataset; every network has the same."""
+        return FieldTask(ExactField(source.hamiltonian, source.shape))
+
+
+class FieldTask(nn.Module):
+    """`FieldObjective` with the exact field of one Hamiltonian."""
+
+    def __init__(self, exact: ExactField) -> None:
+        super().__init__()
+        self.exact = exact
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """MSE of F* against F, J^2."""
+        return mse_loss(network(batch.spins_NCYX).float(), self.exact(batch.spins_NCYX))
+
+    def figures(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """MSE, J^2, whole and by component, and the ratio of the energies that F* and F give."""
+        estimate = network(batch.spins_NCYX).float()
+        truth = self.exact(batch.spins_NCYX)
+        squares = (estimate - truth).square().mean(dim=(0, 2, 3))
+        energy = self.exact.energy
+        ratio = energy(batch.spins_NCYX, estimate) / energy(batch.spins_NCYX, truth)
+        components = {f"validation_mse_{name}": square for name, square in zip("xyz", squares)}
+        return {"validation_loss": squares.mean(), **components, "energy_ratio": ratio.mean()}
+
+
+class SuperResolutionObjective(Config):
+    """Mean squared error of the degraded output against the coarse input (2023): it needs no fine spins."""
+
+    degradation: Degradation = Degradation()
+    """How coarse spins come of fine ones, in the data and in the loss alike."""
+    noise_amplitude: Annotated[float, Field(ge=0)] = 0.0
+    """alpha of the noise in the coarse data, S' = (S + alpha R) / |S + alpha R| with R random unit vectors,
+    new in
+    every epoch; at 0 (published) the coarse spins stay as the degradation leaves them, not normalized."""
+
+    def check(self, network: SuperResolutionNetConfig, shape: tuple[int, int]) -> None:
+        """Raise InputError unless the network can be trained for this on fine (rows, columns)."""
+        network.check_lattice(shape)
+        self.degradation.check_lattice(shape, network.scale)
+
+    def build(
+        self,
+        network: SuperResolutionNetConfig,
+        source: SampleSource,  # noqa: ARG002
+    ) -> SuperResolutionTask:
+        """The objective for a dataset; every dataset has the same."""
+        return SuperResolutionTask(self, network.scale)
+
+
+class SuperResolutionTask(nn.Module):
+    """`SuperResolutionObjective` at one scale."""
+
+    def __init__(self, objective: SuperResolutionObjective, scale: int) -> None:
+        super().__init__()
+        self.degrade = objective.degradation.build(scale)
+        self.noise_amplitude = objective.noise_amplitude
+
+    def coarse(self, batch: Batch) -> Tensor:
+        """The network's input, (N, 3, Y / scale, X / scale)."""
+        coarse_NCYX: Tensor = self.degrade(batch.spins_NCYX)
+        if self.noise_amplitude == 0:
+            return coarse_NCYX
+        noise_NCYX = batch.directions("noise", (coarse_NCYX.shape[-2], coarse_NCYX.shape[-1]))
+        return normalize(coarse_NCYX + self.noise_amplitude * noise_NCYX, dim=1)
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """MSE of the degraded output against the input."""
+        coarse_NCYX = self.coarse(batch)
+        return mse_loss(self.degrade(network(coarse_NCYX).float()), coarse_NCYX)
+
+    def figures(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The loss, and what it never sees: MSE and correlation of the output with the true fine spins."""
+        coarse_NCYX = self.coarse(batch)
+        fine_NCYX = network(coarse_NCYX).float()
+        return {
+            "validation_loss": mse_loss(self.degrade(fine_NCYX), coarse_NCYX),
+            "fine_mse": mse_loss(fine_NCYX, batch.spins_NCYX),
+            "fine_correlation": (fine_NCYX * batch.spins_NCYX).sum(dim=1).mean(),
+        }

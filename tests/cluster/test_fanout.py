@@ -1,0 +1,85 @@
+"""The dispatcher: every item once, poison set aside, lost actors replaced and never charged to the item."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import ray.cloudpickle
+
+from rayspin.cluster import fanout
+from rayspin.cluster.fanout import fan_out
+from rayspin.cluster.session import Session
+from rayspin.errors import RunError
+
+pytestmark = pytest.mark.ray
+
+# Actors can't import test modules: the class travels by value.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class Trouble:
+    """Squares numbers; some items raise, some kill their process, always or the first time only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def work(self, item: str) -> int:
+        kind, _, number = item.partition(" ")
+        tries = self._folder / item
+        tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
+        first = len(tries.read_text()) == 1
+        if kind == "poison" or (kind == "hiccup" and first):
+            raise ValueError(f"no {number}")
+        if kind == "kill" and first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return int(number) ** 2
+
+
+def test_every_item_is_done_once_whatever_happens_to_the_actors(ray_session: Session, tmp_path: Path) -> None:
+    items = [f"plain {n}" for n in range(12)] + ["poison 12", "kill 13", "hiccup 14", "kill 15", "poison 16"]
+    results: dict[str, int] = {}
+
+    def keep(item: str, result: int) -> None:
+        assert item not in results
+        results[item] = result
+
+    set_aside = fan_out(ray_session, Trouble, (tmp_path,), items, keep)
+    assert {failure.item for failure in set_aside} == {"poison 12", "poison 16"}
+    assert set_aside[0].error.startswith("ValueError: no 1")
+    assert "in work" in set_aside[0].trace
+    assert results == {item: int(item.split()[1]) ** 2 for item in items if not item.startswith("poison")}
+    tries = {path.name: len(path.read_text()) for path in tmp_path.iterdir()}
+    assert tries == {
+        item: {"plain": 1, "poison": fanout.ATTEMPTS, "kill": 2, "hiccup": 2}[item.split()[0]] for item in items
+    }
+
+
+class Unmakeable(Trouble):
+    def __init__(self, folder: Path) -> None:
+        raise ImportError("no such library on this node")
+
+
+def test_an_actor_that_cannot_start_says_why(
+    ray_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "LOST_IN_A_ROW", 2)
+    with pytest.raises(RunError, match="ImportError: no such library on this node"):
+        fan_out(ray_session, Unmakeable, (tmp_path,), ["plain 1"], lambda *_: None)
+
+
+def test_a_machine_that_only_loses_actors_is_given_up(
+    ray_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "LOST_IN_A_ROW", 3)
+    with pytest.raises(RunError, match="3 were lost in a row without one result"):
+        fan_out(ray_session, Trouble, (tmp_path,), ["deadly 1", "deadly 2"], lambda *_: None)
+
+
+def test_nothing_to_do_starts_nothing(ray_session: Session, tmp_path: Path) -> None:
+    assert fan_out(ray_session, Trouble, (tmp_path,), [], lambda *_: None) == []

@@ -1,0 +1,18 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rayspin.cluster.session import Session
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[Session]:
+    """One embedded Ray with two CPUs for all tests that need one: it takes five seconds to start."""
+    session = Session(cpus=2)
+    session.ray()
+    yield session
+    session.close()

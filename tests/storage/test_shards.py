@@ -1,0 +1,167 @@
+"""Shards and their catalog: plain NetCDF that anybody opens, whole or not there, and lazily seen as one dataset."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+from pathlib import Path
+
+import h5py
+import netCDF4
+import numpy as np
+import pytest
+import tomli_w
+import xarray as xr
+
+from rayspin.errors import InputError
+from rayspin.storage import Catalog, SplitCounts, inspect_shard, open_dataset, shard_name, write_shard
+
+ATTRIBUTES = {"hamiltonian": '{"exchange": 1.0}', "root_seed": "7"}
+SIZE = (4, 6)
+
+
+def values(first: int, count: int) -> dict[str, np.ndarray]:
+    samples = np.arange(first, first + count)
+    # A value that names its sample, row, column and component, so that any mix-up shows.
+    y, x, c = np.meshgrid(np.arange(SIZE[0]), np.arange(SIZE[1]), np.arange(3), indexing="ij")
+    spins = (samples[:, None, None, None] * 1000 + y * 100 + x * 10 + c).astype(np.float32)
+    return {
+        "sample": samples,
+        "spins": spins,
+        "energy": samples / 8,
+        "split": SplitCounts(test=3, validation=4).codes(samples),
+    }
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Samples 0 to 24 in shards of 10, 10 and 5."""
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    job = {"kind": "generate", "samples": 25, "size": list(SIZE), "hamiltonian": {"exchange": 1.0, "dmi": 0.3}}
+    (folder / "job.toml").write_text(tomli_w.dumps(job))
+    catalog = Catalog.read(folder)
+    for first, count in [(10, 10), (0, 10), (20, 5)]:
+        catalog.append(write_shard(folder / shard_name(first), values(first, count), ATTRIBUTES), host="h")
+    return folder
+
+
+def test_other_programs_read_a_shard(dataset: Path) -> None:
+    path = dataset / shard_name(10)
+    with netCDF4.Dataset(path) as file:
+        assert file.variables["spins"].dimensions == ("sample", "y", "x", "component")
+        assert file.variables["spins"].units == "1"
+        assert file.variables["spins"].chunking() == "contiguous"
+        assert file.root_seed == "7"
+    with xr.open_dataset(path) as plain:
+        np.testing.assert_array_equal(plain["spins"].values, values(10, 10)["spins"])
+        np.testing.assert_array_equal(plain["energy"].values, values(10, 10)["energy"])
+        assert list(plain["component"].values) == ["x", "y", "z"]
+
+
+@pytest.mark.skipif(shutil.which("ncdump") is None, reason="ncdump (netcdf-bin) is not installed")
+def test_ncdump_reads_a_shard(dataset: Path) -> None:
+    header = subprocess.run(["ncdump", "-h", dataset / shard_name(0)], check=True, capture_output=True, text=True).stdout
+    assert "float spins(sample, y, x, component)" in header
+
+
+def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
+    one = write_shard(tmp_path / "one.nc", values(0, 10), ATTRIBUTES)
+    two = write_shard(tmp_path / "two.nc", values(0, 10), ATTRIBUTES)
+    assert one.sha256 == two.sha256
+    assert (tmp_path / "one.nc").read_bytes() == (tmp_path / "two.nc").read_bytes()
+
+
+def test_a_changed_value_a_cut_file_and_another_origin_are_found(dataset: Path) -> None:
+    path = dataset / shard_name(0)
+    assert inspect_shard(path, ATTRIBUTES).count == 10
+    with pytest.raises(InputError, match="another job wrote it"):
+        inspect_shard(path, ATTRIBUTES | {"root_seed": "8"})
+    whole = bytearray(path.read_bytes())
+    offset = inspect_shard(path).offsets["spins"] + 1234
+    whole[offset] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="not those it was written with"):
+        inspect_shard(path)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="no whole shard"):
+        inspect_shard(path)
+
+
+def test_open_dataset_is_one_lazy_view_over_all_shards(dataset: Path) -> None:
+    view = open_dataset(dataset)
+    truth = np.concatenate([values(0, 10)["spins"], values(10, 10)["spins"], values(20, 5)["spins"]])
+    assert view["spins"].dims == ("sample", "y", "x", "component")
+    assert view["spins"].dtype == np.float32
+    assert not view["spins"].variable._in_memory
+    np.testing.assert_array_equal(view["sample"], np.arange(25))
+    np.testing.assert_array_equal(view["energy"], np.arange(25) / 8)
+    assert list(view["split"].values[:8]) == ["test"] * 3 + ["validation"] * 4 + ["train"]
+    assert view.attrs["hamiltonian.dmi"] == 0.3
+    np.testing.assert_array_equal(view["spins"].isel(sample=[24, 3, 11, 3]), truth[[24, 3, 11, 3]])
+    np.testing.assert_array_equal(view["spins"].isel(sample=slice(8, 13), y=2), truth[8:13, 2])
+    np.testing.assert_array_equal(view["spins"].sel(sample=17, component="z"), truth[17, ..., 2])
+    np.testing.assert_array_equal(view["spins"].isel(x=[5, 0]), truth[:, :, [5, 0]])
+    np.testing.assert_array_equal(view["spins"][3:20:5, ::2, -1], truth[3:20:5, ::2, -1])
+    np.testing.assert_array_equal(view["spins"].where(view["split"] == "test", drop=True), truth[:3])
+    np.testing.assert_array_equal(view["spins"].mean("sample"), truth.mean(axis=0, dtype=np.float32))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(view))["spins"], truth)
+
+
+def test_a_reader_gives_one_split_in_the_order_asked_for(dataset: Path) -> None:
+    reader = Catalog.open(dataset).reader("train")
+    np.testing.assert_array_equal(reader.samples, np.arange(7, 25))
+    assert reader.shape == SIZE
+    assert reader.hamiltonian.dmi == 0.3
+    expected = np.stack([values(sample, 1)["spins"][0] for sample in (24, 7, 10)])
+    np.testing.assert_array_equal(reader.read([17, 0, 3]), expected)
+    assert reader.read([]).shape == (0, *SIZE, 3)
+
+
+def test_what_the_ledger_does_not_know_is_not_there(dataset: Path) -> None:
+    write_shard(dataset / shard_name(25), values(25, 5), ATTRIBUTES)
+    assert Catalog.read(dataset).samples_done == 25
+    (dataset / shard_name(10)).unlink()
+    assert Catalog.read(dataset).samples_done == 15
+
+
+def test_a_torn_ledger_line_loses_that_shard_only(dataset: Path) -> None:
+    ledger = dataset / "ledger.jsonl"
+    text = ledger.read_bytes()
+    ledger.write_bytes(text[:-30])
+    catalog = Catalog.read(dataset)
+    assert [record.first_sample for record in catalog.records] == [0, 10]
+    catalog.append(inspect_shard(dataset / shard_name(20)))
+    assert Catalog.read(dataset).samples_done == 25
+    assert json.loads(ledger.read_bytes().splitlines()[-1])["first_sample"] == 20
+
+
+def test_missing_shards_fill_the_gaps_and_are_cut_at_multiples() -> None:
+    def record(first: int, count: int) -> object:
+        return type("Record", (), {"first_sample": first, "count": count})()
+
+    catalog = Catalog(Path(), (record(10, 10), record(20, 4)))  # type: ignore[arg-type]
+    assert catalog.missing(24, 10) == [(0, 10)]
+    assert catalog.missing(45, 10) == [(0, 10), (24, 6), (30, 10), (40, 5)]
+    assert Catalog(Path(), ()).missing(25, 10) == [(0, 10), (10, 10), (20, 5)]
+    assert Catalog(Path(), ()).missing(3, 10) == [(0, 3)]
+
+
+def test_errors_say_what_is_missing(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no dataset"):
+        open_dataset(tmp_path)
+    for path in dataset.glob("*.nc"):
+        path.unlink()
+    with pytest.raises(InputError, match="none of its shards is done"):
+        open_dataset(dataset)
+
+
+def test_bytes_in_the_file_are_the_values(dataset: Path) -> None:
+    """Memory maps rest on it: the raw bytes at the recorded offset are the little-endian array."""
+    record = Catalog.read(dataset).records[1]
+    with h5py.File(dataset / record.file) as file:
+        expected = file["spins"][...]
+    raw = np.fromfile(dataset / record.file, "<f4", expected.size, offset=record.offsets["spins"])
+    np.testing.assert_array_equal(raw.reshape(expected.shape), expected)

@@ -1,0 +1,73 @@
+"""Strict configs: every kind of mistake comes out as one line that names the key and the remedy."""
+
+from __future__ import annotations
+
+import pydantic
+import pytest
+
+from rayspin.config import Config, build
+from rayspin.errors import InputError
+
+
+class Inner(Config):
+    sweeps: int = pydantic.Field(default=10, gt=0)
+    mode: str = "a"
+
+    @pydantic.model_validator(mode="after")
+    def _own_check(self) -> Inner:
+        if self.mode == "bad":
+            raise InputError("mode", "is bad", "choose another")
+        return self
+
+
+class Outer(Config):
+    schedule: Inner = Inner()
+    axis: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    name: str = pydantic.Field(min_length=1, default="x")
+    count: int
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ({"cuont": 1}, "job.toml: cuont: unknown key; did you mean 'count'?"),
+        ({"count": 1, "schedule": {"sweps": 1}}, "job.toml: schedule.sweps: unknown key; did you mean 'sweeps'?"),
+        ({"count": 1, "schedule": {"zzz": 1}}, "job.toml: schedule.zzz: unknown key; known: mode, sweeps"),
+        ({"count": "1"}, "job.toml: count: '1' won't do; write a whole number"),
+        ({"count": True}, "job.toml: count: True won't do; write a whole number"),
+        ({"count": 1, "axis": "z"}, "job.toml: axis: 'z' won't do; write a list: [ ... ]"),
+        ({"count": 1, "axis": [0, 0, float("nan")]}, "job.toml: axis.2: nan won't do; input should be a finite number"),
+        ({"count": 1, "schedule": 3}, "job.toml: schedule: 3 won't do; write a table"),
+        ({"count": 1, "schedule": {"sweeps": 0}}, "job.toml: schedule.sweeps: 0 won't do; input should be greater than 0"),
+        ({"count": 1, "schedule": {"mode": "bad"}}, "job.toml: schedule.mode: is bad; choose another"),
+        ({}, "job.toml: count: missing key; add it"),
+    ],
+)
+def test_a_mistake_is_one_line_with_key_value_and_remedy(table: dict[str, object], line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        build(Outer, table, "job.toml")
+    assert str(caught.value) == line
+    assert caught.value.exit_code == 2
+
+
+def test_whole_numbers_are_taken_for_real_ones_and_lists_for_tuples() -> None:
+    built = build(Outer, {"count": 1, "axis": [1, 0, 0]}, "job.toml")
+    assert built.axis == (1.0, 0.0, 0.0)
+    assert all(isinstance(part, float) for part in built.axis)
+
+
+def test_a_config_cannot_change_and_can_be_a_key() -> None:
+    built = build(Outer, {"count": 1}, "job.toml")
+    with pytest.raises(pydantic.ValidationError):
+        built.count = 2  # type: ignore[misc]
+    assert {built: 1}[Outer(count=1)] == 1
+
+
+def test_the_table_of_a_config_builds_it_again() -> None:
+    built = build(Outer, {"count": 3, "schedule": {"sweeps": 7}}, "job.toml")
+    assert build(Outer, built.to_table(), "again") == built
+
+
+def test_updates_are_checked() -> None:
+    with pytest.raises(pydantic.ValidationError):
+        Outer(count=1).with_updates(count="many")

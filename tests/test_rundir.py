@@ -1,0 +1,101 @@
+"""Run folders: whole files, one job a folder, one run at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rayspin.errors import InputError, RunError
+from rayspin.rundir import RunDir, Summary, differing, replacing, sweep_temporaries, write_text
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    write_text(target, "old")
+    with pytest.raises(RuntimeError), replacing(target) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_kill_in_mid_write_leaves_the_old_file_and_a_leftover_that_is_swept(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    write_text(target, "old")
+    code = (
+        "import os, signal, sys; from pathlib import Path; from rayspin.rundir import replacing\n"
+        "with replacing(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert target.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    sweep_temporaries(tmp_path)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_references_start_at_the_pipeline(tmp_path: Path) -> None:
+    trial = RunDir.at(tmp_path / "pipe").child("tune").child("trials").child("a1")
+    assert trial.locate("@generate") == tmp_path / "pipe" / "generate"
+    assert trial.locate("data/labyrinth") == Path("data/labyrinth")
+
+
+def test_another_job_is_refused_with_its_differences(tmp_path: Path) -> None:
+    run = RunDir.at(tmp_path / "run")
+    with run.claimed({"kind": "a", "physics": {"dmi": 0.3}, "samples": 4}):
+        pass
+    with pytest.raises(InputError, match=r"\(physics.dmi is 0.3 there and 0.5 in the job\); give another folder"):
+        run.check_same({"kind": "a", "physics": {"dmi": 0.5}, "samples": 4}, frozenset())
+    with pytest.raises(InputError, match="samples is 4 there and 8"):
+        run.check_same({"kind": "a", "physics": {"dmi": 0.3}, "samples": 8}, frozenset())
+    run.check_same({"kind": "a", "physics": {"dmi": 0.3}, "samples": 8}, frozenset({"samples"}))
+
+
+def test_a_finished_run_is_known_by_its_job_alone(tmp_path: Path) -> None:
+    run, job = RunDir.at(tmp_path / "run"), {"kind": "a", "samples": 4}
+    summary = Summary("a", {"samples": "4"}, ("x.png",), parts=(Summary("b", {}),))
+    assert run.finished(job) is None
+    with run.claimed(job):
+        assert run.finished(job) is None
+        run.finish(summary)
+    assert run.finished(job) == summary
+    grown = job | {"samples": 8}
+    assert run.finished(grown) is None
+    with run.claimed(grown, frozenset({"samples"})):
+        # The old summary is gone with the old job: a kill now must not leave a run that looks finished.
+        assert run.finished(grown) is None
+
+
+def _hold(path: Path, ready: object, release: object) -> None:
+    with RunDir.at(path).claimed({"kind": "a"}):
+        ready.set()  # type: ignore[attr-defined]
+        release.wait()  # type: ignore[attr-defined]
+
+
+def test_a_second_run_is_refused_with_who_holds_the_folder_and_a_dead_holder_is_not(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    ready, release = spawn.Event(), spawn.Event()
+    holder = spawn.Process(target=_hold, args=(tmp_path / "run", ready, release))
+    holder.start()
+    try:
+        assert ready.wait(30)
+        run = RunDir.at(tmp_path / "run")
+        with pytest.raises(RunError, match=f"process {holder.pid} on .* works on it"), run.claimed({"kind": "a"}):
+            pass
+        os.kill(holder.pid or 0, signal.SIGKILL)
+        holder.join()
+        with run.claimed({"kind": "a"}):
+            pass
+    finally:
+        holder.kill()
+
+
+def test_differences_name_keys_that_one_side_lacks() -> None:
+    assert differing({"a": 1, "t": {"x": 1}}, {"t": {"x": 1, "y": 2}}) == [("a", 1, None), ("t.y", None, 2)]
