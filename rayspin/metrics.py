@@ -22,7 +22,8 @@ def mse(estimate_YXC: Floats, truth_YXC: Floats) -> Figures:
     The formula printed in the 2023 paper sums over components; its tables are means: for unit vectors
     3 MSE = 2 (1 - correlation), which the printed 0.0016 and 0.9976 obey.
     """
-    return mse_per_component(estimate_YXC, truth_YXC).mean(axis=-1)
+    figures: Figures = mse_per_component(estimate_YXC, truth_YXC).mean(axis=-1)
+    return figures
 
 
 def mse_per_component(estimate_YXC: Floats, truth_YXC: Floats) -> Figures:
@@ -33,14 +34,16 @@ def mse_per_component(estimate_YXC: Floats, truth_YXC: Floats) -> Figures:
 
 
 def psnr(estimate_YXC: Floats, truth_YXC: Floats) -> Figures:
-    """Peak signal-to-noise ratio 10 log10(MAX^2 / MSE), dB, with MAX = 2 (spins run from -1 to 1); infinite at MSE 0."""
+    """Peak signal-to-noise ratio 10 log10(MAX^2 / MSE), dB, with MAX = 2, as spins run from -1 to 1."""
     with np.errstate(divide="ignore"):
-        return 10 * np.log10(4 / mse(estimate_YXC, truth_YXC))
+        decibels: Figures = 10 * np.log10(4 / mse(estimate_YXC, truth_YXC))
+    return decibels
 
 
 def psnr_as_printed(estimate_YXC: Floats, truth_YXC: Floats) -> Figures:
     """PSNR as in the tables of the 2023 paper, 10 log10(16 / MSE), dB: for comparison with them only."""
-    return psnr(estimate_YXC, truth_YXC) + PRINTED_PSNR_OFFSET
+    decibels: Figures = psnr(estimate_YXC, truth_YXC) + PRINTED_PSNR_OFFSET
+    return decibels
 
 
 def correlation(estimate_YXC: Floats, truth_YXC: Floats) -> Figures:

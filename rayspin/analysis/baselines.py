@@ -29,7 +29,8 @@ Upsample = Callable[[npt.NDArray[np.floating], int], npt.NDArray[np.float32]]
 
 def bilinear(distance: Floats) -> Floats:
     """The triangle of linear interpolation."""
-    return np.clip(1 - np.abs(distance), 0, None)
+    weight: Floats = np.maximum(1 - np.abs(distance), 0)
+    return weight
 
 
 def bicubic(distance: Floats) -> Floats:
@@ -60,35 +61,28 @@ def interpolation_matrix(kernel: Kernel, pixels: int, scale: int, *, aligned: bo
     distances = places[:, None] - np.arange(pixels)
     images = pixels * np.arange(-2, 3) if aligned else np.array([0])
     weights: Floats = kernel(distances[..., None] + images).sum(axis=-1)
-    return weights / weights.sum(axis=1, keepdims=True)
+    matrix: Floats = weights / weights.sum(axis=1, keepdims=True)
+    return matrix
 
 
 def fourier_matrix(degradation: Degradation, pixels: int, scale: int) -> Floats:
-    """Band-limited interpolation that undoes the degradation below the coarse Nyquist frequency, (scale *
-    pixels, pixels).
+    """The interpolation of one axis by waves, undoing the degradation, (scale * pixels, pixels).
 
-    A fine wave exp(ikx) within the band becomes a coarse wave times a known factor; the coarse image's
-    Fourier components are divided by these and drawn on the fine lattice. Exact for fields without waves
-    beyond the band; what lies beyond is folded into it by the degradation, and stays there.
+    Fine spins are taken to be a sum of the waves below the coarse Nyquist frequency, as many as there are
+    coarse pixels, and the sum whose degraded version is the coarse image is the answer: the degradation's own
+    damping of each wave is divided out. Exact for fields without waves beyond the band; what lies beyond
+    is folded into it by the degradation, and stays there.
     """
     sites = scale * pixels
-    waves = np.fft.fftfreq(pixels, 1 / pixels)
-    # The two ends of the band look alike to the coarse lattice: one cosine stands for both.
-    fine_waves = np.exp(2j * np.pi * np.outer(np.arange(sites), waves) / sites)
-    coarse_waves = np.exp(2j * np.pi * np.outer(np.arange(pixels), waves) / pixels)
-    degraded = degradation.matrix(sites, scale) @ fine_waves
-    factors = (coarse_waves.conj() * degraded).mean(axis=0)
-    nyquist = np.abs(waves) == pixels / 2
-    if nyquist.any():
-        fine_waves[:, nyquist] = fine_waves[:, nyquist].real
-        factors[nyquist] = factors[nyquist].real
-    matrix: Floats = (fine_waves / factors @ coarse_waves.conj().T).real / pixels
+    waves = np.exp(2j * np.pi * np.outer(np.arange(sites), np.fft.fftfreq(pixels, 1 / pixels)) / sites)
+    # The real part makes one cosine of the wave at the Nyquist frequency, which has no partner.
+    matrix: Floats = (waves @ np.linalg.pinv(degradation.matrix(sites, scale) @ waves)).real
     return matrix
 
 
 def upsample(coarse_YXC: npt.NDArray[np.floating], rows: Floats, columns: Floats) -> npt.NDArray[np.float32]:
     """U_Y coarse U_X^T on spins (..., Y, X, 3), by component."""
-    fine = np.einsum("Yy,...yxc,Xx->...YXc", rows, coarse_YXC, columns, optimize=True)
+    fine: Floats = np.einsum("Yy,...yxc,Xx->...YXc", rows, coarse_YXC, columns, optimize=True)
     return fine.astype(np.float32)
 
 

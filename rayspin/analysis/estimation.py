@@ -59,7 +59,7 @@ def evaluate_estimation(
 def _energy(
     spins_NYXC: npt.NDArray[np.float32], field_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian
 ) -> Floats:
-    """Energy per site, J, that a field gives: pairs share theirs between two spins, the external field does not."""
+    """Energy per site, J, that a field gives; bilinear terms count half, the external field in full."""
     total = field_NYXC.astype(np.float64) + np.array(hamiltonian.external_field)
     figures: Floats = -(spins_NYXC * total).sum(axis=-1).mean(axis=(-2, -1)) / 2
     return figures

@@ -1,7 +1,6 @@
-"""The recursive process of the 2021 paper: spins -> network -> F* -> modify -> F' -> evolve -> spins,
-repeated.
+"""The recursive process of the 2021 paper: spins, network, F*, modify, F', evolve, spins, and so on.
 
-Both steps are plain functions of fields and spins, so that an experiment is a choice of two functions. What
+Modify and evolve are plain functions of fields and spins; an experiment is a choice of two. What
 it does is no simulation: the network draws typical textures, and repairs, denoises and generates by that.
 """
 
@@ -78,7 +77,7 @@ def iterate(
 
 
 def align(field_NYXC: Spins, spins_NYXC: Spins, iteration: int) -> Spins:  # noqa: ARG001
-    """Each spin along its field, S' = F' / |F'|: the greedy method; where the field is zero the spin stays."""
+    """Each spin along its field, S' = F' / |F'| (the greedy method); in no field it stays."""
     length = np.linalg.norm(field_NYXC, axis=-1, keepdims=True)
     return np.where(length > 0, field_NYXC / np.where(length > 0, length, 1), spins_NYXC)
 

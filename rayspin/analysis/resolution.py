@@ -1,4 +1,4 @@
-"""How well fine spins are recovered from coarse ones: the rows of the 2023 paper's tables, for networks and baselines."""
+"""How well fine spins are recovered from coarse ones: the rows of the tables in the 2023 paper."""
 
 from __future__ import annotations
 
@@ -86,4 +86,4 @@ def likeness(estimate_NYXC: Spins, truth_NYXC: Spins) -> Likeness:
 def normalized(spins_NYXC: Spins) -> Spins:
     """Spins divided by their length; where that is zero they stay zero."""
     length = np.linalg.norm(spins_NYXC, axis=-1, keepdims=True)
-    return spins_NYXC / np.where(length > 0, length, 1)
+    return np.divide(spins_NYXC, length, out=np.zeros_like(spins_NYXC), where=length > 0)

@@ -84,8 +84,8 @@ class Degrade(nn.Module):
     def _axis(self, sites: int, like: Tensor) -> Tensor:
         key = (sites, like.device, like.dtype)
         if key not in self._matrices:
-            matrix = torch.from_numpy(self.config.matrix(sites, self.scale))
-            self._matrices[key] = matrix.to(like.device, like.dtype)
+            matrix = self.config.matrix(sites, self.scale)
+            self._matrices[key] = torch.tensor(matrix, device=like.device, dtype=like.dtype)
         return self._matrices[key]
 
 

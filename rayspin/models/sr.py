@@ -26,7 +26,7 @@ class SuperResolutionNetConfig(Config):
     expanding_filters: Filters = (64, 64, 64, 64)
     """Filters of the blocks that work on the coarse lattice."""
     negative_slope: float = 0.3
-    """Slope of the leaky ReLU below zero: the default of Keras, whose axis order the paper prints; it gives none."""
+    """Slope of the leaky ReLU below zero: not in the paper; 0.3 is the default of Keras."""
     normalized_output: bool = False
     """Fine spins of length 1, by division (a variant; the published network leaves the length free)."""
 
