@@ -86,4 +86,5 @@ def likeness(estimate_NYXC: Spins, truth_NYXC: Spins) -> Likeness:
 def normalized(spins_NYXC: Spins) -> Spins:
     """Spins divided by their length; where that is zero they stay zero."""
     length = np.linalg.norm(spins_NYXC, axis=-1, keepdims=True)
-    return np.divide(spins_NYXC, length, out=np.zeros_like(spins_NYXC), where=length > 0)
+    unit: Spins = np.divide(spins_NYXC, length, out=np.zeros_like(spins_NYXC), where=length > 0)
+    return unit
