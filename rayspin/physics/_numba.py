@@ -1,41 +1,37 @@
 """The one door to Numba: a decorator for kernels, and the few operations that Numba's Python subset lacks.
 
 Kernels are compiled without fastmath, so that LLVM neither reassociates nor contracts: with fused operations
-written out (`fma`) every CPU and vector width gives the same bits. Loads and stores go through intrinsics because
-Numba tests every signed index for wraparound, which keeps loops scalar.
+written out (`fma`) every CPU and vector width gives the same bits. Loads and stores go through intrinsics
+because Numba tests every signed index for wraparound, which keeps loops scalar.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
 # As its users see it: an operation without the typing context.
 operation: Any = intrinsic
 
 
-def kernel(function: Function) -> Function:
+def kernel(function: Callable[..., Any]) -> Any:
     """A compiled version of `function`, cached on disk, that runs without the GIL."""
-    compiled: Function = njit(cache=True, nogil=True, error_model="numpy")(function)
-    return compiled
+    return njit(cache=True, nogil=True, error_model="numpy")(function)
 
 
-def inlined(function: Function) -> Function:
+def inlined(function: Callable[..., Any]) -> Any:
     """A compiled function of scalars that vanishes into the kernel that calls it."""
-    compiled: Function = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
-    return compiled
+    return njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
 
 
 @operation
 def restrict(typing_context: Any) -> Any:
-    """Declares that no two array arguments of the calling kernel overlap (C's `restrict`).
+    """Declares that no two pointers among the calling kernel's arguments overlap (C's `restrict`).
 
     Without it LLVM would have to compare all pairs of a dozen arrays at run time, and leaves the loop scalar.
     """
@@ -80,23 +76,31 @@ def from_bits(typing_context: Any, bits: Any) -> Any:
 
 
 @operation
-def load(typing_context: Any, array: Any, index: Any) -> Any:
-    """The element of a contiguous 1D array at an index that the caller knows to be inside."""
+def start(typing_context: Any, array: Any) -> Any:
+    """A pointer to the first element of a contiguous array that the caller keeps alive."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
-        return builder.load(cgutils.gep_inbounds(builder, data, args[1]))
+        return cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
 
-    return array.dtype(array, types.intp), codegen
+    return types.CPointer(array.dtype)(array), codegen
 
 
 @operation
-def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Writes an element of a contiguous 1D array at an index that the caller knows to be inside."""
+def load(typing_context: Any, pointer: Any, index: Any) -> Any:
+    """The element at an index from the pointer."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
-        builder.store(args[2], cgutils.gep_inbounds(builder, data, args[1]))
+        return builder.load(cgutils.gep_inbounds(builder, *args))
+
+    return pointer.dtype(pointer, types.intp), codegen
+
+
+@operation
+def store(typing_context: Any, pointer: Any, index: Any, value: Any) -> Any:
+    """Writes the element at an index from the pointer."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], cgutils.gep_inbounds(builder, *args[:2]))
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, array.dtype), codegen
+    return types.void(pointer, types.intp, pointer.dtype), codegen

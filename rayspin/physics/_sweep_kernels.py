@@ -1,24 +1,25 @@
 """Compiled Monte Carlo sweeps of a packed checkerboard of classical spins in float32.
 
-Layout. The sites of one colour, (row + column + colour) even, interact with those of the other only, so a half-sweep
-updates one colour in any order. Each colour keeps its three spin components in flat arrays; row y holds the sites
-x = 2 k + p, p = (y + colour) % 2, at index START + y * stride + k. In the other colour the neighbours above and
-below then have the same k, those to the left and right k - 1 + p and k + p: every neighbour is a contiguous load.
-One column left and right of each row repeats the row's other end (periodic boundary). Rows are padded to whole
-vectors of LANES; the padding is computed like the rest and never read.
+Layout. The sites of one colour, (row + column + colour) even, interact with those of the other only, so a
+half-sweep updates one colour in any order. Each colour keeps its three spin components in flat arrays; row y
+holds the sites x = 2 k + p, p = (y + colour) % 2, at index START + y * stride + k. In the other colour the
+neighbours above and below then have the same k, those to the left and right k - 1 + p and k + p: every
+neighbour is a contiguous load. One column left and right of each row repeats the row's other end (periodic
+boundary). Rows are padded to whole vectors of LANES; the padding is computed like the rest and never read.
 
-The elementary functions are polynomials on reduced arguments (minimax fits, relative error under 2e-7), since the
-maths library's are scalar here, and differ between CPUs.
+The elementary functions are polynomials on reduced arguments (minimax fits, relative error under 2e-7), since
+the maths library's are scalar here, and differ between CPUs.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from rayspin.physics._numba import fma, from_bits, inlined, kernel, load, restrict, store, to_bits
+from rayspin.physics._numba import fma, from_bits, inlined, kernel, load, restrict, start, store, to_bits
 
 LANES = 16
 START = LANES
+BLOCK = 256  # sites per stage: enough to hide latencies, few enough for buffers to stay in the nearest cache
 
 _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 _LN2 = np.float32(0.6931471805599453)
@@ -65,7 +66,7 @@ def _minus_log2_one_minus(p):
 
 @inlined
 def _cos_sin_turn(half_turn):
-    """The cosine and sine of 2 pi t, t in [-1/2, 1/2], from those of the half angle, which need no reduction."""
+    """The cosine and sine of 2 pi t, |t| <= 1/2, from those of the half angle, which need no reduction."""
     square = half_turn * half_turn
     s = fma(np.float32(0.0772201269865036), square, np.float32(-0.5980451703071594))
     s = fma(s, square, np.float32(2.5500314235687256))
@@ -81,7 +82,7 @@ def _cos_sin_turn(half_turn):
 
 @inlined
 def _uniforms(a, b, c, d):
-    """Two uniforms, in [0, 1) and [-1/2, 1/2), and the next state: two steps of xoshiro128+ (Blackman, Vigna 2018)."""
+    """Uniforms in [0, 1) and [-1/2, 1/2), and the next state: two steps of xoshiro128+ (Blackman, Vigna)."""
     first = np.uint32(a + d)
     a, b, c, d = _xoshiro128(a, b, c, d)
     second = np.uint32(a + d)
@@ -102,44 +103,21 @@ def _xoshiro128(a, b, c, d):
 
 
 @inlined
-def _drawn(hx, hy, hz, beta, uniform, turn):
-    """A unit vector S drawn with density proportional to exp(beta h . S).
-
-    The angle between S and h follows from inverting its distribution: 1 - cos = -ln(1 - u (1 - exp(-2 beta h))) /
-    (beta h). The vector drawn around the z axis is then carried onto h by the reflection that exchanges the axis,
-    taken with the sign of h_z, and h: it is cheaper than a rotation, and the azimuth is uniform in any case.
-    """
-    hz = hz + _TINY  # an exactly vanishing field has no direction; this gives it one
-    h = np.sqrt(fma(hx, hx, fma(hy, hy, hz * hz)))
-    apart = h + abs(hz)
-    inverse = _ONE / (h * apart)
-    reciprocal = inverse * apart
-    p = uniform * _one_minus_exp2(h * (beta * np.float32(-2.8853900817779268)))
-    w = min(_minus_log2_one_minus(p) * (_LN2 / beta) * reciprocal, _TWO)
-    sine = np.sqrt(w * (_TWO - w))
-    cos_azimuth, sin_azimuth = _cos_sin_turn(turn)
-    vx, vy = sine * cos_azimuth, sine * sin_azimuth
-    tilt = fma(vx, hx, vy * hy) * (inverse * h)
-    along = (tilt + (_ONE - w)) * reciprocal
-    upward = from_bits(np.int32(to_bits(tilt) ^ np.int32(to_bits(hz) & _SIGN)))
-    return fma(along, hx, -vx), fma(along, hy, -vy), fma(along, hz, upward)
-
-
-@inlined
-def _field(x, y, z, left, right, down, up, exchange, dmi):
-    """The field of the four neighbours, at these indices of the other colour's components."""
-    lx, rx, dx, ux = load(x, left), load(x, right), load(x, down), load(x, up)
-    ly, ry, dy, uy = load(y, left), load(y, right), load(y, down), load(y, up)
-    lz, rz, dz, uz = load(z, left), load(z, right), load(z, down), load(z, up)
-    hx = fma(dmi, rz - lz, exchange * ((lx + rx) + (dx + ux)))
-    hy = fma(dmi, uz - dz, exchange * ((ly + ry) + (dy + uy)))
-    hz = fma(-dmi, (rx - lx) + (uy - dy), exchange * ((lz + rz) + (dz + uz)))
-    return hx, hy, hz
+def _local_field(x, y, z, site_x, site_y, site_z, here, left, below, above, exchange, dmi):
+    """The field at a site: of its four neighbours, at these indices of the other colour, and its own."""
+    right = left + 1
+    lx, rx, bx, ax = load(x, left), load(x, right), load(x, below), load(x, above)
+    ly, ry, by, ay = load(y, left), load(y, right), load(y, below), load(y, above)
+    lz, rz, bz, az = load(z, left), load(z, right), load(z, below), load(z, above)
+    hx = fma(exchange, (lx + rx) + (bx + ax), fma(dmi, rz - lz, load(site_x, here)))
+    hy = fma(exchange, (ly + ry) + (by + ay), fma(dmi, az - bz, load(site_y, here)))
+    hz = fma(exchange, (lz + rz) + (bz + az), fma(-dmi, (rx - lx) + (ay - by), load(site_z, here)))
+    return hx, hy, hz + _TINY  # an exactly vanishing field has no direction; this gives it one
 
 
 @inlined
 def _place(row, colour, rows, columns, stride, periodic):
-    """Of a row's sites of one colour: their number, their index, and the other colour's to the left, below, above.
+    """A row's sites of one colour: number and index; the index of their neighbours left, below and above.
 
     An open lattice has a row of zeros after its last.
     """
@@ -165,37 +143,93 @@ def _close_row(x, y, z, here, count, periodic):
 
 
 @kernel
-def _heat_bath(own_x, own_y, own_z, x, y, z, a, b, c, d, colour, lattice, couplings, beta):
+def _heat_bath(own, other, site, states, scratch, padded, colour, lattice, couplings, beta):
+    """Draws every spin of a colour anew, with density proportional to exp(beta h . S), row by row.
+
+    The angle between S and h follows from inverting its distribution, 1 - cos = -ln(1 - u (1 - exp(-2 beta h)))
+    / (beta h). The vector drawn around the z axis is then carried onto h by the reflection that exchanges the
+    axis, taken with the sign of h_z, and h: it is cheaper than a rotation, and the azimuth is uniform anyway.
+
+    Three short loops with buffers in between, since one long chain of operations on few spins would wait on
+    latencies: no CPU looks far enough ahead to overlap two turns of it.
+    """
     restrict()
     rows, columns, periodic = lattice
-    exchange, dmi, ext_x, ext_y, ext_z = couplings
-    padded = a.size
-    for row in range(rows):
-        count, here, left, below, above = _place(row, colour, rows, columns, padded + LANES, periodic)
-        for k in range(padded):
-            uniform, turn, na, nb, nc, nd = _uniforms(load(a, k), load(b, k), load(c, k), load(d, k))
-            store(a, k, na)
-            store(b, k, nb)
-            store(c, k, nc)
-            store(d, k, nd)
-            hx, hy, hz = _field(x, y, z, left + k, left + 1 + k, below + k, above + k, exchange, dmi)
-            sx, sy, sz = _drawn(hx + ext_x, hy + ext_y, hz + ext_z, beta, uniform, turn)
-            store(own_x, here + k, sx)
-            store(own_y, here + k, sy)
-            store(own_z, here + k, sz)
-        _close_row(own_x, own_y, own_z, here, count, periodic)
+    exchange, dmi = couplings
+    own_x, own_y, own_z = own
+    x, y, z = other
+    site_x, site_y, site_z = site
+    a, b, c, d = states
+    uniforms, cosines, sines, lengths, fields_x, fields_y, fields_z = scratch
+    block = max(1, BLOCK // padded)
+    rate, unit = beta * np.float32(-2 / _LN2), _LN2 / beta
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for row in range(first, last):
+            buffer = (row - first) * padded
+            for k in range(padded):
+                uniform, turn, na, nb, nc, nd = _uniforms(load(a, k), load(b, k), load(c, k), load(d, k))
+                store(a, k, na)
+                store(b, k, nb)
+                store(c, k, nc)
+                store(d, k, nd)
+                cosine, sine = _cos_sin_turn(turn)
+                store(uniforms, buffer + k, uniform)
+                store(cosines, buffer + k, cosine)
+                store(sines, buffer + k, sine)
+        for row in range(first, last):
+            _, here, left, below, above = _place(row, colour, rows, columns, padded + LANES, periodic)
+            buffer = (row - first) * padded
+            for k in range(padded):
+                hx, hy, hz = _local_field(
+                    x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
+                )
+                h = np.sqrt(fma(hx, hx, fma(hy, hy, hz * hz)))
+                store(fields_x, buffer + k, hx)
+                store(fields_y, buffer + k, hy)
+                store(fields_z, buffer + k, hz)
+                store(lengths, buffer + k, h)
+                store(uniforms, buffer + k, load(uniforms, buffer + k) * _one_minus_exp2(h * rate))
+        for row in range(first, last):
+            count, here, _, _, _ = _place(row, colour, rows, columns, padded + LANES, periodic)
+            buffer = (row - first) * padded
+            for k in range(padded):
+                hx, hy, hz = (
+                    load(fields_x, buffer + k),
+                    load(fields_y, buffer + k),
+                    load(fields_z, buffer + k),
+                )
+                h = load(lengths, buffer + k)
+                apart = h + abs(hz)
+                inverse = _ONE / (h * apart)
+                reciprocal = inverse * apart
+                w = min(_minus_log2_one_minus(load(uniforms, buffer + k)) * (reciprocal * unit), _TWO)
+                across = np.sqrt(w * (_TWO - w))
+                vx, vy = across * load(cosines, buffer + k), across * load(sines, buffer + k)
+                tilt = fma(vx, hx, vy * hy) * (inverse * h)
+                along = (tilt + (_ONE - w)) * reciprocal
+                upward = from_bits(np.int32(to_bits(tilt) ^ np.int32(to_bits(hz) & _SIGN)))
+                store(own_x, here + k, fma(along, hx, -vx))
+                store(own_y, here + k, fma(along, hy, -vy))
+                store(own_z, here + k, fma(along, hz, upward))
+            _close_row(own_x, own_y, own_z, here, count, periodic)
 
 
 @kernel
-def _over_relax(own_x, own_y, own_z, x, y, z, colour, lattice, padded, couplings):
+def _over_relax(own, other, site, padded, colour, lattice, couplings):
+    """Reflects every spin of a colour about its field, S' = 2 (S . h) h / h^2 - S: the energy stays."""
     restrict()
     rows, columns, periodic = lattice
-    exchange, dmi, ext_x, ext_y, ext_z = couplings
+    exchange, dmi = couplings
+    own_x, own_y, own_z = own
+    x, y, z = other
+    site_x, site_y, site_z = site
     for row in range(rows):
         count, here, left, below, above = _place(row, colour, rows, columns, padded + LANES, periodic)
         for k in range(padded):
-            hx, hy, hz = _field(x, y, z, left + k, left + 1 + k, below + k, above + k, exchange, dmi)
-            hx, hy, hz = hx + ext_x, hy + ext_y, hz + ext_z + _TINY
+            hx, hy, hz = _local_field(
+                x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
+            )
             sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
             twice = _TWO * fma(sx, hx, fma(sy, hy, sz * hz)) / fma(hx, hx, fma(hy, hy, hz * hz))
             store(own_x, here + k, fma(twice, hx, -sx))
@@ -205,16 +239,21 @@ def _over_relax(own_x, own_y, own_z, x, y, z, colour, lattice, padded, couplings
 
 
 @kernel
-def _align(own_x, own_y, own_z, x, y, z, colour, lattice, padded, couplings):
+def _align(own, other, site, padded, colour, lattice, couplings):
+    """Sets every spin of a colour along its field; returns the largest torque |S x h| there was before."""
     restrict()
     rows, columns, periodic = lattice
-    exchange, dmi, ext_x, ext_y, ext_z = couplings
+    exchange, dmi = couplings
+    own_x, own_y, own_z = own
+    x, y, z = other
+    site_x, site_y, site_z = site
     largest = np.int32(0)
     for row in range(rows):
         count, here, left, below, above = _place(row, colour, rows, columns, padded + LANES, periodic)
         for k in range(padded):
-            hx, hy, hz = _field(x, y, z, left + k, left + 1 + k, below + k, above + k, exchange, dmi)
-            hx, hy, hz = hx + ext_x, hy + ext_y, hz + ext_z + _TINY
+            hx, hy, hz = _local_field(
+                x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
+            )
             sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
             tx, ty, tz = fma(sy, hz, -(sz * hy)), fma(sz, hx, -(sx * hz)), fma(sx, hy, -(sy * hx))
             torque = fma(tx, tx, fma(ty, ty, tz * tz)) if k < count else _ZERO
@@ -228,51 +267,60 @@ def _align(own_x, own_y, own_z, x, y, z, colour, lattice, padded, couplings):
     return np.sqrt(from_bits(largest))
 
 
+@inlined
+def _components(vectors, colour):
+    return start(vectors[colour, 0]), start(vectors[colour, 1]), start(vectors[colour, 2])
+
+
 @kernel
-def heat_bath_sweeps(spins, states, lattice, couplings, betas, over_relaxation):
-    """For each inverse temperature in turn, one heat-bath update and `over_relaxation` reflections of every spin.
+def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, over_relaxation):
+    """At each inverse temperature, one heat-bath update and `over_relaxation` reflections of every spin.
 
     Args:
         spins: (2, 3, n) float32: colour, component, packed site.
+        site: (2, 3, n) float32: the part of each site's field that other spins don't make.
         states: (4, padded) uint32: the random streams, one for each packed column.
+        scratch: (7, padded) float32.
         lattice: rows, columns, and whether it is periodic.
-        couplings: exchange, interfacial dmi, and the three components of the external field; float32.
+        couplings: exchange and interfacial dmi, float32.
         betas: (sweeps,) float32.
-        over_relaxation: reflections S' = 2 (S . h) h / h^2 - S after each update; they keep the energy.
+        over_relaxation: how many.
     """
+    padded = states.shape[1]
+    streams = start(states[0]), start(states[1]), start(states[2]), start(states[3])
+    u, c, s, h = start(scratch[0]), start(scratch[1]), start(scratch[2]), start(scratch[3])
+    buffers = u, c, s, h, start(scratch[4]), start(scratch[5]), start(scratch[6])
     for beta in betas:
         for colour in range(2):
-            own, other = spins[colour], spins[1 - colour]
-            _heat_bath(
-                own[0], own[1], own[2], other[0], other[1], other[2],
-                states[0], states[1], states[2], states[3], colour, lattice, couplings, beta,
-            )  # fmt: skip
+            own, other, own_site = (
+                _components(spins, colour),
+                _components(spins, 1 - colour),
+                _components(site, colour),
+            )
+            _heat_bath(own, other, own_site, streams, buffers, padded, colour, lattice, couplings, beta)
         for half_sweep in range(2 * over_relaxation):
             colour = half_sweep & 1
-            own, other = spins[colour], spins[1 - colour]
-            _over_relax(
-                own[0], own[1], own[2], other[0], other[1], other[2],
-                colour, lattice, states.shape[1], couplings,
-            )  # fmt: skip
+            own, other, own_site = (
+                _components(spins, colour),
+                _components(spins, 1 - colour),
+                _components(site, colour),
+            )
+            _over_relax(own, other, own_site, padded, colour, lattice, couplings)
 
 
 @kernel
-def quench_sweeps(spins, padded, lattice, couplings, sweeps, tolerance):
+def quench_sweeps(spins, site, padded, lattice, couplings, sweeps, tolerance):
     """Sets every spin along its field, sweep by sweep, at most `sweeps` times: the heat bath at T = 0.
 
-    Stops after a sweep in which no torque |S x h| that a spin had before its update exceeded the tolerance. Returns
-    the number of sweeps done. Arguments as in `heat_bath_sweeps`.
+    Stops after a sweep in which no torque |S x h| that a spin had before its update exceeded the tolerance.
+    Returns the number of sweeps done. Arguments as in `heat_bath_sweeps`.
     """
     for done in range(sweeps):
         largest = _ZERO
         for colour in range(2):
-            own, other = spins[colour], spins[1 - colour]
-            largest = max(
-                largest,
-                _align(
-                    own[0], own[1], own[2], other[0], other[1], other[2], colour, lattice, padded, couplings
-                ),
-            )
+            own, other = _components(spins, colour), _components(spins, 1 - colour)
+            torque = _align(own, other, _components(site, colour), padded, colour, lattice, couplings)
+            largest = max(largest, torque)
         if largest <= tolerance:
             return done + 1
     return sweeps

@@ -1,6 +1,7 @@
 """Simulated annealing: from random spins, cooled by heat bath and quenched, to one sample.
 
-A sample is a function of (Hamiltonian, size, schedule, seed) alone, bit for bit: not of threads, batches or CPUs.
+A sample is a function of (Hamiltonian, size, schedule, seed) alone, bit for bit: not of threads, batches or
+CPUs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import pydantic
 
 from rayspin.config import Config
 from rayspin.errors import InputError
-from rayspin.physics._sweep_kernels import LANES, START, heat_bath_sweeps, quench_sweeps
+from rayspin.physics._sweep_kernels import heat_bath_sweeps, quench_sweeps
+from rayspin.physics.checkerboard import Checkerboard
 from rayspin.physics.hamiltonian import LABYRINTH, Hamiltonian
 from rayspin.rng import seed_words
 
@@ -27,17 +29,17 @@ _HOT = 1e9
 class AnnealSchedule(Config):
     """How a sample is cooled: a ramp of heat-bath sweeps, then a quench. Temperatures in J/k_B.
 
-    There is no converged labyrinth (it coarsens for ever towards stripes), so the schedule is part of a dataset's
-    definition. A sweep is one trial per spin.
+    There is no converged labyrinth (it coarsens for ever towards stripes), so the schedule is part of a
+    dataset's definition. A sweep is one trial per spin.
     """
 
     start_temperature: float = pydantic.Field(1.2, gt=0, le=1e6)
     end_temperature: float = pydantic.Field(0.01, ge=1e-6)
     sweeps: int = pydantic.Field(1000, ge=0)
-    """Heat-bath sweeps of the ramp, the first at the start, the last at the end temperature; 0: quench from random."""
+    """Heat-bath sweeps of the ramp, from the start to the end temperature; 0: quench from random."""
     ramp: Literal["linear", "geometric"] = "linear"
     over_relaxation: int = pydantic.Field(0, ge=0)
-    """Reflections of every spin about its field after each heat-bath sweep; they keep the energy and decorrelate."""
+    """Reflections of every spin about its field after each heat-bath sweep: they decorrelate cheaply."""
     quench_sweeps: int = pydantic.Field(1000, ge=0)
     """Sweeps at T = 0 after the ramp, at most."""
     torque_tolerance: float = pydantic.Field(1e-4, ge=0)
@@ -76,24 +78,28 @@ def anneal(
     Raises:
         InputError: a size, seed or Hamiltonian that can't be annealed.
     """
-    rows, columns = _checked_size(size, hamiltonian)
-    lattice = (rows, columns, hamiltonian.boundary == "periodic")
-    couplings = _couplings(hamiltonian)
+    rows, columns = (size, size) if isinstance(size, int) else size
+    board = Checkerboard(rows, columns, hamiltonian.boundary == "periodic")
+    couplings, external_field = _couplings(hamiltonian)
+    spins, site, scratch = board.zeros(), board.zeros(), board.scratch()
+    board.pack(external_field, site)
+    states = seed_words("anneal", seed, 4 * board.padded).reshape(4, board.padded)
+
+    def heat_bath(temperatures: npt.NDArray[np.float64], over_relaxation: int) -> None:
+        betas = (1 / temperatures).astype(np.float32)
+        heat_bath_sweeps(spins, site, states, scratch, board.key, couplings, betas, over_relaxation)
 
     # Random spins: the first sweep is so hot that it draws every direction alike.
-    padded = ((columns + 1) // 2 + LANES - 1) // LANES * LANES
-    states = seed_words("anneal", seed, 4 * padded).reshape(4, padded)
-    spins = np.zeros((2, 3, START + (rows + 1) * (padded + LANES)), np.float32)
-    heat_bath_sweeps(spins, states, lattice, couplings, np.array([1 / _HOT], np.float32), 0)
+    heat_bath(np.array([_HOT]), 0)
 
     # Cooling by heat bath.
-    betas = (1 / schedule.temperatures()).astype(np.float32)
-    heat_bath_sweeps(spins, states, lattice, couplings, betas, schedule.over_relaxation)
+    heat_bath(schedule.temperatures(), schedule.over_relaxation)
 
     # Quench: every spin along its field, until the torques vanish.
     tolerance = np.float32(schedule.torque_tolerance)
-    quench_sweeps(spins, padded, lattice, couplings, schedule.quench_sweeps, tolerance)
-    return _unpacked(spins, rows, columns, hamiltonian)
+    quench_sweeps(spins, site, board.padded, board.key, couplings, schedule.quench_sweeps, tolerance)
+
+    return _turned(board.unpack(spins), hamiltonian)
 
 
 def warm_up(hamiltonian: Hamiltonian = LABYRINTH) -> None:
@@ -101,17 +107,8 @@ def warm_up(hamiltonian: Hamiltonian = LABYRINTH) -> None:
     anneal(hamiltonian, size=4, schedule=AnnealSchedule(sweeps=1, quench_sweeps=1), seed=(0,))
 
 
-def _checked_size(size: int | tuple[int, int], hamiltonian: Hamiltonian) -> tuple[int, int]:
-    rows, columns = (size, size) if isinstance(size, int) else size
-    if hamiltonian.boundary == "periodic" and (rows % 2 or columns % 2):
-        raise InputError("size", f"{rows} x {columns} is odd", "a periodic checkerboard needs even sides")
-    if not (1 <= rows <= 2**14 and 1 <= columns <= 2**14):
-        raise InputError("size", f"{rows} x {columns} is out of range", "give 1 to 16384 sites a side")
-    return rows, columns
-
-
-def _couplings(hamiltonian: Hamiltonian) -> tuple[np.float32, ...]:
-    """What the kernels know of the Hamiltonian: exchange, interfacial dmi, external field.
+def _couplings(hamiltonian: Hamiltonian) -> tuple[tuple[np.float32, np.float32], tuple[float, float, float]]:
+    """What the kernels know of the Hamiltonian: exchange and interfacial dmi; and the external field.
 
     Bulk DMI is the interfacial one for spins turned by 90 degrees about z: (x, y, z) to (-y, x, z).
     """
@@ -120,21 +117,12 @@ def _couplings(hamiltonian: Hamiltonian) -> tuple[np.float32, ...]:
     if hamiltonian.anisotropy:
         raise InputError("anisotropy", "can't be annealed yet", "give a Hamiltonian without it")
     x, y, z = hamiltonian.external_field
-    if hamiltonian.dmi_kind == "bulk":
-        x, y = -y, x
-    return tuple(np.float32(value) for value in (hamiltonian.exchange, hamiltonian.dmi, x, y, z))
+    field = (-y, x, z) if hamiltonian.dmi_kind == "bulk" else (x, y, z)
+    return (np.float32(hamiltonian.exchange), np.float32(hamiltonian.dmi)), field
 
 
-def _unpacked(packed: Spins, rows: int, columns: int, hamiltonian: Hamiltonian) -> Spins:
-    """The packed checkerboard as a plain field (rows, columns, 3)."""
-    stride = (packed.shape[-1] - START) // (rows + 1)
-    rowwise = packed[..., START:].reshape(2, 3, rows + 1, stride)
-    spins = np.empty((rows, columns, 3), np.float32)
-    for colour in range(2):
-        for row in range(min(rows, 2)):
-            parity = (row + colour) % 2
-            count = (columns + 1 - parity) // 2
-            spins[row::2, parity::2] = np.moveaxis(rowwise[colour, :, row:rows:2, :count], 0, -1)
-    if hamiltonian.dmi_kind == "bulk":
-        spins = np.stack((spins[..., 1], -spins[..., 0], spins[..., 2]), axis=-1)
-    return spins
+def _turned(spins: Spins, hamiltonian: Hamiltonian) -> Spins:
+    """The spins as the Hamiltonian means them, from those that the kernels know (`_couplings`)."""
+    if hamiltonian.dmi_kind == "interfacial":
+        return spins
+    return np.stack((spins[..., 1], -spins[..., 0], spins[..., 2]), axis=-1)

@@ -1,6 +1,7 @@
 """Damaged spin fields: the inputs of the denoising and inpainting experiments of the 2021 paper.
 
-All functions take spins (rows, columns, 3), or a batch of them (N, rows, columns, 3), and return a changed copy, float32.
+All functions take spins (rows, columns, 3), or a batch of them (N, rows, columns, 3), and return a changed
+copy, float32.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def defect_rows(spins: npt.ArrayLike, count: int, seed: Sequence[int]) -> Spins:
 
 
 def defect_square(spins: npt.ArrayLike, width: int) -> Spins:
-    """The spins with a centred square, `width` sites wide, erased: set to zero, so not of unit length there."""
+    """The spins with a centred square of `width` sites erased: set to zero, so not of unit length there."""
     damaged = np.array(spins, np.float32)
     rows, columns = (_middle(damaged.shape[axis], width, "defect_square") for axis in (-3, -2))
     damaged[..., rows, columns, :] = 0

@@ -1,13 +1,14 @@
 """Effective field, energy and torque of spin fields, straight from the Hamiltonian.
 
-Each energy term is one function of this module, entered in one of two tables. To add a term, give `Hamiltonian` its
-strength and write its field here. A single-ion cubic anisotropy -k sum_i (S_x^4 + S_y^4 + S_z^4), say, would be
+Each energy term is one function of this module, entered in one of two tables. To add a term, give
+`Hamiltonian` its strength and write its field here. A single-ion cubic anisotropy -k sum_i (S_x^4 + S_y^4 +
+S_z^4), say, would be
 
     def _cubic(spins, hamiltonian):
         return 4 * hamiltonian.cubic * spins**3
 
-with a new table of degree 4; energies follow from fields, since E = - (1 / degree) sum_i S_i . F_i for a term that is
-homogeneous in the spins.
+with a new table of degree 4; energies follow from fields, since E = - (1 / degree) sum_i S_i . F_i for a term
+that is homogeneous in the spins.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ Term = Callable[[Array, Hamiltonian], Array]
 def effective_field(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
     """F_i = -dH/dS_i, in units of J.
 
-    It is the derivative with respect to all three components, not only those across the spin: F has a part along S.
+    It is the derivative with respect to all three components, not only those across the spin: F has a part
+    along S.
 
     Args:
         spins: (L, L, 3) or, as a batch, (N, L, L, 3), components last; need not be of unit length.
@@ -53,7 +55,7 @@ def energy(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> npt.NDArray[np.flo
     Returns:
         A scalar array for (L, L, 3), (N,) for (N, L, L, 3).
     """
-    total: npt.NDArray[np.float64] = sum(energy_terms(spins, hamiltonian).values(), np.float64(0))
+    total: npt.NDArray[np.float64] = np.sum(list(energy_terms(spins, hamiltonian).values()), axis=0)
     return total
 
 
@@ -84,7 +86,8 @@ def terms(spins: Array, hamiltonian: Hamiltonian) -> Mapping[str, Array]:
 
 
 def _exchange(spins: Array, hamiltonian: Hamiltonian) -> Array:
-    return spins.dtype.type(hamiltonian.exchange) * sum(_neighbours(spins, hamiltonian))
+    left, right, down, up = _neighbours(spins, hamiltonian)
+    return spins.dtype.type(hamiltonian.exchange) * (left + right + (down + up))
 
 
 def _dmi(spins: Array, hamiltonian: Hamiltonian) -> Array:
@@ -124,7 +127,7 @@ _DEGREE = dict.fromkeys(_BILINEAR, 2) | dict.fromkeys(_LINEAR, 1)
 
 
 def _neighbours(spins: Array, hamiltonian: Hamiltonian) -> tuple[Array, Array, Array, Array]:
-    """The spins to the left, right, below (row - 1) and above of each site of (L, L, 3); zero beyond an open edge."""
+    """The spins left, right, below (row - 1) and above of each site; zero beyond an open edge."""
     pad = [(1, 1), (1, 1), (0, 0)]
     padded = np.pad(spins, pad, mode="wrap") if hamiltonian.boundary == "periodic" else np.pad(spins, pad)
     return padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]

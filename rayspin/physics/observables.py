@@ -1,4 +1,4 @@
-"""What is measured on spin fields: (rows, columns, 3), or batches (N, rows, columns, 3); periodic; all in float64."""
+"""What is measured on periodic spin fields, (rows, columns, 3) or (N, rows, columns, 3), in float64."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def magnetization(spins: npt.ArrayLike) -> Array:
 def topological_charge(spins: npt.ArrayLike) -> Array:
     """How often the spins wrap the sphere: a whole number; a scalar array, or (N,) for a batch.
 
-    The signed area of the spherical triangles that each plaquette's two halves span, over 4 pi (Berg and Luescher,
-    Nucl. Phys. B 190, 412 (1981)). Counted with x along columns and y along rows, a skyrmion with S_z < 0 at its
-    core in a background of S_z > 0 has charge -1.
+    The signed area of the spherical triangles that each plaquette's two halves span, over 4 pi (Berg and
+    Luescher, Nucl. Phys. B 190, 412 (1981)). Counted with x along columns and y along rows, a skyrmion with
+    S_z < 0 at its core in a background of S_z > 0 has charge -1.
     """
     a = np.asarray(spins, np.float64)
     b, d = np.roll(a, -1, axis=-2), np.roll(a, -1, axis=-3)

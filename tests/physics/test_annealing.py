@@ -37,7 +37,7 @@ def within(samples, exact, standard_errors=4.0):
 
 @pytest.mark.parametrize("temperature", [0.02, 0.3, 1.0, 30.0])
 def test_free_spins_follow_langevin(temperature):
-    """Spins without neighbours in a field h = 1.3: <S . h> = L = coth(h/T) - T/h, second moment 1 - 2 L T/h."""
+    """Free spins in a field h = 1.3: <S . h> = L = coth(h/T) - T/h, second moment 1 - 2 L T/h."""
     direction = np.array([3.0, -4.0, -12.0]) / 13
     hamiltonian = Hamiltonian(exchange=0.0, external_field=tuple(1.3 * direction))
     spins = anneal(hamiltonian, 512, at_temperature(temperature, 1), seed=(1,))

@@ -1,0 +1,87 @@
+"""The packed checkerboard that the kernels work on, and the way there and back (layout: `_sweep_kernels`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin.errors import InputError
+from rayspin.physics._sweep_kernels import BLOCK, LANES, START
+
+Spins = npt.NDArray[np.float32]
+
+_LARGEST_SIDE = 2**14
+
+
+@dataclass(frozen=True)
+class Checkerboard:
+    """A lattice of rows x columns whose two colours are packed apart.
+
+    Raises:
+        InputError: a side that is odd on a periodic lattice, where the colours would not fit, or out of range.
+    """
+
+    rows: int
+    columns: int
+    periodic: bool
+
+    def __post_init__(self) -> None:
+        shape = f"{self.rows} x {self.columns}"
+        if not (1 <= self.rows <= _LARGEST_SIDE and 1 <= self.columns <= _LARGEST_SIDE):
+            raise InputError("size", f"{shape} is out of range", f"give 1 to {_LARGEST_SIDE} sites a side")
+        if self.periodic and (self.rows % 2 or self.columns % 2):
+            raise InputError("size", f"{shape} is odd", "give even sides, or an open boundary")
+
+    @property
+    def padded(self) -> int:
+        """Sites of one colour in a row, up to whole vectors."""
+        return -(-self.columns // (2 * LANES)) * LANES
+
+    @property
+    def key(self) -> tuple[int, int, bool]:
+        """The lattice as kernels know it."""
+        return self.rows, self.columns, self.periodic
+
+    def zeros(self) -> Spins:
+        """A vector field of zeros: (2, 3, n), colour, component and packed site."""
+        # One row more than the lattice's: what lies beyond an open edge.
+        return aligned_zeros(2, 3, START + (self.rows + 1) * (self.padded + LANES))
+
+    def scratch(self) -> Spins:
+        """Buffers for `heat_bath_sweeps`."""
+        return aligned_zeros(7, max(self.padded, BLOCK))
+
+    def pack(self, field: npt.ArrayLike, packed: Spins) -> None:
+        """Writes a field (rows, columns, 3), or what broadcasts to it, into a packed one."""
+        source = np.broadcast_to(np.asarray(field, np.float32), (self.rows, self.columns, 3))
+        for plain, view in self._parts(source, packed):
+            view[:] = plain
+
+    def unpack(self, packed: Spins) -> Spins:
+        """The packed field as a plain one, (rows, columns, 3)."""
+        field = np.empty((self.rows, self.columns, 3), np.float32)
+        for plain, view in self._parts(field, packed):
+            plain[:] = view
+        return field
+
+    def _parts(self, field: Spins, packed: Spins) -> Iterator[tuple[Spins, Spins]]:
+        """Views of the same sites in both layouts: the rows of one parity, of one colour, in turn."""
+        stride = self.padded + LANES
+        rowwise = packed[:, :, START : START + self.rows * stride].reshape(2, 3, self.rows, stride)
+        for colour in range(2):
+            for row in range(2):
+                parity = (row + colour) % 2
+                count = (self.columns + 1 - parity) // 2
+                yield field[row::2, parity::2], np.moveaxis(rowwise[colour, :, row::2, :count], 0, -1)
+
+
+def aligned_zeros(*shape: int) -> Spins:
+    """Zeros, float32, whose first element starts a cache line: unaligned vectors would straddle two."""
+    size = int(np.prod(shape))
+    line = 64
+    memory = np.zeros(4 * size + line, np.uint8)
+    offset = -memory.ctypes.data % line
+    return memory[offset : offset + 4 * size].view(np.float32).reshape(shape)
