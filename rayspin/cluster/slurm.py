@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from submitit import JobEnvironment
     from submitit.core.core import PicklingExecutor
 
+_handed_over: list[object] = []
+"""Jobs of the local executor: they outlive their handles, but Python warns of a process that is forgotten."""
+
 _LOCAL_REQUEUE = 144
 """The exit code by which a task asks submitit's local executor to run the job again."""
 
@@ -152,13 +155,14 @@ def submit(job_file: Path, out: Path, overrides: tuple[str, ...], options: Submi
     from submitit.core.utils import FailedJobError
 
     try:
-        job_id = executor.submit(task).job_id
+        job = executor.submit(task)
     except FailedJobError as error:
         complaint = re.search(r"error: (?!Batch job)(.*)", str(error))
         problem = f"sbatch refuses it ({complaint[1] if complaint else error})"
         raise InputError("submit", problem, "change the options or the site profile") from None
-    tell(folder, "submitted", job_id=job_id, cluster=options.cluster, options=options.to_table())
-    return Submission(job_id, options.cluster, folder)
+    _handed_over.append(job)
+    tell(folder, "submitted", job_id=job.job_id, cluster=options.cluster, options=options.to_table())
+    return Submission(job.job_id, options.cluster, folder)
 
 
 def script(job_file: Path, out: Path, overrides: tuple[str, ...], options: SubmitOptions) -> str:

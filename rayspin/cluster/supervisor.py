@@ -193,7 +193,7 @@ class _Node:
 def _lead(node: _Node) -> int:
     """Rank 0: the head, the invitation, the driver; then the end of all."""
     start = time.monotonic()
-    node.tell("started", host=socket.gethostname(), nodes=node.place.nodes)
+    node.tell("started", host=socket.gethostname(), process=os.getpid(), nodes=node.place.nodes)
     with Host(own_ip(node.job.interface)) as host, host.invitation.published(node.meeting):
         environment = ray_environment(node.local, host.invitation.secret, node.job.interface)
         head = node.start_ray(host.invitation.host, environment)

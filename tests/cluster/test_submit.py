@@ -1,0 +1,260 @@
+"""Submission on this machine through submitit's local executor: real tasks, one real Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rayspin.cluster.slurm import Submission, SubmitOptions, script, submit
+from rayspin.cluster.story import read_story
+from rayspin.config import build
+from rayspin.errors import InputError
+from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
+from rayspin.storage import open_dataset
+
+JOB = """
+kind = "generate"
+samples = 6
+size = 32
+seed = 11
+shard_samples = 2
+hamiltonian = "labyrinth"
+schedule = { sweeps = 20, quench_sweeps = 20 }
+"""
+
+
+def options(**table: Any) -> SubmitOptions:
+    return build(SubmitOptions, table, "site.toml")
+
+
+@pytest.mark.parametrize(
+    ("time", "minutes"),
+    [
+        ("90", 90),
+        ("90:00", 90),
+        ("1:30:00", 90),
+        ("0:89:01", 90),
+        ("1-0", 1440),
+        ("2-12:30", 3630),
+        ("1-1:1:1", 1502),
+    ],
+)
+def test_walltimes_are_read_as_slurm_reads_them(time: str, minutes: int) -> None:
+    # sbatch(1), --time: the accepted formats.
+    assert options(time=time).minutes == minutes
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ({"time": "two hours"}, "site.toml: time: 'two hours' is no walltime"),
+        ({"time": "4", "drain_seconds": 120}, "site.toml: time: 4 leaves no time to work"),
+        ({"nodes": 2, "min_nodes": 3}, "site.toml: min_nodes: 3 of 2 nodes"),
+        ({"nodes": 0}, "site.toml: nodes: 0 won't do"),
+        ({"partiton": "gpu"}, "site.toml: partiton: unknown key; did you mean 'partition'"),
+        ({"cluster": "pbs"}, "site.toml: cluster: unknown value 'pbs'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_with_the_reason(
+    table: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        options(**table)
+
+
+def directives(text: str) -> dict[str, str]:
+    lines = [line.removeprefix("#SBATCH --") for line in text.splitlines() if line.startswith("#SBATCH")]
+    return {key: value for key, _, value in (line.partition("=") for line in lines)}
+
+
+def test_the_script_asks_slurm_for_what_the_options_say(tmp_path: Path) -> None:
+    site = options(
+        nodes=4, time="12:00:00", partition="gpu", account="spins", gpus_per_node=2, cpus_per_node=16,
+        memory_per_node="64G", drain_seconds=300, setup=["module load python"], options={"reservation":
+        "weekend"},
+    )  # fmt: skip
+    text = script(Path("jobs/quickstart.toml"), tmp_path / "run", ("samples=3",), site)
+    asked = directives(text)
+    expected = {
+        "nodes": "4", "ntasks-per-node": "1", "time": "720", "partition": "gpu", "account": "spins",
+        "gpus-per-node": "2", "cpus-per-task": "16", "mem": "64G", "signal": "USR2@300", "requeue": "",
+        "no-kill": "", "reservation": "weekend", "job-name": "rayspin-quickstart",
+    }  # fmt: skip
+    assert expected.items() <= asked.items()
+    assert not {"exclusive", "wckey", "qos"} & asked.keys()
+    assert text.index("module load python") < text.index("srun")
+    assert "--set samples=3" in text
+    assert not (tmp_path / "run").exists()
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+def test_whole_nodes_unless_cpus_are_asked_for(tmp_path: Path) -> None:
+    assert "exclusive" in directives(script(Path("job.toml"), tmp_path, (), options()))
+
+
+def test_without_slurm_submission_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    (tmp_path / "job.toml").write_text(JOB)
+    with pytest.raises(InputError, match="no Slurm here"):
+        submit(tmp_path / "job.toml", tmp_path / "run", (), options())
+
+
+class Machine:
+    """Submits jobs on this machine whose processes can all be found again."""
+
+    def __init__(self, folder: Path, mark: str) -> None:
+        self.folder, self._mark = folder, f"RAYSPIN_TEST={mark}".encode()
+
+    def process(self, *words: str) -> int:
+        """The one process of these jobs whose command line holds all the words."""
+        (found,) = (
+            pid for pid, command in self.processes().items() if all(word in command for word in words)
+        )
+        return found
+
+    def submit(self, name: str = "run", *overrides: str, **table: Any) -> Submission:
+        job_file = self.folder / "job.toml"
+        job_file.write_text(JOB)
+        asked = options(**{"cluster": "local", "nodes": 2, "time": "10", **table})
+        return submit(job_file, self.folder / name, overrides, asked)
+
+    def processes(self) -> dict[int, str]:
+        """The command lines of all processes that descend from what was submitted here, zombies left out."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    if self._mark in (entry / "environ").read_bytes().split(b"\0"):
+                        found[int(entry.name)] = (
+                            (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                        )
+                except OSError:
+                    continue
+        return {pid: command for pid, command in found.items() if command}
+
+    def wait(self, condition: Callable[[], object], seconds: float = 100.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.1)
+
+    def wait_for(self, submission: Submission, event: str, attempt: int = 0) -> dict[str, Any]:
+        """The first event of that name in an attempt."""
+
+        def found() -> list[dict[str, Any]]:
+            story = read_story(submission.folder)
+            return [
+                entry for entry in story if entry["event"] == event and entry.get("attempt", 0) == attempt
+            ]
+
+        self.wait(found)
+        return found()[0]
+
+    def logs(self) -> str:
+        logs = sorted(self.folder.glob("*/submissions/*/*.[ol]*"))
+        return "\n".join([*self.processes().values(), *(f"== {path}\n{path.read_text()}" for path in logs)])
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    scratch = Path(f"/tmp/t{os.getpid()}")
+    scratch.mkdir()
+    monkeypatch.setenv("RAYSPIN_TEST", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    # If others run Ray on this machine, their addresses must make no difference.
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    submitter = Machine(tmp_path, str(tmp_path))
+    yield submitter
+    # Whatever a test did, nothing survives: no process, no folder on the node's disk.
+    submitter.wait(lambda: not submitter.processes(), 30)
+    assert list(scratch.iterdir()) == []
+    scratch.rmdir()
+
+
+def samples_by_hand(count: int) -> np.ndarray[Any, Any]:
+    schedule = AnnealSchedule(**tomllib.loads(JOB)["schedule"])
+    return np.stack(
+        [anneal(LABYRINTH, size=32, schedule=schedule, seed=(11, sample)) for sample in range(count)]
+    )
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_two_jobs_at_once_form_clusters_of_their_own_and_make_the_same_data(machine: Machine) -> None:
+    first, second = machine.submit("first"), machine.submit("second", "samples=4")
+    for submission in (first, second):
+        ready = machine.wait_for(submission, "ready")
+        assert len(ready["hosts"]) == 2
+        assert machine.wait_for(submission, "ended")["code"] == 0, machine.logs()
+    for name, count in (("first", 6), ("second", 4)):
+        spins = open_dataset(machine.folder / name)["spins"].values
+        np.testing.assert_array_equal(spins, samples_by_hand(count))
+    assert "samples" in first.log.read_text()
+    assert list(first.folder.glob("meeting*")) == []
+
+
+LONG = ("samples=60", "shard_samples=1", "size=64", "schedule.sweeps=3000")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_near_its_walltime_a_job_is_drained_requeued_and_goes_on_where_it_was(machine: Machine) -> None:
+    submission = machine.submit("run", *LONG)
+    ledger = machine.folder / "run" / "ledger.jsonl"
+    machine.wait(lambda: ledger.exists() and len(ledger.read_text().splitlines()) >= 3)
+    # To all processes of the job, as Slurm does it.
+    for pid in machine.processes():
+        if "submitit.local._local" not in machine.processes().get(pid, ""):
+            os.kill(pid, signal.SIGUSR2)
+    assert machine.wait_for(submission, "draining")["reason"] == "walltime"
+    assert machine.wait_for(submission, "ended")["code"] == 75
+    before = len(ledger.read_text().splitlines())
+    assert machine.wait_for(submission, "ended", attempt=1)["code"] == 0, machine.logs()
+    entries = ledger.read_text().splitlines()
+    assert (3 <= before < 60, len(entries)) == (True, 60), "no shard was made twice"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.faults
+def test_without_its_head_a_job_ends_at_once_and_says_why(machine: Machine) -> None:
+    submission = machine.submit("run", *LONG)
+    machine.wait_for(submission, "ready")
+    os.kill(machine.process("gcs/gcs_server"), signal.SIGKILL)
+    start = time.monotonic()
+    ended = machine.wait_for(submission, "ended")
+    assert ended["code"] == 1
+    assert "its Ray node died; see" in ended["problem"]
+    assert time.monotonic() - start < 20
+    assert (submission.folder / "ray-0" / "gcs_server.out").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_lost_node_is_done_without(machine: Machine) -> None:
+    submission = machine.submit("run", *LONG, "samples=30")
+    ready = machine.wait_for(submission, "ready")
+    os.kill(machine.process("ray start", "--address="), signal.SIGKILL)
+    assert machine.wait_for(submission, "lost")["host"] == ready["hosts"][1]
+    assert machine.wait_for(submission, "ended")["code"] == 0, machine.logs()
+
+
+@pytest.mark.ray
+def test_cancelled_while_it_starts_a_job_leaves_nothing(machine: Machine) -> None:
+    submission = machine.submit()
+    started = machine.wait_for(submission, "started")
+    os.kill(started["process"], signal.SIGTERM)
+    assert machine.wait_for(submission, "ended")["code"] == 75
+    assert not any(entry["event"] == "requeued" for entry in read_story(submission.folder))
