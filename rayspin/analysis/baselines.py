@@ -33,12 +33,20 @@ def bilinear(distance: Floats) -> Floats:
     return weight
 
 
-def bicubic(distance: Floats) -> Floats:
-    """The cubic convolution kernel with a = -1/2 (R. G. Keys, IEEE Trans. ASSP 29, 1153 (1981))."""
-    d = np.abs(distance)
-    near = 1.5 * d**3 - 2.5 * d**2 + 1
-    far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
-    return np.where(d < 1, near, np.where(d < 2, far, 0))
+def bicubic(a: float) -> Kernel:
+    """The cubic convolution kernel with slope `a` at distance 1 (Keys, IEEE Trans. ASSP 29, 1153 (1981)).
+
+    -1/2 gives the published figures; -3/4 is the other customary value, sharper, and does better on blurred
+    images.
+    """
+
+    def kernel(distance: Floats) -> Floats:
+        d = np.abs(distance)
+        near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+        far = a * (d**3 - 5 * d**2 + 8 * d - 4)
+        return np.where(d < 1, near, np.where(d < 2, far, 0))
+
+    return kernel
 
 
 def gaussian(distance: Floats) -> Floats:
@@ -108,7 +116,14 @@ def fourier(degradation: Degradation) -> Upsample:
 
 def baselines(degradation: Degradation) -> Mapping[str, Upsample]:
     """Every method by its name in tables: the published ones first, then the ones to beat."""
-    kernels = {"gaussian": gaussian, "bilinear": bilinear, "bicubic": bicubic}
-    published = {f"{name} (published)": _by_kernel(kernel, aligned=False) for name, kernel in kernels.items()}
-    aligned = {name: _by_kernel(kernel, aligned=True) for name, kernel in kernels.items()}
-    return MappingProxyType({**published, **aligned, "fourier": fourier(degradation)})
+    return MappingProxyType(
+        {
+            "gaussian (published)": _by_kernel(gaussian, aligned=False),
+            "bilinear (published)": _by_kernel(bilinear, aligned=False),
+            "bicubic (published)": _by_kernel(bicubic(-0.5), aligned=False),
+            "gaussian": _by_kernel(gaussian, aligned=True),
+            "bilinear": _by_kernel(bilinear, aligned=True),
+            "bicubic": _by_kernel(bicubic(-0.75), aligned=True),
+            "fourier": fourier(degradation),
+        }
+    )

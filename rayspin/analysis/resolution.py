@@ -59,9 +59,7 @@ def by_network(network: SuperResolutionNet) -> Upsample:
 
     def method(coarse_YXC: npt.NDArray[np.floating], scale: int) -> Spins:
         if scale != network.config.scale:
-            raise InputError(
-                "scale", f"the network's is {network.config.scale}, not {scale}", "take that one"
-            )
+            raise InputError("scale", f"the network's is {network.config.scale}, not {scale}", "take that one")
         return apply(network, coarse_YXC.astype(np.float32))
 
     return method

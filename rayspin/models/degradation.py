@@ -93,14 +93,10 @@ class Degrade(nn.Module):
 def _matrix(config: Degradation, sites: int, scale: int) -> npt.NDArray[np.float64]:
     blur = _periodic_gaussian(sites, config.sigma, config.window)
     coarse = sites // scale
-    if config.sampling == "corner":
-        sampled = blur[::scale]
-    else:
-        sampled = blur.reshape(coarse, scale, sites).mean(axis=1)
+    blocks = blur.reshape(coarse, scale, sites)
+    sampled = blocks[:, 0] if config.sampling == "corner" else blocks.mean(axis=1)
     further = _periodic_gaussian(coarse, config.coarse_sigma, 2 * int(np.ceil(4 * config.coarse_sigma)) + 1)
-    tiles = np.kron(
-        np.eye(coarse // config.mosaic), np.full((config.mosaic, config.mosaic), 1 / config.mosaic)
-    )
+    tiles = np.kron(np.eye(coarse // config.mosaic), np.full((config.mosaic, config.mosaic), 1 / config.mosaic))
     matrix: npt.NDArray[np.float64] = tiles @ further @ sampled
     matrix.flags.writeable = False
     return matrix

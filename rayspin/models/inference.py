@@ -10,9 +10,7 @@ from torch import nn
 from rayspin.arrays import channel_first, channel_last
 
 
-def apply(
-    network: nn.Module, spins_NYXC: npt.NDArray[np.float32], batch_size: int = 32
-) -> npt.NDArray[np.float32]:
+def apply(network: nn.Module, spins_NYXC: npt.NDArray[np.float32], batch_size: int = 32) -> npt.NDArray[np.float32]:
     """What a network in evaluation mode makes of spins, (N, Y, X, 3) to (N, Y', X', 3), on its device.
 
     Args:
@@ -26,7 +24,5 @@ def apply(
     with torch.inference_mode():
         for start in range(0, len(spins_NYXC), batch_size):
             batch = np.ascontiguousarray(spins_NYXC[start : start + batch_size], dtype=np.float32)
-            parts.append(
-                channel_last(network(channel_first(torch.from_numpy(batch)).to(device))).cpu().numpy()
-            )
+            parts.append(channel_last(network(channel_first(torch.from_numpy(batch)).to(device))).cpu().numpy())
     return np.concatenate(parts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional
 
 
@@ -46,9 +45,8 @@ class BatchNorm(nn.BatchNorm2d):
         variance, mean = torch.var_mean(maps_NCYX.float(), dim=(0, 2, 3), correction=0)
         # In float64, where the difference of the moments loses nothing that matters.
         moments = torch.stack([mean.double(), variance.double() + mean.double() ** 2])
-        moments = all_reduce(moments) / ranks  # type: ignore[no-untyped-call]
-        mean = moments[0]
-        variance = moments[1] - mean**2
+        mean, square = _RankSum.apply(moments) / ranks  # type: ignore[no-untyped-call]
+        variance = square - mean**2
         self._track(mean, variance, ranks * maps_NCYX.numel() // self.num_features)
         gain = (self.weight.double() * torch.rsqrt(variance + self.eps)).to(maps_NCYX.dtype)
         offset = self.bias.to(maps_NCYX.dtype) - mean.to(maps_NCYX.dtype) * gain
@@ -65,3 +63,19 @@ class BatchNorm(nn.BatchNorm2d):
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         # The running variance is the unbiased one, as in torch.
         self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), self.momentum)
+
+
+class _RankSum(torch.autograd.Function):
+    """The sum of a tensor over all ranks, and of its gradients."""
+
+    @staticmethod
+    def forward(ctx: object, tensor: Tensor) -> Tensor:  # noqa: ARG004
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from rayspin.config import build
 from rayspin.errors import InputError
@@ -40,7 +40,7 @@ def save_weights(path: Path, network: Network, provenance: Mapping[str, Any]) ->
     facts = {"network": kind, "config": network.config.to_table(), "provenance": dict(provenance)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(facts)})
+        temporary.write_bytes(save(tensors, metadata={_KEY: json.dumps(facts)}))
 
 
 def load_weights(path: Path) -> Network:

@@ -47,9 +47,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
 
     @classmethod
-    def of(
-        cls, job: dict[str, Any], history: Sequence[Line], network: nn.Module, optimizer: Optimizer
-    ) -> Checkpoint:
+    def of(cls, job: dict[str, Any], history: Sequence[Line], network: nn.Module, optimizer: Optimizer) -> Checkpoint:
         """The state of a running training."""
         return cls(job, list(history), network.state_dict(), optimizer.state_dict())
 

@@ -100,8 +100,7 @@ def fit(
         history = list(checkpoint.history)
     run = _Run(
         task=objective.build(network_config, train).to(device),
-        # Batch norm is synchronized, so its buffers are equal already.
-        model=DistributedDataParallel(network, broadcast_buffers=False) if world_size > 1 else network,
+        model=DistributedDataParallel(network) if world_size > 1 else network,
         optimizer=optimizer,
         training=training,
         train=Loader(train, training.seed, training.augmentation, device),
@@ -168,7 +167,7 @@ class _Run:
             step = (epoch - 1) * len(positions) + index
             total += self._step(batch, training.rate(step, training.epochs * len(positions)))
             self.on_batch(epoch, index + 1, len(positions))
-        return self._mean({"training_loss": total}, len(positions))["training_loss"]
+        return self._mean({"training_loss": total}, len(positions) * self.world_size)["training_loss"]
 
     def _step(self, batch: Batch, rate: float) -> Tensor:
         for group in self.optimizer.param_groups:
