@@ -19,7 +19,8 @@ def channel_first(array_YXC: Array) -> Array:
 
     Takes numpy arrays and torch tensors alike.
     """
-    return _move_axis(array_YXC, -1, -3)
+    moved: Array = _move_axis(array_YXC, -1, -3)
+    return moved
 
 
 def channel_last(array_CYX: Array) -> Array:
@@ -27,7 +28,8 @@ def channel_last(array_CYX: Array) -> Array:
 
     Takes numpy arrays and torch tensors alike.
     """
-    return _move_axis(array_CYX, -3, -1)
+    moved: Array = _move_axis(array_CYX, -3, -1)
+    return moved
 
 
 def _move_axis(array: Any, source: int, destination: int) -> Any:

@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 
 _job_argument = click.argument("job_file", metavar="JOB.toml", type=click.Path(path_type=Path))
 _set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value of the job: --set training.epochs=3"
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace a value of the job: --set training.epochs=3",
 )
 _out_option = click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder of the run; default: runs/ and the job file's name."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the run; default: runs/ and the job file's name.",
 )
 
 
@@ -53,7 +59,10 @@ def main() -> None:
 @_set_option
 @_out_option
 @click.option(
-    "--address", envvar="RAY_ADDRESS", metavar="HOST:PORT", help="A running Ray cluster; default: Ray on this machine."
+    "--address",
+    envvar="RAY_ADDRESS",
+    metavar="HOST:PORT",
+    help="A running Ray cluster; default: Ray on this machine.",
 )
 def run(job_file: Path, overrides: tuple[str, ...], out: Path | None, address: str | None) -> None:
     """Start a job, or go on with it."""

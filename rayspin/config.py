@@ -1,4 +1,4 @@
-"""Strict, frozen configuration: built from plain tables, with errors that name the dotted key and the nearest known one.
+"""Strict, frozen configuration from plain tables; errors name the dotted key and the nearest known one.
 
 Every object a job file describes (a Hamiltonian, a schedule, a training) is a `Config` that lives beside its owner
 and checks itself when it is made. `build` turns the tables of a TOML file into one; whatever is wrong comes out as
@@ -8,7 +8,7 @@ one `InputError` that names the file, the key, the value and what is allowed.
 from __future__ import annotations
 
 import difflib
-import types
+import inspect
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar
@@ -74,12 +74,13 @@ def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None
     *path, last = key.split(".")
     if not last or not all(path):
         raise InputError(where, f"{key!r} is no key", "write table.key")
+    inner: Any = table
     for depth, part in enumerate(path):
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            inner = ".".join(path[: depth + 1])
-            raise InputError(where, f"{inner} is no table", "set that key itself, or one inside a table")
-    table[last] = value
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            name = ".".join(path[: depth + 1])
+            raise InputError(where, f"{name} is no table", "set that key itself, or one inside a table")
+    inner[last] = value
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -138,7 +139,9 @@ def _known_keys(config_type: type[Config], path: Sequence[str]) -> list[str]:
     """The keys of the table at `path` inside a config of this type, for `did you mean`."""
     types_here = [config_type]
     for part in path:
-        below = [inner for t in types_here if part in t.model_fields for inner in _configs(t.model_fields[part].annotation)]
+        below = [
+            inner for t in types_here if part in t.model_fields for inner in _configs(t.model_fields[part].annotation)
+        ]
         # A part that is no field is an index into a list or the tag of a union: the types stay the same.
         types_here = below or types_here
     return [name for t in types_here for name in t.model_fields]
@@ -146,6 +149,6 @@ def _known_keys(config_type: type[Config], path: Sequence[str]) -> list[str]:
 
 def _configs(annotation: Any) -> list[type[Config]]:
     """The config types that an annotation mentions: Config, Config | None, tuple[Config, ...], dict[str, Config]."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, Config):
+    if inspect.isclass(annotation) and issubclass(annotation, Config):
         return [annotation]
     return [found for argument in typing.get_args(annotation) for found in _configs(argument)]

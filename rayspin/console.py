@@ -80,16 +80,15 @@ class _LoggedTrack(_Track):
     def __init__(self, console: Console, title: str, total: int, unit: str, done: int) -> None:
         super().__init__(unit, done)
         self._console, self._title, self._total = console, title, total
-        self._next = 0.0
+        self._next, self._told = 0.0, done
 
     def update(self, done: int, **figures: float) -> None:
         now = time.monotonic()
-        if now < self._next and done < self._total:
+        if done == self._told or (now < self._next and done < self._total):
             return
-        self._next = now + LOG_INTERVAL_S
-        seconds = now - self._start
-        left = (self._total - done) * seconds / max(done - self._done_before, 1)
-        parts = [f"{self._title}: {done}/{self._total}", self.rate(done), f"{left:.0f} s left", _line(figures)]
+        self._next, self._told = now + LOG_INTERVAL_S, done
+        left = (self._total - done) * (now - self._start) / max(done - self._done_before, 1)
+        parts = [f"{self._title}: {done}/{self._total}", self.rate(done), f"{_duration(left)} left", _line(figures)]
         self._console.print(", ".join(part for part in parts if part), highlight=False, soft_wrap=True)
 
 
@@ -114,7 +113,9 @@ def show_plan(console: Console, plan: Plan, cores: int) -> None:
             f"time on this machine ({cores} cores)": _duration(plan.core_seconds / cores),
         },
     )
-    console.print(Group(*tables, cost) if plan.core_seconds else Group(*tables, Panel("everything is done", expand=False)))
+    console.print(
+        Group(*tables, cost) if plan.core_seconds else Group(*tables, Panel("everything is done", expand=False))
+    )
 
 
 def two_columns(title: str, rows: dict[str, str]) -> Table:

@@ -14,7 +14,19 @@ from rayspin.config import replace_key
 from rayspin.errors import InputError
 from rayspin.rundir import RunDir, Summary
 
-__all__ = ["KINDS", "Context", "Plan", "Stage", "Summary", "default_out", "json_schema", "load", "plan", "run", "to_toml"]
+__all__ = [
+    "KINDS",
+    "Context",
+    "Plan",
+    "Stage",
+    "Summary",
+    "default_out",
+    "json_schema",
+    "load",
+    "plan",
+    "run",
+    "to_toml",
+]
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Stage:
@@ -76,7 +88,9 @@ def run(job: Stage, out: Path, context: Context) -> Summary:
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of all job files, for editors."""
-    kinds = {kind: stage_type(kind, "").model_json_schema(ref_template=f"#/$defs/{kind}/$defs/{{model}}") for kind in KINDS}
+    kinds = {
+        kind: stage_type(kind, "").model_json_schema(ref_template=f"#/$defs/{kind}/$defs/{{model}}") for kind in KINDS
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "rayspin job file",

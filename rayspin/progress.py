@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -12,6 +13,10 @@ class Track(Protocol):
 
     def update(self, done: int, **figures: float) -> None:
         """Say that `done` of the total are done by now, and the latest figures (a loss, an energy)."""
+
+
+POLL_S = 0.5
+"""Seconds between two looks at work that tells of itself through files."""
 
 
 class Progress(Protocol):
@@ -39,3 +44,25 @@ class Silent:
 class _SilentTrack:
     def update(self, done: int, **figures: float) -> None:
         pass
+
+
+@contextmanager
+def polling(look: Callable[[], None]) -> Iterator[None]:
+    """`look` is called now and then while the block runs, and once after it.
+
+    For work that holds this thread and whose progress is seen in files only.
+    """
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(POLL_S):
+            look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+    look()

@@ -27,7 +27,7 @@ def seed_words(stage: str, address: Sequence[int], count: int) -> npt.NDArray[np
     Raises:
         InputError: an address that is empty, negative or not made of integers.
     """
-    return _sequence(stage, address).generate_state(count, np.uint32)
+    return _sequence(stage, address).generate_state(count, np.uint32).astype(np.uint32, copy=False)
 
 
 def generator(stage: str, address: Sequence[int]) -> np.random.Generator:

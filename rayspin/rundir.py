@@ -111,7 +111,7 @@ class RunDir:
         return RunDir(self.path / name, self.root)
 
     def locate(self, reference: str) -> Path:
-        """The path that a job file means: `@name` is another stage's folder, anything else a path as the shell takes it."""
+        """The path that a job file means: `@name` is another stage's folder, anything else a path."""
         if reference.startswith("@"):
             return self.root / reference[1:]
         return Path(reference).expanduser()

@@ -38,7 +38,10 @@ class Outer(Config):
         ({"count": 1, "axis": "z"}, "job.toml: axis: 'z' won't do; write a list: [ ... ]"),
         ({"count": 1, "axis": [0, 0, float("nan")]}, "job.toml: axis.2: nan won't do; input should be a finite number"),
         ({"count": 1, "schedule": 3}, "job.toml: schedule: 3 won't do; write a table"),
-        ({"count": 1, "schedule": {"sweeps": 0}}, "job.toml: schedule.sweeps: 0 won't do; input should be greater than 0"),
+        (
+            {"count": 1, "schedule": {"sweeps": 0}},
+            "job.toml: schedule.sweeps: 0 won't do; input should be greater than 0",
+        ),
         ({"count": 1, "schedule": {"mode": "bad"}}, "job.toml: schedule.mode: is bad; choose another"),
         ({}, "job.toml: count: missing key; add it"),
     ],

@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def spin_colours(spins_YXC: Floats) -> npt.NDArray[np.float64]:
-    """RGB (Y, X, 3) in 0 to 1 of a field of vectors, by direction: white is +z, black is -z, hue is the angle in the plane."""
+    """RGB (Y, X, 3) in 0 to 1 of a field of vectors: white is +z, black is -z, hue is the angle in the plane."""
     length = np.linalg.norm(spins_YXC, axis=-1)
     unit = spins_YXC / np.maximum(length, 1e-12)[..., None]
     hue = np.mod(np.arctan2(unit[..., 1], unit[..., 0]) / (2 * np.pi), 1.0)
@@ -35,12 +35,12 @@ def spin_colours(spins_YXC: Floats) -> npt.NDArray[np.float64]:
     return np.asarray(hsv_to_rgb(np.stack([hue, saturation, value], axis=-1)))
 
 
-def draw_samples(spins_NYXC: Floats, titles: Sequence[str], path: Path) -> None:
-    """A sheet of samples, as many columns as rows or one more."""
-    columns = math.ceil(math.sqrt(len(spins_NYXC)))
-    rows = math.ceil(len(spins_NYXC) / columns)
+def draw_samples(spins: Sequence[Floats], titles: Sequence[str], path: Path) -> None:
+    """A sheet of fields (Y, X, 3), of any sizes, as many columns as rows or one more."""
+    columns = math.ceil(math.sqrt(len(spins)))
+    rows = math.ceil(len(spins) / columns)
     figure, axes = _sheet(rows, columns)
-    for axis, spins_YXC, title in zip(axes, spins_NYXC, titles):
+    for axis, spins_YXC, title in zip(axes, spins, titles):
         _spins(axis, spins_YXC, title)
     _save(figure, path)
 
@@ -77,7 +77,9 @@ def draw_estimation(
     _save(figure, path)
 
 
-def draw_recursion(recursion: Sequence[tuple[str, Floats]], energies: Mapping[str, Sequence[float]], path: Path) -> None:
+def draw_recursion(
+    recursion: Sequence[tuple[str, Floats]], energies: Mapping[str, Sequence[float]], path: Path
+) -> None:
     """The stages of a recursive process and its energy per site, J, against iteration."""
     figure, axes = _sheet(1, len(recursion) + 1)
     for axis, (title, spins) in zip(axes, recursion):
@@ -94,7 +96,9 @@ def draw_resolution(rows: Sequence[Mapping[str, Floats]], path: Path) -> None:
     _save(figure, path)
 
 
-def draw_curves(curves: Mapping[str, Sequence[float]], x_label: str, y_label: str, path: Path, *, log: bool = False) -> None:
+def draw_curves(
+    curves: Mapping[str, Sequence[float]], x_label: str, y_label: str, path: Path, *, log: bool = False
+) -> None:
     """Curves against their index from 1, by name."""
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axis = figure.add_subplot()
@@ -105,7 +109,11 @@ def draw_curves(curves: Mapping[str, Sequence[float]], x_label: str, y_label: st
 
 
 def draw_heat_map(
-    values: Floats, rows: tuple[str, Sequence[str]], columns: tuple[str, Sequence[str]], title: str, path: Path
+    values: Floats,
+    rows: tuple[str, Sequence[str]],
+    columns: tuple[str, Sequence[str]],
+    title: str,
+    path: Path,
 ) -> None:
     """A table of values as colours with the numbers in them.
 
@@ -145,9 +153,7 @@ def _spins(axis: Axes, spins_YXC: Floats, title: str) -> None:
     axis.set_title(title, fontsize=10)
 
 
-def _magnitude(
-    axis: Axes, values_YX: Floats, title: str, limits: tuple[float, float], colours: str = "gray"
-) -> None:
+def _magnitude(axis: Axes, values_YX: Floats, title: str, limits: tuple[float, float], colours: str = "gray") -> None:
     low, high = limits
     picture = axis.imshow(values_YX, origin="lower", cmap=colours, vmin=low, vmax=high, interpolation="nearest")
     axis.set_title(title, fontsize=10)

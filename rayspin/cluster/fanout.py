@@ -17,7 +17,7 @@ from rayspin.cluster.session import Session
 from rayspin.errors import RunError
 
 ATTEMPTS = 2
-"""Tries of an item that raises: the second tells a passing fault (a full disk, a hiccup of the file system) from a poison item."""
+"""Tries of an item that raises: a second one tells a hiccup of the file system from a poison item."""
 
 LOST_IN_A_ROW = 20
 """Lost actors without a success in between after which the machine is held to be at fault for good."""
@@ -64,7 +64,7 @@ def fan_out(
         The items that were set aside.
 
     Raises:
-        RunError: actors keep dying without a single success.
+        RunError: an actor can't be made, or they keep dying without a single success.
     """
     pool = _Pool(session, worker, arguments, deque(items))
     try:
@@ -76,7 +76,11 @@ def fan_out(
 
 class _Pool(Generic[Item, Result]):
     def __init__(
-        self, session: Session, worker: type[Worker[Item, Result]], arguments: Sequence[Any], queue: deque[Item]
+        self,
+        session: Session,
+        worker: type[Worker[Item, Result]],
+        arguments: Sequence[Any],
+        queue: deque[Item],
     ) -> None:
         self._ray = session.ray()
         actor = self._ray.remote(worker)
@@ -127,11 +131,12 @@ class _Pool(Generic[Item, Result]):
 
     def _lost(self, actor: Any, item: Item, error: Exception) -> None:
         self._lost_in_a_row += 1
-        if self._lost_in_a_row >= LOST_IN_A_ROW:
+        # A worker that can't even be made will not be made better by another try.
+        if getattr(error, "actor_init_failed", False) or self._lost_in_a_row >= LOST_IN_A_ROW:
             reason = str(error).strip().splitlines()[-1].strip()
             raise RunError(
                 "workers",
-                f"{self._lost_in_a_row} were lost in a row without one result ({reason})",
+                f"{self._lost_in_a_row} lost in a row without one result ({reason})",
                 "look at memory and at Ray's logs, then run the same command again",
             ) from None
         self._queue.appendleft(item)

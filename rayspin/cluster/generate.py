@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pydantic
 
 from rayspin import __version__
 from rayspin.cluster.fanout import SetAside, fan_out
 from rayspin.cluster.stage import Context, Plan, Stage
+from rayspin.config import suggestion
 from rayspin.errors import InputError, RunError
 from rayspin.physics import AnnealSchedule, Hamiltonian, anneal, energy, warm_up
 from rayspin.rundir import RunDir, Summary
-from rayspin.storage import Catalog, ShardRecord, SplitCounts, shard_name, write_shard
+from rayspin.storage import SPLITS, Catalog, ShardRecord, Split, SplitCounts, shard_name, write_shard
 
 Shard = tuple[int, int]
 """A shard to make: (first sample, count)."""
@@ -65,7 +67,9 @@ class Generate(Stage):
         there = Catalog.read(run.path).samples_done
         if there > self.samples:
             raise InputError(
-                f"{run.path}: samples", f"{there} are there and the job asks for {self.samples}", "a dataset can only grow"
+                f"{run.path}: samples",
+                f"{there} are there and the job asks for {self.samples}",
+                "a dataset can only grow",
             )
 
     def plan(self, run: RunDir) -> Plan:
@@ -115,9 +119,50 @@ class Generate(Stage):
         self.anneal_sample(0)
         return time.perf_counter() - start
 
-    def anneal_sample(self, sample: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
+    def anneal_sample(self, sample: int) -> npt.NDArray[np.float32]:
         """Sample number `sample` of this dataset, (Y, X, 3): the one line that a shard repeats."""
         return anneal(self.hamiltonian, size=self.size, schedule=self.schedule, seed=(self.seed, sample))
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What other stages need to know of a dataset before it is read, or even made."""
+
+    shape: tuple[int, int]
+    counts: dict[Split, int]
+    """Samples in each split."""
+
+    @classmethod
+    def of(cls, reference: str, run: RunDir, earlier: Mapping[str, Stage]) -> DatasetFacts:
+        """The facts of the dataset that a stage refers to: a folder, or `@name` for an earlier stage.
+
+        Raises:
+            InputError: no such stage, or no dataset there.
+        """
+        if not reference.startswith("@"):
+            return cls.of_folder(run.locate(reference))
+        stage = earlier.get(reference[1:])
+        if not isinstance(stage, Generate):
+            makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Generate)]
+            raise InputError(
+                "dataset", f"{reference!r} is no earlier stage that generates", suggestion(reference, makers)
+            )
+        codes = stage.splits.codes(np.arange(stage.samples))
+        return cls(stage.size, _counts(codes))
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> DatasetFacts:
+        """The facts of a dataset that is there.
+
+        Raises:
+            InputError: no dataset, or none of its shards is done.
+        """
+        catalog = Catalog.open(folder)
+        return cls(catalog.shape, _counts(catalog.column("split")))
+
+
+def _counts(codes: npt.NDArray[np.int8]) -> dict[Split, int]:
+    return {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)}
 
 
 @dataclass(frozen=True)
@@ -144,7 +189,7 @@ class ShardMaker:
         samples = np.arange(first, first + count, dtype=np.int64)
         spins_NYXC = np.stack([self._job.anneal_sample(int(sample)) for sample in samples])
         energies = np.asarray(energy(spins_NYXC, self._job.hamiltonian))
-        values = {
+        values: dict[str, npt.NDArray[Any]] = {
             "sample": samples,
             "spins": spins_NYXC,
             "energy": energies,

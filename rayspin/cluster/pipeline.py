@@ -57,9 +57,7 @@ class Pipeline(Stage):
     def plan(self, run: RunDir) -> Plan:
         """The plans of all stages."""
         parts = tuple(stage.plan(run.child(name)) for name, stage in self.stages.items())
-        return Plan(
-            "pipeline", {}, sum(part.core_seconds for part in parts), sum(part.bytes for part in parts), parts
-        )
+        return Plan("pipeline", {}, sum(part.core_seconds for part in parts), sum(part.bytes for part in parts), parts)
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """All stages in order; those that have ended return at once."""

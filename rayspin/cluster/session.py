@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from types import ModuleType
+from typing import Any
 
 from rayspin.errors import RunError
 
@@ -41,13 +43,11 @@ class Session:
 
         if not ray.is_initialized():
             embedded = {"num_cpus": self._cpus, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
+            options: dict[str, Any] = embedded if self.address == EMBEDDED else {}
+            environment = {"env_vars": _worker_environment()}
             try:
                 ray.init(
-                    address=self.address,
-                    runtime_env={"env_vars": _worker_environment()},
-                    log_to_driver=False,
-                    logging_level="ERROR",
-                    **(embedded if self.address == EMBEDDED else {}),
+                    self.address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, **options
                 )
             except (ConnectionError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
@@ -84,3 +84,5 @@ def _quiet_environment() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # The older output of Ray Tune is silent when it is asked to be.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")

@@ -56,7 +56,7 @@ class Stage(Config):
     """One job: what a job file describes."""
 
     may_change: ClassVar[frozenset[str]] = frozenset()
-    """Dotted keys (patterns) in which a job may differ from the one that its folder was made for: it goes on from there."""
+    """Patterns of dotted keys in which a job may differ from the one that its folder was made for."""
 
     kind: str
 

@@ -1,33 +1,54 @@
 """Train a network with Ray Train: data-parallel workers around `rayspin.training.fit`.
 
 All that resumes a training (checkpoint, metrics) is written by `fit` into the run's folder, which every node sees.
-Ray Train's own state is thrown away with each run: what it knows would be a second truth.
+Ray Train's own state is thrown away after each run: it would be a second truth.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import threading
+import tempfile
+import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pydantic
+import torch
 
 from rayspin.analysis.figures import draw_curves
-from rayspin.cluster.session import Session, usable_cpus
+from rayspin.cluster.generate import DatasetFacts
+from rayspin.cluster.session import Session
 from rayspin.cluster.stage import Context, Plan, Stage, build_stage
 from rayspin.config import Config
-from rayspin.errors import InputError, RunError
-from rayspin.progress import Track
+from rayspin.errors import RayspinError, RunError
+from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.physics import Hamiltonian
+from rayspin.progress import Track, polling
+from rayspin.rng import generator
 from rayspin.rundir import RunDir, Summary
 from rayspin.storage import Catalog
+from rayspin.training import (
+    BEST,
+    METRICS,
+    FieldObjective,
+    FitResult,
+    Line,
+    SuperResolutionObjective,
+    TrainingConfig,
+    best_epoch,
+    fit,
+)
 
 WORKER_RESTARTS = 3
 """How often lost workers are replaced before the run fails; each time it goes on from the last checkpoint."""
+
+_HEARTBEAT = ".progress"
+_HEARTBEAT_S = 1.0
 
 
 class Resources(Config):
@@ -38,6 +59,25 @@ class Resources(Config):
     cpus_per_worker: int = pydantic.Field(default=1, gt=0)
     gpu: bool = False
     """One GPU for each worker."""
+
+    def world_size(self, session: Session) -> int:
+        """The number of workers on this session.
+
+        Raises:
+            RunError: the session can't place them; they would wait for ever.
+        """
+        there = session.ray().cluster_resources()
+        cpus, gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
+        fitting = min(cpus // self.cpus_per_worker, gpus) if self.gpu else cpus // self.cpus_per_worker
+        workers = self.workers or fitting
+        if not 0 < workers <= fitting:
+            needs = f"{workers or 1} workers of {self.cpus_per_worker} CPUs" + (" and a GPU each" if self.gpu else "")
+            raise RunError(
+                "resources",
+                f"{needs} don't fit on {cpus} CPUs and {gpus} GPUs",
+                "ask for fewer or smaller ones",
+            )
+        return workers
 
 
 class Training(Stage):
@@ -50,26 +90,227 @@ class Training(Stage):
     training: TrainingConfig = TrainingConfig()
     resources: Resources = Resources()
 
-    @abstractmethod
-    def objective(self) -> Objective:
-        """What is learnt, and the figures it is judged by."""
+    network: EffectiveFieldNetConfig | SuperResolutionNetConfig
+    objective: FieldObjective | SuperResolutionObjective
 
     @abstractmethod
+    def figures(self, best: Line) -> dict[str, str]:
+        """What the best epoch reached, for people."""
+
     def fit(self, dataset: Path, folder: Path, **placement: Any) -> FitResult:
-        """Train in this process, one of `world_size`; plain PyTorch, no Ray."""
+        """Train in this process, alone or as one rank of many; `placement` as the keywords of `training.fit`."""
+        catalog = Catalog.open(dataset)
+        train, validation = catalog.reader("train"), catalog.reader("validation")
+        return fit(self.objective, self.network, self.training, train, validation, folder, **placement)
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
-        """The dataset is there, or made by an earlier stage, and its lattice suits the network."""
+        """The dataset is there, or an earlier stage makes it; it suits the network and fills a batch."""
         run.check_same(self.identity(), self.may_change)
-        self.network.check_size(dataset_shape(self.dataset, run, earlier))
+        facts = DatasetFacts.of(self.dataset, run, earlier)
+        self.objective.check(self.network, facts.shape)  # type: ignore[arg-type]
+        workers = self.resources.workers or 1
+        self.training.check_samples(facts.counts["train"], facts.counts["validation"], workers)
 
     def plan(self, run: RunDir) -> Plan:
-        """Epochs still to go, from a few timed steps here."""
+        """The epochs still to go, from a few timed steps on random spins here."""
+        done = len(read_metrics(run.path))
+        left = self.training.epochs - done
+        figures = {
+            "network": self.kind.removeprefix("train-"),
+            "epochs": f"{self.training.epochs}, {done} done",
+        }
+        return Plan(self.kind, figures, 0.0 if left == 0 else left * self._seconds_an_epoch(run))
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Train over Ray Train until the last epoch, from the last checkpoint on."""
-        dataset = run.locate(self.dataset).resolve()
-        folder = run.path.resolve()
-        with context.progress.track(self.kind, self.training.epochs, "epoch") as track, _watching(folder, track):
-            _ray_train(context.session, self, dataset, folder)
+        dataset, folder = run.locate(self.dataset).resolve(), run.path.resolve()
+        samples = self._samples_an_epoch(len(Catalog.open(dataset).reader("train")))
+        total = samples * self.training.epochs
+        before = samples * len(read_metrics(folder))
+        with (
+            context.progress.track(self.kind, total, "sample", before) as track,
+            polling(lambda: _show_progress(folder, track, samples)),
+        ):
+            _ray_train(self, dataset, folder, self.resources.world_size(context.session), context.session)
+        (folder / _HEARTBEAT).unlink(missing_ok=True)
         return self.summary(run)
+
+    def summary(self, run: RunDir) -> Summary:
+        """The table and the loss curves of a finished training in this folder."""
+        history = read_metrics(run.path)
+        curves = {name: [line[name] for line in history] for name in ("training_loss", "validation_loss")}
+        draw_curves(curves, "epoch", "loss", run.path / "loss.png", log=True)
+        best = best_epoch(history)
+        seconds = sum(line["seconds"] for line in history)
+        figures = {
+            "epochs": f"{len(history)}, the best was {best['epoch']:.0f}",
+            "time": f"{seconds:.0f} s, {history[-1]['samples_per_second']:.3g} samples/s",
+            "training loss": f"{best['training_loss']:.4g}",
+            "validation loss": f"{best['validation_loss']:.4g}",
+            **self.figures(best),
+        }
+        return Summary(self.kind, figures, ("loss.png",), (f"rayspin show {run.path / BEST} --png network.png",))
+
+    def _samples_an_epoch(self, samples: int) -> int:
+        return samples // self.training.batch_size * self.training.batch_size
+
+    def _seconds_an_epoch(self, run: RunDir) -> float:
+        # In a pipeline the dataset may not be there yet; its full size is not needed to time a step.
+        facts = DatasetFacts.of_folder(run.locate(self.dataset)) if run.locate(self.dataset).exists() else None
+        shape, samples = (facts.shape, facts.counts["train"]) if facts else ((128, 128), self.training.batch_size)
+        source = _RandomSpins(min(self.training.batch_size, 16), shape)
+        timed = self.training.with_updates(epochs=2, batch_size=len(source))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                result = fit(self.objective, self.network, timed, source, source, Path(folder))
+        finally:
+            torch.set_num_threads(threads)
+        return self._samples_an_epoch(samples) / result.history[-1]["samples_per_second"]
+
+
+class TrainFcn(Training):
+    """Training of the network that estimates effective fields (2021 paper)."""
+
+    kind: Literal["train-fcn"] = "train-fcn"
+    network: EffectiveFieldNetConfig = EffectiveFieldNetConfig()
+    objective: FieldObjective = FieldObjective()
+
+    def figures(self, best: Line) -> dict[str, str]:
+        """Errors by component and the energy, as the 2021 paper judges them."""
+        components = ", ".join(f"{best[f'validation_mse_{name}']:.4g}" for name in "xyz")
+        return {"MSE of x, y, z": f"{components} J^2", "energy of F* over F": f"{best['energy_ratio']:.4f}"}
+
+
+class TrainSr(Training):
+    """Training of the super-resolution network, on coarse data alone (2023 paper)."""
+
+    kind: Literal["train-sr"] = "train-sr"
+    network: SuperResolutionNetConfig
+    objective: SuperResolutionObjective = SuperResolutionObjective()
+
+    def figures(self, best: Line) -> dict[str, str]:
+        """What the loss never sees: the distance from the true fine spins."""
+        return {
+            "MSE against fine spins": f"{best['fine_mse']:.4g}",
+            "correlation with fine spins": f"{best['fine_correlation']:.4f}",
+        }
+
+
+def read_metrics(folder: Path) -> list[Line]:
+    """The figures of every epoch that a training in `folder` has behind it."""
+    try:
+        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines]
+
+
+def _ray_train(job: Training, dataset: Path, folder: Path, workers: int, session: Session) -> None:
+    """Run `_train_worker` on each of the workers, in one gloo or NCCL process group."""
+    session.ray()
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    scratch = folder / ".ray"
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={"job": job.to_table(), "dataset": str(dataset), "folder": str(folder)},
+        scaling_config=ScalingConfig(
+            num_workers=workers,
+            use_gpu=job.resources.gpu,
+            resources_per_worker={
+                "CPU": job.resources.cpus_per_worker,
+                **({"GPU": 1} if job.resources.gpu else {}),
+            },
+        ),
+        run_config=RunConfig(
+            name="train",
+            storage_path=str(scratch),
+            failure_config=FailureConfig(max_failures=WORKER_RESTARTS),
+        ),
+    )
+    try:
+        trainer.fit()
+    except RuntimeError as error:
+        raise _cause(error, folder) from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _train_worker(config: dict[str, str]) -> None:
+    """One data-parallel worker; runs where Ray Train placed it."""
+    from ray.train import get_context
+    from ray.train.torch import get_device
+
+    context = get_context()
+    job = build_stage(config["job"], "job")  # type: ignore[arg-type]
+    assert isinstance(job, Training)
+    folder = Path(config["folder"])
+    job.fit(
+        Path(config["dataset"]),
+        folder,
+        rank=context.get_world_rank(),
+        world_size=context.get_world_size(),
+        device=get_device(),
+        **({"on_batch": _Heartbeat(folder / _HEARTBEAT)} if context.get_world_rank() == 0 else {}),
+    )
+
+
+class _Heartbeat:
+    """Tells the driver through a file how far the epoch is, at most once a second."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._next = path, 0.0
+
+    def __call__(self, epoch: int, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _HEARTBEAT_S
+            self._path.write_text(f"{epoch} {done / total}")
+
+
+def _show_progress(folder: Path, track: Track, samples: int) -> None:
+    history = read_metrics(folder)
+    done = float(len(history))
+    try:
+        epoch, part = (folder / _HEARTBEAT).read_text().split()
+        done = max(done, int(epoch) - 1 + float(part))
+    except (FileNotFoundError, ValueError):
+        # Not there yet, or just being written.
+        pass
+    last = history[-1] if history else {}
+    shown = {name: last[name] for name in ("epoch", "training_loss", "validation_loss") if name in last}
+    track.update(round(done * samples), **shown)
+
+
+def _cause(error: BaseException, folder: Path) -> RayspinError:
+    """The error of ours that Ray Train wrapped, or one that names the first line of what it says."""
+    for inner in (*getattr(error, "worker_failures", {}).values(), error):
+        cause = getattr(inner, "cause", inner)
+        if isinstance(cause, RayspinError):
+            return cause
+    (folder / "error.txt").write_text(str(error), encoding="utf-8")
+    last = str(error).strip().splitlines()[-1]
+    return RunError(str(folder), f"training failed ({last})", f"see {folder / 'error.txt'}; the same command goes on")
+
+
+class _RandomSpins:
+    """Random unit vectors in memory, to time a step with."""
+
+    hamiltonian = Hamiltonian()
+
+    def __init__(self, count: int, shape: tuple[int, int]) -> None:
+        self.samples = np.arange(count)
+        self.shape = shape
+        spins = generator("calibration", (0,)).standard_normal((count, *shape, 3), np.float32)
+        self._spins = spins / np.linalg.norm(spins, axis=-1, keepdims=True)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def read(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """The spins at these positions."""
+        chosen: npt.NDArray[np.float32] = self._spins[positions]
+        return chosen

@@ -12,7 +12,9 @@ import hashlib
 import io
 import itertools
 import json
+import logging
 import shutil
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,7 @@ from rayspin.cluster.stage import Context, Plan, Stage, build_stage
 from rayspin.cluster.train import Training
 from rayspin.config import replace_key
 from rayspin.errors import InputError, RunError
-from rayspin.progress import Track
+from rayspin.progress import polling
 from rayspin.rundir import RunDir, Summary, Table, write_text
 
 Value = bool | int | float | str
@@ -115,7 +117,7 @@ class Tune(Stage):
     def plan(self, run: RunDir) -> Plan:
         """The trials still to run, each with the cost of its training."""
         trials = self.trials()
-        left = [trial for trial in trials if _finished(run, trial) is None]
+        left = _unfinished(run, trials)
         costs = [trial.job.plan(_folder(run, trial)) for trial in left]
         figures = {"trials": f"{len(trials)}, {len(trials) - len(left)} done"}
         return Plan("tune", figures, sum(cost.core_seconds for cost in costs), sum(cost.bytes for cost in costs))
@@ -123,15 +125,20 @@ class Tune(Stage):
     def run(self, run: RunDir, context: Context) -> Summary:
         """Run the missing trials, as many at a time as there are CPUs; then the table and the picture."""
         trials = self.trials()
-        left = [trial for trial in trials if _finished(run, trial) is None]
+        left = _unfinished(run, trials)
         if left:
-            with context.progress.track("trials", len(trials), "trial", len(trials) - len(left)) as track:
-                _ray_tune(context, run, left, _Counter(track, len(trials) - len(left)))
-        failed = [trial for trial in trials if _finished(run, trial) is None]
+            done = len(trials) - len(left)
+            with (
+                context.progress.track("trials", len(trials), "trial", done) as track,
+                polling(lambda: track.update(len(trials) - len(_unfinished(run, left)))),
+            ):
+                _ray_tune(context, run, left)
+        failed = _unfinished(run, trials)
         if failed:
             errors = _folder(run, failed[0]).path / "error.txt"
             raise RunError(
-                f"{run.path}", f"{len(failed)} of {len(trials)} trials failed, the first with {failed[0].label}",
+                f"{run.path}",
+                f"{len(failed)} of {len(trials)} trials failed, the first with {failed[0].label}",
                 f"see {errors}; the same command tries them again",
             )
         return self._summary(run, trials)
@@ -159,30 +166,21 @@ class Tune(Stage):
         (first, first_values), (second, second_values) = self.space.items()
         shape = (len(first_values), len(second_values))
         values = np.array([float(row[self.metric]) for row in rows]).reshape(shape)
-        first_ticks, second_ticks = [str(value) for value in first_values], [str(value) for value in second_values]
+        first_ticks, second_ticks = (
+            [str(value) for value in first_values],
+            [str(value) for value in second_values],
+        )
         title = self.metric.replace("_", " ")
         draw_heat_map(values, (first, first_ticks), (second, second_ticks), title, run.path / "trials.png")
         return True
-
-
-@dataclass
-class _Counter:
-    """Counts trials that ended, for the progress."""
-
-    track: Track
-    done: int
-
-    def one_more(self, figures: Mapping[str, Any]) -> None:
-        self.done += 1
-        self.track.update(self.done, **{name: value for name, value in figures.items() if name == "validation_loss"})
 
 
 def _folder(run: RunDir, trial: Trial) -> RunDir:
     return run.child("trials").child(trial.name)
 
 
-def _finished(run: RunDir, trial: Trial) -> Summary | None:
-    return _folder(run, trial).finished(trial.job.identity())
+def _unfinished(run: RunDir, trials: list[Trial]) -> list[Trial]:
+    return [trial for trial in trials if _folder(run, trial).finished(trial.job.identity()) is None]
 
 
 def _figures(run: RunDir, trial: Trial) -> dict[str, float]:
@@ -198,3 +196,49 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _ray_tune(context: Context, run: RunDir, trials: list[Trial]) -> None:
+    """Run the trials over Ray Tune, one CPU each. Whatever befalls a trial, the others go on."""
+    context.session.ray()
+    from ray import tune
+
+    # Failed trials are told by the sweep itself, once and with their cause.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+
+    by_name = {trial.name: trial for trial in trials}
+    # A trial's working directory is Ray's own.
+    here = RunDir(run.path.resolve(), run.root.resolve())
+    datasets = {name: run.locate(trial.job.dataset).resolve() for name, trial in by_name.items()}
+
+    def work(config: dict[str, str]) -> None:
+        name = config["trial"]
+        tune.report(_run_trial(by_name[name], here, datasets[name]))
+
+    scratch = here.path / ".ray"
+    try:
+        tune.Tuner(
+            tune.with_resources(work, {"cpu": 1}),
+            param_space={"trial": tune.grid_search(list(by_name))},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(name="tune", storage_path=str(scratch), verbose=0),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run_trial(trial: Trial, run: RunDir, dataset: Path) -> dict[str, float]:
+    """Train one point in this process and mark its folder as ended: its last figures.
+
+    An error is kept in the trial's folder; it is the trial's alone.
+    """
+    folder = _folder(run, trial)
+    try:
+        with folder.claimed(trial.job.identity(), trial.job.may_change):
+            trial.job.fit(dataset, folder.path)
+            folder.finish(trial.job.summary(folder))
+    except Exception:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_text(folder.path / "error.txt", traceback.format_exc())
+        raise
+    return _figures(run, trial)

@@ -2,7 +2,7 @@
 
 from rayspin.storage.catalog import Catalog, SpinReader
 from rayspin.storage.schema import SPLITS, VARIABLES, Split, SplitCounts
-from rayspin.storage.shards import ShardRecord, inspect_shard, shard_name, write_shard
+from rayspin.storage.shards import ShardRecord, inspect_shard, read_shard, shard_name, write_shard
 from rayspin.storage.xarray_view import open_dataset
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "SplitCounts",
     "inspect_shard",
     "open_dataset",
+    "read_shard",
     "shard_name",
     "write_shard",
 ]

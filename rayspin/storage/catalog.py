@@ -43,7 +43,11 @@ class Catalog:
         by_first: dict[int, ShardRecord] = {}
         for record in _ledger_records(path / LEDGER):
             by_first[record.first_sample] = record
-        kept = [by_first[first] for first in sorted(by_first) if _has_size(path / by_first[first].file, by_first[first].bytes)]
+        kept = [
+            by_first[first]
+            for first in sorted(by_first)
+            if _has_size(path / by_first[first].file, by_first[first].bytes)
+        ]
         return cls(path, tuple(kept))
 
     @classmethod
@@ -94,7 +98,7 @@ class Catalog:
         return sum(record.bytes for record in self.records)
 
     def missing(self, samples: int, shard_samples: int) -> list[tuple[int, int]]:
-        """The shards still to make for samples 0 to samples - 1: (first sample, count), cut at multiples of `shard_samples`."""
+        """The shards still to make, (first sample, count), cut at multiples of `shard_samples`."""
         wanted: list[tuple[int, int]] = []
         start = 0
         done = [(record.first_sample, record.count) for record in self.records]
@@ -141,7 +145,9 @@ class Catalog:
         if split is not None:
             positions = np.flatnonzero(self.column("split") == SPLITS.index(split))
             if not len(positions):
-                raise InputError(str(self.path), f"no sample is in the split {split!r}", "generate with larger [splits]")
+                raise InputError(
+                    str(self.path), f"no sample is in the split {split!r}", "generate with larger [splits]"
+                )
         return SpinReader(self, positions)
 
 

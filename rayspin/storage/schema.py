@@ -31,7 +31,13 @@ class Variable:
 VARIABLES = {
     variable.name: variable
     for variable in (
-        Variable("sample", ("sample",), "i8", "1", "sample number; with root_seed it names the sample's random stream"),
+        Variable(
+            "sample",
+            ("sample",),
+            "i8",
+            "1",
+            "sample number; with root_seed it names the sample's random stream",
+        ),
         Variable("spins", ("sample", "y", "x", "component"), "f4", "1", "spin vectors of unit length"),
         Variable("energy", ("sample",), "f8", "J", "energy per site, in units of the exchange constant"),
         Variable(

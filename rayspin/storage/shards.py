@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import netCDF4
@@ -43,7 +44,9 @@ def shard_name(first_sample: int) -> str:
     return f"shard-{first_sample:08d}.nc"
 
 
-def write_shard(path: Path, values: Mapping[str, npt.NDArray[np.generic]], attributes: Mapping[str, str]) -> ShardRecord:
+def write_shard(
+    path: Path, values: Mapping[str, npt.NDArray[np.generic]], attributes: Mapping[str, str]
+) -> ShardRecord:
     """Write a shard at `path`, atomically, and return what was read back from it.
 
     Args:
@@ -70,14 +73,13 @@ def inspect_shard(path: Path, attributes: Mapping[str, str] | None = None) -> Sh
         InputError: it is no whole shard, its values are not those it was written with, or it is of another origin.
     """
     try:
+        values, there = read_shard(path)
         with h5py.File(path) as file:
             offsets = {name: _offset(file[name]) for name in VARIABLES}
-            values = {name: file[name][...] for name in VARIABLES}
-            origin = {name: _text(file.attrs[name]) for name in (*(attributes or ()), "values_sha256")}
     except (OSError, KeyError) as error:
         raise InputError(str(path), f"no whole shard ({error})", "make it again: delete it and run the job") from None
     digest = _digest(values)
-    if origin != {**(attributes or {}), "values_sha256": digest}:
+    if not {**(attributes or {}), "values_sha256": digest}.items() <= there.items():
         problem = "its values are not those it was written with, or another job wrote it"
         raise InputError(str(path), problem, "make it again: delete it and run the job")
     return ShardRecord(
@@ -89,6 +91,14 @@ def inspect_shard(path: Path, attributes: Mapping[str, str] | None = None) -> Sh
         values_sha256=digest,
         offsets=offsets,
     )
+
+
+def read_shard(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """Values by variable and global attributes of the shard at `path`, unchecked."""
+    with h5py.File(path) as file:
+        values = {name: file[name][...] for name in VARIABLES}
+        attributes = {name: _text(value) for name, value in file.attrs.items() if not name.startswith("_")}
+    return values, attributes
 
 
 def file_digest(path: Path) -> str:
@@ -108,7 +118,12 @@ def _fill(file: netCDF4.Dataset, values: Mapping[str, npt.NDArray[np.generic]]) 
     for variable in VARIABLES.values():
         # Contiguous and without fill values: the bytes in the file are the bytes of the array.
         stored = file.createVariable(
-            variable.name, variable.dtype, variable.dimensions, contiguous=True, fill_value=False, endian="little"
+            variable.name,
+            variable.dtype,
+            variable.dimensions,
+            contiguous=True,
+            fill_value=False,
+            endian="little",
         )
         stored.set_auto_maskandscale(False)
         stored.setncatts({"units": variable.units, "long_name": variable.long_name, **variable.attributes})
@@ -130,5 +145,5 @@ def _digest(values: Mapping[str, npt.NDArray[np.generic]]) -> str:
     digest = hashlib.sha256()
     for variable in VARIABLES.values():
         raw = np.ascontiguousarray(values[variable.name], dtype=np.dtype(variable.dtype).newbyteorder("<"))
-        digest.update(raw.reshape(-1).view(np.uint8))
+        digest.update(raw.data)
     return digest.hexdigest()

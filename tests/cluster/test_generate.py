@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -117,7 +116,9 @@ def test_a_poison_sample_leaves_the_rest_and_says_which(context: Context, tmp_pa
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     poisoned = _Poisoned(**dict(SMALL))
-    with pytest.raises(RunError, match=r"1 shards failed, the first \(samples 4 to 7\) with FloatingPointError: spin 6") as caught:
+    with pytest.raises(
+        RunError, match=r"1 shards failed, the first \(samples 4 to 7\) with FloatingPointError: spin 6"
+    ) as caught:
         job.run(poisoned, tmp_path / "data", context)
     assert caught.value.exit_code == 1
     assert Catalog.read(tmp_path / "data").samples_done == 8

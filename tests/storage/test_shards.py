@@ -63,7 +63,9 @@ def test_other_programs_read_a_shard(dataset: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("ncdump") is None, reason="ncdump (netcdf-bin) is not installed")
 def test_ncdump_reads_a_shard(dataset: Path) -> None:
-    header = subprocess.run(["ncdump", "-h", dataset / shard_name(0)], check=True, capture_output=True, text=True).stdout
+    header = subprocess.run(
+        ["ncdump", "-h", dataset / shard_name(0)], check=True, capture_output=True, text=True
+    ).stdout
     assert "float spins(sample, y, x, component)" in header
 
 

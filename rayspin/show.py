@@ -1,0 +1,134 @@
+"""Say what lies at a path: a dataset, a shard, a run, a weights file; and draw it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rayspin.errors import InputError
+from rayspin.rundir import RunDir
+
+SHOWN_SAMPLES = 16
+GENERATED_SIZE = 128
+GENERATING_ITERATIONS = 10
+
+
+def describe(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
+    """What `path` is: a title and a table; and a picture of it in the file `png`, if one is asked for.
+
+    Raises:
+        InputError: nothing there that rayspin knows, or nothing to draw.
+    """
+    if not path.exists():
+        raise InputError(str(path), "no such file or folder", "give a dataset, a run or a weights file")
+    if path.suffix == ".safetensors":
+        return _weights(path, png)
+    if path.suffix == ".nc":
+        return _shard(path, png)
+    if (path / "ledger.jsonl").is_file():
+        return _dataset(path, png)
+    if (path / "job.toml").is_file():
+        return _run(path, png)
+    raise InputError(str(path), "neither dataset, run, shard nor weights", "give a path that a rayspin job wrote")
+
+
+def _dataset(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
+    from rayspin.storage import SPLITS, Catalog
+
+    catalog = Catalog.open(path)
+    energies = catalog.column("energy")
+    codes = catalog.column("split")
+    if png is not None:
+        reader = catalog.reader()
+        shown = range(min(SHOWN_SAMPLES, len(reader)))
+        _draw(reader.read(list(shown)), [f"{number}: {energies[number]:.4f} J" for number in shown], png)
+    return "dataset", {
+        "samples": f"{catalog.samples_done} of {catalog.job['samples']}",
+        **{split: str(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)},
+        "lattice": " x ".join(str(side) for side in catalog.shape),
+        "shards": f"{len(catalog.records)}, {catalog.bytes / 1e6:.1f} MB",
+        "energy per site": f"{energies.mean():.5f} +- {energies.std():.5f} J",
+        "seed": str(catalog.job["seed"]),
+        **_flat("hamiltonian", catalog.job["hamiltonian"]),
+        **_flat("schedule", catalog.job["schedule"]),
+    }
+
+
+def _shard(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
+    from rayspin.storage import inspect_shard, read_shard
+
+    record = inspect_shard(path)
+    values, attributes = read_shard(path)
+    if png is not None:
+        titles = [f"{sample}: {energy:.4f} J" for sample, energy in zip(values["sample"], values["energy"])]
+        _draw(values["spins"][:SHOWN_SAMPLES], titles[:SHOWN_SAMPLES], png)
+    last = record.first_sample + record.count - 1
+    return "shard", {"samples": f"{record.first_sample} to {last}", "file digest": record.sha256, **attributes}
+
+
+def _run(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
+    run = RunDir.at(path)
+    job = tomllib.loads(run.job_file.read_text(encoding="utf-8"))
+    summary = run.finished(job)
+    if png is not None:
+        if summary is None or not summary.pictures:
+            raise InputError(str(path), "has no picture (yet)", "run its job to the end, or show one of its stages")
+        png.write_bytes((path / summary.pictures[-1]).read_bytes())
+    figures: dict[str, str] = {}
+    if summary is not None:
+        for part in summary.parts or (summary,):
+            figures |= {f"{part.title}: {name}": value for name, value in part.figures.items()}
+    state = "finished" if summary else "not finished; the same command goes on with it"
+    return f"run of a {job['kind']} job", {"state": state, **figures}
+
+
+def _weights(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
+    from rayspin.models import load_weights, weights_info
+
+    facts = weights_info(path)
+    network = load_weights(path)
+    if png is not None:
+        _draw_network(network, png)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    provenance = facts["provenance"]
+    return f"{facts['network']} network", {
+        "parameters": str(parameters),
+        **_flat("network", facts["config"]),
+        **{key: value for name, table in provenance.items() for key, value in _flat(name, table).items()},
+    }
+
+
+def _draw_network(network: Any, png: Path) -> None:
+    """What the network makes of random spins: it generates (2021, Fig. 5a), or draws fine ones for coarse ones."""
+    from rayspin.analysis.recursive import align, iterate
+    from rayspin.models import EffectiveFieldNet, apply
+    from rayspin.physics.corruption import defect_rows
+
+    if isinstance(network, EffectiveFieldNet):
+        start = defect_rows(np.zeros((1, GENERATED_SIZE, GENERATED_SIZE, 3)), GENERATED_SIZE, (0,))
+        *_, made = iterate(network, start, GENERATING_ITERATIONS)
+        titles = ["random spins", f"after {GENERATING_ITERATIONS} recursions"]
+    else:
+        coarse = GENERATED_SIZE // network.config.scale
+        start = defect_rows(np.zeros((1, coarse, coarse, 3)), coarse, (0,))
+        made = align(apply(network, start), start, 1)
+        titles = ["random coarse spins", "the network's fine spins"]
+    from rayspin.analysis.figures import draw_samples
+
+    draw_samples([start[0], made[0]], titles, png)
+
+
+def _draw(spins: Any, titles: list[str], png: Path) -> None:
+    from rayspin.analysis.figures import draw_samples
+
+    draw_samples(spins, titles, png)
+
+
+def _flat(name: str, table: Any) -> dict[str, str]:
+    """A table as rows with dotted names."""
+    if not isinstance(table, dict):
+        return {name: f"{table:.6g}" if isinstance(table, float) else str(table)}
+    return {row: value for key, inner in table.items() for row, value in _flat(f"{name}.{key}", inner).items()}
