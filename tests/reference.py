@@ -38,6 +38,35 @@ def total_energy(spins, hamiltonian):
     return total
 
 
+def dipole_tensor(r):
+    """T(r) = 1 / r^3 - 3 r r / r^5 of one pair."""
+    length = np.linalg.norm(r)
+    return np.eye(3) / length**3 - 3 * np.outer(r, r) / length**5
+
+
+def dipole_energy(spins, strength, images):
+    """Pairs of a torus and all copies of it within `images` periods, plus what lies beyond, as a continuum.
+
+    Beyond, a sum over r > R of T(r) is an integral: on average over angles T is diag(-1/2, -1/2, 1) / r^3, and the
+    integral of r^-3 over the plane outside a square of half width R is 4 sqrt(2) / R. It acts on the mean spin.
+    """
+    spins = np.asarray(spins, np.float64)
+    rows, columns, _ = spins.shape
+    total = 0.0
+    sites = list(np.ndindex(rows, columns))
+    shifts = [(m, n) for m in range(-images, images + 1) for n in range(-images, images + 1)]
+    for i in sites:
+        for j in sites:
+            for m, n in shifts:
+                r = np.array([j[1] - i[1] + n * columns, j[0] - i[0] + m * rows, 0.0])
+                if r.any():
+                    total += 0.5 * spins[i] @ dipole_tensor(r) @ spins[j]
+    assert rows == columns
+    beyond = 4 * math.sqrt(2) / ((images + 0.5) * rows)
+    mean = spins.mean(axis=(0, 1))
+    return strength * (total + 0.5 * rows * columns * beyond * (mean**2 @ [-0.5, -0.5, 1.0]))
+
+
 def langevin(x):
     """Mean of cos for density exp(x cos) on the sphere: coth x - 1/x."""
     return 1 / math.tanh(x) - 1 / x

@@ -49,7 +49,7 @@ def _one_minus_exp2(x):
 
 
 @inlined
-def _minus_log2_one_minus(p):
+def minus_log2_one_minus(p):
     """-log2(1 - p) for 0 <= p < 1, accurate relative to itself."""
     exponent = np.int32(np.int32(to_bits(_ONE - p) - _SQRT_HALF_BITS) & _EXPONENT)
     scale = from_bits(np.int32(_ONE_BITS - exponent))
@@ -65,7 +65,7 @@ def _minus_log2_one_minus(p):
 
 
 @inlined
-def _cos_sin_turn(half_turn):
+def cos_sin_turn(half_turn):
     """The cosine and sine of 2 pi t, |t| <= 1/2, from those of the half angle, which need no reduction."""
     square = half_turn * half_turn
     s = fma(np.float32(0.0772201269865036), square, np.float32(-0.5980451703071594))
@@ -81,7 +81,7 @@ def _cos_sin_turn(half_turn):
 
 
 @inlined
-def _uniforms(a, b, c, d):
+def two_uniforms(a, b, c, d):
     """Uniforms in [0, 1) and [-1/2, 1/2), and the next state: two steps of xoshiro128+ (Blackman, Vigna)."""
     first = np.uint32(a + d)
     a, b, c, d = _xoshiro128(a, b, c, d)
@@ -168,12 +168,12 @@ def _heat_bath(own, other, site, states, scratch, padded, colour, lattice, coupl
         for row in range(first, last):
             buffer = (row - first) * padded
             for k in range(padded):
-                uniform, turn, na, nb, nc, nd = _uniforms(load(a, k), load(b, k), load(c, k), load(d, k))
+                uniform, turn, na, nb, nc, nd = two_uniforms(load(a, k), load(b, k), load(c, k), load(d, k))
                 store(a, k, na)
                 store(b, k, nb)
                 store(c, k, nc)
                 store(d, k, nd)
-                cosine, sine = _cos_sin_turn(turn)
+                cosine, sine = cos_sin_turn(turn)
                 store(uniforms, buffer + k, uniform)
                 store(cosines, buffer + k, cosine)
                 store(sines, buffer + k, sine)
@@ -203,7 +203,7 @@ def _heat_bath(own, other, site, states, scratch, padded, colour, lattice, coupl
                 apart = h + abs(hz)
                 inverse = _ONE / (h * apart)
                 reciprocal = inverse * apart
-                w = min(_minus_log2_one_minus(load(uniforms, buffer + k)) * (reciprocal * unit), _TWO)
+                w = min(minus_log2_one_minus(load(uniforms, buffer + k)) * (reciprocal * unit), _TWO)
                 across = np.sqrt(w * (_TWO - w))
                 vx, vy = across * load(cosines, buffer + k), across * load(sines, buffer + k)
                 tilt = fma(vx, hx, vy * hy) * (inverse * h)
@@ -313,14 +313,29 @@ def quench_sweeps(spins, site, padded, lattice, couplings, sweeps, tolerance):
     """Sets every spin along its field, sweep by sweep, at most `sweeps` times: the heat bath at T = 0.
 
     Stops after a sweep in which no torque |S x h| that a spin had before its update exceeded the tolerance.
-    Returns the number of sweeps done. Arguments as in `heat_bath_sweeps`.
+    Arguments as in `heat_bath_sweeps`. Returns the number of sweeps done, and the largest torque met in the first
+    and in the last of them.
     """
+    first = largest = _ZERO
     for done in range(sweeps):
         largest = _ZERO
         for colour in range(2):
             own, other = _components(spins, colour), _components(spins, 1 - colour)
             torque = _align(own, other, _components(site, colour), padded, colour, lattice, couplings)
             largest = max(largest, torque)
+        if done == 0:
+            first = largest
         if largest <= tolerance:
-            return done + 1
-    return sweeps
+            return done + 1, first, largest
+    return sweeps, first, largest
+
+
+@kernel
+def close_rows(spins, padded, lattice):
+    """Continues all rows by one site at both ends, after spins were written from outside."""
+    rows, columns, periodic = lattice
+    for colour in range(2):
+        x, y, z = _components(spins, colour)
+        for row in range(rows):
+            count, here, _, _, _ = _place(row, colour, rows, columns, padded + LANES, periodic)
+            _close_row(x, y, z, here, count, periodic)

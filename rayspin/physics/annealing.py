@@ -15,15 +15,10 @@ import pydantic
 
 from rayspin.config import Config
 from rayspin.errors import InputError
-from rayspin.physics._sweep_kernels import heat_bath_sweeps, quench_sweeps
-from rayspin.physics.checkerboard import Checkerboard
 from rayspin.physics.hamiltonian import LABYRINTH, Hamiltonian
-from rayspin.rng import seed_words
+from rayspin.physics.sampling import Sampler
 
 Spins = npt.NDArray[np.float32]
-
-# At this temperature the spins are random to float32, whatever the field.
-_HOT = 1e9
 
 
 class AnnealSchedule(Config):
@@ -78,51 +73,17 @@ def anneal(
     Raises:
         InputError: a size, seed or Hamiltonian that can't be annealed.
     """
-    rows, columns = (size, size) if isinstance(size, int) else size
-    board = Checkerboard(rows, columns, hamiltonian.boundary == "periodic")
-    couplings, external_field = _couplings(hamiltonian)
-    spins, site, scratch = board.zeros(), board.zeros(), board.scratch()
-    board.pack(external_field, site)
-    states = seed_words("anneal", seed, 4 * board.padded).reshape(4, board.padded)
-
-    def heat_bath(temperatures: npt.NDArray[np.float64], over_relaxation: int) -> None:
-        betas = (1 / temperatures).astype(np.float32)
-        heat_bath_sweeps(spins, site, states, scratch, board.key, couplings, betas, over_relaxation)
-
-    # Random spins: the first sweep is so hot that it draws every direction alike.
-    heat_bath(np.array([_HOT]), 0)
+    # Random spins.
+    sampler = Sampler(hamiltonian, size, seed)
 
     # Cooling by heat bath.
-    heat_bath(schedule.temperatures(), schedule.over_relaxation)
+    sampler.heat_bath(schedule.temperatures(), schedule.over_relaxation)
 
     # Quench: every spin along its field, until the torques vanish.
-    tolerance = np.float32(schedule.torque_tolerance)
-    quench_sweeps(spins, site, board.padded, board.key, couplings, schedule.quench_sweeps, tolerance)
-
-    return _turned(board.unpack(spins), hamiltonian)
+    sampler.quench(schedule.quench_sweeps, schedule.torque_tolerance)
+    return sampler.spins
 
 
 def warm_up(hamiltonian: Hamiltonian = LABYRINTH) -> None:
     """Compiles the kernels that annealing this Hamiltonian needs, or loads them from Numba's cache."""
     anneal(hamiltonian, size=4, schedule=AnnealSchedule(sweeps=1, quench_sweeps=1), seed=(0,))
-
-
-def _couplings(hamiltonian: Hamiltonian) -> tuple[tuple[np.float32, np.float32], tuple[float, float, float]]:
-    """What the kernels know of the Hamiltonian: exchange and interfacial dmi; and the external field.
-
-    Bulk DMI is the interfacial one for spins turned by 90 degrees about z: (x, y, z) to (-y, x, z).
-    """
-    if hamiltonian.dipole:
-        raise InputError("dipole", "can't be annealed yet", "give a Hamiltonian without it")
-    if hamiltonian.anisotropy:
-        raise InputError("anisotropy", "can't be annealed yet", "give a Hamiltonian without it")
-    x, y, z = hamiltonian.external_field
-    field = (-y, x, z) if hamiltonian.dmi_kind == "bulk" else (x, y, z)
-    return (np.float32(hamiltonian.exchange), np.float32(hamiltonian.dmi)), field
-
-
-def _turned(spins: Spins, hamiltonian: Hamiltonian) -> Spins:
-    """The spins as the Hamiltonian means them, from those that the kernels know (`_couplings`)."""
-    if hamiltonian.dmi_kind == "interfacial":
-        return spins
-    return np.stack((spins[..., 1], -spins[..., 0], spins[..., 2]), axis=-1)

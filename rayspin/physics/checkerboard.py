@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
-from rayspin.physics._sweep_kernels import BLOCK, LANES, START
+from rayspin.physics._sweep_kernels import BLOCK, LANES, START, close_rows
 
 Spins = npt.NDArray[np.float32]
 
@@ -59,6 +59,10 @@ class Checkerboard:
         source = np.broadcast_to(np.asarray(field, np.float32), (self.rows, self.columns, 3))
         for plain, view in self._parts(source, packed):
             view[:] = plain
+
+    def close(self, packed: Spins) -> None:
+        """Makes the packed field ready for sweeps after `pack`: continues its rows over the boundary."""
+        close_rows(packed, self.padded, self.key)
 
     def unpack(self, packed: Spins) -> Spins:
         """The packed field as a plain one, (rows, columns, 3)."""

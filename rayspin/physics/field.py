@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
+from rayspin.physics.dipole import dipole_field
 from rayspin.physics.hamiltonian import Hamiltonian
 
 Array = npt.NDArray[np.floating]
@@ -80,9 +81,7 @@ def torque(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
 
 def terms(spins: Array, hamiltonian: Hamiltonian) -> Mapping[str, Array]:
     """The field of every term that is present, by the name of its strength, for spins (L, L, 3)."""
-    return {
-        name: term(spins, hamiltonian) for name, term in _TERMS.items() if np.any(getattr(hamiltonian, name))
-    }
+    return {name: term(spins, hamiltonian) for name, term in _TERMS.items() if np.any(getattr(hamiltonian, name))}
 
 
 def _exchange(spins: Array, hamiltonian: Hamiltonian) -> Array:
@@ -103,7 +102,7 @@ def _dmi(spins: Array, hamiltonian: Hamiltonian) -> Array:
 
 
 def _dipole(spins: Array, hamiltonian: Hamiltonian) -> Array:
-    raise InputError("dipole", "is not yet implemented", "give a Hamiltonian without it")
+    return (hamiltonian.dipole * dipole_field(spins)).astype(spins.dtype)
 
 
 def _anisotropy(spins: Array, hamiltonian: Hamiltonian) -> Array:

@@ -68,9 +68,7 @@ class Hamiltonian(Config):
         }
         for name, strength in strengths.items():
             if strength > _LARGEST:
-                raise InputError(
-                    name, f"{strength:g} is out of range", f"give at most {_LARGEST:g}, in units of J"
-                )
+                raise InputError(name, f"{strength:g} is out of range", f"give at most {_LARGEST:g}, in units of J")
         if math.hypot(*self.anisotropy_axis) == 0:
             raise InputError("anisotropy_axis", "(0, 0, 0) is no direction", "give another vector")
         if self.dipole and self.boundary == "open":

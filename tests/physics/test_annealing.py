@@ -9,7 +9,6 @@ import pytest
 
 from rayspin.errors import InputError
 from rayspin.physics import (
-    DOMAIN,
     LABYRINTH,
     AnnealSchedule,
     Hamiltonian,
@@ -30,9 +29,7 @@ def at_temperature(temperature, sweeps, **changes):
 def within(samples, exact, standard_errors=4.0):
     samples = np.asarray(samples)
     error = samples.std(ddof=1) / math.sqrt(samples.size)
-    assert abs(samples.mean() - exact) < standard_errors * error, (
-        f"{samples.mean()} +- {error}, exact {exact}"
-    )
+    assert abs(samples.mean() - exact) < standard_errors * error, f"{samples.mean()} +- {error}, exact {exact}"
 
 
 @pytest.mark.parametrize("temperature", [0.02, 0.3, 1.0, 30.0])
@@ -136,7 +133,6 @@ def test_schedules():
         ({"size": 31}, "odd"),
         ({"size": (32, 0)}, "out of range"),
         ({"seed": (-1,)}, "address"),
-        ({"hamiltonian": DOMAIN}, "dipole"),
     ],
 )
 def test_what_cannot_be_annealed_is_named(changes, problem):

@@ -17,9 +17,7 @@ MODELS = {
     "bulk": Hamiltonian(exchange=0.0, dmi=0.4, dmi_kind="bulk"),
     "anisotropy": Hamiltonian(exchange=0.0, anisotropy=0.6, anisotropy_axis=(1.0, -2.0, 0.5)),
     "external_field": Hamiltonian(exchange=0.0, external_field=(0.1, -0.2, 0.3)),
-    "all": Hamiltonian(
-        dmi=0.3, anisotropy=-0.2, anisotropy_axis=(0.0, 1.0, 1.0), external_field=(0.0, 0.1, 0.4)
-    ),
+    "all": Hamiltonian(dmi=0.3, anisotropy=-0.2, anisotropy_axis=(0.0, 1.0, 1.0), external_field=(0.0, 0.1, 0.4)),
     "open": Hamiltonian(dmi=0.3, dmi_kind="bulk", external_field=(0.0, 0.1, 0.4), boundary="open"),
 }
 
@@ -27,9 +25,7 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_energy_is_that_of_plain_loops(name):
     spins = reference.random_spins(np.random.default_rng(1), 4, 6)
-    assert energy(spins, MODELS[name]) * 24 == pytest.approx(
-        reference.total_energy(spins, MODELS[name]), rel=1e-12
-    )
+    assert energy(spins, MODELS[name]) * 24 == pytest.approx(reference.total_energy(spins, MODELS[name]), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -106,9 +102,9 @@ def test_batches_are_their_samples_and_terms_add_up():
 def test_torque_vanishes_on_a_spin_along_its_field():
     spins = reference.cycloid(128, 6, direction=-1)
     assert np.abs(torque(spins, LABYRINTH)).max() < 1e-6  # a plane spiral is stationary
-    assert np.abs(
-        torque(spins, LABYRINTH.with_updates(external_field=(0.0, 0.5, 0.0)))
-    ).max() == pytest.approx(0.5, rel=1e-3)
+    assert np.abs(torque(spins, LABYRINTH.with_updates(external_field=(0.0, 0.5, 0.0)))).max() == pytest.approx(
+        0.5, rel=1e-3
+    )
 
 
 @pytest.mark.parametrize(

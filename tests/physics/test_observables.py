@@ -12,9 +12,7 @@ def skyrmion(size, radius, core=-1.0, winding=1):
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     angle = np.pi * np.exp(-np.hypot(x, y) / radius)
     azimuth = winding * np.arctan2(y, x)
-    return np.stack(
-        [np.sin(angle) * np.cos(azimuth), np.sin(angle) * np.sin(azimuth), -core * np.cos(angle)], axis=-1
-    )
+    return np.stack([np.sin(angle) * np.cos(azimuth), np.sin(angle) * np.sin(azimuth), -core * np.cos(angle)], axis=-1)
 
 
 @pytest.mark.parametrize(("core", "winding", "charge"), [(-1, 1, -1), (1, 1, 1), (-1, -1, 1), (-1, 2, -2)])

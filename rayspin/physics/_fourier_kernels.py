@@ -1,0 +1,104 @@
+"""Compiled Fourier transforms of many sequences at once: the vector lanes hold sequences, so every step vectorizes.
+
+Complex arrays are pairs of float32 arrays (real, imaginary), flat, with a sequence's elements `width` apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rayspin.physics._numba import fma, kernel, load, restrict, store
+
+
+def twiddles(length: int) -> tuple[Any, Any, Any]:
+    """The factors of the length (4 as often as it goes, then primes), and cos and -sin of 2 pi j / length."""
+    factors, rest = [], length
+    for factor in (4, *range(2, length + 1)):
+        while rest % factor == 0:
+            factors.append(factor)
+            rest //= factor
+    turns = 2 * np.pi * np.arange(length) / length
+    return np.array(factors, np.int64), np.cos(turns).astype(np.float32), -np.sin(turns).astype(np.float32)
+
+
+@kernel
+def fourier(xr, xi, yr, yi, width, factors, cosines, sines):
+    """Transforms `width` sequences, X_j = sum_k x_k exp(-2 pi i j k / n), unnormalized (Stockham's algorithm).
+
+    With real and imaginary parts exchanged, in and out, it is the inverse times n.
+
+    Args:
+        xr: real part of the input, a pointer to n * width numbers; destroyed.
+        xi: imaginary part.
+        yr: space for as many.
+        yi: the same.
+        width: number of sequences, a multiple of the vector length for speed.
+        factors: with `cosines` and `sines`, what `twiddles` gives for n.
+        cosines: table.
+        sines: table.
+
+    Returns:
+        (real, imaginary): where the result lies, x or y.
+    """
+    n = cosines.size
+    length, block = n, width
+    for factor in factors:
+        length //= factor
+        if factor == 4:
+            _radix4(xr, xi, yr, yi, length, block, cosines, sines)
+        else:
+            _radix(xr, xi, yr, yi, factor, length, block, cosines, sines)
+        xr, xi, yr, yi = yr, yi, xr, xi
+        block *= factor
+    return xr, xi
+
+
+@kernel
+def _radix4(xr, xi, yr, yi, length, block, cosines, sines):
+    restrict()
+    step = cosines.size // (4 * length)
+    for q in range(length):
+        c1, s1 = cosines[q * step], sines[q * step]
+        c2, s2 = cosines[2 * q * step], sines[2 * q * step]
+        c3, s3 = cosines[3 * q * step], sines[3 * q * step]
+        a, b, c, d = q * block, (q + length) * block, (q + 2 * length) * block, (q + 3 * length) * block
+        out = 4 * q * block
+        for k in range(block):
+            ar, br, cr, dr = load(xr, a + k), load(xr, b + k), load(xr, c + k), load(xr, d + k)
+            ai, bi, ci, di = load(xi, a + k), load(xi, b + k), load(xi, c + k), load(xi, d + k)
+            even_r, even_i, odd_r, odd_i = ar + cr, ai + ci, br + dr, bi + di
+            left_r, left_i, turn_r, turn_i = ar - cr, ai - ci, bi - di, dr - br  # turn = -i (b - d)
+            store(yr, out + k, even_r + odd_r)
+            store(yi, out + k, even_i + odd_i)
+            r, i = left_r + turn_r, left_i + turn_i
+            store(yr, out + block + k, fma(r, c1, -(i * s1)))
+            store(yi, out + block + k, fma(r, s1, i * c1))
+            r, i = even_r - odd_r, even_i - odd_i
+            store(yr, out + 2 * block + k, fma(r, c2, -(i * s2)))
+            store(yi, out + 2 * block + k, fma(r, s2, i * c2))
+            r, i = left_r - turn_r, left_i - turn_i
+            store(yr, out + 3 * block + k, fma(r, c3, -(i * s3)))
+            store(yi, out + 3 * block + k, fma(r, s3, i * c3))
+
+
+@kernel
+def _radix(xr, xi, yr, yi, factor, length, block, cosines, sines):
+    restrict()
+    n = cosines.size
+    step = n // (factor * length)
+    for q in range(length):
+        for j in range(factor):
+            out = (factor * q + j) * block
+            for k in range(block):
+                store(yr, out + k, np.float32(0))
+                store(yi, out + k, np.float32(0))
+            for m in range(factor):
+                turn = (m * j * (n // factor) + j * q * step) % n
+                c, s = cosines[turn], sines[turn]
+                source = (q + m * length) * block
+                for k in range(block):
+                    r, i = load(xr, source + k), load(xi, source + k)
+                    store(yr, out + k, fma(r, c, fma(-i, s, load(yr, out + k))))
+                    store(yi, out + k, fma(r, s, fma(i, c, load(yi, out + k))))

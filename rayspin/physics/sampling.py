@@ -1,0 +1,162 @@
+"""One lattice at work: its spins, its random streams, and the Monte Carlo moves on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin.errors import InputError
+from rayspin.physics._sweep_kernels import heat_bath_sweeps, quench_sweeps
+from rayspin.physics.auxiliary import Draw, convolved_draw, local_draw
+from rayspin.physics.checkerboard import Checkerboard, Spins
+from rayspin.physics.dipole import dipole_spectrum
+from rayspin.physics.hamiltonian import Hamiltonian
+from rayspin.rng import seed_words
+
+Array = npt.NDArray[np.float64]
+
+# At this temperature the spins are random to float32, whatever the field.
+_HOT = 1e9
+
+# Updates of a spin for one draw of the auxiliary field: with dipole, a draw costs as much as five updates of all.
+_UPDATES_PER_DRAW = 5
+
+
+class Sampler:
+    """A lattice of spins at some temperature, started from random directions.
+
+    What it does next depends on (hamiltonian, size, seed) and the sweeps so far alone, however these were split into
+    calls.
+
+    Args:
+        hamiltonian: the energy.
+        size: sites along each side, or (rows, columns); even where the lattice is periodic.
+        seed: address of its randomness, the root seed first.
+        start: spins (rows, columns, 3) to start from instead; of unit length.
+
+    Raises:
+        InputError: a size, seed or start that won't do.
+    """
+
+    def __init__(
+        self,
+        hamiltonian: Hamiltonian,
+        size: int | tuple[int, int],
+        seed: Sequence[int],
+        start: npt.ArrayLike | None = None,
+    ) -> None:
+        rows, columns = (size, size) if isinstance(size, int) else size
+        self._board = Checkerboard(rows, columns, hamiltonian.boundary == "periodic")
+        self._couplings = np.float32(hamiltonian.exchange), np.float32(hamiltonian.dmi)
+        # Bulk DMI is the interfacial one for spins turned by 90 degrees about z: the kernels know these.
+        self._turned = hamiltonian.dmi_kind == "bulk"
+        padded = self._board.padded
+        self._states = seed_words("anneal", seed, 4 * padded).reshape(4, padded)
+        self._spins, self._site = self._board.zeros(), self._board.zeros()
+        self._scratch = self._board.scratch()
+        self._draw = self._auxiliary(hamiltonian, seed)
+        self._updates_since_draw = 0
+        self._board.pack(self._turn(np.array(hamiltonian.external_field)), self._site)
+        if start is None:
+            betas = np.array([1 / _HOT], np.float32)
+            self._heat_bath(betas, 0)
+        else:
+            self._board.pack(self._turn(_unit_spins(start, (rows, columns, 3))), self._spins)
+            self._board.close(self._spins)
+
+    def heat_bath(self, temperatures: Array, over_relaxation: int = 0) -> None:
+        """One heat-bath sweep at each temperature, (sweeps,), and so many sweeps of reflections after each."""
+        betas = (1 / temperatures).astype(np.float32)
+        if self._draw is None:
+            self._heat_bath(betas, over_relaxation)
+            return
+        interval = max(1, _UPDATES_PER_DRAW // (1 + over_relaxation))
+        done = 0
+        while done < betas.size:
+            if self._updates_since_draw == 0:
+                self._draw(self._spins, self._site, temperatures[done])
+            sweeps = min(interval - self._updates_since_draw, betas.size - done)
+            self._heat_bath(betas[done : done + sweeps], over_relaxation)
+            self._updates_since_draw = (self._updates_since_draw + sweeps) % interval
+            done += sweeps
+
+    def quench(self, sweeps: int, tolerance: float) -> float:
+        """Sets spins along their fields until no |S x F| that a sweep meets exceeds the tolerance, in J.
+
+        Args:
+            sweeps: how many at most.
+            tolerance: 0 makes all sweeps.
+
+        Returns:
+            The largest |S x F| that the last sweep met, each spin's before its update.
+        """
+        largest, done = np.inf, 0
+        while done < sweeps:
+            interval = sweeps
+            if self._draw is not None:
+                self._draw(self._spins, self._site, 0.0)
+                interval = min(_UPDATES_PER_DRAW, sweeps - done)
+            board = self._board
+            made, first, largest = quench_sweeps(
+                self._spins, self._site, board.padded, board.key, self._couplings, interval, np.float32(tolerance)
+            )
+            done += made
+            # With an auxiliary field torques are those of H just after the draw only.
+            if (first if self._draw is not None else largest) <= tolerance:
+                break
+        self._updates_since_draw = 0
+        return float(largest)
+
+    @property
+    def spins(self) -> Spins:
+        """The spins as they are, (rows, columns, 3), a copy."""
+        return self._turn_back(self._board.unpack(self._spins))
+
+    def _heat_bath(self, betas: npt.NDArray[np.float32], over_relaxation: int) -> None:
+        heat_bath_sweeps(
+            self._spins,
+            self._site,
+            self._states,
+            self._scratch,
+            self._board.key,
+            self._couplings,
+            betas,
+            over_relaxation,
+        )
+
+    def _auxiliary(self, hamiltonian: Hamiltonian, seed: Sequence[int]) -> Draw | None:
+        """What draws the auxiliary field of dipole and anisotropy, if the Hamiltonian has them."""
+        if not hamiltonian.dipole and not hamiltonian.anisotropy:
+            return None
+        axis = self._turn(hamiltonian.unit_axis)
+        anisotropy = hamiltonian.anisotropy * np.outer(axis, axis)
+        external = self._turn(np.array(hamiltonian.external_field))
+        if not hamiltonian.dipole:
+            return local_draw(self._board, anisotropy, external, seed)
+        xx, xy, yy, zz = hamiltonian.dipole * dipole_spectrum(self._board.rows, self._board.columns)
+        if self._turned:
+            xx, xy, yy = yy, -xy, xx
+        none = np.zeros_like(xx)
+        dipole = np.stack([xx, xy, none, xy, yy, none, none, none, zz], axis=-1).reshape(*xx.shape, 3, 3)
+        return convolved_draw(self._board, dipole, anisotropy, external, seed)
+
+    def _turn(self, vectors: Array) -> Array:
+        x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+        return np.stack([-y, x, z], axis=-1) if self._turned else vectors
+
+    def _turn_back(self, vectors: Spins) -> Spins:
+        x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+        return np.stack([y, -x, z], axis=-1) if self._turned else vectors
+
+
+def _unit_spins(start: npt.ArrayLike, shape: tuple[int, int, int]) -> Array:
+    spins = np.asarray(start, np.float64)
+    if spins.shape != shape:
+        raise InputError("start", f"has shape {spins.shape}", f"give {shape}")
+    length = np.linalg.norm(spins, axis=-1, keepdims=True)
+    if not np.all(np.abs(length - 1) < 1e-3):
+        raise InputError("start", "has spins that are not of unit length", "normalize them")
+    unit: Array = spins / length
+    return unit

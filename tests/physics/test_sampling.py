@@ -1,0 +1,106 @@
+"""The moves of a Sampler: exact averages, agreement with brute force, and independence of how calls are split."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rayspin.errors import InputError
+from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian, energy, torque
+from rayspin.physics.sampling import Sampler
+from tests import reference
+from tests.physics.test_annealing import within
+
+
+def averages(hamiltonian, size, temperature, replicas, sweeps, over_relaxation=0):
+    """One mean per independent replica: of energy per site and of S_z^2, sampled every 5 sweeps after 300."""
+    energies, squares = [], []
+    for n in range(replicas):
+        sampler = Sampler(hamiltonian, size, seed=(11, n))
+        sampler.heat_bath(np.full(300, temperature), over_relaxation)
+        fields = []
+        for _ in range(sweeps // 5):
+            sampler.heat_bath(np.full(5, temperature), over_relaxation)
+            fields.append(sampler.spins)
+        energies.append(energy(np.stack(fields), hamiltonian).mean())
+        squares.append(np.mean(np.stack(fields)[..., 2].astype(np.float64) ** 2))
+    return np.array(energies), np.array(squares)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("temperature", "mean_energy", "square"), [(0.6, -1.3976, 0.2855), (0.9, -0.9386, 0.3458)])
+@pytest.mark.parametrize("over_relaxation", [0, 2])
+def test_dipole_and_anisotropy_agree_with_brute_force(temperature, mean_energy, square, over_relaxation):
+    """16 x 16, dipole 0.03, anisotropy 0.215: averages of a local-update program with incremental fields."""
+    energies, squares = averages(DOMAIN, 16, temperature, 16, 1000, over_relaxation)
+    within(energies, mean_energy)
+    within(squares, square)
+
+
+@pytest.mark.parametrize("strength", [2.0, -2.0])
+@pytest.mark.parametrize("axis", [(0.0, 0.0, 1.0), (1.0, 2.0, -2.0)])
+def test_free_spins_with_anisotropy(strength, axis):
+    """Independent spins: <(S.a)^2> is a ratio of one-dimensional integrals over exp(K s^2 / T)."""
+    hamiltonian = Hamiltonian(exchange=0.0, anisotropy=strength, anisotropy_axis=axis)
+    s = np.linspace(-1, 1, 20001)
+    weight = np.exp(strength * s**2 / 0.8)
+    exact = np.sum(s**2 * weight) / np.sum(weight)
+    sampler = Sampler(hamiltonian, 128, seed=(12,))
+    sampler.heat_bath(np.full(200, 0.8))
+    along = sampler.spins.astype(np.float64) @ hamiltonian.unit_axis
+    within(along.ravel() ** 2, exact)
+    within(along.ravel(), 0.0)
+
+
+def test_all_terms_on_a_torus_of_eight_spins():
+    """Every term at once, turned by bulk DMI: the exact average by integration over random directions."""
+    hamiltonian = Hamiltonian(exchange=0.3, dipole=0.1, dmi=0.2, dmi_kind="bulk", anisotropy=0.3)
+    rng = np.random.default_rng(13)
+    trials = reference.random_spins(rng, 20_000, 2, 4)
+    energies = 8 * energy(trials, hamiltonian)
+    weights = np.exp(-energies / 2.0)
+    exact = np.sum(weights * energies) / weights.sum()
+    spread = np.sqrt(np.sum((weights * (energies - exact)) ** 2)) / weights.sum()
+    measured = 8 * averages(hamiltonian, (2, 4), 2.0, 20, 3000)[0]
+    error = np.hypot(spread, measured.std(ddof=1) / np.sqrt(measured.size))
+    assert abs(measured.mean() - exact) < 4 * error
+
+
+@pytest.mark.parametrize("hamiltonian", [LABYRINTH, DOMAIN, Hamiltonian(anisotropy=0.3, dmi=0.3, dmi_kind="bulk")])
+def test_splitting_calls_changes_nothing(hamiltonian):
+    temperatures = np.linspace(1.0, 0.3, 23)
+    whole, split = (Sampler(hamiltonian, 16, seed=(14,)) for _ in range(2))
+    whole.heat_bath(temperatures, 1)
+    for first, last in ((0, 1), (1, 7), (7, 7), (7, 20), (20, 23)):
+        split.heat_bath(temperatures[first:last], 1)
+    assert whole.spins.tobytes() == split.spins.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["interfacial", "bulk"])
+def test_starting_spins_are_kept_until_the_first_move(kind):
+    start = reference.random_spins(np.random.default_rng(15), 6, 34)
+    sampler = Sampler(Hamiltonian(dmi=0.3, dmi_kind=kind, anisotropy=0.1), (6, 34), (1,), start=start)
+    assert np.allclose(sampler.spins, start, atol=1e-7)
+
+
+def test_bad_starts_are_named():
+    with pytest.raises(InputError, match="unit length"):
+        Sampler(LABYRINTH, 4, (1,), start=np.zeros((4, 4, 3)))
+    with pytest.raises(InputError, match="shape"):
+        Sampler(LABYRINTH, 4, (1,), start=np.ones((4, 6, 3)))
+
+
+@pytest.mark.parametrize(
+    "hamiltonian",
+    [DOMAIN, Hamiltonian(dipole=0.2, dmi=0.3, dmi_kind="bulk", anisotropy=0.4, anisotropy_axis=(1, 0, 1))],
+)
+def test_a_quench_with_dipole_lowers_the_energy_at_every_step_and_ends_without_torque(hamiltonian):
+    sampler = Sampler(hamiltonian, (16, 24), seed=(16,))
+    sampler.heat_bath(np.linspace(1.0, 0.1, 50))
+    energies = [energy(sampler.spins, hamiltonian)]
+    for _ in range(20):
+        sampler.quench(5, 0.0)
+        energies.append(energy(sampler.spins, hamiltonian))
+    assert np.all(np.diff(energies) < 1e-6)
+    sampler.quench(100_000, 1e-4)
+    assert np.linalg.norm(torque(sampler.spins, hamiltonian), axis=-1).max() < 2e-4
