@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rayspin.config import Config
 from rayspin.errors import InputError
-from rayspin.models.layers import PeriodicMaxPool, convolution, convolution_block
+from rayspin.models.layers import PeriodicConv, PeriodicMaxPool, convolution_block
 
 Filters = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
@@ -77,7 +77,7 @@ class EffectiveFieldNet(nn.Module):
             filters = wanted
         self.encoder = nn.Sequential(*encoder)
         self.decoder = nn.Sequential(*decoder)
-        self.last = convolution(filters, 3, bias=True)
+        self.last = PeriodicConv(filters, 3, bias=True)
 
     def forward(self, spins_NCYX: Tensor) -> Tensor:
         """The estimated field, (N, 3, Y, X), of spins of that shape, normalized or not."""

@@ -1,6 +1,12 @@
-"""The building blocks both networks are made of; all of them know that the lattice is periodic."""
+"""The building blocks both networks are made of; all of them know that the lattice is periodic.
+
+Tensors are NCYX in shape; in memory, components last (`torch.channels_last`) is the order that is fast, on CPUs by a
+factor of two, and it is the one that spins are stored in. Every block keeps the order it is given.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -8,25 +14,69 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def convolution(inputs: int, filters: int, *, bias: bool) -> nn.Conv2d:
-    """A 3x3 convolution with periodic padding: (N, inputs, Y, X) to (N, filters, Y, X)."""
-    return nn.Conv2d(inputs, filters, kernel_size=3, padding=1, padding_mode="circular", bias=bias)
-
-
 def convolution_block(inputs: int, filters: int, activation: nn.Module) -> nn.Sequential:
     """Periodic padding, 3x3 convolution, batch norm, activation: (N, inputs, Y, X) to (N, filters, Y, X)."""
     # Batch norm subtracts the mean, so a bias in front of it would have no effect.
-    return nn.Sequential(convolution(inputs, filters, bias=False), BatchNorm(filters), activation)
+    return nn.Sequential(PeriodicConv(inputs, filters, bias=False), BatchNorm(filters), activation)
+
+
+class PeriodicConv(nn.Conv2d):
+    """A 3x3 convolution on the periodic lattice: (N, inputs, Y, X) to (N, filters, Y, X)."""
+
+    def __init__(self, inputs: int, filters: int, *, bias: bool) -> None:
+        super().__init__(inputs, filters, kernel_size=3, bias=bias)
+        self.weight = nn.Parameter(self.weight.to(memory_format=torch.channels_last))
+
+    def forward(self, maps_NCYX: Tensor) -> Tensor:
+        """The filters' maps."""
+        return super().forward(periodic_pad(maps_NCYX))
 
 
 class PeriodicMaxPool(nn.Module):
     """Maximum over 3x3 windows centred on every second site: (N, C, Y, X) to (N, C, Y/2, X/2), both even."""
 
     def forward(self, maps_NCYX: Tensor) -> Tensor:
-        """The maxima; the window of the first site reaches over the edge."""
-        # An even side with stride 2 never reaches over the far edge.
-        padded = functional.pad(maps_NCYX, (1, 0, 1, 0), mode="circular")
-        return functional.max_pool2d(padded, kernel_size=3, stride=2)
+        """The maxima; the windows of the first row and column reach around the edge."""
+        return functional.max_pool2d(periodic_pad(maps_NCYX), kernel_size=3, stride=2)
+
+
+def periodic_pad(maps_NCYX: Tensor) -> Tensor:
+    """Maps with one row and column more at each edge, from the other side: (N, C, Y, X) to (N, C, Y+2, X+2)."""
+    padded: Tensor = _PeriodicPad.apply(maps_NCYX)  # type: ignore[no-untyped-call]
+    return padded
+
+
+class _PeriodicPad(torch.autograd.Function):
+    """`torch.nn.functional.pad(mode="circular")`, but four times as fast with its gradient, and memory order kept."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:  # noqa: ARG004
+        *batch, rows, columns = maps.shape
+        last = maps.is_contiguous(memory_format=torch.channels_last)
+        padded = torch.empty(
+            (*batch, rows + 2, columns + 2),
+            dtype=maps.dtype,
+            device=maps.device,
+            memory_format=torch.channels_last if last else torch.contiguous_format,
+        )
+        padded[..., 1:-1, 1:-1] = maps
+        padded[..., 0, 1:-1] = maps[..., -1, :]
+        padded[..., -1, 1:-1] = maps[..., 0, :]
+        # The columns come after the rows, so that they carry the corners along.
+        padded[..., 0] = padded[..., -2]
+        padded[..., -1] = padded[..., 1]
+        return padded
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        inner = gradient[..., 1:-1, 1:-1].clone()
+        inner[..., 0, :] += gradient[..., -1, 1:-1]
+        inner[..., -1, :] += gradient[..., 0, 1:-1]
+        inner[..., 0] += gradient[..., 1:-1, -1]
+        inner[..., -1] += gradient[..., 1:-1, 0]
+        for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+            inner[..., -1 - row, -1 - column] += gradient[..., row, column]
+        return inner
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -69,13 +119,13 @@ class _RankSum(torch.autograd.Function):
     """The sum of a tensor over all ranks, and of its gradients."""
 
     @staticmethod
-    def forward(ctx: object, tensor: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: ARG004
         total = tensor.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:  # noqa: ARG004
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
         total = gradient.clone()
         dist.all_reduce(total)
         return total

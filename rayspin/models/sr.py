@@ -10,7 +10,7 @@ from torch.nn import functional
 from rayspin.config import Config
 from rayspin.errors import InputError
 from rayspin.models.fcn import Filters
-from rayspin.models.layers import convolution, convolution_block
+from rayspin.models.layers import PeriodicConv, convolution_block
 
 Scale = Literal[4, 8, 16]
 
@@ -65,7 +65,7 @@ class SuperResolutionNet(nn.Module):
             layers.append(nn.Upsample(scale_factor=2))
             filters = wanted
         self.layers = nn.Sequential(*layers)
-        self.last = convolution(filters, 3, bias=True)
+        self.last = PeriodicConv(filters, 3, bias=True)
 
     def forward(self, coarse_NCYX: Tensor) -> Tensor:
         """Fine spins (N, 3, scale Y, scale X) of coarse ones (N, 3, Y, X)."""

@@ -106,7 +106,8 @@ class Loader:
         spins_NYXC = self.source.read(positions)
         if self.augmentation == "translations":
             spins_NYXC = np.stack([_translated(spins, a) for spins, a in zip(spins_NYXC, addresses)])
-        spins_NCYX = channel_first(torch.from_numpy(spins_NYXC)).contiguous()
+        # A view: storage has components last, the memory order in which the networks are fast.
+        spins_NCYX = channel_first(torch.from_numpy(spins_NYXC))
         return Batch(spins_NCYX.to(self.device), addresses)
 
 
