@@ -60,7 +60,7 @@ def dipole_field(spins: npt.NDArray[np.floating]) -> Array:
     return -np.fft.irfft2(field_k, s=(columns, rows)).T
 
 
-def _reciprocal(qx: Array, qy: Array) -> Array:
+def _reciprocal(qx: npt.NDArray[np.floating], qy: npt.NDArray[np.floating]) -> Array:
     """The smooth part of the spectrum at q = k + G: xx, xy, yy, zz."""
     a = _SPLITTING
     q = np.hypot(qx, qy)
@@ -80,6 +80,6 @@ def _direct(x: int, y: int) -> Array:
     return np.array([b - c * x * x, -c * x * y, b - c * y * y, b])
 
 
-def _erfc(values: Array) -> Array:
+def _erfc(values: npt.NDArray[np.floating]) -> Array:
     erfc: Array = np.vectorize(math.erfc, otypes=[float])(values)
     return erfc

@@ -82,32 +82,33 @@ class Sampler:
             self._updates_since_draw = (self._updates_since_draw + sweeps) % interval
             done += sweeps
 
-    def quench(self, sweeps: int, tolerance: float) -> float:
-        """Sets spins along their fields until no |S x F| that a sweep meets exceeds the tolerance, in J.
+    def quench(self, sweeps: int, tolerance: float, overshoot: float = 0.0) -> float:
+        """Turns spins into their fields until no |S x F| that a sweep meets exceeds the tolerance, in J.
 
         Args:
             sweeps: how many at most.
             tolerance: 0 makes all sweeps.
+            overshoot: how far spins, and the auxiliary field, go beyond where they are drawn to: 0 is the heat bath
+                at T = 0, and the energy never rises; 0.95 relaxes soft modes 10 to 30 times faster.
 
         Returns:
             The largest |S x F| that the last sweep met, each spin's before its update.
         """
-        largest, done = np.inf, 0
-        while done < sweeps:
-            interval = sweeps
-            if self._draw is not None:
-                self._draw(self._spins, self._site, 0.0)
-                interval = min(_UPDATES_PER_DRAW, sweeps - done)
-            board = self._board
-            made, first, largest = quench_sweeps(
-                self._spins, self._site, board.padded, board.key, self._couplings, interval, np.float32(tolerance)
-            )
-            done += made
-            # With an auxiliary field torques are those of H just after the draw only.
-            if (first if self._draw is not None else largest) <= tolerance:
-                break
+        if self._draw is None:
+            return self._align(sweeps, tolerance, overshoot)[1]
         self._updates_since_draw = 0
-        return float(largest)
+        done, largest = 0, np.inf
+        while done < sweeps:
+            before = self._site.copy()
+            self._draw(self._spins, self._site, 0.0)
+            # Only now are the torques in the site field those of the whole Hamiltonian.
+            done += 1
+            largest = self._align(1, tolerance, overshoot)[1]
+            if largest <= tolerance:
+                break
+            self._site += np.float32(overshoot) * (self._site - before)
+            done += self._align(min(_UPDATES_PER_DRAW - 1, sweeps - done), 0.0, overshoot)[0]
+        return largest
 
     @property
     def spins(self) -> Spins:
@@ -125,6 +126,13 @@ class Sampler:
             betas,
             over_relaxation,
         )
+
+    def _align(self, sweeps: int, tolerance: float, overshoot: float) -> tuple[int, float]:
+        """At most so many sweeps at T = 0; the number done, and the largest torque that the last met."""
+        board = self._board
+        limits = sweeps, np.float32(tolerance), np.float32(overshoot)
+        done, largest = quench_sweeps(self._spins, self._site, board.padded, board.key, self._couplings, *limits)
+        return done, float(largest)
 
     def _auxiliary(self, hamiltonian: Hamiltonian, seed: Sequence[int]) -> Draw | None:
         """What draws the auxiliary field of dipole and anisotropy, if the Hamiltonian has them."""

@@ -87,7 +87,7 @@ def test_labyrinths_reach_their_measured_energy():
 def test_a_quench_leaves_no_torque(size, kind):
     """The stopping rule speaks of the kernel's own fields; these come from `effective_field`."""
     hamiltonian = Hamiltonian(dmi=0.3, dmi_kind=kind, external_field=(0.05, 0.1, 0.2))
-    schedule = AnnealSchedule(sweeps=50, quench_sweeps=100_000, torque_tolerance=1e-5)
+    schedule = AnnealSchedule(sweeps=50, quench_sweeps=100_000, torque_tolerance=1e-5, quench_overshoot=0.9)
     spins = anneal(hamiltonian, size, schedule, seed=(6,))
     assert spins.shape == (*size, 3)
     assert spins.dtype == np.float32
@@ -98,7 +98,7 @@ def test_a_quench_leaves_no_torque(size, kind):
 @pytest.mark.parametrize("size", [(5, 7), (1, 9), (16, 33), (3, 2)])
 def test_open_lattices_of_any_size(size):
     hamiltonian = Hamiltonian(dmi=0.3, boundary="open", external_field=(0.0, 0.0, 0.1))
-    schedule = AnnealSchedule(sweeps=50, quench_sweeps=100_000, torque_tolerance=1e-5)
+    schedule = AnnealSchedule(sweeps=50, quench_sweeps=100_000, torque_tolerance=1e-5, quench_overshoot=0.9)
     spins = anneal(hamiltonian, size, schedule, seed=(7,))
     assert np.linalg.norm(torque(spins, hamiltonian), axis=-1).max() < 2e-5
 
