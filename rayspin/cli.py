@@ -128,6 +128,38 @@ def schema() -> None:
     click.echo(json.dumps(job.json_schema(), indent=1))
 
 
+@main.command()
+@_job_argument
+@_set_option
+@_out_option
+@click.option("--cluster", type=click.Choice(["slurm", "local"]), help="Slurm (default), or tasks on this machine.")
+@click.option("--nodes", type=int, help="How many nodes form the Ray cluster.")
+@click.option("--time", metavar="TIME", help="Walltime, as Slurm takes it; the job is requeued until it is done.")
+@click.option("--partition", metavar="NAME")
+@click.option("--account", metavar="NAME")
+@click.option("--cpus-per-node", type=int, help="By default whole nodes.")
+@click.option("--gpus-per-node", type=int)
+@click.option("--memory-per-node", metavar="SIZE", help="As Slurm takes it: 64G.")
+@click.option("--dry-run", is_flag=True, help="Print the script that would be submitted.")
+def submit(job_file: Path, overrides: tuple[str, ...], out: Path | None, dry_run: bool, **options: Any) -> None:
+    """Hand a job over to a cluster and come back."""
+    from rayspin import job
+    from rayspin.cluster import slurm
+    from rayspin.config import build
+    from rayspin.rundir import RunDir
+
+    folder = out or job.default_out(job_file)
+    job.load(job_file, overrides).check(RunDir.at(folder), {})
+    given = {name: value for name, value in options.items() if value is not None}
+    where = build(slurm.SubmitOptions, given, "submit")
+    if dry_run:
+        click.echo(slurm.script(job_file, folder, overrides, where), nl=False)
+        return
+    submission = slurm.submit(job_file, folder, overrides, where)
+    click.echo(f"job {submission.job_id} runs {job_file} in {folder}")
+    click.echo(f"follow it with: tail -F {submission.log}")
+
+
 def _console() -> Any:
     from rich.console import Console
 

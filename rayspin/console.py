@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
@@ -17,9 +17,6 @@ from rayspin.job import Plan, Summary
 
 LOG_INTERVAL_S = 10.0
 """Seconds between progress lines where there is no terminal."""
-
-SPEED_WINDOW_S = 60.0
-"""The speed shown is that of the last minute, so that a slow start is soon forgotten."""
 
 
 class ConsoleProgress:
@@ -38,15 +35,11 @@ class ConsoleProgress:
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("[cyan]{task.fields[figures]}"),
+            TextColumn("[cyan]{task.fields[text]}"),
         )
-        with Bars(*columns, console=self._console, speed_estimate_period=SPEED_WINDOW_S) as bars:
-            task = bars.add_task(title, total=total, completed=done, rate="", figures="")
-            yield _BarTrack(bars, task, unit, done)
+        with Bars(*columns, console=self._console) as bars:
+            yield _BarTrack(bars, title, total, unit, done)
 
     def say(self, text: str) -> None:
         """One line that stays."""
@@ -54,42 +47,52 @@ class ConsoleProgress:
 
 
 class _Track:
-    """Counts and times one piece of work."""
+    """Counts and times one piece of work.
 
-    def __init__(self, unit: str, done: int) -> None:
-        self._unit, self._done_before, self._start = unit, done, time.monotonic()
+    The clock starts with the first progress: starting up takes its time and says nothing of the speed.
+    """
+
+    def __init__(self, title: str, total: int, unit: str, done: int) -> None:
+        self._title, self._total, self._unit = title, total, unit
+        self._done, self._start = done, (0.0, done)
 
     def update(self, done: int, **figures: float) -> None:
-        raise NotImplementedError
+        """Take note of how much is done by now."""
+        now = time.monotonic()
+        if self._start[0] == 0 and done > self._done:
+            self._start = (now, done)
+        counted = done - self._start[1]
+        speed = counted / (now - self._start[0]) if counted > 0 else None
+        self._done = done
+        parts = [f"{speed:.3g} {self._unit}/s", f"{_duration((self._total - done) / speed)} left"] if speed else []
+        parts += [f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()]
+        self.show(now, done, ", ".join(parts))
 
-    def rate(self, done: int) -> str:
-        seconds = time.monotonic() - self._start
-        return f"{(done - self._done_before) / seconds:.3g} {self._unit}/s" if done > self._done_before else ""
+    def show(self, now: float, done: int, text: str) -> None:
+        """Bring it before the reader."""
+        raise NotImplementedError
 
 
 class _BarTrack(_Track):
-    def __init__(self, bars: Bars, task: object, unit: str, done: int) -> None:
-        super().__init__(unit, done)
-        self._bars, self._task = bars, task
+    def __init__(self, bars: Bars, title: str, total: int, unit: str, done: int) -> None:
+        super().__init__(title, total, unit, done)
+        self._bars, self._task = bars, bars.add_task(title, total=total, completed=done, text="")
 
-    def update(self, done: int, **figures: float) -> None:
-        self._bars.update(self._task, completed=done, rate=self.rate(done), figures=_line(figures))  # type: ignore[arg-type]
+    def show(self, now: float, done: int, text: str) -> None:  # noqa: ARG002
+        self._bars.update(self._task, completed=done, text=text)
 
 
 class _LoggedTrack(_Track):
     def __init__(self, console: Console, title: str, total: int, unit: str, done: int) -> None:
-        super().__init__(unit, done)
-        self._console, self._title, self._total = console, title, total
-        self._next, self._told = 0.0, done
+        super().__init__(title, total, unit, done)
+        self._console, self._next, self._told = console, 0.0, done
 
-    def update(self, done: int, **figures: float) -> None:
-        now = time.monotonic()
+    def show(self, now: float, done: int, text: str) -> None:
         if done == self._told or (now < self._next and done < self._total):
             return
         self._next, self._told = now + LOG_INTERVAL_S, done
-        left = (self._total - done) * (now - self._start) / max(done - self._done_before, 1)
-        parts = [f"{self._title}: {done}/{self._total}", self.rate(done), f"{_duration(left)} left", _line(figures)]
-        self._console.print(", ".join(part for part in parts if part), highlight=False, soft_wrap=True)
+        line = f"{self._title}: {done}/{self._total}" + (f", {text}" if text else "")
+        self._console.print(line, highlight=False, soft_wrap=True)
 
 
 def show_summary(console: Console, summary: Summary, folder: Path) -> None:
@@ -126,10 +129,6 @@ def two_columns(title: str, rows: dict[str, str]) -> Table:
     for name, value in rows.items():
         table.add_row(name, value)
     return table
-
-
-def _line(figures: dict[str, float]) -> str:
-    return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items())
 
 
 def _duration(seconds: float) -> str:

@@ -103,7 +103,8 @@ def _weights(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
 
 def _draw_network(network: Any, png: Path) -> None:
     """What the network makes of random spins: it generates (2021, Fig. 5a), or draws fine ones for coarse ones."""
-    from rayspin.analysis.recursive import align, iterate
+    from rayspin.analysis.recursive import iterate
+    from rayspin.analysis.resolution import normalized
     from rayspin.models import EffectiveFieldNet, apply
     from rayspin.physics.corruption import defect_rows
 
@@ -114,7 +115,7 @@ def _draw_network(network: Any, png: Path) -> None:
     else:
         coarse = GENERATED_SIZE // network.config.scale
         start = defect_rows(np.zeros((1, coarse, coarse, 3)), coarse, (0,))
-        made = align(apply(network, start), start, 1)
+        made = normalized(apply(network, start))
         titles = ["random coarse spins", "the network's fine spins"]
     from rayspin.analysis.figures import draw_samples
 

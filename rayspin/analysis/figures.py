@@ -64,12 +64,10 @@ def draw_estimation(
         path: the PNG file.
     """
     figure, axes = _sheet(2, 5)
-    error = np.linalg.norm(estimate_YXC - truth_YXC, axis=-1)
-    low, high = np.quantile(np.linalg.norm(truth_YXC, axis=-1), [0.001, 0.999])
     _spins(axes[0], spins_YXC, "spins")
-    _magnitude(axes[1], np.linalg.norm(truth_YXC, axis=-1), "length of the true field (J)", (low, high))
-    _magnitude(axes[2], np.linalg.norm(estimate_YXC, axis=-1), "length of the estimate (J)", (low, high))
-    _magnitude(axes[3], error, "length of the error (J)", (0.0, float(np.quantile(error, 0.99))), "magma")
+    _spins(axes[1], truth_YXC, "direction of the true field")
+    _spins(axes[2], estimate_YXC, "direction of the estimate")
+    _magnitude(axes[3], np.linalg.norm(estimate_YXC - truth_YXC, axis=-1), "length of the error (J)")
     _against(axes[4], truth_YXC, estimate_YXC)
     for axis, (title, spins) in zip(axes[5:9], recursion):
         _spins(axis, spins, title)
@@ -153,9 +151,9 @@ def _spins(axis: Axes, spins_YXC: Floats, title: str) -> None:
     axis.set_title(title, fontsize=10)
 
 
-def _magnitude(axis: Axes, values_YX: Floats, title: str, limits: tuple[float, float], colours: str = "gray") -> None:
-    low, high = limits
-    picture = axis.imshow(values_YX, origin="lower", cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+def _magnitude(axis: Axes, values_YX: Floats, title: str) -> None:
+    most = float(np.quantile(values_YX, 0.99))
+    picture = axis.imshow(values_YX, origin="lower", cmap="magma", vmin=0, vmax=most, interpolation="nearest")
     axis.set_title(title, fontsize=10)
     axis.figure.colorbar(picture, ax=axis, shrink=0.75)
 

@@ -22,6 +22,7 @@ from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.config import suggestion
 from rayspin.errors import InputError, RunError
 from rayspin.physics import AnnealSchedule, Hamiltonian, anneal, energy, warm_up
+from rayspin.physics.checkerboard import Checkerboard
 from rayspin.rundir import RunDir, Summary
 from rayspin.storage import SPLITS, Catalog, ShardRecord, Split, SplitCounts, shard_name, write_shard
 
@@ -59,6 +60,11 @@ class Generate(Stage):
         held_back = self.splits.test + self.splits.validation
         if held_back > self.samples:
             raise InputError("splits", f"hold back {held_back} of {self.samples} samples", "ask for more samples")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _lattice_has_two_colours(self) -> Generate:
+        Checkerboard(*self.size, periodic=self.hamiltonian.boundary == "periodic")
         return self
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:  # noqa: ARG002
