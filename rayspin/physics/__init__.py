@@ -1,8 +1,11 @@
 """Spin fields on a square lattice: Hamiltonians, fields and energies, annealing, damage, observables."""
 
-from rayspin.physics.annealing import AnnealSchedule, anneal, warm_up
+from rayspin.physics.annealing import anneal, anneal_many, warm_up
 from rayspin.physics.field import effective_field, energy, energy_terms, torque
 from rayspin.physics.hamiltonian import DOMAIN, LABYRINTH, PRESETS, Hamiltonian
+from rayspin.physics.sampling import Sampler
+from rayspin.physics.schedule import AnnealSchedule
+from rayspin.physics.trace import Trace
 
 __all__ = [
     "DOMAIN",
@@ -10,7 +13,10 @@ __all__ = [
     "PRESETS",
     "AnnealSchedule",
     "Hamiltonian",
+    "Sampler",
+    "Trace",
     "anneal",
+    "anneal_many",
     "effective_field",
     "energy",
     "energy_terms",

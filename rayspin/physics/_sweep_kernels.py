@@ -274,6 +274,56 @@ def _align(own, other, site, padded, colour, lattice, couplings, overshoot):
     return np.sqrt(from_bits(largest))
 
 
+@kernel
+def _metropolis(own, other, site, states, padded, colour, lattice, couplings, beta, cap):
+    """Tries a new direction for every spin of a colour, uniform over 1 - S.S' < cap; returns how many accepted."""
+    restrict()
+    rows, columns, periodic = lattice
+    exchange, dmi = couplings
+    own_x, own_y, own_z = own
+    x, y, z = other
+    site_x, site_y, site_z = site
+    a, b, c, d = states
+    accepted = np.int32(0)
+    for row in range(rows):
+        count, here, left, below, above = _place(row, colour, rows, columns, padded + LANES, periodic)
+        for k in range(padded):
+            hx, hy, hz = _local_field(
+                x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
+            )
+            uniform, turn, na, nb, nc, nd = two_uniforms(load(a, k), load(b, k), load(c, k), load(d, k))
+            chance, _, na, nb, nc, nd = two_uniforms(na, nb, nc, nd)
+            store(a, k, na)
+            store(b, k, nb)
+            store(c, k, nc)
+            store(d, k, nd)
+            sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
+            tx, ty, tz = _tilted(cap * uniform, turn, sx, sy, sz)
+            gain = fma(tx - sx, hx, fma(ty - sy, hy, (tz - sz) * hz))
+            accept = chance >= _one_minus_exp2(min(gain * beta * np.float32(1 / _LN2), _ZERO))
+            store(own_x, here + k, tx if accept else sx)
+            store(own_y, here + k, ty if accept else sy)
+            store(own_z, here + k, tz if accept else sz)
+            accepted += np.int32(1) if accept and k < count else np.int32(0)
+        _close_row(own_x, own_y, own_z, here, count, periodic)
+    return accepted
+
+
+@inlined
+def _tilted(w, turn, x, y, z):
+    """The unit vector at 1 - cos = w from the unit vector (x, y, z), by the reflection of `_heat_bath`."""
+    cosine, sine = cos_sin_turn(turn)
+    across = np.sqrt(w * (_TWO - w))
+    vx, vy = across * cosine, across * sine
+    tilt = fma(vx, x, vy * y) / (_ONE + abs(z))
+    along = tilt + (_ONE - w)
+    upward = from_bits(np.int32(to_bits(tilt) ^ np.int32(to_bits(z) & _SIGN)))
+    tx, ty, tz = fma(along, x, -vx), fma(along, y, -vy), fma(along, z, upward)
+    # One step of Newton's method for the length: trials start from trials, and rounding would add up.
+    scale = fma(np.float32(-0.5), fma(tx, tx, fma(ty, ty, tz * tz)), np.float32(1.5))
+    return tx * scale, ty * scale, tz * scale
+
+
 @inlined
 def _components(vectors, colour):
     return start(vectors[colour, 0]), start(vectors[colour, 1]), start(vectors[colour, 2])
@@ -313,6 +363,29 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
                 _components(site, colour),
             )
             _over_relax(own, other, own_site, padded, colour, lattice, couplings)
+
+
+@kernel
+def metropolis_sweeps(spins, site, states, lattice, couplings, betas, cap, adapt):
+    """One Metropolis sweep at each inverse temperature, with trials uniform over 1 - S.S' < cap.
+
+    If `adapt`, the cap grows or shrinks by 5 % after each sweep, towards half of the trials accepted. Other arguments
+    as in `heat_bath_sweeps`. Returns the number of trials accepted, and the cap at the end.
+    """
+    padded = states.shape[1]
+    streams = start(states[0]), start(states[1]), start(states[2]), start(states[3])
+    total = 0
+    for beta in betas:
+        accepted = 0
+        for colour in range(2):
+            own, other = _components(spins, colour), _components(spins, 1 - colour)
+            own_site = _components(site, colour)
+            accepted += _metropolis(own, other, own_site, streams, padded, colour, lattice, couplings, beta, cap)
+        total += accepted
+        if adapt:
+            wider = 2 * accepted > lattice[0] * lattice[1]
+            cap = min(_TWO, cap * (np.float32(1.05) if wider else np.float32(1 / 1.05)))
+    return total, cap
 
 
 @kernel

@@ -1,65 +1,25 @@
-"""Simulated annealing: from random spins, cooled by heat bath and quenched, to one sample.
+"""Simulated annealing: from random spins, cooled by Monte Carlo and quenched, to one sample.
 
-A sample is a function of (Hamiltonian, size, schedule, seed) alone, bit for bit: not of threads, batches or
-CPUs.
+A sample is a function of (Hamiltonian, size, schedule, seed) alone, bit for bit: not of threads, batches or CPUs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Self
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
-import pydantic
 
-from rayspin.config import Config
-from rayspin.errors import InputError
-from rayspin.physics.hamiltonian import LABYRINTH, Hamiltonian
+from rayspin.physics.checkerboard import Spins
+from rayspin.physics.hamiltonian import LABYRINTH, Hamiltonian, Vector
 from rayspin.physics.sampling import Sampler
+from rayspin.physics.schedule import AnnealSchedule
+from rayspin.physics.trace import Trace
 
-Spins = npt.NDArray[np.float32]
-
-
-class AnnealSchedule(Config):
-    """How a sample is cooled: a ramp of heat-bath sweeps, then a quench. Temperatures in J/k_B.
-
-    There is no converged labyrinth (it coarsens for ever towards stripes), so the schedule is part of a
-    dataset's definition. A sweep is one trial per spin.
-    """
-
-    start_temperature: float = pydantic.Field(1.2, gt=0, le=1e6)
-    end_temperature: float = pydantic.Field(0.01, ge=1e-6)
-    sweeps: int = pydantic.Field(1000, ge=0)
-    """Heat-bath sweeps of the ramp, from the start to the end temperature; 0: quench from random."""
-    ramp: Literal["linear", "geometric"] = "linear"
-    over_relaxation: int = pydantic.Field(0, ge=0)
-    """Reflections of every spin about its field after each heat-bath sweep: they decorrelate cheaply."""
-    quench_sweeps: int = pydantic.Field(1000, ge=0)
-    """Sweeps at T = 0 after the ramp, at most."""
-    quench_overshoot: float = pydantic.Field(0.0, ge=0, le=0.95)
-    """How far beyond its field a quenched spin turns: 0 is the heat bath at T = 0; 0.95 finds equilibrium sooner.
-
-    Heat bath alone takes tens of thousands of sweeps to bring the torques of a labyrinth below 1e-4 J, with 0.95
-    it is one to four thousand; and 0.0007 J per site below the energy after 1000 plain sweeps.
-    """
-    torque_tolerance: float = pydantic.Field(1e-4, ge=0)
-    """The quench ends when no |S x F| in a sweep exceeds this, in J; 0 makes all quench sweeps."""
-
-    @pydantic.model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.end_temperature > self.start_temperature:
-            raise InputError(
-                "end_temperature",
-                f"{self.end_temperature:g} is above start_temperature {self.start_temperature:g}",
-                "an annealing cools: give a lower one",
-            )
-        return self
-
-    def temperatures(self) -> npt.NDArray[np.float64]:
-        """The temperature of each sweep of the ramp, (sweeps,)."""
-        ramp = np.linspace if self.ramp == "linear" else np.geomspace
-        return ramp(self.start_temperature, self.end_temperature, self.sweeps)
+# An external field that changes does so in this many steps.
+_FIELD_STEPS = 100
 
 
 def anneal(
@@ -67,6 +27,9 @@ def anneal(
     size: int | tuple[int, int],
     schedule: AnnealSchedule,
     seed: Sequence[int],
+    *,
+    start: npt.ArrayLike | None = None,
+    trace: Trace | None = None,
 ) -> Spins:
     """One annealed sample: unit spins (rows, columns, 3), float32.
 
@@ -75,21 +38,81 @@ def anneal(
         size: sites along each side, or (rows, columns); even where the lattice is periodic.
         schedule: temperatures and sweeps.
         seed: address of the sample's randomness: (root_seed, sample).
+        start: spins to start from instead of random ones, (rows, columns, 3).
+        trace: records observables on the way.
 
     Raises:
-        InputError: a size, seed or Hamiltonian that can't be annealed.
+        InputError: a size, seed or start that can't be annealed.
     """
     # Random spins.
-    sampler = Sampler(hamiltonian, size, seed)
+    sampler = Sampler(hamiltonian, size, seed, start)
 
-    # Cooling by heat bath.
-    sampler.heat_bath(schedule.temperatures(), schedule.over_relaxation)
+    # Cooling by Monte Carlo.
+    temperatures, acceptance = schedule.temperatures(), 1.0
+    for first, last, field in _ramp_parts(hamiltonian, schedule, trace):
+        if field is not None:
+            sampler.set_external_field(field)
+            hamiltonian = hamiltonian.with_updates(external_field=field)
+        if schedule.update == "heat-bath":
+            sampler.heat_bath(temperatures[first:last], schedule.over_relaxation)
+        else:
+            acceptance = sampler.metropolis(temperatures[first:last])
+        if trace is not None and last % trace.every == 0:
+            trace.record(last, temperatures[last - 1], sampler.spins, hamiltonian, acceptance)
 
     # Quench: every spin along its field, until the torques vanish.
     sampler.quench(schedule.quench_sweeps, schedule.torque_tolerance, schedule.quench_overshoot)
     return sampler.spins
 
 
+def anneal_many(
+    hamiltonian: Hamiltonian,
+    size: int | tuple[int, int],
+    schedule: AnnealSchedule,
+    seeds: Sequence[Sequence[int]],
+    threads: int | None = None,
+) -> Spins:
+    """Annealed samples (N, rows, columns, 3), float32, one for each seed and each the same as `anneal` makes it.
+
+    Args:
+        hamiltonian: as in `anneal`.
+        size: as in `anneal`.
+        schedule: as in `anneal`.
+        seeds: address of each sample's randomness.
+        threads: samples at work at the same time; unset: one for each core this process may use.
+    """
+    with ThreadPoolExecutor(threads or _cores()) as pool:
+        samples = pool.map(lambda seed: anneal(hamiltonian, size, schedule, seed), seeds)
+        return np.stack(list(samples))
+
+
 def warm_up(hamiltonian: Hamiltonian = LABYRINTH) -> None:
     """Compiles the kernels that annealing this Hamiltonian needs, or loads them from Numba's cache."""
     anneal(hamiltonian, size=4, schedule=AnnealSchedule(sweeps=1, quench_sweeps=1), seed=(0,))
+
+
+def _cores() -> int:
+    """The cores this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _ramp_parts(
+    hamiltonian: Hamiltonian, schedule: AnnealSchedule, trace: Trace | None
+) -> Iterator[tuple[int, int, Vector | None]]:
+    """The ramp as parts between records of the trace and steps of the external field: first and last sweep, field.
+
+    The field is None where it stays as it is.
+    """
+    stops = {schedule.sweeps}
+    if trace is not None:
+        stops.update(range(trace.every, schedule.sweeps, trace.every))
+    steps: dict[int, Vector] = {}
+    if schedule.start_field is not None and schedule.sweeps:
+        fields = np.linspace(schedule.start_field, hamiltonian.external_field, min(_FIELD_STEPS, schedule.sweeps))
+        begins = np.arange(len(fields)) * schedule.sweeps // len(fields)
+        steps = {int(begin): (float(x), float(y), float(z)) for begin, (x, y, z) in zip(begins, fields)}
+        stops.update(steps)
+    first = 0
+    for last in sorted(stops - {0}):
+        yield first, last, steps.get(first)
+        first = last

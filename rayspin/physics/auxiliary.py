@@ -27,8 +27,8 @@ from rayspin.rng import seed_words
 
 Array = npt.NDArray[np.float64]
 
-Draw = Callable[[Spins, Spins, float], None]
-"""draw(spins, site, temperature) writes external field + phi into `site`, both packed; at T = 0 phi is M S."""
+Draw = Callable[[Spins, Spins, Spins, float], None]
+"""draw(spins, site, external, temperature) writes external (3,) + phi into `site`, packed; phi = M S at T = 0."""
 
 _STREAMS = 256
 
@@ -39,35 +39,32 @@ _GRID = 2.0**16
 _ROW, _COLUMN = np.array([0, 1, 2, 1, 2, 2]), np.array([0, 0, 0, 1, 1, 2])
 
 
-def local_draw(board: Checkerboard, anisotropy: Array, external: Array, seed: Sequence[int]) -> Draw:
+def local_draw(board: Checkerboard, anisotropy: Array, seed: Sequence[int]) -> Draw:
     """Draws phi where there is no dipole term: site by site.
 
     Args:
         board: the lattice.
         anisotropy: (3, 3), the matrix whose quadratic form -S.(anisotropy S) is the energy of a spin.
-        external: (3,), the field to which phi is added.
         seed: address of the noise.
     """
     matrix = _positive(-2 * anisotropy)
     parts = tuple(part.astype(np.float32) for part in (matrix[_ROW, _COLUMN], _cholesky(matrix)))
     noise, fill = _noise(board.zeros().shape, seed)
-    field = external.astype(np.float32)
 
-    def draw(spins: Spins, site: Spins, temperature: float) -> None:
+    def draw(spins: Spins, site: Spins, external: Spins, temperature: float) -> None:
         fill(temperature)
-        draw_local(spins, field, site, noise, *parts, np.float32(np.sqrt(temperature)))
+        draw_local(spins, external, site, noise, *parts, np.float32(np.sqrt(temperature)))
 
     return draw
 
 
-def convolved_draw(board: Checkerboard, dipole: Array, anisotropy: Array, external: Array, seed: Sequence[int]) -> Draw:
+def convolved_draw(board: Checkerboard, dipole: Array, anisotropy: Array, seed: Sequence[int]) -> Draw:
     """Draws phi with dipole and anisotropy, in Fourier space.
 
     Args:
         board: the lattice, periodic.
         dipole: (columns, rows // 2 + 1, 3, 3), the spectrum of the dipole term, times its strength.
         anisotropy: as in `local_draw`.
-        external: the same.
         seed: the same.
     """
     rows, columns, half = board.rows, board.columns, board.columns // 2
@@ -75,17 +72,16 @@ def convolved_draw(board: Checkerboard, dipole: Array, anisotropy: Array, extern
     operators = aligned_zeros(half, 24, lanes)
     operators[:, :, : rows // 2 + 1] = _operators(_positive(dipole - 2 * anisotropy), rows)
     noise, fill = _noise((half, 12, lanes), seed)
-    field = external.astype(np.float32)
     spectra = aligned_zeros(3, 2, half * 2 * lanes)
     buffers = aligned_zeros(4, max(rows * board.padded, half * 2 * lanes))
     _, cosines, sines = twiddles(columns)
     tables: tuple[Any, ...] = twiddles(rows), twiddles(half), (cosines, sines)
 
-    def draw(spins: Spins, site: Spins, temperature: float) -> None:
+    def draw(spins: Spins, site: Spins, external: Spins, temperature: float) -> None:
         fill(temperature)
         deviation = np.float32(np.sqrt(temperature))
         lattice = (rows, board.padded)
-        draw_convolved(spins, field, site, noise, operators, deviation, lattice, spectra, buffers, *tables)
+        draw_convolved(spins, external, site, noise, operators, deviation, lattice, spectra, buffers, *tables)
 
     return draw
 

@@ -34,3 +34,40 @@ def _triangle(a: Array, b: Array, c: Array) -> Array:
     dots = sum(np.einsum("...i,...i->...", p, q) for p, q in ((a, b), (b, c), (c, a)))
     area: Array = 2 * np.arctan2(volume, 1 + dots)
     return area
+
+
+def structure_factor(spins: npt.ArrayLike) -> Array:
+    """S(k) = |sum_i S_i exp(-i k.r_i)|^2 / sites, (..., rows, columns), k_x and k_y as `numpy.fft.fft2` orders them.
+
+    All three components together; its mean over k is 1 for unit spins.
+    """
+    field = np.asarray(spins, np.float64)
+    transform = np.fft.fft2(field, axes=(-3, -2))
+    factor: Array = np.sum(np.abs(transform) ** 2, axis=-1) / np.prod(field.shape[-3:-1])
+    return factor
+
+
+def structure_factor_peak(spins: npt.ArrayLike) -> tuple[Array, Array]:
+    """Centre and width (mean and standard deviation) of |k| under the structure factor, in radians per site.
+
+    Wave numbers up to half the zone, |k| < pi / 2, count; k = 0 does not. Scalar arrays, or (N,) for a batch.
+    """
+    factor = structure_factor(spins)
+    ky, kx = (2 * np.pi * np.fft.fftfreq(length) for length in factor.shape[-2:])
+    k = np.hypot(ky[:, None], kx)
+    weight = factor * ((k > 0) & (k < np.pi / 2))
+    total = weight.sum(axis=(-2, -1))
+    centre = (weight * k).sum(axis=(-2, -1)) / total
+    spread = (weight * k**2).sum(axis=(-2, -1)) / total - centre**2
+    return centre, np.sqrt(spread)
+
+
+def wall_length(spins: npt.ArrayLike) -> Array:
+    """Length of the walls between up and down domains per site: neighbour bonds across which S_z changes its sign.
+
+    Counted along rows and columns; a straight wall along an axis has its true length, a diagonal one sqrt(2) times.
+    """
+    up = np.asarray(spins)[..., 2] > 0
+    crossed = [up != np.roll(up, 1, axis) for axis in (-2, -1)]
+    length: Array = np.mean(np.add(*crossed, dtype=np.float64), axis=(-2, -1))
+    return length

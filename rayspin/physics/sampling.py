@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
-from rayspin.physics._sweep_kernels import heat_bath_sweeps, quench_sweeps
+from rayspin.physics._sweep_kernels import heat_bath_sweeps, metropolis_sweeps, quench_sweeps
 from rayspin.physics.auxiliary import Draw, convolved_draw, local_draw
 from rayspin.physics.checkerboard import Checkerboard, Spins
 from rayspin.physics.dipole import dipole_spectrum
-from rayspin.physics.hamiltonian import Hamiltonian
+from rayspin.physics.hamiltonian import Hamiltonian, Vector
 from rayspin.rng import seed_words
 
 Array = npt.NDArray[np.float64]
@@ -58,7 +58,8 @@ class Sampler:
         self._scratch = self._board.scratch()
         self._draw = self._auxiliary(hamiltonian, seed)
         self._updates_since_draw = 0
-        self._board.pack(self._turn(np.array(hamiltonian.external_field)), self._site)
+        self._cap = np.float32(1)
+        self.set_external_field(hamiltonian.external_field)
         if start is None:
             betas = np.array([1 / _HOT], np.float32)
             self._heat_bath(betas, 0)
@@ -66,21 +67,55 @@ class Sampler:
             self._board.pack(self._turn(_unit_spins(start, (rows, columns, 3))), self._spins)
             self._board.close(self._spins)
 
+    def set_external_field(self, field: Vector) -> None:
+        """Replaces the Hamiltonian's external field from here on, in J."""
+        self._external = self._turn(np.array(field)).astype(np.float32)
+        self._updates_since_draw = 0
+        if self._draw is None:
+            self._board.pack(self._external, self._site)
+
     def heat_bath(self, temperatures: Array, over_relaxation: int = 0) -> None:
         """One heat-bath sweep at each temperature, (sweeps,), and so many sweeps of reflections after each."""
-        betas = (1 / temperatures).astype(np.float32)
+        for some in self._between_draws(temperatures, max(1, _UPDATES_PER_DRAW // (1 + over_relaxation))):
+            self._heat_bath((1 / some).astype(np.float32), over_relaxation)
+
+    def metropolis(self, temperatures: Array, *, adapt: bool = True) -> float:
+        """One Metropolis sweep at each temperature: slower than the heat bath, and a check on it.
+
+        A trial is drawn uniformly from a cap around the spin.
+
+        Args:
+            temperatures: (sweeps,).
+            adapt: widen or narrow the cap after each sweep, for half of the trials to be accepted; averages are
+                exact only while it stays as it is.
+
+        Returns:
+            The fraction of trials accepted in these sweeps.
+        """
+        accepted = 0
+        for some in self._between_draws(temperatures, _UPDATES_PER_DRAW):
+            betas = (1 / some).astype(np.float32)
+            count, cap = metropolis_sweeps(
+                self._spins, self._site, self._states, self._board.key, self._couplings, betas, self._cap, adapt
+            )
+            accepted += count
+            self._cap = np.float32(cap)
+        return accepted / (self._board.rows * self._board.columns * temperatures.size)
+
+    def _between_draws(self, temperatures: Array, interval: int) -> Iterator[Array]:
+        """The temperatures in parts, before each of which the auxiliary field is as fresh as it should be."""
         if self._draw is None:
-            self._heat_bath(betas, over_relaxation)
+            yield temperatures
             return
-        interval = max(1, _UPDATES_PER_DRAW // (1 + over_relaxation))
         done = 0
-        while done < betas.size:
-            if self._updates_since_draw == 0:
-                self._draw(self._spins, self._site, temperatures[done])
-            sweeps = min(interval - self._updates_since_draw, betas.size - done)
-            self._heat_bath(betas[done : done + sweeps], over_relaxation)
-            self._updates_since_draw = (self._updates_since_draw + sweeps) % interval
-            done += sweeps
+        while done < temperatures.size:
+            if self._updates_since_draw == 0 or self._updates_since_draw >= interval:
+                self._draw(self._spins, self._site, self._external, temperatures[done])
+                self._updates_since_draw = 0
+            part = temperatures[done : done + interval - self._updates_since_draw]
+            yield part
+            self._updates_since_draw += part.size
+            done += part.size
 
     def quench(self, sweeps: int, tolerance: float, overshoot: float = 0.0) -> float:
         """Turns spins into their fields until no |S x F| that a sweep meets exceeds the tolerance, in J.
@@ -100,7 +135,7 @@ class Sampler:
         done, largest = 0, np.inf
         while done < sweeps:
             before = self._site.copy()
-            self._draw(self._spins, self._site, 0.0)
+            self._draw(self._spins, self._site, self._external, 0.0)
             # Only now are the torques in the site field those of the whole Hamiltonian.
             done += 1
             largest = self._align(1, tolerance, overshoot)[1]
@@ -140,15 +175,14 @@ class Sampler:
             return None
         axis = self._turn(hamiltonian.unit_axis)
         anisotropy = hamiltonian.anisotropy * np.outer(axis, axis)
-        external = self._turn(np.array(hamiltonian.external_field))
         if not hamiltonian.dipole:
-            return local_draw(self._board, anisotropy, external, seed)
+            return local_draw(self._board, anisotropy, seed)
         xx, xy, yy, zz = hamiltonian.dipole * dipole_spectrum(self._board.rows, self._board.columns)
         if self._turned:
             xx, xy, yy = yy, -xy, xx
         none = np.zeros_like(xx)
         dipole = np.stack([xx, xy, none, xy, yy, none, none, none, zz], axis=-1).reshape(*xx.shape, 3, 3)
-        return convolved_draw(self._board, dipole, anisotropy, external, seed)
+        return convolved_draw(self._board, dipole, anisotropy, seed)
 
     def _turn(self, vectors: Array) -> Array:
         x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]

@@ -1,0 +1,46 @@
+"""A sample's bytes are the same on any CPU: other vector widths, no fused instructions, another maths library."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rayspin.physics import DOMAIN, LABYRINTH, AnnealSchedule, Hamiltonian, anneal
+
+SCHEDULE = AnnealSchedule(sweeps=12, quench_sweeps=6, over_relaxation=1, quench_overshoot=0.5)
+MODELS = (
+    LABYRINTH,
+    DOMAIN,
+    Hamiltonian(dmi=0.2, dmi_kind="bulk", anisotropy=-0.3, anisotropy_axis=(1.0, 2.0, 3.0), dipole=0.1),
+)
+# Its own NaN and rounding habits aside, a CPU differs in these: which instructions Numba, NumPy and glibc find.
+CPUS = {
+    "no vectors beyond SSE2, no fma": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
+    "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
+    "old glibc and NumPy paths": {
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F,-AVX512VL",
+        "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
+    },
+}
+
+
+def digests():
+    samples = (anneal(model, (16, 40), SCHEDULE, seed=(20, n)) for n, model in enumerate(MODELS))
+    return [hashlib.sha256(sample.tobytes()).hexdigest() for sample in samples]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu", CPUS)
+def test_bytes_are_the_same_on_another_cpu(cpu, tmp_path):
+    environment = os.environ | CPUS[cpu] | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "tests.physics.test_bytes"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=250)
+    assert done.stdout.split() == digests()
+
+
+if __name__ == "__main__":
+    print(*digests())
