@@ -9,10 +9,13 @@ import pytest
 
 from rayspin.errors import InputError
 from rayspin.physics import (
+    DOMAIN,
     LABYRINTH,
     AnnealSchedule,
     Hamiltonian,
+    Trace,
     anneal,
+    anneal_many,
     effective_field,
     energy,
     torque,
@@ -125,6 +128,46 @@ def test_schedules():
     schedule = AnnealSchedule(start_temperature=1.0, end_temperature=0.01, sweeps=3)
     assert schedule.temperatures() == pytest.approx([1.0, 0.505, 0.01])
     assert schedule.with_updates(ramp="geometric").temperatures() == pytest.approx([1.0, 0.1, 0.01])
+    piecewise = schedule.with_updates(sweeps=5, via=((0.5, 0.9),))
+    assert piecewise.temperatures() == pytest.approx([1.0, 0.95, 0.9, 0.455, 0.01])
+
+
+def test_a_trace_tells_what_happened_and_changes_nothing():
+    hamiltonian = Hamiltonian(dmi=0.3, anisotropy=0.1, external_field=(0.0, 0.0, 0.2))
+    schedule = AnnealSchedule(sweeps=50, quench_sweeps=0)
+    trace = Trace(every=10)
+    traced = anneal(hamiltonian, 32, schedule, seed=(10,), trace=trace)
+    assert traced.tobytes() == anneal(hamiltonian, 32, schedule, seed=(10,)).tobytes()
+    assert trace.sweeps == [10, 20, 30, 40, 50]
+    assert trace.temperature == pytest.approx(schedule.temperatures()[9::10])
+    assert trace.energy[-1] == pytest.approx(float(energy(traced, hamiltonian)))
+    assert trace.magnetization[-1] == pytest.approx(traced.mean(axis=(0, 1)), abs=1e-6)
+    assert trace.energy[0] > trace.energy[-1]
+
+
+def test_an_external_field_can_go_with_the_ramp():
+    """At the last sweep it is the Hamiltonian's: free spins show the field of the moment, by Langevin's function."""
+    hamiltonian = Hamiltonian(exchange=0.0, external_field=(0.0, 0.0, 1.0))
+    schedule = at_temperature(0.5, 5, start_field=(0.0, 0.0, -1.0))
+    trace = Trace(every=1)
+    spins = anneal(hamiltonian, 256, schedule, seed=(11,), trace=trace)
+    within(spins[..., 2].ravel(), reference.langevin(2.0))
+    expected = [-reference.langevin(2.0), -reference.langevin(1.0), 0, reference.langevin(1.0), reference.langevin(2.0)]
+    assert [m[2] for m in trace.magnetization] == pytest.approx(expected, abs=5 / 256)
+
+
+def test_many_samples_are_each_what_they_are_alone():
+    schedule = AnnealSchedule(sweeps=30, quench_sweeps=10)
+    seeds = [(12, n) for n in range(5)]
+    together = anneal_many(DOMAIN, 16, schedule, seeds, threads=2)
+    alone = np.stack([anneal(DOMAIN, 16, schedule, seed) for seed in seeds])
+    assert together.tobytes() == alone.tobytes()
+
+
+def test_cooling_goes_on_from_given_spins():
+    start = reference.random_spins(np.random.default_rng(13), 16, 16)
+    schedule = AnnealSchedule(sweeps=0, quench_sweeps=0)
+    assert np.allclose(anneal(LABYRINTH, 16, schedule, seed=(13,), start=start), start, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +185,17 @@ def test_what_cannot_be_annealed_is_named(changes, problem):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"end_temperature": 2.0}, {"sweeps": -1}, {"start_temperature": 0.0}, {"sweep": 3}]
+    "changes",
+    [
+        {"end_temperature": 2.0},
+        {"sweeps": -1},
+        {"start_temperature": 0.0},
+        {"sweep": 3},
+        {"via": ((0.5, 2.0),)},
+        {"via": ((0.5, 0.5), (0.4, 0.4))},
+        {"via": ((1.0, 0.5),)},
+        {"over_relaxation": 1, "update": "metropolis"},
+    ],
 )
 def test_bad_schedules_are_refused(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):

@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rayspin.physics.observables import magnetization, topological_charge
+from rayspin.physics.observables import (
+    magnetization,
+    structure_factor,
+    structure_factor_peak,
+    topological_charge,
+    wall_length,
+)
+from rayspin.physics.trace import specific_heat, susceptibility
 from tests import reference
 
 
@@ -36,3 +43,28 @@ def test_magnetization():
     spins[1, :2, :, 0] = 1
     assert magnetization(spins).tolist() == [[0, 0, 1], [0.5, 0, 0]]
     assert magnetization(spins[0]).tolist() == [0, 0, 1]
+
+
+def test_structure_factor_of_a_spiral_has_one_pair_of_peaks():
+    spins = np.stack([reference.cycloid(64, 5, direction=1), reference.random_spins(np.random.default_rng(2), 64, 64)])
+    factor = structure_factor(spins)
+    assert factor[0, 0, 5] == pytest.approx(64 * 64 / 2)
+    assert factor[0, 0, -5] == pytest.approx(64 * 64 / 2)
+    assert factor.mean(axis=(1, 2)) == pytest.approx([1, 1])  # Parseval
+    centre, width = structure_factor_peak(spins[0])
+    assert centre == pytest.approx(2 * np.pi * 5 / 64)
+    assert width == pytest.approx(0, abs=1e-6)
+
+
+def test_wall_length_of_a_stripe():
+    spins = np.zeros((8, 32, 3))
+    spins[..., 2] = 1
+    spins[:, 4:10, 2] = -1
+    assert wall_length(spins) == pytest.approx(2 * 8 / (8 * 32))
+
+
+def test_fluctuations_of_free_spins_give_their_response():
+    """Uniform independent spins: <m.m> = 1 / sites, so that T chi = 1/3; energies -H m_z have c = H^2 / (3 T^2)."""
+    magnetizations = reference.random_spins(np.random.default_rng(3), 4000, 50).mean(axis=1)
+    assert susceptibility(magnetizations, 2.0, 50) == pytest.approx(1 / 6, rel=0.05)
+    assert specific_heat(-0.1 * magnetizations[:, 2], 2.0, 50) == pytest.approx(0.1**2 / 12, rel=0.1)

@@ -104,3 +104,48 @@ def test_a_quench_with_dipole_lowers_the_energy_at_every_step_and_ends_without_t
     assert np.all(np.diff(energies) < 1e-6)
     sampler.quench(100_000, 1e-4, 0.9)
     assert np.linalg.norm(torque(sampler.spins, hamiltonian), axis=-1).max() < 2e-4
+
+
+@pytest.mark.parametrize(("temperature", "exact"), [(2.0, -0.346041), (1.0, -0.75984), (0.5, -1.45019)])
+def test_heat_bath_over_relaxation_and_metropolis_agree_on_the_square_lattice(temperature, exact):
+    """64 x 64, exchange only: the series at T = 2, else Monte Carlo of another program (errors up to 2e-4)."""
+    heat_bath, reflected, metropolis = [], [], []
+    for n in range(8):
+        samplers = [Sampler(Hamiltonian(), 64, seed=(17, n, which)) for which in range(3)]
+        samplers[2].metropolis(np.full(800, temperature))
+        for _ in range(60):
+            samplers[0].heat_bath(np.full(20, temperature))
+            samplers[1].heat_bath(np.full(5, temperature), 3)
+            samplers[2].metropolis(np.full(40, temperature), adapt=False)
+            for sampler, energies in zip(samplers, (heat_bath, reflected, metropolis)):
+                energies.append(energy(sampler.spins, Hamiltonian()))
+    for energies in (heat_bath, reflected, metropolis):
+        means = np.reshape(energies, (8, 60))[:, 10:].mean(axis=1)
+        error = means.std(ddof=1) / np.sqrt(8) + 2e-4
+        assert abs(means.mean() - exact) < 4 * error
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])
+def test_metropolis_draws_from_boltzmanns_distribution(temperature):
+    """Free spins in a field: cos is distributed as exp(h cos / T); chi square over 20 bins of equal probability."""
+    hamiltonian = Hamiltonian(exchange=0.0, external_field=(0.6, 0.0, 0.8))
+    sampler = Sampler(hamiltonian, 256, seed=(18,))
+    assert 0 < sampler.metropolis(np.full(300, temperature)) < 1
+    sampler.metropolis(np.full(100, temperature), adapt=False)
+    assert _chi_square(sampler.spins @ np.array([0.6, 0.0, 0.8]), temperature) < 43.8  # 19 degrees, p = 0.001
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.3, 1.0, 5.0, 500.0])
+def test_heat_bath_draws_from_boltzmanns_distribution(temperature):
+    hamiltonian = Hamiltonian(exchange=0.0, external_field=(0.6, 0.0, -0.8))
+    sampler = Sampler(hamiltonian, 512, seed=(19,))
+    sampler.heat_bath(np.full(1, temperature))
+    assert _chi_square(sampler.spins @ np.array([0.6, 0.0, -0.8]), temperature) < 43.8
+
+
+def _chi_square(cosines, temperature):
+    """Of the probability integral (exp(c/T) - exp(-1/T)) / (exp(1/T) - exp(-1/T)), which should be uniform."""
+    cosines = cosines.ravel().astype(np.float64)
+    uniform = np.expm1((cosines - 1) / temperature) / np.expm1(-2 / temperature)
+    counts = np.histogram(1 - uniform, bins=20, range=(-1e-6, 1 + 1e-6))[0]
+    return np.sum((counts - cosines.size / 20) ** 2) / (cosines.size / 20)
