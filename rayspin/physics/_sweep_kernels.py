@@ -103,15 +103,15 @@ def _xoshiro128(a, b, c, d):
 
 
 @inlined
-def _local_field(x, y, z, site_x, site_y, site_z, here, left, below, above, exchange, dmi):
+def _local_field(x, y, z, site_x, site_y, site_z, at, left, below, above, exchange, dmi):
     """The field at a site: of its four neighbours, at these indices of the other colour, and its own."""
     right = left + 1
     lx, rx, bx, ax = load(x, left), load(x, right), load(x, below), load(x, above)
     ly, ry, by, ay = load(y, left), load(y, right), load(y, below), load(y, above)
     lz, rz, bz, az = load(z, left), load(z, right), load(z, below), load(z, above)
-    hx = fma(exchange, (lx + rx) + (bx + ax), fma(dmi, rz - lz, load(site_x, here)))
-    hy = fma(exchange, (ly + ry) + (by + ay), fma(dmi, az - bz, load(site_y, here)))
-    hz = fma(exchange, (lz + rz) + (bz + az), fma(-dmi, (rx - lx) + (ay - by), load(site_z, here)))
+    hx = fma(exchange, (lx + rx) + (bx + ax), fma(dmi, rz - lz, load(site_x, at)))
+    hy = fma(exchange, (ly + ry) + (by + ay), fma(dmi, az - bz, load(site_y, at)))
+    hz = fma(exchange, (lz + rz) + (bz + az), fma(-dmi, (rx - lx) + (ay - by), load(site_z, at)))
     return hx, hy, hz + _TINY  # an exactly vanishing field has no direction; this gives it one
 
 
@@ -142,8 +142,19 @@ def _close_row(x, y, z, here, count, periodic):
     store(z, last + 1, load(z, here) if periodic else _ZERO)
 
 
+@inlined
+def _padded(lattice):
+    """Sites of one colour in a row, up to whole vectors."""
+    return -(-lattice[1] // (2 * LANES)) * LANES
+
+
+@inlined
+def _site_stride(spins, site, lattice):
+    return _padded(lattice) + LANES if site.shape[2] == spins.shape[2] else 0
+
+
 @kernel
-def _heat_bath(own, other, site, states, scratch, padded, colour, lattice, couplings, beta):
+def _heat_bath(own, other, site, site_stride, states, scratch, padded, colour, lattice, couplings, beta):
     """Draws every spin of a colour anew, with density proportional to exp(beta h . S), row by row.
 
     The angle between S and h follows from inverting its distribution, 1 - cos = -ln(1 - u (1 - exp(-2 beta h)))
@@ -165,24 +176,22 @@ def _heat_bath(own, other, site, states, scratch, padded, colour, lattice, coupl
     rate, unit = beta * np.float32(-2 / _LN2), _LN2 / beta
     for first in range(0, rows, block):
         last = min(first + block, rows)
+        for k in range(block * padded):
+            uniform, turn, na, nb, nc, nd = two_uniforms(load(a, k), load(b, k), load(c, k), load(d, k))
+            store(a, k, na)
+            store(b, k, nb)
+            store(c, k, nc)
+            store(d, k, nd)
+            cosine, sine = cos_sin_turn(turn)
+            store(uniforms, k, uniform)
+            store(cosines, k, cosine)
+            store(sines, k, sine)
         for row in range(first, last):
-            buffer = (row - first) * padded
-            for k in range(padded):
-                uniform, turn, na, nb, nc, nd = two_uniforms(load(a, k), load(b, k), load(c, k), load(d, k))
-                store(a, k, na)
-                store(b, k, nb)
-                store(c, k, nc)
-                store(d, k, nd)
-                cosine, sine = cos_sin_turn(turn)
-                store(uniforms, buffer + k, uniform)
-                store(cosines, buffer + k, cosine)
-                store(sines, buffer + k, sine)
-        for row in range(first, last):
-            _, here, left, below, above = _place(row, colour, rows, columns, padded + LANES, periodic)
-            buffer = (row - first) * padded
+            _, _, left, below, above = _place(row, colour, rows, columns, padded + LANES, periodic)
+            at, buffer = START + row * site_stride, (row - first) * padded
             for k in range(padded):
                 hx, hy, hz = _local_field(
-                    x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
+                    x, y, z, site_x, site_y, site_z, at + k, left + k, below + k, above + k, exchange, dmi
                 )
                 h = np.sqrt(fma(hx, hx, fma(hy, hy, hz * hz)))
                 store(fields_x, buffer + k, hx)
@@ -216,7 +225,7 @@ def _heat_bath(own, other, site, states, scratch, padded, colour, lattice, coupl
 
 
 @kernel
-def _over_relax(own, other, site, padded, colour, lattice, couplings):
+def _over_relax(own, other, site, site_stride, padded, colour, lattice, couplings):
     """Reflects every spin of a colour about its field, S' = 2 (S . h) h / h^2 - S: the energy stays."""
     restrict()
     rows, columns, periodic = lattice
@@ -226,9 +235,10 @@ def _over_relax(own, other, site, padded, colour, lattice, couplings):
     site_x, site_y, site_z = site
     for row in range(rows):
         count, here, left, below, above = _place(row, colour, rows, columns, padded + LANES, periodic)
+        at = START + row * site_stride
         for k in range(padded):
             hx, hy, hz = _local_field(
-                x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
+                x, y, z, site_x, site_y, site_z, at + k, left + k, below + k, above + k, exchange, dmi
             )
             sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
             twice = _TWO * fma(sx, hx, fma(sy, hy, sz * hz)) / fma(hx, hx, fma(hy, hy, hz * hz))
@@ -239,7 +249,7 @@ def _over_relax(own, other, site, padded, colour, lattice, couplings):
 
 
 @kernel
-def _align(own, other, site, padded, colour, lattice, couplings, overshoot):
+def _align(own, other, site, site_stride, padded, colour, lattice, couplings, overshoot):
     """Sets every spin of a colour along its field h, and beyond; returns the largest |S x h| there was before.
 
     S' = n + overshoot (n - S), normalized, with n = h / |h|: successive over-relaxation, which damps the soft modes
@@ -254,9 +264,10 @@ def _align(own, other, site, padded, colour, lattice, couplings, overshoot):
     largest = np.int32(0)
     for row in range(rows):
         count, here, left, below, above = _place(row, colour, rows, columns, padded + LANES, periodic)
+        at = START + row * site_stride
         for k in range(padded):
             hx, hy, hz = _local_field(
-                x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
+                x, y, z, site_x, site_y, site_z, at + k, left + k, below + k, above + k, exchange, dmi
             )
             sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
             tx, ty, tz = fma(sy, hz, -(sz * hy)), fma(sz, hx, -(sx * hz)), fma(sx, hy, -(sy * hx))
@@ -275,7 +286,7 @@ def _align(own, other, site, padded, colour, lattice, couplings, overshoot):
 
 
 @kernel
-def _metropolis(own, other, site, states, padded, colour, lattice, couplings, beta, cap):
+def _metropolis(own, other, site, site_stride, states, padded, colour, lattice, couplings, beta, cap):
     """Tries a new direction for every spin of a colour, uniform over 1 - S.S' < cap; returns how many accepted."""
     restrict()
     rows, columns, periodic = lattice
@@ -285,18 +296,23 @@ def _metropolis(own, other, site, states, padded, colour, lattice, couplings, be
     site_x, site_y, site_z = site
     a, b, c, d = states
     accepted = np.int32(0)
+    block = max(1, BLOCK // padded)
     for row in range(rows):
         count, here, left, below, above = _place(row, colour, rows, columns, padded + LANES, periodic)
+        at = START + row * site_stride
         for k in range(padded):
             hx, hy, hz = _local_field(
-                x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
+                x, y, z, site_x, site_y, site_z, at + k, left + k, below + k, above + k, exchange, dmi
             )
-            uniform, turn, na, nb, nc, nd = two_uniforms(load(a, k), load(b, k), load(c, k), load(d, k))
+            stream = k + row % block * padded
+            uniform, turn, na, nb, nc, nd = two_uniforms(
+                load(a, stream), load(b, stream), load(c, stream), load(d, stream)
+            )
             chance, _, na, nb, nc, nd = two_uniforms(na, nb, nc, nd)
-            store(a, k, na)
-            store(b, k, nb)
-            store(c, k, nc)
-            store(d, k, nd)
+            store(a, stream, na)
+            store(b, stream, nb)
+            store(c, stream, nc)
+            store(d, stream, nd)
             sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
             tx, ty, tz = _tilted(cap * uniform, turn, sx, sy, sz)
             gain = fma(tx - sx, hx, fma(ty - sy, hy, (tz - sz) * hz))
@@ -335,15 +351,16 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
 
     Args:
         spins: (2, 3, n) float32: colour, component, packed site.
-        site: (2, 3, n) float32: the part of each site's field that other spins don't make.
-        states: (4, padded) uint32: the random streams, one for each packed column.
-        scratch: (7, padded) float32.
+        site: (2, 3, n) float32: the part of each site's field that its neighbours don't make; or (2, 3, less), one row
+            that serves for all: it stays in the nearest cache.
+        states: (4, block_size) uint32: the random streams, one for each site of a block.
+        scratch: (7, block_size) float32.
         lattice: rows, columns, and whether it is periodic.
         couplings: exchange and interfacial dmi, float32.
         betas: (sweeps,) float32.
         over_relaxation: how many.
     """
-    padded = states.shape[1]
+    padded, site_stride = _padded(lattice), _site_stride(spins, site, lattice)
     streams = start(states[0]), start(states[1]), start(states[2]), start(states[3])
     u, c, s, h = start(scratch[0]), start(scratch[1]), start(scratch[2]), start(scratch[3])
     buffers = u, c, s, h, start(scratch[4]), start(scratch[5]), start(scratch[6])
@@ -354,7 +371,7 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
                 _components(spins, 1 - colour),
                 _components(site, colour),
             )
-            _heat_bath(own, other, own_site, streams, buffers, padded, colour, lattice, couplings, beta)
+            _heat_bath(own, other, own_site, site_stride, streams, buffers, padded, colour, lattice, couplings, beta)
         for half_sweep in range(2 * over_relaxation):
             colour = half_sweep & 1
             own, other, own_site = (
@@ -362,7 +379,7 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
                 _components(spins, 1 - colour),
                 _components(site, colour),
             )
-            _over_relax(own, other, own_site, padded, colour, lattice, couplings)
+            _over_relax(own, other, own_site, site_stride, padded, colour, lattice, couplings)
 
 
 @kernel
@@ -372,7 +389,7 @@ def metropolis_sweeps(spins, site, states, lattice, couplings, betas, cap, adapt
     If `adapt`, the cap grows or shrinks by 5 % after each sweep, towards half of the trials accepted. Other arguments
     as in `heat_bath_sweeps`. Returns the number of trials accepted, and the cap at the end.
     """
-    padded = states.shape[1]
+    padded, site_stride = _padded(lattice), _site_stride(spins, site, lattice)
     streams = start(states[0]), start(states[1]), start(states[2]), start(states[3])
     total = 0
     for beta in betas:
@@ -380,7 +397,9 @@ def metropolis_sweeps(spins, site, states, lattice, couplings, betas, cap, adapt
         for colour in range(2):
             own, other = _components(spins, colour), _components(spins, 1 - colour)
             own_site = _components(site, colour)
-            accepted += _metropolis(own, other, own_site, streams, padded, colour, lattice, couplings, beta, cap)
+            accepted += _metropolis(
+                own, other, own_site, site_stride, streams, padded, colour, lattice, couplings, beta, cap
+            )
         total += accepted
         if adapt:
             wider = 2 * accepted > lattice[0] * lattice[1]
@@ -389,19 +408,22 @@ def metropolis_sweeps(spins, site, states, lattice, couplings, betas, cap, adapt
 
 
 @kernel
-def quench_sweeps(spins, site, padded, lattice, couplings, sweeps, tolerance, overshoot):
+def quench_sweeps(spins, site, lattice, couplings, sweeps, tolerance, overshoot):
     """Turns every spin into its field, sweep by sweep, at most `sweeps` times (`_align`): the heat bath at T = 0.
 
     Stops after a sweep in which no torque |S x h| that a spin had before its update exceeded the tolerance.
     Arguments as in `heat_bath_sweeps`. Returns the number of sweeps done, and the largest torque that the last
     of them met.
     """
+    padded, site_stride = _padded(lattice), _site_stride(spins, site, lattice)
     largest = _ZERO
     for done in range(sweeps):
         largest = _ZERO
         for colour in range(2):
             own, other = _components(spins, colour), _components(spins, 1 - colour)
-            torque = _align(own, other, _components(site, colour), padded, colour, lattice, couplings, overshoot)
+            torque = _align(
+                own, other, _components(site, colour), site_stride, padded, colour, lattice, couplings, overshoot
+            )
             largest = max(largest, torque)
         if largest <= tolerance:
             return done + 1, largest
@@ -409,9 +431,10 @@ def quench_sweeps(spins, site, padded, lattice, couplings, sweeps, tolerance, ov
 
 
 @kernel
-def close_rows(spins, padded, lattice):
+def close_rows(spins, lattice):
     """Continues all rows by one site at both ends, after spins were written from outside."""
     rows, columns, periodic = lattice
+    padded = _padded(lattice)
     for colour in range(2):
         x, y, z = _components(spins, colour)
         for row in range(rows):

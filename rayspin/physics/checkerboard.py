@@ -50,9 +50,14 @@ class Checkerboard:
         # One row more than the lattice's: what lies beyond an open edge.
         return aligned_zeros(2, 3, START + (self.rows + 1) * (self.padded + LANES))
 
-    def scratch(self) -> Spins:
-        """Buffers for `heat_bath_sweeps`."""
-        return aligned_zeros(7, max(self.padded, BLOCK))
+    def row_of_zeros(self) -> Spins:
+        """The same with one row only, (2, 3, .)."""
+        return aligned_zeros(2, 3, START + self.padded + LANES)
+
+    @property
+    def block_size(self) -> int:
+        """Packed sites of the rows that `heat_bath_sweeps` treats together: random streams and buffers it needs."""
+        return max(1, BLOCK // self.padded) * self.padded
 
     def pack(self, field: npt.ArrayLike, packed: Spins) -> None:
         """Writes a field (rows, columns, 3), or what broadcasts to it, into a packed one."""
@@ -62,7 +67,7 @@ class Checkerboard:
 
     def close(self, packed: Spins) -> None:
         """Makes the packed field ready for sweeps after `pack`: continues its rows over the boundary."""
-        close_rows(packed, self.padded, self.key)
+        close_rows(packed, self.key)
 
     def unpack(self, packed: Spins) -> Spins:
         """The packed field as a plain one, (rows, columns, 3)."""

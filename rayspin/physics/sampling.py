@@ -10,7 +10,7 @@ import numpy.typing as npt
 from rayspin.errors import InputError
 from rayspin.physics._sweep_kernels import heat_bath_sweeps, metropolis_sweeps, quench_sweeps
 from rayspin.physics.auxiliary import Draw, convolved_draw, local_draw
-from rayspin.physics.checkerboard import Checkerboard, Spins
+from rayspin.physics.checkerboard import Checkerboard, Spins, aligned_zeros
 from rayspin.physics.dipole import dipole_spectrum
 from rayspin.physics.hamiltonian import Hamiltonian, Vector
 from rayspin.rng import seed_words
@@ -52,11 +52,12 @@ class Sampler:
         self._couplings = np.float32(hamiltonian.exchange), np.float32(hamiltonian.dmi)
         # Bulk DMI is the interfacial one for spins turned by 90 degrees about z: the kernels know these.
         self._turned = hamiltonian.dmi_kind == "bulk"
-        padded = self._board.padded
-        self._states = seed_words("anneal", seed, 4 * padded).reshape(4, padded)
-        self._spins, self._site = self._board.zeros(), self._board.zeros()
-        self._scratch = self._board.scratch()
+        streams = self._board.block_size
+        self._states = seed_words("anneal", seed, 4 * streams).reshape(4, streams)
+        self._scratch = aligned_zeros(7, streams)
         self._draw = self._auxiliary(hamiltonian, seed)
+        self._spins = self._board.zeros()
+        self._site = self._board.row_of_zeros() if self._draw is None else self._board.zeros()
         self._updates_since_draw = 0
         self._cap = np.float32(1)
         self.set_external_field(hamiltonian.external_field)
@@ -72,7 +73,7 @@ class Sampler:
         self._external = self._turn(np.array(field)).astype(np.float32)
         self._updates_since_draw = 0
         if self._draw is None:
-            self._board.pack(self._external, self._site)
+            self._site[:] = self._external[:, None]
 
     def heat_bath(self, temperatures: Array, over_relaxation: int = 0) -> None:
         """One heat-bath sweep at each temperature, (sweeps,), and so many sweeps of reflections after each."""
@@ -166,7 +167,7 @@ class Sampler:
         """At most so many sweeps at T = 0; the number done, and the largest torque that the last met."""
         board = self._board
         limits = sweeps, np.float32(tolerance), np.float32(overshoot)
-        done, largest = quench_sweeps(self._spins, self._site, board.padded, board.key, self._couplings, *limits)
+        done, largest = quench_sweeps(self._spins, self._site, board.key, self._couplings, *limits)
         return done, float(largest)
 
     def _auxiliary(self, hamiltonian: Hamiltonian, seed: Sequence[int]) -> Draw | None:
