@@ -6,6 +6,8 @@ on the machine only adds. What was predicted and measured: NOTES.md.
 
 from __future__ import annotations
 
+import random
+
 import numba
 import numpy as np
 import pytest
@@ -97,8 +99,8 @@ def plain_sweep(spins, beta):
             hy = ly + ry + by + ay + 0.3 * (az - bz)
             hz = lz + rz + bz + az - 0.3 * (rx - lx + ay - by)
             h = np.sqrt(hx * hx + hy * hy + hz * hz)
-            cosine = 1 + np.log1p(np.random.random() * np.expm1(-2 * beta * h)) / (beta * h)
-            sine, azimuth = np.sqrt(max(0.0, 1 - cosine * cosine)), 2 * np.pi * np.random.random()
+            cosine = 1 + np.log1p(random.random() * np.expm1(-2 * beta * h)) / (beta * h)
+            sine, azimuth = np.sqrt(max(0.0, 1 - cosine * cosine)), 2 * np.pi * random.random()
             nx, ny, nz = hx / h, hy / h, hz / h
             across = np.sqrt(nx * nx + ny * ny) + 1e-30
             ux, uy = -ny / across, nx / across
