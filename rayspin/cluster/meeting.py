@@ -39,28 +39,38 @@ class Invitation:
 
     @contextmanager
     def published(self, path: Path) -> Iterator[None]:
-        """The invitation lies at `path`, with mode 0600, for the length of the block."""
-        temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
-        temporary.touch(mode=0o600)
-        temporary.write_text(json.dumps([self.host, self.port, self.secret]), encoding="utf-8")
-        temporary.replace(path)
+        """The invitation lies at `path`, with mode 0600, for the length of the block; then an empty file does.
+
+        The empty file tells a guest that comes too late to wait no longer.
+        """
+        _put(path, json.dumps([self.host, self.port, self.secret]))
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            _put(path, "")
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """The invitation at `path`; None while there is none."""
+        """The invitation at `path`; None while there is none.
+
+        Raises:
+            MeetingOverError: there was one.
+        """
         try:
-            host, port, secret = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
-        return cls(host, port, secret)
+        if not text:
+            raise MeetingOverError
+        return cls(*json.loads(text))
 
     def proof(self, rank: int) -> str:
         """What only a task of this job can say: the secret itself doesn't cross the network."""
         return hmac.new(self.secret.encode(), f"guest {rank}".encode(), "sha256").hexdigest()
+
+
+class MeetingOverError(Exception):
+    """The host has ended before this guest came."""
 
 
 class Host:
@@ -184,9 +194,7 @@ class Guest:
         self.ip: str = connection.getsockname()[0]
 
     @classmethod
-    def find(
-        cls, path: Path, rank: int, seconds: float, given_up: Callable[[], bool] = lambda: False
-    ) -> Self:
+    def find(cls, path: Path, rank: int, seconds: float, given_up: Callable[[], bool] = lambda: False) -> Self:
         """The connection to the host that publishes its invitation at `path`.
 
         An invitation that a killed host left behind leads nowhere; it is read again until a host answers.
@@ -198,6 +206,7 @@ class Guest:
             given_up: asked again and again; true to stop trying.
 
         Raises:
+            MeetingOverError: the host has ended already.
             RunError: no host in time.
         """
         deadline, pause = time.monotonic() + seconds, 0.05
@@ -278,6 +287,14 @@ class _Lines:
         if not data or len(self._rest) > _LONGEST_LINE:
             raise ConnectionResetError
         return [line.decode(errors="replace") for line in lines]
+
+
+def _put(path: Path, text: str) -> None:
+    """A file of its user only, in place of the one at `path`."""
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    temporary.touch(mode=0o600)
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _watch_over(connection: socket.socket) -> None:

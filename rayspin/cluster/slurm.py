@@ -11,6 +11,8 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +21,7 @@ import pydantic
 
 from rayspin.cluster.session import usable_cpus
 from rayspin.cluster.story import read_story, tell
+from rayspin.cluster.submissions import Submission
 from rayspin.cluster.supervisor import (
     INCOMPLETE,
     ClusterJob,
@@ -28,7 +31,7 @@ from rayspin.cluster.supervisor import (
     in_slurm,
     supervise,
 )
-from rayspin.config import Config
+from rayspin.config import Config, build
 from rayspin.errors import InputError
 from rayspin.rundir import write_text
 
@@ -82,9 +85,7 @@ class SubmitOptions(Config):
                 "ask for more nodes, or for fewer at least",
             )
         if self.minutes * 60 <= 2 * self.drain_seconds:
-            problem = (
-                f"{self.time} leaves no time to work before the drain, {self.drain_seconds} s before its end"
-            )
+            problem = f"{self.time} leaves no time to work before the drain, {self.drain_seconds} s before its end"
             raise InputError("time", problem, "ask for more time, or set drain_seconds")
         return self
 
@@ -113,24 +114,29 @@ class SubmitOptions(Config):
         return int(days or 0) * 1440 + hours * 60 + minutes + (seconds > 0)
 
 
-@dataclass(frozen=True)
-class Submission:
-    """A job that was handed over.
+SITE_PROFILE = Path("~/.config/rayspin/site.toml")
+"""Where a user keeps the options that are always the same on a site."""
 
-    Attributes:
-        job_id: as the scheduler calls it; with cluster "local" the process that runs the tasks.
-        cluster: "slurm" or "local".
-        folder: of this submission: logs, the job as submitted, the script, the story so far.
+
+def site_options(given: Mapping[str, Any], profile: Path | None = None) -> SubmitOptions:
+    """The options of a site, with those given for one submission in their place.
+
+    Args:
+        given: by name, as the fields of `SubmitOptions`.
+        profile: a TOML file of such options; by default `SITE_PROFILE`, if there is one.
+
+    Raises:
+        InputError: there is no such file, or anything is wrong in it or in what is given.
     """
-
-    job_id: str
-    cluster: str
-    folder: Path
-
-    @property
-    def log(self) -> Path:
-        """What rank 0, and so the run itself, prints."""
-        return self.folder / f"{self.job_id}_0_log.out"
+    path = (profile or SITE_PROFILE).expanduser()
+    table: dict[str, Any] = {}
+    if profile is not None or path.exists():
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(str(path), f"can't be read ({error})", "give a TOML file of site options") from None
+        build(SubmitOptions, table, str(path))
+    return build(SubmitOptions, table | dict(given), "submit")
 
 
 def submit(job_file: Path, out: Path, overrides: tuple[str, ...], options: SubmitOptions) -> Submission:

@@ -16,14 +16,14 @@ import argparse
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayspin.cluster.meeting import Guest, Host, HostLostError
+from rayspin.cluster import scheduler
+from rayspin.cluster.meeting import Guest, Host, HostLostError, MeetingOverError
 from rayspin.cluster.processes import Child, adopt_orphans, end_descendants
 from rayspin.cluster.ray_node import RayNode, node_folder, own_ip, ray_environment
 from rayspin.cluster.session import usable_cpus
@@ -140,9 +140,7 @@ def supervise(job: ClusterJob, place: Place, requests: Requests) -> int:
     finally:
         end_descendants()
     if place.rank == 0:
-        tell(
-            job.folder, "ended", attempt=place.attempt, code=code, **({"problem": problem} if problem else {})
-        )
+        tell(job.folder, "ended", attempt=place.attempt, code=code, **({"problem": problem} if problem else {}))
     return code
 
 
@@ -227,9 +225,7 @@ def _gather(node: _Node, host: Host, head: RayNode) -> None:
         if len(host.up) >= enough and now - last_news > PATIENCE_SECONDS:
             return
         if now > deadline:
-            raise RunError(
-                "job", f"{known + 1} of {others + 1} nodes came up", f"see the logs in {node.job.folder}"
-            )
+            raise RunError("job", f"{known + 1} of {others + 1} nodes came up", f"see the logs in {node.job.folder}")
         if node.requests.any():
             raise Incomplete("job", "was stopped while it waited for its nodes", "submit again to go on")
         node.check(head)
@@ -263,7 +259,10 @@ def _drive(node: _Node, host: Host, head: RayNode, driver: Child) -> int:
 
 def _follow(node: _Node) -> int:
     """Other ranks: join, stay, and leave when the host says so."""
-    guest = Guest.find(node.meeting, node.place.rank, node.job.start_seconds, node.requests.any)
+    try:
+        guest = Guest.find(node.meeting, node.place.rank, node.job.start_seconds, node.requests.any)
+    except MeetingOverError:
+        return DONE
     try:
         while (news := guest.hear(1.0)) is None:
             pass
@@ -286,34 +285,6 @@ def _follow(node: _Node) -> int:
     finally:
         guest.leave()
     return DONE
-
-
-def requeue_in_slurm(job: ClusterJob, place: Place) -> None:
-    """Have Slurm run an incomplete job again, unless somebody cancelled it; Slurm then ends this one.
-
-    Raises:
-        RunError: Slurm refuses.
-    """
-    if place.rank > 0:
-        # The host is lost, and with it whoever else would do this. One after the other: the first is enough.
-        time.sleep(5 + place.rank)
-    if _ask("squeue", "--noheader", "--format=%T", f"--jobs={place.job_id}") == "RUNNING":
-        tell(job.folder, "requeued", attempt=place.attempt)
-        _ask("scontrol", "requeue", place.job_id)
-
-
-def _ask(*command: str) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    except FileNotFoundError:
-        problem = "is not on this node"
-    except subprocess.TimeoutExpired:
-        problem = "does not answer"
-    except subprocess.CalledProcessError as error:
-        problem = f"says: {error.stderr.strip()}"
-    else:
-        return done.stdout.strip()
-    raise RunError(" ".join(command), problem, "submit again to go on")
 
 
 def main() -> int:
@@ -340,11 +311,17 @@ def main() -> int:
 
 
 def in_slurm(job: ClusterJob, place: Place, requests: Requests) -> int:
-    """`supervise`, and requeue the job if it stopped before its end."""
+    """`supervise`; if the job stopped before its end, and nobody cancelled it, have Slurm run it again."""
     code = supervise(job, place, requests)
     if code == INCOMPLETE:
+        if place.rank > 0:
+            # The host is lost, and with it whoever else would do this. One after the other: the first is enough.
+            time.sleep(5 + place.rank)
         try:
-            requeue_in_slurm(job, place)
+            entry = scheduler.queue_entry(place.job_id)
+            if entry is not None and entry[0] == "RUNNING":
+                tell(job.folder, "requeued", attempt=place.attempt)
+                scheduler.requeue(place.job_id)
         except RunError as error:
             print(error, file=sys.stderr, flush=True)  # noqa: T201
     return code

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rayspin.cluster.meeting import Guest, Host, HostLostError, Invitation
+from rayspin.cluster.meeting import Guest, Host, HostLostError, Invitation, MeetingOverError
 from rayspin.errors import RunError
 
 LOCALHOST = "127.0.0.1"
@@ -55,13 +55,21 @@ def test_many_guests_join_and_leave_before_the_host_ends(tmp_path: Path) -> None
         assert {answer.result(20) for answer in answers} == {"join 10.0.0.1:6379"}
 
 
-def test_the_invitation_is_for_its_user_only_and_is_withdrawn(tmp_path: Path) -> None:
+def test_the_invitation_is_for_its_user_only_and_its_secret_goes_with_it(tmp_path: Path) -> None:
     path = tmp_path / "meeting.json"
     with Host(LOCALHOST) as host:
         with host.invitation.published(path):
             assert path.stat().st_mode & 0o777 == 0o600
             assert Invitation.read(path) == host.invitation
-        assert list(tmp_path.iterdir()) == []
+        assert list(tmp_path.iterdir()) == [path]
+        assert path.read_bytes() == b""
+
+
+def test_a_guest_that_comes_too_late_does_not_wait(tmp_path: Path) -> None:
+    with Host(LOCALHOST) as host, host.invitation.published(tmp_path / "meeting.json"):
+        pass
+    with pytest.raises(MeetingOverError):
+        Guest.find(tmp_path / "meeting.json", 1, 60)
 
 
 def test_who_does_not_know_the_secret_is_turned_away(tmp_path: Path) -> None:
@@ -75,9 +83,7 @@ def test_who_does_not_know_the_secret_is_turned_away(tmp_path: Path) -> None:
         assert host.here == {}
 
 
-@pytest.mark.parametrize(
-    "noise", [b"GET / HTTP/1.1\r\n\r\n", b"up\n", b"hello 1 n1 \n", b"x" * 9000, b"\xff\xfe\n"]
-)
+@pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\n\r\n", b"up\n", b"hello 1 n1 \n", b"x" * 9000, b"\xff\xfe\n"])
 def test_strangers_are_turned_away_and_do_no_harm(noise: bytes) -> None:
     with Host(LOCALHOST) as host, socket.create_connection((LOCALHOST, host.invitation.port)) as stranger:
         stranger.sendall(noise)

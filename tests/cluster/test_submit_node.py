@@ -111,9 +111,7 @@ def test_the_folder_of_a_node_is_private_and_goes_away(tmp_path: Path) -> None:
         scratch.rmdir()
 
 
-def test_the_driver_inherits_no_address_of_another_cluster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_driver_inherits_no_address_of_another_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "neighbour:6379")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "the neighbour's")
     environment = ray_environment(tmp_path, "ours", None)

@@ -1,0 +1,134 @@
+"""What a node gives to a job, tried out: CPUs, folders, network, Slurm, and a Ray node started and stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rayspin.cluster.processes import adopt_orphans, end_descendants
+from rayspin.cluster.ray_node import STORE_BYTES, RayNode, node_folder, own_ip, ray_environment
+from rayspin.cluster.session import usable_cpus
+from rayspin.errors import RayspinError, RunError
+from rayspin.rundir import write_text
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, what was found, and what to change if that won't do (empty if it will)."""
+
+    subject: str
+    found: str
+    remedy: str = ""
+
+
+def examine(out: Path, interface: str | None = None, scratch: Path | None = None) -> list[Finding]:
+    """Try all that a job needs on this node; takes about ten seconds, for Ray.
+
+    Best run as a job would be: `srun --cpu-bind=none rayspin doctor`. Ends all children of this process.
+
+    Args:
+        out: a folder where runs go, on the file system that all nodes see.
+        interface: the network interface between the nodes, if not the default.
+        scratch: a folder on the node's own disk, if not the default.
+    """
+    checks: dict[str, Callable[[], Finding | str]] = {
+        "CPUs": _cpus,
+        "shared memory": _shared_memory,
+        "run folder": lambda: _run_folder(out),
+        "clock": lambda: _clock(out),
+        "network": lambda: _network(interface),
+        "Slurm": _slurm,
+        "Ray": lambda: _ray(interface, scratch),
+    }
+    return [_tried(subject, check) for subject, check in checks.items()]
+
+
+def _tried(subject: str, check: Callable[[], Finding | str]) -> Finding:
+    try:
+        found = check()
+    except RayspinError as error:
+        return Finding(subject, f"{error.where}: {error.problem}", error.remedy)
+    except OSError as error:
+        return Finding(subject, str(error), "ask the site, or take another folder or interface")
+    return found if isinstance(found, Finding) else Finding(subject, found)
+
+
+def _cpus() -> Finding | str:
+    usable, granted = usable_cpus(), int(os.environ.get("SLURM_CPUS_ON_NODE", usable_cpus()))
+    found = f"{usable} of the machine's {os.cpu_count()} may be used"
+    if usable < granted:
+        return Finding("CPUs", f"{found}, and Slurm gave {granted}", "add --cpu-bind=none to srun")
+    return found
+
+
+def _shared_memory() -> Finding | str:
+    free = shutil.disk_usage("/dev/shm").free  # noqa: S108
+    found = f"{free / 2**20:.0f} MiB free in /dev/shm"
+    return found if free > STORE_BYTES else Finding("shared memory", found, f"Ray wants {STORE_BYTES >> 20} MiB there")
+
+
+def _run_folder(out: Path) -> str:
+    """A file written aside, synced and renamed, and a lock: what runs are safe by."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f".doctor-{secrets.token_hex(4)}"
+    start = time.perf_counter()
+    try:
+        write_text(path, "written")
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        path.unlink(missing_ok=True)
+    return f"{out}: written, synced, renamed and locked in {1000 * (time.perf_counter() - start):.1f} ms"
+
+
+def _clock(out: Path) -> Finding | str:
+    path = out / f".doctor-{secrets.token_hex(4)}"
+    try:
+        path.touch()
+        ahead = time.time() - path.stat().st_mtime
+    finally:
+        path.unlink(missing_ok=True)
+    found = f"{abs(ahead):.1f} s off the file server's"
+    return found if abs(ahead) < 5 else Finding("clock", found, "tell the site; times in logs will mislead")
+
+
+def _network(interface: str | None) -> Finding | str:
+    ip = own_ip(interface)
+    with socket.create_server((ip, 0)) as server, socket.create_connection(server.getsockname()[:2], timeout=5):
+        found = f"{socket.gethostname()} is {ip}"
+    if ip.startswith("127."):
+        known = ", ".join(name for _, name in socket.if_nameindex())
+        return Finding("network", found, f"other nodes can't reach that; set interface to one of: {known}")
+    return found
+
+
+def _slurm() -> Finding | str:
+    missing = [name for name in ("sbatch", "srun", "squeue", "scontrol", "scancel") if shutil.which(name) is None]
+    if missing:
+        return Finding("Slurm", f"no {', '.join(missing)} here", "without scontrol on the nodes jobs can't requeue")
+    return f"commands in {Path(str(shutil.which('scontrol'))).parent}"
+
+
+def _ray(interface: str | None, scratch: Path | None) -> str:
+    adopt_orphans()
+    with node_folder(scratch) as folder:
+        log = folder / "ray.log"
+        environment = ray_environment(folder, secrets.token_hex(32), interface)
+        start = time.monotonic()
+        ray = RayNode(folder, own_ip(interface), usable_cpus(), environment, log)
+        try:
+            while ray.address() is None:
+                if ray.ended() is not None or time.monotonic() - start > 120:
+                    raise RunError("ray start", log.read_text().strip()[-500:], "mend what it says")
+                time.sleep(0.1)
+            return f"a node in {folder.parent} came up at {ray.address()} in {time.monotonic() - start:.1f} s"
+        finally:
+            ray.stop()
+            end_descendants()
