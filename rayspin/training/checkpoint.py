@@ -27,6 +27,9 @@ METRICS = "metrics.jsonl"
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
 
+MAY_CHANGE = frozenset({"training.epochs", "training.patience", "training.checkpoint_interval"})
+"""Keys in which a training may differ from its checkpoint's: when it ends, and what is kept."""
+
 Line = dict[str, float]
 
 
@@ -72,11 +75,11 @@ class Checkpoint:
             torch.save(vars(self), temporary)
 
     def check_same(self, job: Mapping[str, Any], folder: Path) -> None:
-        """Raise InputError, with every difference, unless `job` (but for `epochs`) is its own."""
+        """Raise InputError, with every difference, unless `job` is its own, but for `MAY_CHANGE`."""
         differences = [
             f"{key} is {old!r} there and {new!r} now"
             for key, old, new in differing(self.job, job)
-            if key not in ("training.epochs", "training.checkpoint_interval")
+            if key not in MAY_CHANGE
         ]
         if differences:
             raise InputError(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -111,9 +113,9 @@ def fit(
     )
     keeper = Keeper(folder, job, network, optimizer) if rank == 0 else None
 
-    while len(history) < training.epochs:
-        history.append(run.epoch(len(history) + 1))
-        last = len(history) == training.epochs
+    while not training.ended(losses := [line["validation_loss"] for line in history]):
+        history.append(line := run.epoch(len(history) + 1))
+        last = training.ended([*losses, line["validation_loss"]])
         if keeper is not None:
             keeper.keep(history, checkpoint=last or len(history) % training.checkpoint_interval == 0)
         on_epoch(history[-1])
@@ -159,26 +161,39 @@ class _Run:
     def _train(self, epoch: int) -> float:
         self.model.train()
         training = self.training
-        positions = epoch_positions(
+        shares = epoch_positions(
             len(self.train.source), training.batch_size, training.seed, epoch, self.rank, self.world_size
         )
+        pieces = [piece for share in shares for piece in np.split(share, training.accumulation)]
         total = torch.zeros((), device=self.train.device)
-        for index, batch in enumerate(self.train.batches(positions, epoch)):
-            step = (epoch - 1) * len(positions) + index
-            total += self._step(batch, training.rate(step, training.epochs * len(positions)))
-            self.on_batch(epoch, index + 1, len(positions))
-        return self._mean({"training_loss": total}, len(positions) * self.world_size)["training_loss"]
+        for index, batch in enumerate(self.train.batches(pieces, epoch)):
+            step, piece = divmod(index, training.accumulation)
+            total += self._add_gradient(batch, last=piece == training.accumulation - 1)
+            if piece == training.accumulation - 1:
+                self._update(training.rate((epoch - 1) * len(shares) + step, training.epochs * len(shares)))
+                self.on_batch(epoch, step + 1, len(shares))
+        return self._mean({"training_loss": total}, len(pieces) * self.world_size)["training_loss"]
 
-    def _step(self, batch: Batch, rate: float) -> Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
-        loss = self.task.loss(self.model, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+    def _add_gradient(self, batch: Batch, *, last: bool) -> Tensor:
+        """Add the gradient of a piece of a batch; ranks exchange gradients at the last one."""
+        model = self.model
+        with nullcontext() if last or not isinstance(model, DistributedDataParallel) else model.no_sync():
+            loss = self.task.loss(self._forward, batch)
+            (loss / self.training.accumulation).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _forward(self, spins_NCYX: Tensor) -> Tensor:
+        with torch.autocast(spins_NCYX.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
+            maps_NCYX: Tensor = self.model(spins_NCYX)
+        return maps_NCYX.float()
+
+    def _update(self, rate: float) -> None:
         if self.training.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.training.gradient_clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.optimizer.step()
-        return loss.detach()
+        self.optimizer.zero_grad()
 
     @torch.no_grad()
     def _validate(self) -> Line:

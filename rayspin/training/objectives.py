@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Protocol, Self
 
 import torch
@@ -14,6 +15,9 @@ from rayspin.models import Degradation, EffectiveFieldNetConfig, SuperResolution
 from rayspin.training.data import Batch, SampleSource
 from rayspin.training.field import ExactField
 
+Forward = Callable[[Tensor], Tensor]
+"""A network, or what stands for one: NCYX to NCYX, float32."""
+
 
 class Task(Protocol):
     """An objective for one dataset; a module, since it has tensors to move to the device."""
@@ -21,10 +25,10 @@ class Task(Protocol):
     def to(self, device: torch.device) -> Self:
         """The task on a device."""
 
-    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, network: Forward, batch: Batch) -> Tensor:
         """The mean loss of a batch."""
 
-    def figures(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def figures(self, network: Forward, batch: Batch) -> dict[str, Tensor]:
         """Means over a validation batch, by name; "validation_loss" is the one that choices are made by."""
 
 
@@ -60,13 +64,13 @@ class FieldTask(nn.Module):
         super().__init__()
         self.exact = exact
 
-    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, network: Forward, batch: Batch) -> Tensor:
         """MSE of F* against F, J^2."""
-        return mse_loss(network(batch.spins_NCYX).float(), self.exact(batch.spins_NCYX))
+        return mse_loss(network(batch.spins_NCYX), self.exact(batch.spins_NCYX))
 
-    def figures(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def figures(self, network: Forward, batch: Batch) -> dict[str, Tensor]:
         """MSE, J^2, whole and by component, and the ratio of the energies that F* and F give."""
-        estimate = network(batch.spins_NCYX).float()
+        estimate = network(batch.spins_NCYX)
         truth = self.exact(batch.spins_NCYX)
         squares = (estimate - truth).square().mean(dim=(0, 2, 3))
         energy = self.exact.energy
@@ -115,15 +119,15 @@ class SuperResolutionTask(nn.Module):
         noise_NCYX = batch.directions("noise", (coarse_NCYX.shape[-2], coarse_NCYX.shape[-1]))
         return normalize(coarse_NCYX + self.noise_amplitude * noise_NCYX, dim=1)
 
-    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, network: Forward, batch: Batch) -> Tensor:
         """MSE of the degraded output against the input."""
         coarse_NCYX = self.coarse(batch)
-        return mse_loss(self.degrade(network(coarse_NCYX).float()), coarse_NCYX)
+        return mse_loss(self.degrade(network(coarse_NCYX)), coarse_NCYX)
 
-    def figures(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def figures(self, network: Forward, batch: Batch) -> dict[str, Tensor]:
         """The loss, and what it never sees: MSE and correlation of the output with the true fine spins."""
         coarse_NCYX = self.coarse(batch)
-        fine_NCYX = network(coarse_NCYX).float()
+        fine_NCYX = network(coarse_NCYX)
         return {
             "validation_loss": mse_loss(self.degrade(fine_NCYX), coarse_NCYX),
             "fine_mse": mse_loss(fine_NCYX, batch.spins_NCYX),

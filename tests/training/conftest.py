@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
 from rayspin.physics import LABYRINTH, Hamiltonian
 
@@ -51,3 +52,12 @@ def train():
 @pytest.fixture
 def validation():
     return memory_source(5, seed=2)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Networks this small gain nothing from threads, and lose much where the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

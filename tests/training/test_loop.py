@@ -4,6 +4,7 @@ import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,7 +22,7 @@ from rayspin.training import (
     TrainingConfig,
     fit,
 )
-from tests.training.conftest import memory_source
+from tests.training.conftest import MemorySource, memory_source
 
 FIELD_NETWORK = EffectiveFieldNetConfig(encoder_filters=(8, 16), decoder_filters=(16, 8))
 SR_NETWORK = SuperResolutionNetConfig(scale=4, expanding_filters=(8, 8))
@@ -153,6 +154,7 @@ def test_a_hostile_checkpoint_is_refused_and_not_run(tmp_path, train, validation
         ),
         (EffectiveFieldNetConfig(), TrainingConfig(batch_size=4), 3, "can't be split over 3 workers"),
         (EffectiveFieldNetConfig(), TrainingConfig(batch_size=12), 6, "5 samples for 6 workers"),
+        (EffectiveFieldNetConfig(), TrainingConfig(batch_size=12, accumulation=5), 1, "in 5 pieces"),
         (
             EffectiveFieldNetConfig(encoder_filters=(4,) * 6, decoder_filters=(4,) * 6),
             TrainingConfig(batch_size=4),
@@ -173,6 +175,54 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, train, validatio
     training = TrainingConfig(epochs=3, batch_size=4, learning_rate=1e30)
     with pytest.raises(RunError, match="not finite"):
         fit(SuperResolutionObjective(), SR_NETWORK, training, train, validation, tmp_path)
+
+
+def test_pieces_of_a_batch_add_up_to_its_gradient(tmp_path, train, validation):
+    """Batch norm sees a piece at a time, so the pieces are made alike here: then nothing may differ."""
+
+    class Repeating(MemorySource):
+        def read(self, positions):
+            return np.resize(self.spins_NYXC[:6], (len(positions), *self.spins_NYXC.shape[1:]))
+
+    source = Repeating(train.spins_NYXC, train.samples)
+    whole = TrainingConfig(epochs=2, batch_size=12, learning_rate=0.003)
+    pieces = whole.with_updates(accumulation=2)
+    curves = [
+        fit(
+            FieldObjective(), FIELD_NETWORK, training, source, validation, tmp_path / str(training.accumulation)
+        ).history
+        for training in (whole, pieces)
+    ]
+    for a, b in zip(*curves, strict=True):
+        assert b["training_loss"] == pytest.approx(a["training_loss"], rel=1e-4)
+
+
+def test_a_training_out_of_patience_ends_and_stays_ended(tmp_path, train, validation):
+    # Steps of this size can't improve on the first epoch for long.
+    training = TrainingConfig(epochs=40, batch_size=4, learning_rate=1e-9, patience=2, checkpoint_interval=50)
+    result = fit(FieldObjective(), FIELD_NETWORK, training, train, validation, tmp_path)
+    losses = [line["validation_loss"] for line in result.history]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 3 < 40
+    again = []
+    fit(FieldObjective(), FIELD_NETWORK, training, train, validation, tmp_path, on_epoch=again.append)
+    assert again == []
+    more = training.with_updates(patience=3)
+    assert len(fit(FieldObjective(), FIELD_NETWORK, more, train, validation, tmp_path).history) > len(losses)
+
+
+def test_bfloat16_learns_the_same_to_its_precision(tmp_path, train, validation):
+    exact = TrainingConfig(epochs=4, batch_size=4, learning_rate=0.003)
+    short = exact.with_updates(precision="bfloat16")
+    curves = [
+        [
+            line["training_loss"]
+            for line in fit(FieldObjective(), FIELD_NETWORK, t, train, validation, tmp_path / t.precision).history
+        ]
+        for t in (exact, short)
+    ]
+    assert curves[0] != curves[1]
+    assert curves[1] == pytest.approx(curves[0], rel=0.05)
 
 
 def test_the_gradient_is_clipped(tmp_path, train, validation):
@@ -216,6 +266,22 @@ def test_rates_follow_their_schedules():
     assert rates[0] < 1e-4 > rates[-1]
     assert cosine.rate(0, 100) == pytest.approx(0.01, rel=1e-3)
     assert cosine.rate(49, 100) == pytest.approx(0.005, rel=2e-2)
+
+
+def test_a_warm_up_precedes_any_schedule():
+    warm = TrainingConfig(warm_up=0.2)
+    rates = [warm.rate(step, 100) for step in range(100)]
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[0] < 1e-4
+    assert rates[9] < 0.005 < rates[10]
+    assert set(rates[20:]) == {0.01}
+    cosine = warm.with_updates(learning_rate_schedule="cosine")
+    assert [cosine.rate(step, 100) for step in range(20)] == rates[:20]
+    assert cosine.rate(60, 100) == pytest.approx(0.005, rel=0.02)
+    # A longer rise than its own 30 % is kept, a shorter one is not.
+    cycle = TrainingConfig(learning_rate_schedule="one-cycle")
+    assert cycle.rate(40, 100) == cycle.with_updates(warm_up=0.1).rate(40, 100)
+    assert cycle.rate(40, 100) > cycle.with_updates(warm_up=0.8).rate(40, 100)
 
 
 def test_weights_can_be_saved_while_training(tmp_path):
