@@ -81,7 +81,8 @@ def test_labyrinths_reach_their_measured_energy():
     samples = np.stack([anneal(LABYRINTH, 128, schedule, seed=(5, n)) for n in range(8)])
     assert energy(samples, LABYRINTH).mean() == pytest.approx(-2.0417, abs=5e-4)
     length = np.linalg.norm(effective_field(samples, LABYRINTH), axis=-1)
-    assert np.quantile(length, [0.001, 0.999]) == pytest.approx([4.00, 4.14], abs=0.015)
+    extremes = np.median(length.min(axis=(1, 2))), np.median(length.max(axis=(1, 2)))
+    assert extremes == pytest.approx((4.00, 4.14), abs=0.02)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (8, 52), (2, 130), (66, 4)])
