@@ -73,21 +73,6 @@ def interpolation_matrix(kernel: Kernel, pixels: int, scale: int, *, aligned: bo
     return matrix
 
 
-def fourier_matrix(degradation: Degradation, pixels: int, scale: int) -> Floats:
-    """The interpolation of one axis by waves, undoing the degradation, (scale * pixels, pixels).
-
-    Fine spins are taken to be a sum of the waves below the coarse Nyquist frequency, as many as there are
-    coarse pixels, and the sum whose degraded version is the coarse image is the answer: the degradation's own
-    damping of each wave is divided out. Exact for fields without waves beyond the band; what lies beyond
-    is folded into it by the degradation, and stays there.
-    """
-    sites = scale * pixels
-    waves = np.exp(2j * np.pi * np.outer(np.arange(sites), np.fft.fftfreq(pixels, 1 / pixels)) / sites)
-    # The real part makes one cosine of the wave at the Nyquist frequency, which has no partner.
-    matrix: Floats = (waves @ np.linalg.pinv(degradation.matrix(sites, scale) @ waves)).real
-    return matrix
-
-
 def upsample(coarse_YXC: npt.NDArray[np.floating], rows: Floats, columns: Floats) -> npt.NDArray[np.float32]:
     """U_Y coarse U_X^T on spins (..., Y, X, 3), by component."""
     fine: Floats = np.einsum("Yy,...yxc,Xx->...YXc", rows, coarse_YXC, columns, optimize=True)
@@ -108,7 +93,7 @@ def fourier(degradation: Degradation) -> Upsample:
     """Fourier interpolation with deconvolution, for a known degradation."""
 
     def method(coarse_YXC: npt.NDArray[np.floating], scale: int) -> npt.NDArray[np.float32]:
-        rows, columns = (fourier_matrix(degradation, pixels, scale) for pixels in coarse_YXC.shape[-3:-1])
+        rows, columns = (degradation.inverse(scale * pixels, scale) for pixels in coarse_YXC.shape[-3:-1])
         return upsample(coarse_YXC, rows, columns)
 
     return method

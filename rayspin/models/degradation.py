@@ -7,6 +7,7 @@ couldn't compare them; `rayspin.training.SuperResolutionObjective` adds them to 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Literal, Self
 
@@ -61,32 +62,64 @@ class Degradation(Config):
         """
         return _matrix(self, sites, scale)
 
+    def inverse(self, sites: int, scale: int) -> npt.NDArray[np.float64]:
+        """Fourier interpolation of one axis that undoes the degradation, (sites, sites / scale).
+
+        Fine spins are taken to be a sum of the waves below the coarse Nyquist frequency, as many as there are
+        coarse pixels, and the sum whose degraded version is the coarse image is the answer: the degradation's
+        own damping of each wave is divided out. Exact for fields without waves beyond the band; what lies
+        beyond is folded into it by the degradation, and stays there.
+        """
+        return _inverse(self, sites, scale)
+
     def build(self, scale: int) -> Degrade:
         """The degradation as a torch module."""
         return Degrade(self, scale)
 
 
-class Degrade(nn.Module):
-    """A degradation of tensors, (N, C, Y, X) to (N, C, Y / scale, X / scale), with nothing to train."""
+class AxisProduct(nn.Module):
+    """A linear map of the lattice by one matrix for each axis, (N, C, Y, X) to A_Y maps A_X^T; nothing to train.
+
+    Args:
+        matrix: the matrix for an axis of so many sites or pixels.
+    """
+
+    def __init__(self, matrix: Callable[[int], npt.NDArray[np.float64]]) -> None:
+        super().__init__()
+        self._matrix = matrix
+        self._placed: dict[tuple[int, torch.device, torch.dtype], Tensor] = {}
+
+    def forward(self, maps_NCYX: Tensor) -> Tensor:
+        """The mapped maps."""
+        rows, columns = maps_NCYX.shape[-2:]
+        return self._on(rows, maps_NCYX) @ maps_NCYX @ self._on(columns, maps_NCYX).T
+
+    def _on(self, sites: int, like: Tensor) -> Tensor:
+        key = (sites, like.device, like.dtype)
+        if key not in self._placed:
+            self._placed[key] = torch.tensor(self._matrix(sites), device=like.device, dtype=like.dtype)
+        return self._placed[key]
+
+
+class Degrade(AxisProduct):
+    """A degradation of tensors, (N, C, Y, X) to (N, C, Y / scale, X / scale), differentiable."""
 
     def __init__(self, config: Degradation, scale: int) -> None:
-        super().__init__()
+        super().__init__(lambda sites: config.matrix(sites, scale))
         self.config = config
         self.scale = scale
-        self._matrices: dict[tuple[int, torch.device, torch.dtype], Tensor] = {}
 
     def forward(self, fine_NCYX: Tensor) -> Tensor:
         """The coarse version."""
-        rows, columns = fine_NCYX.shape[-2:]
-        self.config.check_lattice((rows, columns), self.scale)
-        return self._axis(rows, fine_NCYX) @ fine_NCYX @ self._axis(columns, fine_NCYX).T
+        self.config.check_lattice((fine_NCYX.shape[-2], fine_NCYX.shape[-1]), self.scale)
+        return super().forward(fine_NCYX)
 
-    def _axis(self, sites: int, like: Tensor) -> Tensor:
-        key = (sites, like.device, like.dtype)
-        if key not in self._matrices:
-            matrix = self.config.matrix(sites, self.scale)
-            self._matrices[key] = torch.tensor(matrix, device=like.device, dtype=like.dtype)
-        return self._matrices[key]
+
+class Restore(AxisProduct):
+    """The Fourier inverse of a degradation, (N, C, Y, X) to (N, C, scale Y, scale X), differentiable."""
+
+    def __init__(self, config: Degradation, scale: int) -> None:
+        super().__init__(lambda pixels: config.inverse(scale * pixels, scale))
 
 
 @cache
@@ -98,6 +131,16 @@ def _matrix(config: Degradation, sites: int, scale: int) -> npt.NDArray[np.float
     further = _periodic_gaussian(coarse, config.coarse_sigma, 2 * int(np.ceil(4 * config.coarse_sigma)) + 1)
     tiles = np.kron(np.eye(coarse // config.mosaic), np.full((config.mosaic, config.mosaic), 1 / config.mosaic))
     matrix: npt.NDArray[np.float64] = tiles @ further @ sampled
+    matrix.flags.writeable = False
+    return matrix
+
+
+@cache
+def _inverse(config: Degradation, sites: int, scale: int) -> npt.NDArray[np.float64]:
+    wave_numbers = np.fft.fftfreq(sites // scale, scale / sites)
+    waves = np.exp(2j * np.pi * np.outer(np.arange(sites), wave_numbers) / sites)
+    # The real part makes one cosine of the wave at the Nyquist frequency, which has no partner.
+    matrix: npt.NDArray[np.float64] = (waves @ np.linalg.pinv(config.matrix(sites, scale) @ waves)).real
     matrix.flags.writeable = False
     return matrix
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from rayspin.config import Config
 from rayspin.errors import InputError
+from rayspin.models.degradation import Degradation, Restore
 from rayspin.models.fcn import Filters
 from rayspin.models.layers import PeriodicConv, convolution_block
 
@@ -29,6 +30,10 @@ class SuperResolutionNetConfig(Config):
     """Slope of the leaky ReLU below zero: not in the paper; 0.3 is the default of Keras."""
     normalized_output: bool = False
     """Fine spins of length 1, by division (a variant; the published network leaves the length free)."""
+    residual: Degradation | None = None
+    """The degradation that the coarse spins went through. With it, the network starts from their Fourier
+    interpolation and learns the rest (a variant); only with normalized output, or a loss with weights, is there a rest
+    to learn, since the interpolation alone fits the coarse spins exactly."""
 
     def check_lattice(self, shape: tuple[int, int]) -> None:
         """Raise InputError unless a fine lattice of (rows, columns) has a coarse one."""
@@ -66,8 +71,15 @@ class SuperResolutionNet(nn.Module):
             filters = wanted
         self.layers = nn.Sequential(*layers)
         self.last = PeriodicConv(filters, 3, bias=True)
+        self.start = Restore(config.residual, config.scale) if config.residual is not None else None
+        if self.start is not None:
+            # It begins as the interpolation that it is to improve.
+            for parameter in self.last.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, coarse_NCYX: Tensor) -> Tensor:
         """Fine spins (N, 3, scale Y, scale X) of coarse ones (N, 3, Y, X)."""
         fine_NCYX: Tensor = self.last(self.layers(coarse_NCYX))
+        if self.start is not None:
+            fine_NCYX = fine_NCYX + self.start(coarse_NCYX)
         return functional.normalize(fine_NCYX, dim=1) if self.config.normalized_output else fine_NCYX

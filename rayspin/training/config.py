@@ -37,7 +37,8 @@ class TrainingConfig(Config):
     patience: Annotated[int, Field(ge=1)] | None = None
     """Epochs without a lower validation loss after which the training ends; None for never."""
     augmentation: Augmentation = "none"
-    """What is done to each sample anew in every epoch; translations are around the edges, by fine sites."""
+    """What is done to each sample anew in every epoch: translations are around the edges, by fine sites; symmetries
+    are translations and whatever rotations, reflections and reversal of spins the Hamiltonian keeps."""
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; longer ones are scaled down to it."""
     seed: Annotated[int, Field(ge=0)] = 0

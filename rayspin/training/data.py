@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
@@ -16,8 +17,9 @@ from torch.nn.functional import normalize
 from rayspin.arrays import channel_first
 from rayspin.physics import Hamiltonian
 from rayspin.rng import generator
+from rayspin.training.symmetry import Symmetry, symmetries
 
-Augmentation = Literal["none", "translations"]
+Augmentation = Literal["none", "translations", "symmetries"]
 Positions = npt.NDArray[np.int64]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -104,17 +106,23 @@ class Loader:
     def _batch(self, positions: Positions, epoch: int) -> Batch:
         addresses = tuple((self.seed, epoch, int(sample)) for sample in self.source.samples[positions])
         spins_NYXC = self.source.read(positions)
-        if self.augmentation == "translations":
-            spins_NYXC = np.stack([_translated(spins, a) for spins, a in zip(spins_NYXC, addresses)])
+        if self.augmentation != "none":
+            spins_NYXC = np.stack([self._moved(spins, address) for spins, address in zip(spins_NYXC, addresses)])
         # A view: storage has components last, the memory order in which the networks are fast.
         spins_NCYX = channel_first(torch.from_numpy(spins_NYXC))
         return Batch(spins_NCYX.to(self.device), addresses)
 
+    @cached_property
+    def _symmetries(self) -> tuple[Symmetry, ...]:
+        return symmetries(self.source.hamiltonian, self.source.shape)
 
-def _translated(spins_YXC: npt.NDArray[np.float32], address: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Spins moved by a random lattice vector, around the edges."""
-    shift = generator("augmentation", address).integers(spins_YXC.shape[:2])
-    return np.roll(spins_YXC, shift, axis=(0, 1))
+    def _moved(self, spins_YXC: npt.NDArray[np.float32], address: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Spins moved by a random lattice vector, around the edges, and turned by a random symmetry."""
+        stream = generator("augmentation", address)
+        moved = np.roll(spins_YXC, stream.integers(spins_YXC.shape[:2]), axis=(0, 1))
+        if self.augmentation == "symmetries":
+            moved = self._symmetries[stream.integers(len(self._symmetries))](moved)
+        return moved
 
 
 def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:

@@ -88,44 +88,58 @@ class SuperResolutionObjective(Config):
     """alpha of the noise in the coarse data, S' = (S + alpha R) / |S + alpha R| with R random unit vectors,
     new in
     every epoch; at 0 (published) the coarse spins stay as the degradation leaves them, not normalized."""
+    length_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of (|S|^2 - 1)^2 of the fine spins in the loss: spins have length 1 (a variant)."""
+    torque_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of |S x F|^2 / J^2 of the fine spins in the loss: annealed spins are in equilibrium under the Hamiltonian
+    of the dataset (a variant, which knows more than the published network)."""
 
     def check(self, network: SuperResolutionNetConfig, shape: tuple[int, int]) -> None:
         """Raise InputError unless the network can be trained for this on fine (rows, columns)."""
         network.check_lattice(shape)
         self.degradation.check_lattice(shape, network.scale)
 
-    def build(
-        self,
-        network: SuperResolutionNetConfig,
-        source: SampleSource,  # noqa: ARG002
-    ) -> SuperResolutionTask:
-        """The objective for a dataset; every dataset has the same."""
-        return SuperResolutionTask(self, network.scale)
+    def build(self, network: SuperResolutionNetConfig, source: SampleSource) -> SuperResolutionTask:
+        """The objective for a dataset."""
+        exact = ExactField(source.hamiltonian, source.shape) if self.torque_weight else None
+        return SuperResolutionTask(self, network.scale, exact)
 
 
 class SuperResolutionTask(nn.Module):
-    """`SuperResolutionObjective` at one scale."""
+    """`SuperResolutionObjective` at one scale, with the exact field where the torque counts."""
 
-    def __init__(self, objective: SuperResolutionObjective, scale: int) -> None:
+    def __init__(self, objective: SuperResolutionObjective, scale: int, exact: ExactField | None) -> None:
         super().__init__()
+        self.objective = objective
         self.degrade = objective.degradation.build(scale)
-        self.noise_amplitude = objective.noise_amplitude
+        self.exact = exact
 
     def coarse(self, batch: Batch) -> Tensor:
         """The network's input, (N, 3, Y / scale, X / scale)."""
         coarse_NCYX: Tensor = self.degrade(batch.spins_NCYX)
-        if self.noise_amplitude == 0:
+        if self.objective.noise_amplitude == 0:
             return coarse_NCYX
         noise_NCYX = batch.directions("noise", (coarse_NCYX.shape[-2], coarse_NCYX.shape[-1]))
-        return normalize(coarse_NCYX + self.noise_amplitude * noise_NCYX, dim=1)
+        return normalize(coarse_NCYX + self.objective.noise_amplitude * noise_NCYX, dim=1)
 
     def loss(self, network: Forward, batch: Batch) -> Tensor:
-        """MSE of the degraded output against the input."""
+        """MSE of the degraded output against the input, and what the weights add."""
         coarse_NCYX = self.coarse(batch)
-        return mse_loss(self.degrade(network(coarse_NCYX)), coarse_NCYX)
+        fine_NCYX = network(coarse_NCYX)
+        return mse_loss(self.degrade(fine_NCYX), coarse_NCYX) + self._penalty(fine_NCYX)
+
+    def _penalty(self, fine_NCYX: Tensor) -> Tensor:
+        penalty = fine_NCYX.new_zeros(())
+        if self.objective.length_weight:
+            excess = fine_NCYX.square().sum(dim=1) - 1
+            penalty = penalty + self.objective.length_weight * excess.square().mean()
+        if self.exact is not None:
+            torque = torch.linalg.cross(fine_NCYX, self.exact(fine_NCYX), dim=1)
+            penalty = penalty + self.objective.torque_weight * torque.square().sum(dim=1).mean()
+        return penalty
 
     def figures(self, network: Forward, batch: Batch) -> dict[str, Tensor]:
-        """The loss, and what it never sees: MSE and correlation of the output with the true fine spins."""
+        """MSE of coarse spins, and what no loss ever sees: MSE and correlation with the true fine spins."""
         coarse_NCYX = self.coarse(batch)
         fine_NCYX = network(coarse_NCYX)
         return {

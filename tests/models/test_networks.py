@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rayspin.errors import InputError
-from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.models import Degradation, EffectiveFieldNetConfig, SuperResolutionNetConfig
 
 
 def _trained_looking(network, spins):
@@ -109,3 +109,18 @@ def test_a_lattice_that_the_scale_does_not_divide_is_refused():
 def test_encoder_and_decoder_must_be_of_equal_depth():
     with pytest.raises(ValueError, match="give both the same number"):
         EffectiveFieldNetConfig(encoder_filters=(8, 16), decoder_filters=(8, 8, 3))
+
+
+@pytest.mark.parametrize("normalized_output", [False, True])
+def test_a_residual_network_starts_as_the_fourier_interpolation(normalized_output):
+    degradation = Degradation(sigma=1.5)
+    config = SuperResolutionNetConfig(scale=4, residual=degradation, normalized_output=normalized_output)
+    coarse = torch.randn(2, 3, 8, 6, generator=torch.Generator().manual_seed(3))
+    rows, columns = (torch.tensor(degradation.inverse(4 * n, 4), dtype=torch.float32) for n in (8, 6))
+    start = torch.einsum("Yy,ncyx,Xx->ncYX", rows, coarse, columns)
+    expected = start / start.norm(dim=1, keepdim=True) if normalized_output else start
+    network = config.build()
+    torch.testing.assert_close(network(coarse), expected, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        network.last.bias += 1
+    assert not torch.allclose(network(coarse), expected, atol=1e-2)

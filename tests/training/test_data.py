@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from rayspin.physics import LABYRINTH, energy
 from rayspin.training.data import Batch, Loader, epoch_positions, validation_positions
 from tests.training.conftest import memory_source
 
@@ -71,3 +72,14 @@ def test_a_reading_error_reaches_the_caller():
     loader = Loader(Broken(), seed=0, augmentation="none", device=torch.device("cpu"))
     with pytest.raises(OSError, match="bad disk"):
         list(loader.batches([np.arange(2), np.arange(2)], epoch=1))
+
+
+def test_symmetries_keep_the_energy_and_use_the_whole_group():
+    source = memory_source(40, seed=4)
+    loader = Loader(source, seed=5, augmentation="symmetries", device=torch.device("cpu"))
+    [batch] = loader.batches([np.arange(40)], epoch=1)
+    spins = np.moveaxis(batch.spins_NCYX.numpy(), 1, -1)
+    np.testing.assert_allclose(energy(spins, LABYRINTH), energy(source.spins_NYXC, LABYRINTH), rtol=1e-4)
+    # Reversals and reflections change the sign of the mean of S_z; both happen about half the time (40 samples).
+    same = np.sign(spins[..., 2].mean(axis=(1, 2))) == np.sign(source.spins_NYXC[..., 2].mean(axis=(1, 2)))
+    assert 8 < same.sum() < 32

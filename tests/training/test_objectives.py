@@ -8,7 +8,7 @@ from torch import nn
 from rayspin.errors import InputError
 from rayspin.metrics import correlation, mse, mse_per_component
 from rayspin.models import Degradation, EffectiveFieldNetConfig, SuperResolutionNetConfig
-from rayspin.physics import Hamiltonian, effective_field, energy
+from rayspin.physics import DOMAIN, Hamiltonian, effective_field, energy, torque
 from rayspin.training import ExactField, FieldObjective, SuperResolutionObjective
 from rayspin.training.data import Batch
 from tests.training.conftest import memory_source
@@ -39,7 +39,7 @@ class _Scaled(nn.Module):
         return self.factor * self.function(spins)
 
 
-@pytest.mark.parametrize("hamiltonian", [EVERYTHING, BULK])
+@pytest.mark.parametrize("hamiltonian", [EVERYTHING, BULK, DOMAIN])
 @pytest.mark.parametrize("shape", [(16, 16), (8, 24)])
 def test_the_exact_field_on_the_device_is_the_one_of_physics(hamiltonian, shape):
     spins = np.random.default_rng(1).normal(size=(2, *shape, 3)).astype(np.float32)
@@ -111,3 +111,19 @@ def test_noise_makes_unit_vectors_that_forget_the_spins_as_it_grows():
         likeness.append((noisy * coarse / coarse.norm(dim=1, keepdim=True)).sum(dim=1).mean().item())
     # 256 pixels of unit vectors with variance 1/3: five standard errors about 0 at the largest amplitude.
     assert likeness[0] > 0.98 > likeness[1] > 0.5 > 5 * (1 / 3 / 256) ** 0.5 > abs(likeness[2])
+
+
+def test_weights_add_the_square_of_the_excess_length_and_of_the_torque():
+    source = memory_source(3, seed=8, hamiltonian=EVERYTHING)
+    batch = _batch(source)
+    network = SuperResolutionNetConfig(scale=4)
+    estimate = 1.2 * batch.spins_NCYX
+
+    def loss(**weights):
+        return SuperResolutionObjective(**weights).build(network, source).loss(lambda _coarse: estimate, batch).item()
+
+    plain = loss()
+    excess = np.square(np.square(_last(estimate)).sum(-1) - 1).mean()
+    assert loss(length_weight=0.5) - plain == pytest.approx(0.5 * excess, rel=1e-3)
+    square = np.square(torque(_last(estimate), EVERYTHING)).sum(-1).mean()
+    assert loss(torque_weight=0.1) - plain == pytest.approx(0.1 * square, rel=1e-3)

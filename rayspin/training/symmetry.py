@@ -1,0 +1,69 @@
+"""The rotations and reflections that a Hamiltonian keeps, space and spins turned together."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin.physics import Hamiltonian, effective_field
+
+Spins = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """An operation on spin fields: a reflection, then turns, then the reversal of all spins.
+
+    Spins are axial vectors: a reflection keeps their component along the mirror's normal and reverses the
+    others.
+
+    Attributes:
+        mirror: reflect x to -x.
+        turns: turn by so many quarters, from x towards y.
+        reversal: S to -S.
+    """
+
+    mirror: bool
+    turns: int
+    reversal: bool
+
+    @property
+    def matrix(self) -> Spins:
+        """What happens to a spin, (3, 3)."""
+        mirrored = np.diag([1, -1, -1]) if self.mirror else np.eye(3)
+        quarter = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+        sign = -1 if self.reversal else 1
+        matrix: Spins = (sign * np.linalg.matrix_power(quarter, self.turns) @ mirrored).astype(np.float32)
+        return matrix
+
+    def __call__(self, spins_YXC: Spins) -> Spins:
+        """The field after the operation; an odd number of turns exchanges rows and columns."""
+        placed = spins_YXC[:, ::-1] if self.mirror else spins_YXC
+        turned: Spins = np.rot90(placed, self.turns, axes=(1, 0)) @ self.matrix.T
+        return turned
+
+
+def symmetries(hamiltonian: Hamiltonian, shape: tuple[int, int]) -> tuple[Symmetry, ...]:
+    """The turns and reflections of the square, with or without reversal, that the Hamiltonian keeps.
+
+    They are found by trial: the effective field of transformed random spins is the transformed effective field.
+    Exchange with interfacial DMI keeps all 16; bulk DMI loses the reflections; an external field along z loses
+    the reversal and the reflections, but not their product.
+
+    Args:
+        hamiltonian: what is to stay the same; periodic.
+        shape: rows and columns; where they differ, quarter turns don't fit.
+    """
+    spins = np.random.default_rng(0).normal(size=(8, 8, 3)).astype(np.float32)
+    field = effective_field(spins, hamiltonian)
+    tolerance = 1e-4 * float(np.abs(field).max())
+    candidates = itertools.starmap(Symmetry, itertools.product((False, True), range(4), (False, True)))
+    return tuple(
+        operation
+        for operation in candidates
+        if (shape[0] == shape[1] or operation.turns % 2 == 0)
+        and np.allclose(effective_field(operation(spins), hamiltonian), operation(field), rtol=0, atol=tolerance)
+    )
