@@ -60,6 +60,12 @@ class Batch:
         gaussians = np.stack([stream.standard_normal((3, *shape), np.float32) for stream in streams])
         return normalize(torch.from_numpy(gaussians), dim=1).to(self.spins_NCYX.device)
 
+    def uniforms(self, stage: str, shape: tuple[int, int]) -> Tensor:
+        """Numbers from 0 to 1, (N, 1, *shape); each sample's from its own stream."""
+        streams = [generator(stage, address) for address in self.addresses]
+        uniforms = np.stack([stream.random((1, *shape), np.float32) for stream in streams])
+        return torch.from_numpy(uniforms).to(self.spins_NCYX.device)
+
 
 def epoch_positions(
     samples: int, batch_size: int, seed: int, epoch: int, rank: int, world_size: int

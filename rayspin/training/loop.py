@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 
-from rayspin.errors import InputError, RunError
+from rayspin.errors import InputError
 from rayspin.models import Network, NetworkConfig
 from rayspin.rng import seed_words
 from rayspin.training.checkpoint import BEST, WEIGHTS, Checkpoint, Keeper, Line, best_epoch
 from rayspin.training.config import TrainingConfig
-from rayspin.training.data import Batch, Loader, SampleSource, epoch_positions, validation_positions
-from rayspin.training.objectives import Objective, Task
+from rayspin.training.data import Loader, SampleSource
+from rayspin.training.epoch import OnBatch, Run
+from rayspin.training.objectives import Objective
 
 OnEpoch = Callable[[Line], None]
-OnBatch = Callable[[int, int, int], None]
 Value = TypeVar("Value")
 
 
@@ -100,7 +95,7 @@ def fit(
         network.load_state_dict(checkpoint.network)
         optimizer.load_state_dict(checkpoint.optimizer)
         history = list(checkpoint.history)
-    run = _Run(
+    run = Run(
         task=objective.build(network_config, train).to(device),
         model=DistributedDataParallel(network) if world_size > 1 else network,
         optimizer=optimizer,
@@ -120,101 +115,6 @@ def fit(
             keeper.keep(history, checkpoint=last or len(history) % training.checkpoint_interval == 0)
         on_epoch(history[-1])
     return FitResult(tuple(history), folder / WEIGHTS, folder / BEST)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One rank's part of a training."""
-
-    task: Task
-    model: nn.Module
-    optimizer: Optimizer
-    training: TrainingConfig
-    train: Loader
-    validation: Loader
-    rank: int
-    world_size: int
-    on_batch: OnBatch
-
-    def epoch(self, epoch: int) -> Line:
-        """Train for one epoch (numbered from 1) and validate: its figures, the same on every rank."""
-        started = time.perf_counter()
-        training_loss = self._train(epoch)
-        trained = time.perf_counter()
-        figures = self._validate()
-        if not math.isfinite(training_loss) or not math.isfinite(figures["validation_loss"]):
-            raise RunError(
-                "training",
-                f"the loss of epoch {epoch} is not finite",
-                "lower learning_rate, or set gradient_clip; the last checkpoint is kept",
-            )
-        samples = len(self.train.source) // self.training.batch_size * self.training.batch_size
-        return {
-            "epoch": epoch,
-            "training_loss": training_loss,
-            **figures,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "seconds": time.perf_counter() - started,
-            "samples_per_second": samples / (trained - started),
-        }
-
-    def _train(self, epoch: int) -> float:
-        self.model.train()
-        training = self.training
-        shares = epoch_positions(
-            len(self.train.source), training.batch_size, training.seed, epoch, self.rank, self.world_size
-        )
-        pieces = [piece for share in shares for piece in np.split(share, training.accumulation)]
-        total = torch.zeros((), device=self.train.device)
-        for index, batch in enumerate(self.train.batches(pieces, epoch)):
-            step, piece = divmod(index, training.accumulation)
-            total += self._add_gradient(batch, last=piece == training.accumulation - 1)
-            if piece == training.accumulation - 1:
-                self._update(training.rate((epoch - 1) * len(shares) + step, training.epochs * len(shares)))
-                self.on_batch(epoch, step + 1, len(shares))
-        return self._mean({"training_loss": total}, len(pieces) * self.world_size)["training_loss"]
-
-    def _add_gradient(self, batch: Batch, *, last: bool) -> Tensor:
-        """Add the gradient of a piece of a batch; ranks exchange gradients at the last one."""
-        model = self.model
-        with nullcontext() if last or not isinstance(model, DistributedDataParallel) else model.no_sync():
-            loss = self.task.loss(self._forward, batch)
-            (loss / self.training.accumulation).backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-
-    def _forward(self, spins_NCYX: Tensor) -> Tensor:
-        with torch.autocast(spins_NCYX.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
-            maps_NCYX: Tensor = self.model(spins_NCYX)
-        return maps_NCYX.float()
-
-    def _update(self, rate: float) -> None:
-        if self.training.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.training.gradient_clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-
-    @torch.no_grad()
-    def _validate(self) -> Line:
-        self.model.eval()
-        samples = len(self.validation.source)
-        positions = validation_positions(samples, self.training.batch_size, self.rank, self.world_size)
-        sums: dict[str, Tensor] = {}
-        # Epoch 0, so that noise is the same each time and figures compare.
-        for batch in self.validation.batches(positions, epoch=0):
-            # The wrapper would synchronize a forward pass, and ranks may have different numbers of them.
-            network = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
-            for name, mean in self.task.figures(network, batch).items():
-                sums[name] = sums.get(name, torch.zeros_like(mean)) + mean * len(batch.spins_NCYX)
-        return self._mean(sums, samples)
-
-    def _mean(self, sums: dict[str, Tensor], count: int) -> Line:
-        """Sums over the ranks, over `count`."""
-        stacked = torch.stack(list(sums.values()))
-        if self.world_size > 1:
-            dist.all_reduce(stacked)
-        return dict(zip(sums, (stacked / count).tolist()))
 
 
 def _job(

@@ -88,6 +88,8 @@ class SuperResolutionObjective(Config):
     """alpha of the noise in the coarse data, S' = (S + alpha R) / |S + alpha R| with R random unit vectors,
     new in
     every epoch; at 0 (published) the coarse spins stay as the degradation leaves them, not normalized."""
+    dropped: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of the coarse pixels that are lost, new ones in every epoch: zero in the input, absent from the loss."""
     length_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of (|S|^2 - 1)^2 of the fine spins in the loss: spins have length 1 (a variant)."""
     torque_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -114,19 +116,26 @@ class SuperResolutionTask(nn.Module):
         self.degrade = objective.degradation.build(scale)
         self.exact = exact
 
-    def coarse(self, batch: Batch) -> Tensor:
-        """The network's input, (N, 3, Y / scale, X / scale)."""
+    def coarse(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The network's input, (N, 3, Y / scale, X / scale), and which of its pixels count, 1 or 0, (N, 1, ...)."""
         coarse_NCYX: Tensor = self.degrade(batch.spins_NCYX)
-        if self.objective.noise_amplitude == 0:
-            return coarse_NCYX
-        noise_NCYX = batch.directions("noise", (coarse_NCYX.shape[-2], coarse_NCYX.shape[-1]))
-        return normalize(coarse_NCYX + self.objective.noise_amplitude * noise_NCYX, dim=1)
+        pixels = (coarse_NCYX.shape[-2], coarse_NCYX.shape[-1])
+        if self.objective.noise_amplitude:
+            noise_NCYX = batch.directions("noise", pixels)
+            coarse_NCYX = normalize(coarse_NCYX + self.objective.noise_amplitude * noise_NCYX, dim=1)
+        if not self.objective.dropped:
+            return coarse_NCYX, coarse_NCYX.new_ones(())
+        kept_NCYX = (batch.uniforms("dropped", pixels) >= self.objective.dropped).to(coarse_NCYX.dtype)
+        return coarse_NCYX * kept_NCYX, kept_NCYX
 
     def loss(self, network: Forward, batch: Batch) -> Tensor:
         """MSE of the degraded output against the input, and what the weights add."""
-        coarse_NCYX = self.coarse(batch)
+        coarse_NCYX, kept_NCYX = self.coarse(batch)
         fine_NCYX = network(coarse_NCYX)
-        return mse_loss(self.degrade(fine_NCYX), coarse_NCYX) + self._penalty(fine_NCYX)
+        return self._coarse_mse(fine_NCYX, coarse_NCYX, kept_NCYX) + self._penalty(fine_NCYX)
+
+    def _coarse_mse(self, fine_NCYX: Tensor, coarse_NCYX: Tensor, kept_NCYX: Tensor) -> Tensor:
+        return mse_loss(self.degrade(fine_NCYX) * kept_NCYX, coarse_NCYX) / kept_NCYX.mean()
 
     def _penalty(self, fine_NCYX: Tensor) -> Tensor:
         penalty = fine_NCYX.new_zeros(())
@@ -140,10 +149,10 @@ class SuperResolutionTask(nn.Module):
 
     def figures(self, network: Forward, batch: Batch) -> dict[str, Tensor]:
         """MSE of coarse spins, and what no loss ever sees: MSE and correlation with the true fine spins."""
-        coarse_NCYX = self.coarse(batch)
+        coarse_NCYX, kept_NCYX = self.coarse(batch)
         fine_NCYX = network(coarse_NCYX)
         return {
-            "validation_loss": mse_loss(self.degrade(fine_NCYX), coarse_NCYX),
+            "validation_loss": self._coarse_mse(fine_NCYX, coarse_NCYX, kept_NCYX),
             "fine_mse": mse_loss(fine_NCYX, batch.spins_NCYX),
             "fine_correlation": (fine_NCYX * batch.spins_NCYX).sum(dim=1).mean(),
         }

@@ -88,7 +88,7 @@ def test_super_resolution_loss_compares_coarse_with_coarse_and_figures_with_the_
     degradation = Degradation().build(4)
     coarse = degradation(batch.spins_NCYX)
     fine = blocks(coarse)
-    assert torch.equal(task.coarse(batch), coarse)
+    assert torch.equal(task.coarse(batch)[0], coarse)
     expected = mse(_last(degradation(fine)), _last(coarse)).mean()
     assert task.loss(blocks, batch).item() == pytest.approx(expected, rel=1e-5)
     figures = task.figures(blocks, batch)
@@ -106,7 +106,7 @@ def test_noise_makes_unit_vectors_that_forget_the_spins_as_it_grows():
     likeness = []
     for amplitude in (0.1, 1.0, 100.0):
         objective = SuperResolutionObjective(noise_amplitude=amplitude)
-        noisy = objective.build(SuperResolutionNetConfig(scale=4), source).coarse(batch)
+        noisy = objective.build(SuperResolutionNetConfig(scale=4), source).coarse(batch)[0]
         torch.testing.assert_close(noisy.norm(dim=1), torch.ones_like(noisy[:, 0]))
         likeness.append((noisy * coarse / coarse.norm(dim=1, keepdim=True)).sum(dim=1).mean().item())
     # 256 pixels of unit vectors with variance 1/3: five standard errors about 0 at the largest amplitude.
@@ -127,3 +127,19 @@ def test_weights_add_the_square_of_the_excess_length_and_of_the_torque():
     assert loss(length_weight=0.5) - plain == pytest.approx(0.5 * excess, rel=1e-3)
     square = np.square(torque(_last(estimate), EVERYTHING)).sum(-1).mean()
     assert loss(torque_weight=0.1) - plain == pytest.approx(0.1 * square, rel=1e-3)
+
+
+def test_lost_pixels_are_zero_in_the_input_and_absent_from_the_loss():
+    source = memory_source(6, seed=9)
+    batch = _batch(source)
+    task = SuperResolutionObjective(dropped=0.3).build(SuperResolutionNetConfig(scale=4), source)
+    coarse, kept = task.coarse(batch)
+    whole = Degradation().build(4)(batch.spins_NCYX)
+    lost = (coarse == 0).all(dim=1)
+    # 384 pixels, five standard errors.
+    assert lost.float().mean() == pytest.approx(0.3, abs=5 * (0.21 / 384) ** 0.5)
+    assert torch.equal(coarse.movedim(1, -1)[~lost], whole.movedim(1, -1)[~lost])
+    fine = torch.randn_like(batch.spins_NCYX)
+    errors = (Degradation().build(4)(fine) - whole).movedim(1, -1)[~lost]
+    assert task.loss(lambda _coarse: fine, batch).item() == pytest.approx(errors.square().mean().item(), rel=1e-5)
+    assert torch.equal(kept[:, 0] == 0, lost)
