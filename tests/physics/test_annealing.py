@@ -200,3 +200,33 @@ def test_what_cannot_be_annealed_is_named(changes, problem):
 def test_bad_schedules_are_refused(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         AnnealSchedule(**changes)
+
+
+@pytest.mark.slow
+@pytest.mark.paper
+def test_domains_have_the_published_interpolation_errors():
+    """Strided by 4, 8 and 16 and resized bilinearly (shifted by (scale - 1) / 2, as the 2023 paper's baselines).
+
+    Published mean square errors: 0.0059, 0.028, 0.0913. Their ratios measure the width of the walls, and so the form of
+    the dipole term; their size the length of the walls, and so how slowly the domains were cooled.
+    """
+    schedule = AnnealSchedule(
+        start_temperature=0.9, sweeps=1200, over_relaxation=6, quench_sweeps=2000, quench_overshoot=0.9
+    )
+    samples = anneal_many(DOMAIN, 128, schedule, [(14, n) for n in range(16)])
+    errors = [np.mean((_resized(samples[:, ::scale, ::scale], scale) - samples) ** 2) for scale in (4, 8, 16)]
+    assert errors[1] / errors[0] == pytest.approx(0.028 / 0.0059, rel=0.1)
+    assert errors[2] / errors[1] == pytest.approx(0.0913 / 0.028, rel=0.1)
+    assert errors == pytest.approx([0.0059, 0.028, 0.0913], rel=0.2)
+
+
+def _resized(coarse, scale):
+    """Bilinear resizing that aligns the centres of pixels, edges repeated."""
+    for axis in (1, 2):
+        length = coarse.shape[axis]
+        position = np.clip((np.arange(length * scale) + 0.5) / scale - 0.5, 0, length - 1)
+        low = np.floor(position).astype(int)
+        high = np.minimum(low + 1, length - 1)
+        weight = (position - low).reshape([-1 if n == axis else 1 for n in range(4)])
+        coarse = coarse.take(low, axis) * (1 - weight) + coarse.take(high, axis) * weight
+    return coarse

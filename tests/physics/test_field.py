@@ -120,3 +120,61 @@ def test_torque_vanishes_on_a_spin_along_its_field():
 def test_bad_spins_are_named(spins, problem):
     with pytest.raises(InputError, match=problem):
         energy(spins, LABYRINTH)
+
+
+def quarter_turn(spins):
+    """The lattice turned by 90 degrees about z, spins left alone: the site (x, y) moves to (-y, x)."""
+    return np.rot90(spins, -1, axes=(-3, -2))
+
+
+def spins_turned(spins):
+    """Every spin turned by 90 degrees about z."""
+    return np.stack([-spins[..., 1], spins[..., 0], spins[..., 2]], axis=-1)
+
+
+MOVES = {
+    "both turned": lambda spins: spins_turned(quarter_turn(spins)),
+    "spins turned": spins_turned,
+    "all reversed": lambda spins: -spins,
+    "shifted": lambda spins: np.roll(spins, (1, 2), axis=(-3, -2)),
+    "inverted": lambda spins: spins[::-1, ::-1],
+    "mirrored, spins as vectors": lambda spins: spins[:, ::-1] * [-1, 1, 1],
+    "mirrored, spins as axial vectors": lambda spins: spins[:, ::-1] * [1, -1, -1],
+}
+KEPT = {
+    "exchange": set(MOVES),
+    "interfacial": {"both turned", "all reversed", "shifted", "mirrored, spins as axial vectors"}
+    | {"mirrored, spins as vectors"},
+    "bulk": {"both turned", "all reversed", "shifted"},
+    "dipole": {
+        "both turned",
+        "all reversed",
+        "shifted",
+        "inverted",
+        "mirrored, spins as vectors",
+        "mirrored, spins as axial vectors",
+    },
+    "easy axis z": set(MOVES),
+    "easy axis x": set(MOVES) - {"both turned", "spins turned"},
+    "field along z": set(MOVES) - {"all reversed", "mirrored, spins as axial vectors"},
+}
+TERMS = {
+    "exchange": Hamiltonian(),
+    "interfacial": Hamiltonian(exchange=0.0, dmi=0.3),
+    "bulk": Hamiltonian(exchange=0.0, dmi=0.3, dmi_kind="bulk"),
+    "dipole": Hamiltonian(exchange=0.0, dipole=0.3),
+    "easy axis z": Hamiltonian(exchange=0.0, anisotropy=0.3),
+    "easy axis x": Hamiltonian(exchange=0.0, anisotropy=0.3, anisotropy_axis=(1.0, 0.0, 0.0)),
+    "field along z": Hamiltonian(exchange=0.0, external_field=(0.0, 0.0, 0.3)),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("term", TERMS)
+def test_each_term_keeps_its_symmetries_and_breaks_the_others(term, move):
+    spins = reference.random_spins(np.random.default_rng(5), 8, 8)
+    before, after = (energy(field, TERMS[term]) for field in (spins, MOVES[move](spins)))
+    if move in KEPT[term]:
+        assert after == pytest.approx(before, rel=1e-9)
+    else:
+        assert abs(after - before) > 1e-4
