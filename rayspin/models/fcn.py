@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -21,6 +22,9 @@ class EffectiveFieldNetConfig(Config):
     """Filters of the encoder's blocks; each block halves the lattice."""
     decoder_filters: Filters = (32, 16, 8, 3)
     """Filters of the decoder's blocks, as many as the encoder has; each doubles the lattice."""
+    skip_connections: bool = False
+    """Give each decoder block the maps of the encoder at its size too (a variant: the bottleneck is gone, and with it
+    what the recursive process lives on)."""
 
     @model_validator(mode="after")
     def _lattice_returns(self) -> Self:
@@ -66,21 +70,32 @@ class EffectiveFieldNet(nn.Module):
     def __init__(self, config: EffectiveFieldNetConfig) -> None:
         super().__init__()
         self.config = config
-        encoder: list[nn.Module] = []
+        self.encoder = nn.ModuleList()
+        self.decoder = nn.ModuleList()
         filters = 3
         for wanted in config.encoder_filters:
-            encoder += [convolution_block(filters, wanted, nn.ReLU()), PeriodicMaxPool()]
+            self.encoder.append(convolution_block(filters, wanted, nn.ReLU()))
             filters = wanted
-        decoder: list[nn.Module] = []
-        for wanted in config.decoder_filters:
-            decoder += [nn.Upsample(scale_factor=2), convolution_block(filters, wanted, nn.ReLU())]
+        for wanted, beside in zip(config.decoder_filters, reversed(config.encoder_filters)):
+            inputs = filters + beside if config.skip_connections else filters
+            self.decoder.append(convolution_block(inputs, wanted, nn.ReLU()))
             filters = wanted
-        self.encoder = nn.Sequential(*encoder)
-        self.decoder = nn.Sequential(*decoder)
         self.last = PeriodicConv(filters, 3, bias=True)
+        self.pool = PeriodicMaxPool()
+        self.upsample = nn.Upsample(scale_factor=2)
 
     def forward(self, spins_NCYX: Tensor) -> Tensor:
         """The estimated field, (N, 3, Y, X), of spins of that shape, normalized or not."""
         self.config.check_lattice((spins_NCYX.shape[-2], spins_NCYX.shape[-1]))
-        field_NCYX: Tensor = self.last(self.decoder(self.encoder(spins_NCYX)))
+        maps_NCYX = spins_NCYX
+        encoded: list[Tensor] = []
+        for block in self.encoder:
+            encoded.append(block(maps_NCYX))
+            maps_NCYX = self.pool(encoded[-1])
+        for block in self.decoder:
+            maps_NCYX = self.upsample(maps_NCYX)
+            if self.config.skip_connections:
+                maps_NCYX = torch.cat([maps_NCYX, encoded.pop()], dim=1)
+            maps_NCYX = block(maps_NCYX)
+        field_NCYX: Tensor = self.last(maps_NCYX)
         return field_NCYX

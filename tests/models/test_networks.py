@@ -4,9 +4,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import nn
 
 from rayspin.errors import InputError
 from rayspin.models import Degradation, EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.models.layers import PeriodicMaxPool
 
 
 def _trained_looking(network, spins):
@@ -29,32 +31,30 @@ def test_the_published_field_network_has_the_size_counted_by_hand():
 
 def test_the_field_network_goes_from_128_to_8_and_back():
     network = EffectiveFieldNetConfig().build()
-    maps = torch.zeros(2, 3, 128, 64)
     shapes = []
-    for layer in [*network.encoder, *network.decoder, network.last]:
-        maps = layer(maps)
-        shapes.append(tuple(maps.shape[1:]))
-    down = [
-        (8, 128, 64),
-        (8, 64, 32),
-        (16, 64, 32),
-        (16, 32, 16),
-        (32, 32, 16),
-        (32, 16, 8),
-        (64, 16, 8),
-        (64, 8, 4),
-    ]
-    up = [
-        (64, 16, 8),
-        (32, 16, 8),
-        (32, 32, 16),
-        (16, 32, 16),
-        (16, 64, 32),
-        (8, 64, 32),
-        (8, 128, 64),
-        (3, 128, 64),
-    ]
-    assert shapes == [*down, *up, (3, 128, 64)]
+    for layer in network.modules():
+        if isinstance(layer, nn.ReLU | PeriodicMaxPool | nn.Upsample):
+            layer.register_forward_hook(lambda _layer, _inputs, maps: shapes.append(tuple(maps.shape[1:])))
+    assert network(torch.zeros(2, 3, 128, 64)).shape == (2, 3, 128, 64)
+    down = [(8, 128, 64), (8, 64, 32), (16, 64, 32), (16, 32, 16), (32, 32, 16), (32, 16, 8), (64, 16, 8), (64, 8, 4)]
+    up = [(64, 16, 8), (32, 16, 8), (32, 32, 16), (16, 32, 16), (16, 64, 32), (8, 64, 32), (8, 128, 64), (3, 128, 64)]
+    assert shapes == [*down, *up]
+
+
+def test_skip_connections_widen_the_decoder_by_the_encoders_maps():
+    # Each decoder block sees the maps of the encoder block at its size beside those from below.
+    more = 9 * (64 * 32 + 32 * 16 + 16 * 8 + 8 * 3)
+    network = EffectiveFieldNetConfig(skip_connections=True).build()
+    assert sum(p.numel() for p in network.parameters()) == 49258 + more
+    spins = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    _trained_looking(network, spins)
+    with torch.no_grad():
+        before = network(spins)
+        for parameter in network.encoder[-1].parameters():
+            parameter.zero_()
+        # Nothing comes through the bottleneck any more, and the spins still do.
+        assert not torch.allclose(network(spins), before)
+        assert not torch.allclose(network(spins.roll(4, dims=3)), network(spins))
 
 
 @pytest.mark.parametrize(
