@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from rayspin.physics._elementary_kernels import cos_sin_turn, minus_log2_one_minus, two_uniforms
 from rayspin.physics._fourier_kernels import fourier
+from rayspin.physics._lattice_kernels import LANES, START
 from rayspin.physics._numba import fma, inlined, kernel, load, restrict, start, store
-from rayspin.physics._sweep_kernels import LANES, START, cos_sin_turn, minus_log2_one_minus, two_uniforms
 
 _TWO_LN2 = np.float32(2 * np.log(2))
 

@@ -7,7 +7,9 @@ because Numba tests every signed index for wraparound, which keeps loops scalar.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
@@ -19,14 +21,22 @@ from numba.extending import intrinsic
 operation: Any = intrinsic
 
 
+# Numba's cache looks at the file of a function alone; its kernels inline functions of other files.
+_SOURCES = hashlib.sha256(
+    b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("_*.py")))
+).hexdigest()
+
+
 def kernel(function: Callable[..., Any]) -> Any:
-    """A compiled version of `function`, cached on disk, that runs without the GIL."""
-    return njit(cache=True, nogil=True, error_model="numpy")(function)
+    """A compiled version of `function`, cached on disk until any kernel file changes, that runs without the GIL."""
+    compiled: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
+    compiled._cache._cache_file._source_stamp = _SOURCES
+    return compiled
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """A compiled function of scalars that vanishes into the kernel that calls it."""
-    return njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
+    return njit(error_model="numpy", forceinline=True)(function)
 
 
 @operation

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from rayspin.physics._auxiliary_kernels import draw_convolved, draw_local, gaussians
 from rayspin.physics._fourier_kernels import twiddles
-from rayspin.physics._sweep_kernels import LANES
+from rayspin.physics._lattice_kernels import LANES
 from rayspin.physics.checkerboard import Checkerboard, Spins, aligned_zeros
 from rayspin.rng import seed_words
 

@@ -1,4 +1,4 @@
-"""The packed checkerboard that the kernels work on, and the way there and back (layout: `_sweep_kernels`)."""
+"""The packed checkerboard that the kernels work on, and the way there and back (layout: `_lattice_kernels`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
-from rayspin.physics._sweep_kernels import BLOCK, LANES, START, close_rows
+from rayspin.physics._lattice_kernels import LANES, START, close_rows
+from rayspin.physics._sweep_kernels import BLOCK
 
 Spins = npt.NDArray[np.float32]
 
