@@ -64,14 +64,23 @@ def main() -> None:
     metavar="HOST:PORT",
     help="A running Ray cluster; default: Ray on this machine.",
 )
-def run(job_file: Path, overrides: tuple[str, ...], out: Path | None, address: str | None) -> None:
-    """Start a job, or go on with it."""
+@click.option(
+    "--stop-after", type=float, metavar="SECONDS", help="Take up no more work after that, and exit with code 75."
+)
+def run(
+    job_file: Path, overrides: tuple[str, ...], out: Path | None, address: str | None, stop_after: float | None
+) -> None:
+    """Start a job, or go on with it.
+
+    Ctrl-C, SIGTERM and SIGUSR2 let work in flight end; the same command goes on later. A second one stops at once.
+    """
     from rayspin import job
     from rayspin.console import show_summary
 
     stage = job.load(job_file, overrides)
     folder = out or job.default_out(job_file)
     context = _context(address)
+    context.stop.listen(stop_after)
     try:
         summary = job.run(stage, folder, context)
     finally:

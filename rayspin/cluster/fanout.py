@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from rayspin.cluster.session import Session
+from rayspin.cluster.stopping import StopRequest
 from rayspin.errors import RunError
 
 ATTEMPTS = 2
@@ -21,6 +22,9 @@ ATTEMPTS = 2
 
 LOST_IN_A_ROW = 20
 """Lost actors without a success in between after which the machine is held to be at fault for good."""
+
+_LOOK_S = 0.5
+"""Seconds after which a signal is heard at the latest."""
 
 Item = TypeVar("Item", bound=Hashable)
 Item_contra = TypeVar("Item_contra", contravariant=True)
@@ -44,40 +48,49 @@ class SetAside(Generic[Item]):
     trace: str
 
 
+@dataclass(frozen=True)
+class Outcome(Generic[Item]):
+    """What was not done: items that failed, and items that a stop left over."""
+
+    set_aside: list[SetAside[Item]]
+    left: list[Item]
+
+
 def fan_out(
     session: Session,
+    stop: StopRequest,
     worker: type[Worker[Item, Result]],
     arguments: Sequence[Any],
     items: Iterable[Item],
     on_result: Callable[[Item, Result], None],
-) -> list[SetAside[Item]]:
+) -> Outcome[Item]:
     """Have every item done by a pool of actors, one on each CPU of the session, spread over the nodes.
 
     Args:
         session: where the actors live.
+        stop: once it is requested no further item is given out; those in flight end.
         worker: the actors' class.
         arguments: what each actor is made with.
         items: what to do, in order of dispatch; hashable and small.
         on_result: called in this process with each item and its result, as they come in.
 
-    Returns:
-        The items that were set aside.
-
     Raises:
         RunError: an actor can't be made, or they keep dying without a single success.
     """
-    pool = _Pool(session, worker, arguments, deque(items))
+    pool = _Pool(session, stop, worker, arguments, deque(items))
     try:
-        pool.run(on_result)
+        with stop.draining():
+            pool.run(on_result)
     finally:
         pool.close()
-    return pool.set_aside
+    return Outcome(pool.set_aside, list(pool.queue))
 
 
 class _Pool(Generic[Item, Result]):
     def __init__(
         self,
         session: Session,
+        stop: StopRequest,
         worker: type[Worker[Item, Result]],
         arguments: Sequence[Any],
         queue: deque[Item],
@@ -86,7 +99,8 @@ class _Pool(Generic[Item, Result]):
         actor = self._ray.remote(worker)
         self._actor = actor.options(num_cpus=1, scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0)
         self._arguments = arguments
-        self._queue = queue
+        self._stop = stop
+        self.queue = queue
         self._in_flight: dict[Any, tuple[Any, Item]] = {}
         self._failures: Counter[Item] = Counter()
         self._lost_in_a_row = 0
@@ -97,9 +111,10 @@ class _Pool(Generic[Item, Result]):
         for _ in range(self._size):
             self._give_next(self._new_actor())
         while self._in_flight:
-            (ready,), _ = self._ray.wait(list(self._in_flight), num_returns=1)
-            actor, item = self._in_flight.pop(ready)
-            self._take(ready, actor, item, on_result)
+            ready, _ = self._ray.wait(list(self._in_flight), num_returns=1, timeout=_LOOK_S)
+            for reference in ready:
+                actor, item = self._in_flight.pop(reference)
+                self._take(reference, actor, item, on_result)
 
     def close(self) -> None:
         for actor, _ in self._in_flight.values():
@@ -123,7 +138,7 @@ class _Pool(Generic[Item, Result]):
     def _failed(self, item: Item, error: Exception) -> None:
         self._failures[item] += 1
         if self._failures[item] < ATTEMPTS:
-            self._queue.append(item)
+            self.queue.append(item)
             return
         # `cause` is the exception itself; RayTaskError's own text repeats Ray's internals.
         cause = getattr(error, "cause", None) or error
@@ -139,13 +154,13 @@ class _Pool(Generic[Item, Result]):
                 f"{self._lost_in_a_row} lost in a row without one result ({reason})",
                 "look at memory and at Ray's logs, then run the same command again",
             ) from None
-        self._queue.appendleft(item)
+        self.queue.appendleft(item)
         self._ray.kill(actor)
 
     def _new_actor(self) -> Any:
         return self._actor.remote(*self._arguments)
 
     def _give_next(self, actor: Any) -> None:
-        if self._queue:
-            item = self._queue.popleft()
+        if self.queue and not self._stop.requested:
+            item = self.queue.popleft()
             self._in_flight[actor.work.remote(item)] = (actor, item)

@@ -102,9 +102,13 @@ class Generate(Stage):
                     recorder.enter(shard, made)
                     track.update(recorder.samples_done, energy=made.mean_energy)
 
-                set_aside = fan_out(context.session, ShardMaker, (self, run.path.resolve()), shards, finished)
-            if set_aside:
-                raise _quarantined(run.path, set_aside)
+                maker = (self, run.path.resolve())
+                outcome = fan_out(context.session, context.stop, ShardMaker, maker, shards, finished)
+            if outcome.set_aside:
+                raise _quarantined(run.path, outcome.set_aside)
+            if outcome.left:
+                done = f"{recorder.samples_done} of {self.samples} samples done"
+                raise context.stop.incomplete(str(run.path), done)
         return recorder.summary()
 
     def shard_attributes(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from types import ModuleType
 from typing import Any
 
@@ -45,6 +46,8 @@ class Session:
             embedded = {"num_cpus": self._cpus, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
             options: dict[str, Any] = embedded if self.address == EMBEDDED else {}
             environment = {"env_vars": _worker_environment()}
+            # Ray takes SIGTERM for itself; a run that is asked to stop must hear it.
+            on_terminate = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
             try:
                 ray.init(
                     self.address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, **options
@@ -52,6 +55,7 @@ class Session:
             except (ConnectionError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
                 raise RunError(f"Ray at {self.address}", reason, "check the address, or leave it out") from None
+            signal.signal(signal.SIGTERM, on_terminate)
             self._started = True
         return ray
 

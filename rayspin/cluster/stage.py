@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rayspin.cluster.session import Session
+from rayspin.cluster.stopping import StopRequest
 from rayspin.config import Config, build, suggestion
 from rayspin.errors import InputError
 from rayspin.progress import Progress, Silent
@@ -37,6 +38,7 @@ class Context:
 
     session: Session = field(default_factory=Session)
     progress: Progress = field(default_factory=Silent)
+    stop: StopRequest = field(default_factory=StopRequest)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import pytest
 import ray.cloudpickle
 
 from rayspin.cluster import fanout
-from rayspin.cluster.fanout import fan_out
+from rayspin.cluster.fanout import Outcome, fan_out
 from rayspin.cluster.session import Session
+from rayspin.cluster.stopping import StopRequest
 from rayspin.errors import RunError
 
 pytestmark = pytest.mark.ray
@@ -49,7 +50,9 @@ def test_every_item_is_done_once_whatever_happens_to_the_actors(ray_session: Ses
         assert item not in results
         results[item] = result
 
-    set_aside = fan_out(ray_session, Trouble, (tmp_path,), items, keep)
+    outcome = fan_out(ray_session, StopRequest(), Trouble, (tmp_path,), items, keep)
+    set_aside = outcome.set_aside
+    assert outcome.left == []
     assert {failure.item for failure in set_aside} == {"poison 12", "poison 16"}
     assert set_aside[0].error.startswith("ValueError: no 1")
     assert "in work" in set_aside[0].trace
@@ -67,7 +70,7 @@ class Unmakeable(Trouble):
 
 def test_an_actor_that_cannot_start_says_why_at_once(ray_session: Session, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"1 lost in a row .*ImportError: no such library on this node"):
-        fan_out(ray_session, Unmakeable, (tmp_path,), ["plain 1"], lambda *_: None)
+        fan_out(ray_session, StopRequest(), Unmakeable, (tmp_path,), ["plain 1"], lambda *_: None)
 
 
 def test_a_machine_that_only_loses_actors_is_given_up(
@@ -75,8 +78,25 @@ def test_a_machine_that_only_loses_actors_is_given_up(
 ) -> None:
     monkeypatch.setattr(fanout, "LOST_IN_A_ROW", 3)
     with pytest.raises(RunError, match="3 lost in a row without one result"):
-        fan_out(ray_session, Trouble, (tmp_path,), ["deadly 1", "deadly 2"], lambda *_: None)
+        fan_out(ray_session, StopRequest(), Trouble, (tmp_path,), ["deadly 1", "deadly 2"], lambda *_: None)
 
 
 def test_nothing_to_do_starts_nothing(ray_session: Session, tmp_path: Path) -> None:
-    assert fan_out(ray_session, Trouble, (tmp_path,), [], lambda *_: None) == []
+    assert fan_out(ray_session, StopRequest(), Trouble, (tmp_path,), [], lambda *_: None) == Outcome([], [])
+
+
+def test_a_stop_lets_what_is_in_flight_end_and_leaves_the_rest(ray_session: Session, tmp_path: Path) -> None:
+    stop = StopRequest()
+    items = [f"plain {n}" for n in range(20)]
+    done: list[str] = []
+
+    def first_result_stops(item: str, _result: int) -> None:
+        if not done:
+            stop._take(signal.SIGUSR2, None)
+        done.append(item)
+
+    outcome = fan_out(ray_session, stop, Trouble, (tmp_path,), items, first_result_stops)
+    # Two actors: the one that ended first, and the one that was at work.
+    assert len(done) == 2
+    assert sorted(done + outcome.left) == sorted(items)
+    assert stop.incomplete("here", "2 of 20").exit_code == 75

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -125,48 +129,96 @@ def test_a_poison_sample_leaves_the_rest_and_says_which(context: Context, tmp_pa
     assert "anneal_sample" in (tmp_path / "data" / "failed-00000004.txt").read_text()
 
 
-@pytest.mark.faults
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-def test_kills_of_actors_and_driver_change_no_byte(context: Context, tmp_path: Path) -> None:
-    """SIGKILL an actor and then the driver in mid-run, twice; the same command ends with the undisturbed bytes."""
+@dataclass(frozen=True)
+class Undisturbed:
+    """A job of some seconds, and the files that it gives when nothing happens."""
+
+    job_file: Path
+    samples: int
+    files: dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray_session: Session, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    folder = tmp_path_factory.mktemp("undisturbed")
     slow = SMALL.with_updates(
         samples=40, shard_samples=1, size=64, schedule=AnnealSchedule(sweeps=40000, quench_sweeps=1000)
     )
-    job.run(slow, tmp_path / "undisturbed", context)
-    job_file, folder = tmp_path / "slow.toml", tmp_path / "killed"
-    job_file.write_text(job.to_toml(slow))
-    for round_number in range(2):
-        driver = start(job_file, folder)
-        wait_for(lambda goal=6 * (round_number + 1): Catalog.read(folder).samples_done >= goal, driver)
-        kill_an_actor(driver)
-        seen = Catalog.read(folder).samples_done
-        wait_for(lambda goal=seen + 4: Catalog.read(folder).samples_done >= goal, driver)
-        family = psutil.Process(driver.pid).children(recursive=True)
-        driver.kill()
-        driver.wait()
-        # What Ray's processes leave behind must not disturb the next run; they are not waited for.
-        assert family
-        assert Catalog.read(folder).samples_done < slow.samples
-    last = start(job_file, folder)
-    assert last.wait(120) == 0
-    assert files(folder) == files(tmp_path / "undisturbed")
+    job.run(slow, folder / "data", Context(ray_session))
+    (folder / "slow.toml").write_text(job.to_toml(slow))
+    return Undisturbed(folder / "slow.toml", slow.samples, files(folder / "data"))
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_kills_of_actors_and_driver_change_no_byte(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """SIGKILL an actor and then the driver in mid-run, twice; the same command ends with the undisturbed bytes."""
+    folder = tmp_path / "killed"
+    for _ in range(2):
+        with started(undisturbed.job_file, folder) as driver:
+            wait_for_more(6, folder, driver)
+            wait_for(lambda: kill_an_actor(driver), driver)
+            wait_for_more(4, folder, driver)
+            driver.kill()
+            driver.wait()
+        assert done(folder) < undisturbed.samples
+    with started(undisturbed.job_file, folder) as driver:
+        assert driver.wait(120) == 0
+    assert files(folder) == undisturbed.files
     assert not list(folder.glob(".tmp-*"))
     assert not list(folder.glob("failed-*"))
 
 
-def start(job_file: Path, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "rayspin", "run", str(job_file), "--out", str(folder)]
+@pytest.mark.faults
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_run_that_is_asked_to_stop_drains_exits_75_and_goes_on(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    folder = tmp_path / "stopped"
+    for number in (signal.SIGUSR2, signal.SIGTERM):
+        with started(undisturbed.job_file, folder) as driver:
+            wait_for_more(3, folder, driver)
+            driver.send_signal(number)
+            assert driver.wait(60) == 75
+            said = driver.stderr.read().decode() if driver.stderr else ""
+        assert f"stopped by {number.name} with {done(folder)} of 40 samples done; the same command goes on" in said
+        # What was in flight has ended: no half-made files, and every shard in the ledger.
+        assert not list(folder.glob(".tmp-*"))
+        assert len(files(folder)) == done(folder) < undisturbed.samples
+    with started(undisturbed.job_file, folder, "--stop-after", "0.5") as driver:
+        assert driver.wait(60) == 75
+    with started(undisturbed.job_file, folder) as driver:
+        assert driver.wait(120) == 0
+    assert files(folder) == undisturbed.files
+
+
+def done(folder: Path) -> int:
+    return Catalog.read(folder).samples_done
+
+
+@contextmanager
+def started(job_file: Path, folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A run of its own, with a Ray of its own; whatever the test does, it does not outlive the block."""
+    command = [sys.executable, "-m", "rayspin", "run", str(job_file), "--out", str(folder), *options]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as driver:
+        try:
+            yield driver
+        finally:
+            driver.kill()
 
 
-def wait_for(condition: object, driver: subprocess.Popen[bytes]) -> None:
+def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 90
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert driver.poll() is None, "the driver ended too early"
         assert time.monotonic() < end, "no progress"
         time.sleep(0.02)
+
+
+def wait_for_more(samples: int, folder: Path, driver: subprocess.Popen[bytes]) -> None:
+    goal = done(folder) + samples
+    wait_for(lambda: done(folder) >= goal, driver)
 
 
 def kill_an_actor(driver: subprocess.Popen[bytes]) -> bool:
