@@ -74,12 +74,8 @@ def _heat_bath(own, other, site, site_stride, states, scratch, padded, colour, l
             count, here, _, _, _ = place(row, colour, rows, columns, padded + LANES, periodic)
             buffer = (row - first) * padded
             for k in range(padded):
-                hx, hy, hz = (
-                    load(fields_x, buffer + k),
-                    load(fields_y, buffer + k),
-                    load(fields_z, buffer + k),
-                )
-                h = load(lengths, buffer + k)
+                hx, hy = load(fields_x, buffer + k), load(fields_y, buffer + k)
+                hz, h = load(fields_z, buffer + k), load(lengths, buffer + k)
                 apart = h + abs(hz)
                 inverse = _ONE / (h * apart)
                 reciprocal = inverse * apart
@@ -211,6 +207,12 @@ def _tilted(w, turn, x, y, z):
     return tx * scale, ty * scale, tz * scale
 
 
+@inlined
+def _seen_by(colour, spins, site):
+    """Pointers to the components of a colour's spins, of the other colour's, and of its site field."""
+    return components(spins, colour), components(spins, 1 - colour), components(site, colour)
+
+
 @kernel
 def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, over_relaxation):
     """At each inverse temperature, one heat-bath update and `over_relaxation` reflections of every spin.
@@ -232,19 +234,11 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
     buffers = u, c, s, h, start(scratch[4]), start(scratch[5]), start(scratch[6])
     for beta in betas:
         for colour in range(2):
-            own, other, own_site = (
-                components(spins, colour),
-                components(spins, 1 - colour),
-                components(site, colour),
-            )
+            own, other, own_site = _seen_by(colour, spins, site)
             _heat_bath(own, other, own_site, site_stride, streams, buffers, padded, colour, lattice, couplings, beta)
         for half_sweep in range(2 * over_relaxation):
             colour = half_sweep & 1
-            own, other, own_site = (
-                components(spins, colour),
-                components(spins, 1 - colour),
-                components(site, colour),
-            )
+            own, other, own_site = _seen_by(colour, spins, site)
             _over_relax(own, other, own_site, site_stride, padded, colour, lattice, couplings)
 
 
@@ -261,8 +255,7 @@ def metropolis_sweeps(spins, site, states, lattice, couplings, betas, cap, adapt
     for beta in betas:
         accepted = 0
         for colour in range(2):
-            own, other = components(spins, colour), components(spins, 1 - colour)
-            own_site = components(site, colour)
+            own, other, own_site = _seen_by(colour, spins, site)
             accepted += _metropolis(
                 own, other, own_site, site_stride, streams, padded, colour, lattice, couplings, beta, cap
             )
@@ -286,10 +279,8 @@ def quench_sweeps(spins, site, lattice, couplings, sweeps, tolerance, overshoot)
     for done in range(sweeps):
         largest = _ZERO
         for colour in range(2):
-            own, other = components(spins, colour), components(spins, 1 - colour)
-            torque = _align(
-                own, other, components(site, colour), site_stride, padded, colour, lattice, couplings, overshoot
-            )
+            own, other, own_site = _seen_by(colour, spins, site)
+            torque = _align(own, other, own_site, site_stride, padded, colour, lattice, couplings, overshoot)
             largest = max(largest, torque)
         if largest <= tolerance:
             return done + 1, largest

@@ -62,8 +62,7 @@ class Sampler:
         self._cap = np.float32(1)
         self.set_external_field(hamiltonian.external_field)
         if start is None:
-            betas = np.array([1 / _HOT], np.float32)
-            self._heat_bath(betas, 0)
+            self._heat_bath(np.array([1 / _HOT], np.float32), 0)
         else:
             self._board.pack(self._turn(_unit_spins(start, (rows, columns, 3))), self._spins)
             self._board.close(self._spins)
@@ -152,16 +151,8 @@ class Sampler:
         return self._turn_back(self._board.unpack(self._spins))
 
     def _heat_bath(self, betas: npt.NDArray[np.float32], over_relaxation: int) -> None:
-        heat_bath_sweeps(
-            self._spins,
-            self._site,
-            self._states,
-            self._scratch,
-            self._board.key,
-            self._couplings,
-            betas,
-            over_relaxation,
-        )
+        arrays = self._spins, self._site, self._states, self._scratch
+        heat_bath_sweeps(*arrays, self._board.key, self._couplings, betas, over_relaxation)
 
     def _align(self, sweeps: int, tolerance: float, overshoot: float) -> tuple[int, float]:
         """At most so many sweeps at T = 0; the number done, and the largest torque that the last met."""
