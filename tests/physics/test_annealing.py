@@ -20,6 +20,7 @@ from rayspin.physics import (
     energy,
     torque,
 )
+from rayspin.physics.observables import magnetization, topological_charge
 from tests import reference
 
 
@@ -230,3 +231,18 @@ def _resized(coarse, scale):
         weight = (position - low).reshape([-1 if n == axis else 1 for n in range(4)])
         coarse = coarse.take(low, axis) * (1 - weight) + coarse.take(high, axis) * weight
     return coarse
+
+
+@pytest.mark.paper
+@pytest.mark.parametrize(
+    ("field", "mean", "charge"),
+    [(0.01, 0.120, 10), (0.03, 0.348, 26), (0.05, 0.526, 34), (0.07, 0.692, 28), (0.12, 1.0, 0)],
+)
+def test_labyrinths_turn_into_skyrmions_in_a_field(field, mean, charge):
+    """Cooled in the field (the 2021 paper's protocol): <S_z> and charge of another program; cores point against H."""
+    hamiltonian = LABYRINTH.with_updates(external_field=(0.0, 0.0, field))
+    samples = anneal_many(hamiltonian, 128, AnnealSchedule(), [(15, n) for n in range(8)])
+    assert magnetization(samples)[:, 2].mean() == pytest.approx(mean, abs=0.02)
+    charges = topological_charge(samples)
+    assert charges == pytest.approx(np.round(charges), abs=1e-4)
+    assert -charges.mean() == pytest.approx(charge, abs=3.5)
