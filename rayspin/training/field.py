@@ -5,42 +5,52 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from rayspin.arrays import channel_first
 from rayspin.errors import InputError
+from rayspin.models.layers import periodic_pad
 from rayspin.physics import Hamiltonian, effective_field
 
 
 class ExactField(nn.Module):
-    """The effective field F = -dH/dS of spins, in units of J, by one product in Fourier space.
+    """The effective field F = -dH/dS of spins, in units of J.
 
-    Apart from the uniform external field the map from S to F is linear and commutes with translations, so
-    it is known from the fields of three single spins, which `rayspin.physics.effective_field` gives: no
-    convention of the Hamiltonian is written twice.
+    Apart from the uniform external field the map from S to F is linear and commutes with translations, so it is known
+    from the fields of three single spins, which `rayspin.physics.effective_field` gives: no convention of the
+    Hamiltonian is written twice. Where they reach no further than the neighbours the map is one 3x3 convolution, and
+    else, with the dipole term, one product in Fourier space.
     """
 
-    response_CCYX: Tensor
+    response: Tensor
     uniform_CYX: Tensor
 
     def __init__(self, hamiltonian: Hamiltonian, shape: tuple[int, int]) -> None:
         super().__init__()
         if hamiltonian.boundary != "periodic":
-            raise InputError(
-                "hamiltonian.boundary",
-                "the networks are periodic, the lattice is open",
-                "train on another dataset",
-            )
-        single_NYXC = np.zeros((3, *shape, 3), np.float32)
+            raise InputError("boundary", "the networks are periodic, the lattice is open", "take another dataset")
+        self.local = hamiltonian.dipole == 0
+        # Single spins need room for their neighbours only, if these are all they reach.
+        single_NYXC = np.zeros((3, *((3, 3) if self.local else shape), 3), np.float32)
         single_NYXC[[0, 1, 2], 0, 0, [0, 1, 2]] = 1
-        uniform_YXC = effective_field(np.zeros((*shape, 3), np.float32), hamiltonian)
-        fields = channel_first(torch.from_numpy(effective_field(single_NYXC, hamiltonian) - uniform_YXC))
-        self.register_buffer("response_CCYX", torch.fft.rfft2(fields.double()).to(torch.complex64))
+        uniform_YXC = effective_field(np.zeros_like(single_NYXC[0]), hamiltonian)
+        fields_CDYX = channel_first(torch.from_numpy(effective_field(single_NYXC, hamiltonian) - uniform_YXC))
+        if self.local:
+            # A convolution gathers what the single spin scatters: the kernel is its field, point-reflected.
+            reflected = fields_CDYX.roll((1, 1), dims=(2, 3)).flip(2, 3).transpose(0, 1)
+            response = reflected.contiguous(memory_format=torch.channels_last)
+        else:
+            response = torch.fft.rfft2(fields_CDYX.double()).to(torch.complex64)
+        self.register_buffer("response", response)
         self.register_buffer("uniform_CYX", channel_first(torch.from_numpy(uniform_YXC))[:, :1, :1].clone())
 
     def forward(self, spins_NCYX: Tensor) -> Tensor:
         """The field of spins (N, 3, Y, X), in the same shape."""
-        spectrum = torch.einsum("cdyx,ncyx->ndyx", self.response_CCYX, torch.fft.rfft2(spins_NCYX))
-        field_NCYX: Tensor = torch.fft.irfft2(spectrum, s=spins_NCYX.shape[-2:])
+        if self.local:
+            field_NCYX = conv2d(periodic_pad(spins_NCYX), self.response)
+        else:
+            spectrum = (self.response * torch.fft.rfft2(spins_NCYX)[:, :, None]).sum(dim=1)
+            field_NCYX = torch.fft.irfft2(spectrum, s=spins_NCYX.shape[-2:])
         return field_NCYX + self.uniform_CYX
 
     def energy(self, spins_NCYX: Tensor, field_NCYX: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
 from rayspin.physics import LABYRINTH
-from rayspin.training import FieldObjective, SuperResolutionObjective
+from rayspin.training import FieldObjective, SuperResolutionObjective, TrainingConfig, fit
 from rayspin.training.data import Loader
 
 SAMPLES = 16
@@ -93,3 +93,25 @@ def test_the_loader_costs_less_than_a_twentieth_of_the_step(augmentation):
     print(f"{augmentation}: {min(loads):.4f} s to load, {min(steps):.4f} s to step")
     # A factor of two for a busy machine.
     assert min(loads) < 2 * min(steps) / 20
+
+
+def test_fit_costs_little_more_than_a_bare_loop(tmp_path):
+    """Interleaved minima; on a quiet machine it is 2 % on data in memory."""
+    source = _Random()
+    objective, config = EXPERIMENTS["field"]
+    task, network = objective.build(config, source), config.build()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    [batch] = Loader(source, 0, "none", torch.device("cpu")).batches([np.arange(SAMPLES)], epoch=1)
+    fitted, bare = [], []
+
+    def on_epoch(line):
+        fitted.append(SAMPLES / line["samples_per_second"])
+        started = time.perf_counter()
+        optimizer.zero_grad()
+        task.loss(network, batch).backward()
+        optimizer.step()
+        bare.append(time.perf_counter() - started)
+
+    fit(objective, config, TrainingConfig(epochs=12, batch_size=SAMPLES), source, source, tmp_path, on_epoch=on_epoch)
+    print(f"{min(fitted):.4f} s in fit, {min(bare):.4f} s bare")
+    assert min(fitted) < 1.25 * min(bare)
