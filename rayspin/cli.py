@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rayspin import __version__
-from rayspin.errors import RayspinError
+from rayspin.errors import RayspinError, RunError
 
 if TYPE_CHECKING:
     from rayspin.job import Context
@@ -22,6 +22,9 @@ _set_option = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     help="Replace a value of the job: --set training.epochs=3",
+)
+_address_option = click.option(
+    "--address", envvar="RAY_ADDRESS", metavar="HOST:PORT", help="A running Ray cluster; default: Ray on this machine."
 )
 _out_option = click.option(
     "--out",
@@ -58,12 +61,7 @@ def main() -> None:
 @_job_argument
 @_set_option
 @_out_option
-@click.option(
-    "--address",
-    envvar="RAY_ADDRESS",
-    metavar="HOST:PORT",
-    help="A running Ray cluster; default: Ray on this machine.",
-)
+@_address_option
 @click.option(
     "--stop-after", type=float, metavar="SECONDS", help="Take up no more work after that, and exit with code 75."
 )
@@ -113,6 +111,39 @@ def plan(job_file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
 
     stage = job.load(job_file, overrides)
     show_plan(_console(), job.plan(stage, out or job.default_out(job_file)), len(os.sched_getaffinity(0)))
+
+
+@main.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+def verify(dataset: Path) -> None:
+    """Check every byte and value of a dataset; exit code 1 if anything is wrong."""
+    from rayspin.cluster.generate import verify_with_progress
+    from rayspin.console import ConsoleProgress, show_faults
+    from rayspin.storage import Catalog
+
+    Catalog.open(dataset)
+    faults = verify_with_progress(dataset, ConsoleProgress(_console()))
+    show_faults(_console(), faults)
+    if faults:
+        raise RunError(str(dataset), f"{len(faults)} faults", f"mend it: rayspin repair {dataset}")
+
+
+@main.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@_address_option
+def repair(dataset: Path, address: str | None) -> None:
+    """Make the bad shards of a dataset again, and only those."""
+    from rayspin.cluster import generate
+    from rayspin.console import show_faults
+
+    context = _context(address)
+    context.stop.listen()
+    try:
+        faults = generate.repair(dataset, context)
+    finally:
+        context.session.close()
+    show_faults(_console(), faults)
+    click.echo("all is well now" if faults else "nothing to repair")
 
 
 @main.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from rayspin.job import Plan, Summary
+from rayspin.storage import Fault
 
 LOG_INTERVAL_S = 10.0
 """Seconds between progress lines where there is no terminal."""
@@ -119,6 +120,19 @@ def show_plan(console: Console, plan: Plan, cores: int) -> None:
     console.print(
         Group(*tables, cost) if plan.core_seconds else Group(*tables, Panel("everything is done", expand=False))
     )
+
+
+def show_faults(console: Console, faults: Sequence[Fault]) -> None:
+    """What is wrong with a dataset."""
+    if not faults:
+        console.print("every shard is sound", highlight=False)
+        return
+    table = Table(title="faults", title_justify="left")
+    for column in ("samples", "file", "problem"):
+        table.add_column(column)
+    for fault in faults:
+        table.add_row(f"{fault.first_sample} to {fault.first_sample + fault.count - 1}", fault.file, fault.problem)
+    console.print(table)
 
 
 def two_columns(title: str, rows: dict[str, str]) -> Table:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -18,13 +19,14 @@ import pydantic
 
 from rayspin import __version__
 from rayspin.cluster.fanout import SetAside, fan_out
-from rayspin.cluster.stage import Context, Plan, Stage
+from rayspin.cluster.stage import Context, Plan, Stage, build_stage
 from rayspin.config import suggestion
 from rayspin.errors import InputError, RunError
 from rayspin.physics import AnnealSchedule, Hamiltonian, anneal, energy, warm_up
 from rayspin.physics.checkerboard import Checkerboard
+from rayspin.progress import Progress
 from rayspin.rundir import RunDir, Summary
-from rayspin.storage import SPLITS, Catalog, ShardRecord, Split, SplitCounts, shard_name, write_shard
+from rayspin.storage import SPLITS, Catalog, Fault, ShardRecord, Split, SplitCounts, shard_name, verify, write_shard
 
 Shard = tuple[int, int]
 """A shard to make: (first sample, count)."""
@@ -134,6 +136,50 @@ class Generate(Stage):
         return anneal(self.hamiltonian, size=self.size, schedule=self.schedule, seed=(self.seed, sample))
 
 
+def repair(folder: Path, context: Context) -> list[Fault]:
+    """Make the bad shards of a dataset again, and only those; what was wrong.
+
+    Raises:
+        InputError: there is no dataset.
+        RunError: a shard could not be made again as it was; the rest is mended.
+    """
+    job = build_stage(Catalog.open(folder).job, str(folder / "job.toml"))
+    assert isinstance(job, Generate)
+    with RunDir.at(folder).claimed(job.identity()):
+        faults = verify_with_progress(folder, context.progress)
+        before = {record.first_sample: record for record in Catalog.entered(folder).records}
+        changed: list[str] = []
+
+        def finished(shard: Shard, made: MadeShard) -> None:
+            old = before.get(shard[0])
+            if old is not None and old.values_sha256 != made.record.values_sha256:
+                changed.append(made.record.file)
+            else:
+                Catalog.read(folder).append(made.record, host=made.host, seconds=made.seconds, repaired=_now())
+
+        shards = sorted({(fault.first_sample, fault.count) for fault in faults})
+        if shards:
+            outcome = fan_out(context.session, context.stop, ShardMaker, (job, folder.resolve()), shards, finished)
+            if outcome.set_aside:
+                raise _quarantined(folder, outcome.set_aside)
+            if outcome.left:
+                raise context.stop.incomplete(
+                    str(folder), f"{len(shards) - len(outcome.left)} of {len(shards)} repaired"
+                )
+        if changed:
+            problem = f"made again, {', '.join(changed)} came out with other values than the ledger has"
+            raise RunError(str(folder), problem, "use the package versions that its shards name")
+    return faults
+
+
+def verify_with_progress(folder: Path, progress: Progress) -> list[Fault]:
+    """Everything wrong with the dataset in `folder`; see `rayspin.storage.verify`."""
+    catalog = Catalog.entered(folder)
+    done = itertools.count(1)
+    with progress.track("verify", len(catalog.records), "shard") as track:
+        return verify(catalog, lambda: track.update(next(done)))
+
+
 @dataclass(frozen=True)
 class DatasetFacts:
     """What other stages need to know of a dataset before it is read, or even made."""
@@ -206,7 +252,8 @@ class ShardMaker:
             "split": self._job.splits.codes(samples),
         }
         record = write_shard(self._folder / shard_name(first), values, self._job.shard_attributes())
-        return MadeShard(record, socket.gethostname(), time.perf_counter() - start, float(energies.mean()))
+        seconds = round(time.perf_counter() - start, 3)
+        return MadeShard(record, socket.gethostname(), seconds, float(energies.mean()))
 
 
 class _Recorder:
@@ -227,7 +274,7 @@ class _Recorder:
         return self._catalog.missing(self._job.samples, self._job.shard_samples)
 
     def enter(self, shard: Shard, made: MadeShard) -> None:
-        self._catalog.append(made.record, host=made.host, seconds=round(made.seconds, 3), writer=os.getpid())
+        self._catalog.append(made.record, host=made.host, seconds=made.seconds, finished=_now())
         self.samples_done += shard[1]
 
     def summary(self) -> Summary:
@@ -242,6 +289,10 @@ class _Recorder:
             },
             hints=(f"rayspin show {self._folder} --png dataset.png",),
         )
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def _quarantined(folder: Path, set_aside: list[SetAside[Shard]]) -> RunError:

@@ -3,12 +3,14 @@
 from rayspin.storage.catalog import Catalog, SpinReader
 from rayspin.storage.schema import SPLITS, VARIABLES, Split, SplitCounts
 from rayspin.storage.shards import ShardRecord, inspect_shard, read_shard, shard_name, write_shard
+from rayspin.storage.verification import Fault, verify
 from rayspin.storage.xarray_view import open_dataset
 
 __all__ = [
     "SPLITS",
     "VARIABLES",
     "Catalog",
+    "Fault",
     "ShardRecord",
     "SpinReader",
     "Split",
@@ -17,5 +19,6 @@ __all__ = [
     "open_dataset",
     "read_shard",
     "shard_name",
+    "verify",
     "write_shard",
 ]

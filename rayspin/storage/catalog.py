@@ -35,20 +35,19 @@ class Catalog:
     records: tuple[ShardRecord, ...]
 
     @classmethod
-    def read(cls, path: Path) -> Catalog:
-        """The catalog of the dataset at `path`, from its ledger; empty where there is none yet.
+    def entered(cls, path: Path) -> Catalog:
+        """All that the ledger of the dataset at `path` ever took in, whether the files are there or not.
 
-        A shard counts if its file is there with the recorded size. A torn last line, left by a kill, is passed over.
+        A torn last line, left by a kill, is passed over.
         """
-        by_first: dict[int, ShardRecord] = {}
-        for record in _ledger_records(path / LEDGER):
-            by_first[record.first_sample] = record
-        kept = [
-            by_first[first]
-            for first in sorted(by_first)
-            if _has_size(path / by_first[first].file, by_first[first].bytes)
-        ]
-        return cls(path, tuple(kept))
+        by_first = {record.first_sample: record for record in _ledger_records(path / LEDGER)}
+        return cls(path, tuple(by_first[first] for first in sorted(by_first)))
+
+    @classmethod
+    def read(cls, path: Path) -> Catalog:
+        """The catalog of the dataset at `path`: shards whose file is there with the recorded size; empty at first."""
+        catalog = cls.entered(path)
+        return cls(path, tuple(record for record in catalog.records if _has_size(path / record.file, record.bytes)))
 
     @classmethod
     def open(cls, path: Path) -> Catalog:

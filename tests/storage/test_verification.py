@@ -1,0 +1,147 @@
+"""Verification: whatever is done to a dataset is found and named, and repaired to the very bytes it had."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rayspin import job
+from rayspin.cluster.generate import Generate, ShardMaker, repair
+from rayspin.cluster.session import Session
+from rayspin.job import Context
+from rayspin.storage import Catalog, shard_name, verify, write_shard
+from rayspin.storage.shards import read_shard
+
+SMALL = Generate.model_validate(
+    {
+        "samples": 12,
+        "size": 16,
+        "seed": 5,
+        "shard_samples": 3,
+        "hamiltonian": "labyrinth",
+        "schedule": {"sweeps": 20, "quench_sweeps": 20},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def original(ray_session: Session, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("original") / "data"
+    job.run(SMALL, folder, Context(ray_session))
+    return folder
+
+
+@pytest.fixture
+def dataset(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "data"))
+
+
+def flip_a_bit(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position // 8] ^= 1 << position % 8
+    path.write_bytes(content)
+
+
+def truncate(folder: Path) -> None:
+    path = folder / shard_name(3)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def remove(folder: Path) -> None:
+    (folder / shard_name(3)).unlink()
+
+
+def swap(folder: Path) -> None:
+    first, second, aside = folder / shard_name(3), folder / shard_name(6), folder / "aside"
+    first.rename(aside)
+    second.rename(first)
+    aside.rename(second)
+
+
+def forget(folder: Path) -> None:
+    ledger = folder / "ledger.jsonl"
+    lines = [line for line in ledger.read_text().splitlines(keepends=True) if '"first_sample": 3,' not in line]
+    ledger.write_text("".join(lines))
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
+    """A shard that is whole and entered in the ledger, and whose values are wrong."""
+    values, attributes = read_shard(folder / shard_name(3))
+    del attributes["values_sha256"]
+    change(values)
+    Catalog.read(folder).append(write_shard(folder / shard_name(3), values, attributes))
+
+
+def lengthen(values: dict[str, object]) -> None:
+    values["spins"] = values["spins"] * 1.01  # type: ignore[operator]
+
+
+def misstate_energy(values: dict[str, object]) -> None:
+    values["energy"] = values["energy"] + 1e-6  # type: ignore[operator]
+
+
+def renumber(values: dict[str, object]) -> None:
+    values["sample"] = values["sample"] + 1  # type: ignore[operator]
+
+
+@pytest.mark.ray
+def test_a_sound_dataset_has_no_faults(original: Path) -> None:
+    seen = []
+    assert verify(Catalog.entered(original), lambda: seen.append(1)) == []
+    assert len(seen) == 4
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("harm", "firsts", "problem"),
+    [
+        (truncate, [3], "bytes, not"),
+        (remove, [3], "is missing"),
+        (swap, [3, 6], "its digest differs"),
+        (forget, [3], "are in no shard"),
+        (lambda folder: rewrite(folder, lengthen), [3], "not of unit length (off by 0.01)"),
+        (lambda folder: rewrite(folder, misstate_energy), [3], "not those of its spins (off by 1e-06 J)"),
+        (lambda folder: rewrite(folder, renumber), [6], "holds samples below 7 a second time"),
+    ],
+)
+def test_harm_is_found_and_named(dataset: Path, harm: Callable[[Path], None], firsts: list[int], problem: str) -> None:
+    harm(dataset)
+    faults = verify(Catalog.entered(dataset))
+    assert set(firsts) <= {fault.first_sample for fault in faults}
+    assert any(problem in fault.problem for fault in faults), faults
+
+
+@pytest.mark.ray
+def test_a_flipped_bit_anywhere_is_found(dataset: Path) -> None:
+    path = dataset / shard_name(6)
+    whole = path.read_bytes()
+    chance = random.Random(7)
+    for position in [0, 8 * len(whole) - 1, *(chance.randrange(8 * len(whole)) for _ in range(60))]:
+        flip_a_bit(path, position)
+        faults = verify(Catalog.entered(dataset))
+        assert [(fault.file, fault.problem) for fault in faults] == [
+            (path.name, "is not what was written: its digest differs")
+        ], position
+        path.write_bytes(whole)
+
+
+@pytest.mark.ray
+def test_repair_makes_the_bad_shards_again_and_no_others(dataset: Path, original: Path, ray_session: Session) -> None:
+    flip_a_bit(dataset / shard_name(0), 12345)
+    remove(dataset)
+    untouched = {first: (dataset / shard_name(first)).stat().st_mtime_ns for first in (6, 9)}
+    faults = repair(dataset, Context(ray_session))
+    assert [fault.first_sample for fault in faults] == [0, 3]
+    assert verify(Catalog.entered(dataset)) == []
+    for first in (0, 3, 6, 9):
+        assert (dataset / shard_name(first)).read_bytes() == (original / shard_name(first)).read_bytes()
+    assert {first: (dataset / shard_name(first)).stat().st_mtime_ns for first in untouched} == untouched
+    assert repair(dataset, Context(ray_session)) == []
+
+
+def test_a_shard_maker_needs_no_ray(tmp_path: Path) -> None:
+    assert ShardMaker(SMALL, tmp_path).work((9, 3)).record.count == 3
