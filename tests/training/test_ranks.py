@@ -59,6 +59,8 @@ def _rank(rank, folder):
         short = TRAINING.with_updates(epochs=1)
         _fit(folder / "two", short, rank=rank, world_size=2)
         _fit(folder / "two", TRAINING, rank=rank, world_size=2)
+        mixed = short.with_updates(precision="bfloat16", accumulation=2)
+        assert _fit(folder / "mixed", mixed, rank=rank, world_size=2).history[0]["training_loss"] < 10
         # What rank 0 finds wrong in the folder, every rank raises.
         with pytest.raises(InputError, match="learning_rate"):
             _fit(folder / "two", TRAINING.with_updates(learning_rate=1.0), rank=rank, world_size=2)
