@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import tomli_w
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rayspin.errors import InputError
-from rayspin.storage import Catalog, SplitCounts, inspect_shard, open_dataset, shard_name, write_shard
+from rayspin.storage import Catalog, ShardRecord, SplitCounts, inspect_shard, open_dataset, shard_name, write_shard
 
 ATTRIBUTES = {"hamiltonian": '{"exchange": 1.0}', "root_seed": "7"}
 SIZE = (4, 6)
@@ -140,15 +142,29 @@ def test_a_torn_ledger_line_loses_that_shard_only(dataset: Path) -> None:
     assert json.loads(ledger.read_bytes().splitlines()[-1])["first_sample"] == 20
 
 
-def test_missing_shards_fill_the_gaps_and_are_cut_at_multiples() -> None:
-    def record(first: int, count: int) -> object:
-        return type("Record", (), {"first_sample": first, "count": count})()
+def catalog_of(*shards: tuple[int, int]) -> Catalog:
+    return Catalog(Path(), tuple(ShardRecord("", first, count, 0, "", "", {}) for first, count in shards))
 
-    catalog = Catalog(Path(), (record(10, 10), record(20, 4)))  # type: ignore[arg-type]
+
+def test_missing_shards_fill_the_gaps_and_are_cut_at_multiples() -> None:
+    catalog = catalog_of((10, 10), (20, 4))
     assert catalog.missing(24, 10) == [(0, 10)]
     assert catalog.missing(45, 10) == [(0, 10), (24, 6), (30, 10), (40, 5)]
-    assert Catalog(Path(), ()).missing(25, 10) == [(0, 10), (10, 10), (20, 5)]
-    assert Catalog(Path(), ()).missing(3, 10) == [(0, 3)]
+    assert catalog_of().missing(25, 10) == [(0, 10), (10, 10), (20, 5)]
+    assert catalog_of().missing(3, 10) == [(0, 3)]
+
+
+@given(edges=st.sets(st.integers(0, 60), min_size=2), samples=st.integers(1, 80), shard_samples=st.integers(1, 30))
+def test_done_and_missing_shards_hold_every_sample_once(edges: set[int], samples: int, shard_samples: int) -> None:
+    ordered = sorted(edges)
+    done = [(first, stop - first) for first, stop in zip(ordered[::2], ordered[1::2])]
+    missing = catalog_of(*done).missing(samples, shard_samples)
+    held = [sample for first, count in (*done, *missing) for sample in range(first, first + count)]
+    assert len(held) == len(set(held))
+    assert set(range(samples)) <= set(held)
+    for first, count in missing:
+        assert first // shard_samples == (first + count - 1) // shard_samples
+        assert first + count <= samples
 
 
 def test_errors_say_what_is_missing(dataset: Path, tmp_path: Path) -> None:
