@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_MANY_FILES = 65536
 _libc = ctypes.CDLL(None)
 
 
@@ -28,9 +30,7 @@ class Child:
         log: the file that takes its output; None to share the parent's.
     """
 
-    def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], log: Path | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path | None = None) -> None:
         output = None if log is None else log.open("ab")
         try:
             # preexec_fn is safe here: a supervisor has no threads.
@@ -74,6 +74,13 @@ class Child:
 def adopt_orphans() -> None:
     """Make this process the parent of orphans among its descendants, so that `end_descendants` finds them."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def allow_many_files() -> None:
+    """Raise this process's limit of open files: a host has a socket for each node, and Ray's head has more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(_MANY_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def end_descendants(seconds: float = 10.0) -> None:

@@ -102,9 +102,7 @@ def ray_environment(folder: Path, secret: str, interface: str | None) -> dict[st
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(secret, encoding="ascii")
-    inherited = {
-        key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_AUTH_TOKEN")
-    }
+    inherited = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_AUTH_TOKEN")}
     chosen = {} if interface is None else {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
     return {
         **inherited,
@@ -162,9 +160,7 @@ def own_ip(interface: str | None = None) -> str:
                 return socket.inet_ntoa(fcntl.ioctl(probe, _SIOCGIFADDR, request)[20:24])
             except OSError as error:
                 known = ", ".join(name for _, name in socket.if_nameindex())
-                raise InputError(
-                    f"interface {interface}", str(error.strerror), f"take one of: {known}"
-                ) from None
+                raise InputError(f"interface {interface}", str(error.strerror), f"take one of: {known}") from None
         with suppress(OSError):
             ip = socket.gethostbyname(socket.gethostname())
             if not ip.startswith("127."):
@@ -188,9 +184,7 @@ def _base(scratch: Path | None) -> Path:
         problem = "is no folder that can be written" if not os.access(scratch, os.W_OK | os.X_OK) else None
         problem = problem or (f"is longer than {room} characters" if len(str(scratch)) > room else None)
         if problem:
-            raise InputError(
-                f"scratch {scratch}", problem, "name another folder on the node's own disk, or none"
-            )
+            raise InputError(f"scratch {scratch}", problem, "name another folder on the node's own disk, or none")
         return scratch
     usual = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108  the folder made in it is private
     return usual if len(str(usual)) <= room and os.access(usual, os.W_OK) else Path("/tmp")  # noqa: S108

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from rayspin.cluster import scheduler
 from rayspin.cluster.meeting import Guest, Host, HostLostError, MeetingOverError
-from rayspin.cluster.processes import Child, adopt_orphans, end_descendants
+from rayspin.cluster.processes import Child, adopt_orphans, allow_many_files, end_descendants
 from rayspin.cluster.ray_node import RayNode, node_folder, own_ip, ray_environment
 from rayspin.cluster.session import usable_cpus
 from rayspin.cluster.story import tell
@@ -128,6 +128,7 @@ def supervise(job: ClusterJob, place: Place, requests: Requests) -> int:
         Elsewhere 0, or 75 if the host was lost.
     """
     adopt_orphans()
+    allow_many_files()
     job.folder.mkdir(parents=True, exist_ok=True)
     problem = None
     try:

@@ -94,6 +94,16 @@ def test_a_child_that_will_not_stop_is_killed() -> None:
     assert supervisor.communicate(timeout=30)[0].splitlines()[-1] == str(-signal.SIGKILL)
 
 
+def test_the_limit_of_open_files_is_raised_as_far_as_it_goes() -> None:
+    supervisor = run_supervisor("""
+        import resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 3000))
+        allow_many_files()
+        print(resource.getrlimit(resource.RLIMIT_NOFILE))
+    """)
+    assert supervisor.communicate(timeout=30)[0] == "(3000, 3000)\n"
+
+
 def test_the_folder_of_a_node_is_private_and_goes_away(tmp_path: Path) -> None:
     scratch = Path(f"/tmp/t{os.getpid()}")
     scratch.mkdir()

@@ -46,7 +46,7 @@ class Lab:
         self.folder.chmod(0o755)
         # Apart from other labs on this machine.
         number = os.getpid() % 250
-        self._subnet, self._interface = f"10.88.{number}", f"lab{number}"
+        self._subnet, self._interface, self._init = f"10.88.{number}", f"lab{number}", 0
         for name in ("run", "log", "state", "munge"):
             (self.folder / name).mkdir()
         self._write_configuration(accounting)
@@ -111,7 +111,9 @@ class Lab:
         """Power everything off, and remove the folder."""
         self._controller.kill()
         self._controller.wait()
-        wait_until(lambda: not Path(f"/sys/class/net/{self._interface}").exists(), 20)
+        # Process 1 of a namespace is gone only when all others in it are.
+        wait_until(lambda: not _alive(self._init), 30)
+        wait_until(lambda: not Path(f"/sys/class/net/{self._interface}").exists(), 30)
         # Cgroups outlive their processes; Slurm would have removed them.
         for group in Path("/sys/fs/cgroup/freezer").glob("slurm_n*"):
             for path in sorted([*group.rglob("*/"), group], reverse=True):
@@ -188,6 +190,13 @@ class Lab:
             (folder / "slurmdbd.conf").touch(mode=0o600)
             (folder / "slurmdbd.conf").write_text(database)
         (folder / "slurm.conf").write_text(settings)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: Callable[[], object] = lambda: "") -> None:
