@@ -83,7 +83,9 @@ class Resources(Config):
 class Training(Stage):
     """What the trainings of both networks share."""
 
-    may_change: ClassVar[frozenset[str]] = frozenset({"training.epochs"})
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {"training.epochs", "training.patience", "training.checkpoint_interval"}
+    )
 
     dataset: str
     """Folder of a dataset; `@name` for the stage of that name in a pipeline."""
@@ -159,7 +161,7 @@ class Training(Stage):
         facts = DatasetFacts.of_folder(run.locate(self.dataset)) if run.locate(self.dataset).exists() else None
         shape, samples = (facts.shape, facts.counts["train"]) if facts else ((128, 128), self.training.batch_size)
         source = _RandomSpins(min(self.training.batch_size, 16), shape)
-        timed = self.training.with_updates(epochs=2, batch_size=len(source))
+        timed = self.training.with_updates(epochs=2, batch_size=len(source), accumulation=1)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:

@@ -4,13 +4,16 @@ from rayspin.physics.annealing import anneal, anneal_many, warm_up
 from rayspin.physics.field import effective_field, energy, energy_terms, torque
 from rayspin.physics.hamiltonian import DOMAIN, LABYRINTH, PRESETS, Hamiltonian
 from rayspin.physics.sampling import Sampler
-from rayspin.physics.schedule import AnnealSchedule
+from rayspin.physics.schedule import DOMAIN_SCHEDULE, LABYRINTH_SCHEDULE, SCHEDULES, AnnealSchedule
 from rayspin.physics.trace import Trace
 
 __all__ = [
     "DOMAIN",
+    "DOMAIN_SCHEDULE",
     "LABYRINTH",
+    "LABYRINTH_SCHEDULE",
     "PRESETS",
+    "SCHEDULES",
     "AnnealSchedule",
     "Hamiltonian",
     "Sampler",

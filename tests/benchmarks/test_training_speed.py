@@ -1,6 +1,6 @@
 """Time of a training step, and what the loader costs beside it. Run with --benchmark-enable for figures."""
 
-import time
+import itertools
 
 import numpy as np
 import pytest
@@ -61,57 +61,53 @@ def test_step(benchmark, name):
     benchmark(step)
 
 
-def test_components_last_is_the_faster_memory_order():
-    """Interleaved minima; on the machine it was chosen on the factor is 2."""
-    x = torch.randn(SAMPLES, 128, 128, 3).movedim(-1, 1)
-    networks = [EffectiveFieldNetConfig().build(), EffectiveFieldNetConfig().build()]
-    networks[1].to(memory_format=torch.contiguous_format)
-    inputs = [x, x.contiguous()]
-    times = [[], []]
-    for _ in range(5):
-        for network, spins, kept in zip(networks, inputs, times):
-            started = time.perf_counter()
-            network(spins).square().mean().backward()
-            kept.append(time.perf_counter() - started)
-    assert min(times[0]) < min(times[1])
+@pytest.mark.benchmark(group="memory order")
+@pytest.mark.parametrize("order", ["components last", "components first"])
+def test_memory_order(benchmark, order):
+    x_NCYX = torch.randn(SAMPLES, 128, 128, 3).movedim(-1, 1)
+    network = EffectiveFieldNetConfig().build()
+    if order == "components first":
+        x_NCYX = x_NCYX.contiguous()
+        network.to(memory_format=torch.contiguous_format)
+    benchmark(lambda: network(x_NCYX).square().mean().backward())
 
 
+@pytest.mark.benchmark(group="loader, beside a step of the field network")
 @pytest.mark.parametrize("augmentation", ["none", "translations", "symmetries"])
-def test_the_loader_costs_less_than_a_twentieth_of_the_step(augmentation):
-    """Even if nothing of it were hidden behind the step; interleaved minima of the two."""
-    source = _Random()
-    step = _step(*EXPERIMENTS["field"], source)
-    loader = Loader(source, 0, augmentation, torch.device("cpu"))
-    loads, steps = [], []
-    for _ in range(5):
-        started = time.perf_counter()
-        list(loader.batches([np.arange(SAMPLES)], epoch=1))
-        middle = time.perf_counter()
-        step()
-        loads.append(middle - started)
-        steps.append(time.perf_counter() - middle)
-    print(f"{augmentation}: {min(loads):.4f} s to load, {min(steps):.4f} s to step")
-    # A factor of two for a busy machine.
-    assert min(loads) < 2 * min(steps) / 20
+def test_loader(benchmark, augmentation):
+    """Reading and augmenting a batch, though nothing of it were hidden behind the step."""
+    loader = Loader(_Random(), 0, augmentation, torch.device("cpu"))
+    benchmark(lambda: list(loader.batches([np.arange(SAMPLES)], epoch=1)))
 
 
-def test_fit_costs_little_more_than_a_bare_loop(tmp_path):
-    """Interleaved minima; on a quiet machine it is 2 % on data in memory."""
-    source = _Random()
+@pytest.mark.benchmark(group="an epoch of one batch")
+def test_bare_loop(benchmark):
     objective, config = EXPERIMENTS["field"]
+    source = _Random()
     task, network = objective.build(config, source), config.build()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     [batch] = Loader(source, 0, "none", torch.device("cpu")).batches([np.arange(SAMPLES)], epoch=1)
-    fitted, bare = [], []
 
-    def on_epoch(line):
-        fitted.append(SAMPLES / line["samples_per_second"])
-        started = time.perf_counter()
+    def step():
         optimizer.zero_grad()
         task.loss(network, batch).backward()
         optimizer.step()
-        bare.append(time.perf_counter() - started)
 
-    fit(objective, config, TrainingConfig(epochs=12, batch_size=SAMPLES), source, source, tmp_path, on_epoch=on_epoch)
-    print(f"{min(fitted):.4f} s in fit, {min(bare):.4f} s bare")
-    assert min(fitted) < 1.25 * min(bare)
+    benchmark(step)
+
+
+@pytest.mark.benchmark(group="an epoch of one batch")
+def test_fit(benchmark, tmp_path):
+    """Training alone, without validation and checkpoint, which `extra_info` leaves out by its own clock."""
+    objective, config = EXPERIMENTS["field"]
+    source = _Random()
+    folders = (tmp_path / str(number) for number in itertools.count())
+    training = TrainingConfig(epochs=4, batch_size=SAMPLES)
+    seconds = []
+
+    def run():
+        history = fit(objective, config, training, source, source, next(folders)).history
+        seconds.extend(SAMPLES / line["samples_per_second"] for line in history[1:])
+
+    benchmark.pedantic(run, rounds=3)
+    benchmark.extra_info["seconds_a_step"] = float(np.median(seconds))

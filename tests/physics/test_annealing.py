@@ -10,7 +10,9 @@ import pytest
 from rayspin.errors import InputError
 from rayspin.physics import (
     DOMAIN,
+    DOMAIN_SCHEDULE,
     LABYRINTH,
+    LABYRINTH_SCHEDULE,
     AnnealSchedule,
     Hamiltonian,
     Trace,
@@ -20,7 +22,7 @@ from rayspin.physics import (
     energy,
     torque,
 )
-from rayspin.physics.observables import magnetization, topological_charge
+from rayspin.physics.observables import magnetization, structure_factor_peak, topological_charge
 from tests import reference
 
 
@@ -84,6 +86,24 @@ def test_labyrinths_reach_their_measured_energy():
     length = np.linalg.norm(effective_field(samples, LABYRINTH), axis=-1)
     extremes = np.median(length.min(axis=(1, 2))), np.median(length.max(axis=(1, 2)))
     assert extremes == pytest.approx((4.00, 4.14), abs=0.02)
+
+
+@pytest.mark.slow
+def test_the_fast_schedule_makes_the_labyrinths_of_the_slow_one():
+    """The same distributions of energy, structure factor and charge, within three standard errors of the difference."""
+    reference_schedule = AnnealSchedule(sweeps=3000, torque_tolerance=0.0)
+    slow, fast = (
+        anneal_many(LABYRINTH, 128, schedule, [(15 + n, n) for n in range(40)])
+        for schedule in (reference_schedule, LABYRINTH_SCHEDULE)
+    )
+    pairs = [
+        (energy(slow, LABYRINTH), energy(fast, LABYRINTH)),
+        *zip(structure_factor_peak(slow), structure_factor_peak(fast)),
+        (np.abs(topological_charge(slow)), np.abs(topological_charge(fast))),
+    ]
+    for ours, theirs in pairs:
+        error = np.hypot(ours.std(ddof=1), theirs.std(ddof=1)) / np.sqrt(len(ours))
+        assert abs(ours.mean() - theirs.mean()) < 3 * error
 
 
 @pytest.mark.parametrize("size", [(32, 32), (8, 52), (2, 130), (66, 4)])
@@ -211,10 +231,7 @@ def test_domains_have_the_published_interpolation_errors():
     Published mean square errors: 0.0059, 0.028, 0.0913. Their ratios measure the width of the walls, and so the form of
     the dipole term; their size the length of the walls, and so how slowly the domains were cooled.
     """
-    schedule = AnnealSchedule(
-        start_temperature=0.9, sweeps=1200, over_relaxation=6, quench_sweeps=2000, quench_overshoot=0.9
-    )
-    samples = anneal_many(DOMAIN, 128, schedule, [(14, n) for n in range(16)])
+    samples = anneal_many(DOMAIN, 128, DOMAIN_SCHEDULE, [(14, n) for n in range(16)])
     errors = [np.mean((_resized(samples[:, ::scale, ::scale], scale) - samples) ** 2) for scale in (4, 8, 16)]
     assert errors[1] / errors[0] == pytest.approx(0.028 / 0.0059, rel=0.1)
     assert errors[2] / errors[1] == pytest.approx(0.0913 / 0.028, rel=0.1)
