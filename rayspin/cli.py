@@ -13,9 +13,11 @@ from rayspin import __version__
 from rayspin.errors import RayspinError, RunError
 
 if TYPE_CHECKING:
+    from rayspin.cluster.submissions import Submission
     from rayspin.job import Context
 
 _job_argument = click.argument("job_file", metavar="JOB.toml", type=click.Path(path_type=Path))
+_run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 _set_option = click.option(
     "--set",
     "overrides",
@@ -169,35 +171,110 @@ def schema() -> None:
 
 
 @main.command()
+@_run_argument
+def status(run: Path) -> None:
+    """Say how far a run is, wherever it runs: from its files alone."""
+    from rayspin.console import two_columns
+    from rayspin.status import describe
+
+    _console().print(two_columns(*describe(run)))
+
+
+@main.command()
 @_job_argument
 @_set_option
 @_out_option
 @click.option("--cluster", type=click.Choice(["slurm", "local"]), help="Slurm (default), or tasks on this machine.")
+@click.option("--profile", type=click.Path(path_type=Path), help="Site options; default: ~/.config/rayspin/site.toml.")
 @click.option("--nodes", type=int, help="How many nodes form the Ray cluster.")
+@click.option("--min-nodes", type=int, help="Start with so many if the others don't come.")
 @click.option("--time", metavar="TIME", help="Walltime, as Slurm takes it; the job is requeued until it is done.")
 @click.option("--partition", metavar="NAME")
 @click.option("--account", metavar="NAME")
 @click.option("--cpus-per-node", type=int, help="By default whole nodes.")
 @click.option("--gpus-per-node", type=int)
 @click.option("--memory-per-node", metavar="SIZE", help="As Slurm takes it: 64G.")
+@click.option("--interface", metavar="NAME", help="Network interface between the nodes: ib0.")
 @click.option("--dry-run", is_flag=True, help="Print the script that would be submitted.")
-def submit(job_file: Path, overrides: tuple[str, ...], out: Path | None, dry_run: bool, **options: Any) -> None:
+@click.option("--wait", is_flag=True, help="Stay, show the run's output, and end as it ends.")
+def submit(
+    job_file: Path,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    profile: Path | None,
+    dry_run: bool,
+    wait: bool,
+    **options: Any,
+) -> None:
     """Hand a job over to a cluster and come back."""
     from rayspin import job
     from rayspin.cluster import slurm
-    from rayspin.config import build
     from rayspin.rundir import RunDir
 
     folder = out or job.default_out(job_file)
     job.load(job_file, overrides).check(RunDir.at(folder), {})
-    given = {name: value for name, value in options.items() if value is not None}
-    where = build(slurm.SubmitOptions, given, "submit")
+    where = slurm.site_options({name: value for name, value in options.items() if value is not None}, profile)
     if dry_run:
         click.echo(slurm.script(job_file, folder, overrides, where), nl=False)
         return
     submission = slurm.submit(job_file, folder, overrides, where)
     click.echo(f"job {submission.job_id} runs {job_file} in {folder}")
-    click.echo(f"follow it with: tail -F {submission.log}")
+    if wait:
+        _follow(submission)
+    else:
+        click.echo(f"its output: {submission.log}")
+        click.echo(f"next: rayspin status {folder}; rayspin logs {folder} --follow; rayspin cancel {folder}")
+
+
+@main.command()
+@_run_argument
+@click.option("--follow", is_flag=True, help="Stay until the job has ended, and end as it ends.")
+def logs(run: Path, follow: bool) -> None:
+    """Print the output of a run's last submission."""
+    from rayspin.cluster import submissions
+
+    submission = submissions.latest(run)
+    if follow:
+        _follow(submission)
+    elif submission.log.exists():
+        click.echo(submission.log.read_text(encoding="utf-8", errors="replace"), nl=False)
+
+
+@main.command()
+@_run_argument
+def cancel(run: Path) -> None:
+    """End a run's last submission; what is done is kept."""
+    from rayspin.cluster import submissions
+
+    submission = submissions.latest(run)
+    submissions.cancel(submission)
+    click.echo(f"job {submission.job_id} is asked to end; the same submission later goes on where it was")
+
+
+@main.command()
+@_out_option
+@click.option("--interface", metavar="NAME", help="Network interface between the nodes: ib0.")
+def doctor(out: Path | None, interface: str | None) -> None:
+    """Test on a node what the site gives, and say what to change."""
+    from rayspin.cluster.doctor import examine
+    from rayspin.console import show_findings
+
+    findings = examine(out or Path("runs"), interface)
+    show_findings(_console(), findings)
+    bad = sum(bool(finding.remedy) for finding in findings)
+    if bad:
+        raise RunError("doctor", f"{bad} of {len(findings)} findings need a change", "see the remedies above")
+
+
+def _follow(submission: Submission) -> None:
+    """Show a submission's output until it has ended, and end as it did."""
+    from rayspin.cluster import submissions
+
+    for text in submissions.follow(submission):
+        click.echo(text, nl=False)
+    end = submissions.state(submission)
+    if end.name != "done":
+        raise RunError(f"job {submission.job_id}", f"{end.name} {end.why}".strip(), f"see {submission.folder}")
 
 
 def _console() -> Any:

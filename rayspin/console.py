@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from rayspin.cluster.doctor import Finding
 from rayspin.job import Plan, Summary
 from rayspin.storage import Fault
 
@@ -132,6 +133,16 @@ def show_faults(console: Console, faults: Sequence[Fault]) -> None:
         table.add_column(column)
     for fault in faults:
         table.add_row(f"{fault.first_sample} to {fault.first_sample + fault.count - 1}", fault.file, fault.problem)
+    console.print(table)
+
+
+def show_findings(console: Console, findings: Sequence[Finding]) -> None:
+    """What the doctor found, and what to do about it."""
+    table = Table(title="doctor", title_justify="left")
+    for column in ("subject", "found", "remedy"):
+        table.add_column(column)
+    for finding in findings:
+        table.add_row(finding.subject, finding.found, finding.remedy)
     console.print(table)
 
 

@@ -185,18 +185,32 @@ class RunDir:
                 write_text(self.job_file, tomli_w.dumps(job))
             yield
 
+    def holder(self) -> str:
+        """Who works on the run, as it said itself; empty if nobody does, or its process was killed here."""
+        try:
+            told = json.loads(self._holder_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return ""
+        if told["host"] == socket.gethostname() and not Path(f"/proc/{told['process']}").exists():
+            return ""
+        return f"process {told['process']} on {told['host']} (since {told['since']})"
+
+    @property
+    def _holder_file(self) -> Path:
+        return self.path / ".lock-holder"
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        holder = self.path / ".lock-holder"
+        holder = self._holder_file
         lock = filelock.FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
         except filelock.Timeout:
-            who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+            who = self.holder() or "another process"
             raise RunError(str(self.path), f"{who} works on it", "wait for that run, or stop it") from None
         try:
             now = datetime.now().astimezone().isoformat(timespec="seconds")
-            write_text(holder, f"process {os.getpid()} on {socket.gethostname()} (since {now})")
+            write_text(holder, json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now}))
             yield
         finally:
             holder.unlink(missing_ok=True)

@@ -44,6 +44,11 @@ class Catalog:
         return cls(path, tuple(by_first[first] for first in sorted(by_first)))
 
     @classmethod
+    def history(cls, path: Path) -> list[dict[str, Any]]:
+        """Every entry of the ledger in the order of entry: records with who made them, when and how fast."""
+        return list(_entries(path / LEDGER))
+
+    @classmethod
     def read(cls, path: Path) -> Catalog:
         """The catalog of the dataset at `path`: shards whose file is there with the recorded size; empty at first."""
         catalog = cls.entered(path)
@@ -211,17 +216,20 @@ class SpinReader:
 
 
 def _ledger_records(ledger: Path) -> Iterable[ShardRecord]:
-    names = set(ShardRecord.__dataclass_fields__)
+    names = ShardRecord.__dataclass_fields__
+    return (ShardRecord(**{name: entry[name] for name in names}) for entry in _entries(ledger))
+
+
+def _entries(ledger: Path) -> Iterable[dict[str, Any]]:
     try:
         lines = ledger.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return
     for line in lines:
         try:
-            entry = json.loads(line)
+            yield json.loads(line)
         except json.JSONDecodeError:
             continue
-        yield ShardRecord(**{name: entry[name] for name in names})
 
 
 def _has_size(path: Path, size: int) -> bool:

@@ -1,0 +1,84 @@
+"""Status comes from files alone: of finished, half-done and killed runs, and of their stages."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import tomli_w
+from click.testing import CliRunner
+
+from rayspin import job
+from rayspin.cli import main
+from rayspin.cluster.generate import Generate, ShardMaker
+from rayspin.errors import InputError
+from rayspin.rundir import RunDir
+from rayspin.status import describe
+from rayspin.storage import Catalog
+
+SMALL = Generate.model_validate(
+    {
+        "samples": 12,
+        "size": 16,
+        "shard_samples": 4,
+        "hamiltonian": "labyrinth",
+        "schedule": {"sweeps": 20, "quench_sweeps": 20},
+    }
+)
+
+
+@pytest.fixture
+def half_done(tmp_path: Path) -> Path:
+    """Two of three shards, made by two hosts, and a third that failed."""
+    folder = tmp_path / "data"
+    with RunDir.at(folder).claimed(SMALL.identity()):
+        for first, host in [(0, "n1"), (4, "n2")]:
+            made = ShardMaker(SMALL, folder).work((first, 4))
+            Catalog.read(folder).append(made.record, host=host, seconds=2.0, finished=f"2026-01-01T00:00:0{first}")
+        (folder / "failed-00000008.txt").write_text("Traceback")
+    return folder
+
+
+def test_a_dataset_under_way_tells_how_far_it_is_and_who_did_what(half_done: Path) -> None:
+    _, rows = describe(half_done)
+    assert rows["samples"] == "8 of 12"
+    assert rows["state"] == "nobody works on it; the same command goes on"
+    assert rows["shards by host"] == "n1 1, n2 1"
+    assert rows["core-seconds a sample"] == "0.5"
+    assert rows["last sign of life"] == "2026-01-01T00:00:04"
+    assert rows["failed shards"] == "failed-00000008.txt"
+
+
+def test_who_works_on_a_run_is_told_unless_he_is_dead(half_done: Path) -> None:
+    run = RunDir.at(half_done)
+    with run.claimed(SMALL.identity()):
+        assert f"process {os.getpid()} on {socket.gethostname()}" in describe(half_done)[1]["state"]
+    dead = {"process": 2**22 + 1, "host": socket.gethostname(), "since": "long ago"}
+    (half_done / ".lock-holder").write_text(json.dumps(dead))
+    assert "nobody works on it" in describe(half_done)[1]["state"]
+    # Of another host nothing is known but what its process said.
+    (half_done / ".lock-holder").write_text(json.dumps(dead | {"host": "elsewhere"}))
+    assert "on elsewhere" in describe(half_done)[1]["state"]
+
+
+def test_a_pipeline_tells_of_its_stages(half_done: Path, tmp_path: Path) -> None:
+    stages = {"data": SMALL.to_table(), "train": {"kind": "train-fcn", "dataset": "@data"}}
+    pipeline = tmp_path / "job.toml"
+    pipeline.write_text(tomli_w.dumps({"kind": "pipeline", "stages": stages}))
+    stage = job.load(pipeline)
+    with RunDir.at(tmp_path / "pipe").claimed(stage.identity()):
+        half_done.rename(tmp_path / "pipe" / "data")
+    _, rows = describe(tmp_path / "pipe")
+    assert rows["data: samples"] == "8 of 12"
+    assert rows["train: state"] == "not started"
+
+
+def test_no_run_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no run there"):
+        describe(tmp_path)
+    result = CliRunner().invoke(main, ["status", str(tmp_path)])
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
