@@ -7,7 +7,7 @@ INSTALLED = $(VENV)/.installed
 .PHONY: quickstart test check format clean
 
 quickstart: $(INSTALLED)  ## generate labyrinths, train the effective-field network, evaluate, draw
-	$(BIN)/rayspin run jobs/quickstart.toml
+	$(BIN)/rayspin run jobs/quickstart.toml $(RUN_ARGS)
 
 test: $(INSTALLED)  ## all tests that this machine can run
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -17,7 +17,7 @@ check: $(INSTALLED)  ## lint, types, layers, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/run slurm/*.sbatch slurm/*.sh
+	$(BIN)/shellcheck .ci/run slurm/*.sbatch slurm/*.sh tests/slurm/boot/*.sh
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

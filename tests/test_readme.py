@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -52,10 +51,6 @@ def test_every_command_and_the_python_code_run(tmp_path: Path) -> None:
     assert float(run([sys.executable, "-c", code], tmp_path)) < -1.9
 
     submitted = tmp_path / "runs" / "submitted"
-    end = time.monotonic() + 120
-    while not (submitted / "summary.json").exists():
-        assert time.monotonic() < end, [log.read_text() for log in submitted.glob("submissions/*/*.out")]
-        time.sleep(0.2)
     assert [record.sha256 for record in Catalog.read(submitted).records] == [
         record.sha256 for record in Catalog.read(tmp_path / "runs" / "generate").records
     ]
