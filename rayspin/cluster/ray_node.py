@@ -21,10 +21,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rayspin.cluster.processes import Child
+from rayspin.cluster.session import STORE_BYTES
 from rayspin.errors import InputError
-
-STORE_BYTES = 128 * 2**20
-"""Arrays never travel through the object store, so it stays near Ray's minimum of 75 MiB."""
 
 LONGEST_FOLDER = 44
 """Characters that Ray's folder may have: the paths of its Unix sockets below it end at 107 bytes."""

@@ -12,7 +12,7 @@ from typing import Any
 from rayspin.errors import RunError
 
 EMBEDDED = "local"
-_STORE_BYTES = 128 * 2**20
+STORE_BYTES = 128 * 2**20
 """Arrays never travel through the object store, so it stays near Ray's minimum of 75 MiB."""
 
 
@@ -44,7 +44,7 @@ class Session:
         import ray
 
         if not ray.is_initialized():
-            embedded = {"num_cpus": self._cpus, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
+            embedded = {"num_cpus": self._cpus, "object_store_memory": STORE_BYTES, "include_dashboard": False}
             options: dict[str, Any] = embedded if self.address == EMBEDDED else {}
             environment = {"env_vars": _worker_environment(shared_disk=self.address != EMBEDDED)}
             # Ray takes SIGTERM for itself; a run that is asked to stop must hear it.
