@@ -70,7 +70,7 @@ def plan(job: Stage, out: Path) -> Plan:
     """
     run_dir = RunDir.at(out)
     job.check(run_dir, {})
-    return job.plan(run_dir)
+    return job.plan(run_dir, {})
 
 
 def run(job: Stage, out: Path, context: Context) -> Summary:

@@ -151,6 +151,15 @@ def test_plan_counts_what_is_to_do(invoke: object, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["job.toml"]
 
 
+def test_the_plan_of_a_pipeline_knows_data_that_are_not_there_yet(invoke: object, tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text((JOBS / "smoke" / "pipeline.toml").read_text())
+    result = invoke("plan", "job.toml")  # type: ignore[operator]
+    assert result.exit_code == 0, result.output
+    for part in ("16 of 32 x 32, 0 done", "1, 0 done", "all of the split 'test'"):
+        assert part in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["job.toml"]
+
+
 @pytest.mark.parametrize("path", sorted(JOBS.rglob("*.toml")), ids=lambda path: str(path.relative_to(JOBS)))
 def test_every_job_file_builds_and_says_what_it_is(path: Path) -> None:
     from rayspin.job import load

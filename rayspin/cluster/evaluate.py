@@ -80,7 +80,7 @@ class Evaluation(Stage):
             raise InputError("samples", problem, "ask for fewer, take another split, or generate with larger [splits]")
         self._network(run, earlier).check_lattice(facts.shape)
 
-    def plan(self, run: RunDir) -> Plan:  # noqa: ARG002
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
         """Seconds: not worth a calibration."""
         return Plan(self.kind, {"fields": f"{self.samples or 'all'} of the split {self.split!r}"}, 0.0)
 

@@ -80,7 +80,7 @@ class Generate(Stage):
                 "a dataset can only grow",
             )
 
-    def plan(self, run: RunDir) -> Plan:
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
         """Shards, bytes and core-hours still to go, from one sample annealed here."""
         shards = Catalog.read(run.path).missing(self.samples, self.shard_samples)
         left = sum(count for _, count in shards)

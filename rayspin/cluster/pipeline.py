@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -46,17 +47,15 @@ class Pipeline(Stage):
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Each stage, with those before it."""
-        before: dict[str, Stage] = dict(earlier)
         for name, stage in self.stages.items():
             try:
-                stage.check(run.child(name), before)
+                stage.check(run.child(name), self._before(name, earlier))
             except InputError as error:
                 raise InputError(f"stages.{name}: {error.where}", error.problem, error.remedy) from None
-            before[name] = stage
 
-    def plan(self, run: RunDir) -> Plan:
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
         """The plans of all stages."""
-        parts = tuple(stage.plan(run.child(name)) for name, stage in self.stages.items())
+        parts = tuple(stage.plan(run.child(name), self._before(name, earlier)) for name, stage in self.stages.items())
         return Plan("pipeline", {}, sum(part.core_seconds for part in parts), sum(part.bytes for part in parts), parts)
 
     def run(self, run: RunDir, context: Context) -> Summary:
@@ -64,3 +63,7 @@ class Pipeline(Stage):
         parts = tuple(execute(stage, run.child(name), context) for name, stage in self.stages.items())
         pictures = tuple(f"{name}/{picture}" for name, part in zip(self.stages, parts) for picture in part.pictures)
         return Summary("pipeline", {}, pictures, tuple(hint for part in parts for hint in part.hints), parts)
+
+    def _before(self, name: str, earlier: Mapping[str, Stage]) -> dict[str, Stage]:
+        """The stages that `name` can refer to."""
+        return {**earlier, **dict(itertools.takewhile(lambda item: item[0] != name, self.stages.items()))}

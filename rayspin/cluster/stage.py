@@ -79,7 +79,7 @@ class Stage(Config):
         """
 
     @abstractmethod
-    def plan(self, run: RunDir) -> Plan:
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
         """What a run in this folder would still do, and its cost from a calibration of seconds on this machine."""
 
     @abstractmethod

@@ -113,7 +113,7 @@ class Training(Stage):
         workers = self.resources.workers or 1
         self.training.check_samples(facts.counts["train"], facts.counts["validation"], workers)
 
-    def plan(self, run: RunDir) -> Plan:
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
         """The epochs still to go, from a few timed steps on random spins here."""
         done = len(read_metrics(run.path))
         left = self.training.epochs - done
@@ -121,7 +121,11 @@ class Training(Stage):
             "network": self.kind.removeprefix("train-"),
             "epochs": f"{self.training.epochs}, {done} done",
         }
-        return Plan(self.kind, figures, 0.0 if left == 0 else left * self._seconds_an_epoch(run))
+        return Plan(
+            self.kind,
+            figures,
+            0.0 if left == 0 else left * self._seconds_an_epoch(DatasetFacts.of(self.dataset, run, earlier)),
+        )
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Train over Ray Train until the last epoch, from the last checkpoint on."""
@@ -156,11 +160,8 @@ class Training(Stage):
     def _samples_an_epoch(self, samples: int) -> int:
         return samples // self.training.batch_size * self.training.batch_size
 
-    def _seconds_an_epoch(self, run: RunDir) -> float:
-        # In a pipeline the dataset may not be there yet; its full size is not needed to time a step.
-        facts = DatasetFacts.of_folder(run.locate(self.dataset)) if run.locate(self.dataset).exists() else None
-        shape, samples = (facts.shape, facts.counts["train"]) if facts else ((128, 128), self.training.batch_size)
-        source = _RandomSpins(min(self.training.batch_size, 16), shape)
+    def _seconds_an_epoch(self, facts: DatasetFacts) -> float:
+        source = _RandomSpins(min(self.training.batch_size, 16), facts.shape)
         timed = self.training.with_updates(epochs=2, batch_size=len(source), accumulation=1)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -169,7 +170,7 @@ class Training(Stage):
                 result = fit(self.objective, self.network, timed, source, source, Path(folder))
         finally:
             torch.set_num_threads(threads)
-        return self._samples_an_epoch(samples) / result.history[-1]["samples_per_second"]
+        return self._samples_an_epoch(facts.counts["train"]) / result.history[-1]["samples_per_second"]
 
 
 class TrainFcn(Training):

@@ -114,11 +114,11 @@ class Tune(Stage):
             except InputError as error:
                 raise InputError(f"trial with {trial.label}: {error.where}", error.problem, error.remedy) from None
 
-    def plan(self, run: RunDir) -> Plan:
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
         """The trials still to run, each with the cost of its training."""
         trials = self.trials()
         left = _unfinished(run, trials)
-        costs = [trial.job.plan(_folder(run, trial)) for trial in left]
+        costs = [trial.job.plan(_folder(run, trial), earlier) for trial in left]
         figures = {"trials": f"{len(trials)}, {len(trials) - len(left)} done"}
         return Plan("tune", figures, sum(cost.core_seconds for cost in costs), sum(cost.bytes for cost in costs))
 
