@@ -119,7 +119,7 @@ def plan(job_file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
 @click.argument("dataset", type=click.Path(path_type=Path))
 def verify(dataset: Path) -> None:
     """Check every byte and value of a dataset; exit code 1 if anything is wrong."""
-    from rayspin.cluster.generate import verify_with_progress
+    from rayspin.cluster.repair import verify_with_progress
     from rayspin.console import ConsoleProgress, show_faults
     from rayspin.storage import Catalog
 
@@ -135,13 +135,13 @@ def verify(dataset: Path) -> None:
 @_address_option
 def repair(dataset: Path, address: str | None) -> None:
     """Make the bad shards of a dataset again, and only those."""
-    from rayspin.cluster import generate
+    from rayspin.cluster import repair as repairing
     from rayspin.console import show_faults
 
     context = _context(address)
     context.stop.listen()
     try:
-        faults = generate.repair(dataset, context)
+        faults = repairing.repair(dataset, context)
     finally:
         context.session.close()
     show_faults(_console(), faults)

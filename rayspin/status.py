@@ -63,7 +63,7 @@ def _dataset(path: Path, job: dict[str, Any]) -> dict[str, str]:
         counts = Counter(entry.get("host", "?") for entry in entries)
         rows["shards by host"] = ", ".join(f"{host} {count}" for host, count in counts.most_common())
         rows["core-seconds a sample"] = f"{seconds / sum(entry['count'] for entry in entries):.3g}"
-        rows["last sign of life"] = max(entry.get("finished", "") for entry in entries)
+        rows["last sign of life"] = max(entry["entered"] for entry in entries)
     failed = sorted(path.glob("failed-*.txt"))
     if failed:
         rows["failed shards"] = ", ".join(file.name for file in failed)

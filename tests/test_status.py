@@ -37,7 +37,7 @@ def half_done(tmp_path: Path) -> Path:
     with RunDir.at(folder).claimed(SMALL.identity()):
         for first, host in [(0, "n1"), (4, "n2")]:
             made = ShardMaker(SMALL, folder).work((first, 4))
-            Catalog.read(folder).append(made.record, host=host, seconds=2.0, finished=f"2026-01-01T00:00:0{first}")
+            Catalog.read(folder).append(made.record, host=host, seconds=2.0, entered=f"2026-01-01T00:00:0{first}")
         (folder / "failed-00000008.txt").write_text("Traceback")
     return folder
 

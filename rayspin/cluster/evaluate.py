@@ -18,7 +18,7 @@ from rayspin.analysis.estimation import evaluate_estimation
 from rayspin.analysis.figures import draw_estimation, draw_recursion, draw_resolution
 from rayspin.analysis.recursive import Recursion, external_field, recurse
 from rayspin.analysis.resolution import by_network, degrade, evaluate_resolution
-from rayspin.cluster.generate import DatasetFacts
+from rayspin.cluster.dataset_facts import DatasetFacts
 from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.cluster.train import Training
 from rayspin.config import build, suggestion

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,14 +17,12 @@ import pydantic
 
 from rayspin import __version__
 from rayspin.cluster.fanout import SetAside, fan_out
-from rayspin.cluster.stage import Context, Plan, Stage, build_stage
-from rayspin.config import suggestion
+from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.errors import InputError, RunError
 from rayspin.physics import AnnealSchedule, Hamiltonian, anneal, energy, warm_up
 from rayspin.physics.checkerboard import Checkerboard
-from rayspin.progress import Progress
 from rayspin.rundir import RunDir, Summary
-from rayspin.storage import SPLITS, Catalog, Fault, ShardRecord, Split, SplitCounts, shard_name, verify, write_shard
+from rayspin.storage import Catalog, ShardRecord, SplitCounts, shard_name, write_shard
 
 Shard = tuple[int, int]
 """A shard to make: (first sample, count)."""
@@ -107,7 +103,7 @@ class Generate(Stage):
                 maker = (self, run.path.resolve())
                 outcome = fan_out(context.session, context.stop, ShardMaker, maker, shards, finished)
             if outcome.set_aside:
-                raise _quarantined(run.path, outcome.set_aside)
+                raise quarantined(run.path, outcome.set_aside)
             if outcome.left:
                 done = f"{recorder.samples_done} of {self.samples} samples done"
                 raise context.stop.incomplete(str(run.path), done)
@@ -134,91 +130,6 @@ class Generate(Stage):
     def anneal_sample(self, sample: int) -> npt.NDArray[np.float32]:
         """Sample number `sample` of this dataset, (Y, X, 3): the one line that a shard repeats."""
         return anneal(self.hamiltonian, size=self.size, schedule=self.schedule, seed=(self.seed, sample))
-
-
-def repair(folder: Path, context: Context) -> list[Fault]:
-    """Make the bad shards of a dataset again, and only those; what was wrong.
-
-    Raises:
-        InputError: there is no dataset.
-        RunError: a shard could not be made again as it was; the rest is mended.
-    """
-    job = build_stage(Catalog.open(folder).job, str(folder / "job.toml"))
-    assert isinstance(job, Generate)
-    with RunDir.at(folder).claimed(job.identity()):
-        faults = verify_with_progress(folder, context.progress)
-        before = {record.first_sample: record for record in Catalog.entered(folder).records}
-        changed: list[str] = []
-
-        def finished(shard: Shard, made: MadeShard) -> None:
-            old = before.get(shard[0])
-            if old is not None and old.values_sha256 != made.record.values_sha256:
-                changed.append(made.record.file)
-            else:
-                Catalog.read(folder).append(made.record, host=made.host, seconds=made.seconds, repaired=_now())
-
-        shards = sorted({(fault.first_sample, fault.count) for fault in faults})
-        if shards:
-            outcome = fan_out(context.session, context.stop, ShardMaker, (job, folder.resolve()), shards, finished)
-            if outcome.set_aside:
-                raise _quarantined(folder, outcome.set_aside)
-            if outcome.left:
-                raise context.stop.incomplete(
-                    str(folder), f"{len(shards) - len(outcome.left)} of {len(shards)} repaired"
-                )
-        if changed:
-            problem = f"made again, {', '.join(changed)} came out with other values than the ledger has"
-            raise RunError(str(folder), problem, "use the package versions that its shards name")
-    return faults
-
-
-def verify_with_progress(folder: Path, progress: Progress) -> list[Fault]:
-    """Everything wrong with the dataset in `folder`; see `rayspin.storage.verify`."""
-    catalog = Catalog.entered(folder)
-    done = itertools.count(1)
-    with progress.track("verify", len(catalog.records), "shard") as track:
-        return verify(catalog, lambda: track.update(next(done)))
-
-
-@dataclass(frozen=True)
-class DatasetFacts:
-    """What other stages need to know of a dataset before it is read, or even made."""
-
-    shape: tuple[int, int]
-    counts: dict[Split, int]
-    """Samples in each split."""
-
-    @classmethod
-    def of(cls, reference: str, run: RunDir, earlier: Mapping[str, Stage]) -> DatasetFacts:
-        """The facts of the dataset that a stage refers to: a folder, or `@name` for an earlier stage.
-
-        Raises:
-            InputError: no such stage, or no dataset there.
-        """
-        if not reference.startswith("@"):
-            return cls.of_folder(run.locate(reference))
-        stage = earlier.get(reference[1:])
-        if not isinstance(stage, Generate):
-            makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Generate)]
-            raise InputError(
-                "dataset", f"{reference!r} is no earlier stage that generates", suggestion(reference, makers)
-            )
-        codes = stage.splits.codes(np.arange(stage.samples))
-        return cls(stage.size, _counts(codes))
-
-    @classmethod
-    def of_folder(cls, folder: Path) -> DatasetFacts:
-        """The facts of a dataset that is there.
-
-        Raises:
-            InputError: no dataset, or none of its shards is done.
-        """
-        catalog = Catalog.open(folder)
-        return cls(catalog.shape, _counts(catalog.column("split")))
-
-
-def _counts(codes: npt.NDArray[np.int8]) -> dict[Split, int]:
-    return {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)}
 
 
 @dataclass(frozen=True)
@@ -266,7 +177,7 @@ class _Recorder:
         for first, count in catalog.missing(job.samples, job.shard_samples):
             orphan = catalog.orphan(first, count, attributes)
             if orphan is not None:
-                catalog.append(orphan, adopted="by a later run")
+                catalog.append(orphan, note="adopted")
         self._catalog = Catalog.read(folder)
         self.samples_done = self._catalog.samples_done
 
@@ -274,7 +185,7 @@ class _Recorder:
         return self._catalog.missing(self._job.samples, self._job.shard_samples)
 
     def enter(self, shard: Shard, made: MadeShard) -> None:
-        self._catalog.append(made.record, host=made.host, seconds=made.seconds, finished=_now())
+        self._catalog.append(made.record, host=made.host, seconds=made.seconds)
         self.samples_done += shard[1]
 
     def summary(self) -> Summary:
@@ -291,11 +202,7 @@ class _Recorder:
         )
 
 
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def _quarantined(folder: Path, set_aside: list[SetAside[Shard]]) -> RunError:
+def quarantined(folder: Path, set_aside: list[SetAside[Shard]]) -> RunError:
     """The error for shards that could not be made; their tracebacks go to a file each."""
     for failure in set_aside:
         first, _ = failure.item

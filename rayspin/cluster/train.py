@@ -21,7 +21,7 @@ import pydantic
 import torch
 
 from rayspin.analysis.figures import draw_curves
-from rayspin.cluster.generate import DatasetFacts
+from rayspin.cluster.dataset_facts import DatasetFacts
 from rayspin.cluster.session import Session
 from rayspin.cluster.stage import Context, Plan, Stage, build_stage
 from rayspin.config import Config

@@ -11,6 +11,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,13 @@ class Catalog:
         return catalog
 
     def append(self, record: ShardRecord, **facts: str | float) -> None:
-        """Add a finished shard to the ledger, durably; `facts` (who made it, how long it took) are kept beside it."""
+        """Add a finished shard to the ledger, durably; the time and `facts` (who, how long) are kept beside it."""
+        entered = datetime.now().astimezone().isoformat(timespec="seconds")
+        entry = {**asdict(record), "entered": entered, **facts}
         with (self.path / LEDGER).open("ab+") as stream:
             # A kill can leave half a line; it must not swallow the next one.
             torn = stream.tell() > 0 and _last_byte(stream.fileno()) != b"\n"
-            stream.write(b"\n" * torn + json.dumps({**asdict(record), **facts}).encode() + b"\n")
+            stream.write(b"\n" * torn + json.dumps(entry).encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
 

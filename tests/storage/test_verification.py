@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from rayspin import job
-from rayspin.cluster.generate import Generate, ShardMaker, repair
+from rayspin.cluster.generate import Generate, ShardMaker
+from rayspin.cluster.repair import repair
 from rayspin.cluster.session import Session
 from rayspin.job import Context
 from rayspin.storage import Catalog, shard_name, verify, write_shard

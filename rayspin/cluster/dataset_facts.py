@@ -1,0 +1,58 @@
+"""What a stage needs to know of a dataset before it is read, or even made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin.cluster.generate import Generate
+from rayspin.cluster.stage import Stage
+from rayspin.config import suggestion
+from rayspin.errors import InputError
+from rayspin.rundir import RunDir
+from rayspin.storage import SPLITS, Catalog, Split
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """The lattice of a dataset and the sizes of its splits."""
+
+    shape: tuple[int, int]
+    counts: dict[Split, int]
+    """Samples in each split."""
+
+    @classmethod
+    def of(cls, reference: str, run: RunDir, earlier: Mapping[str, Stage]) -> DatasetFacts:
+        """The facts of the dataset that a stage refers to: a folder, or `@name` for an earlier stage.
+
+        Raises:
+            InputError: no such stage, or no dataset there.
+        """
+        if not reference.startswith("@"):
+            return cls.of_folder(run.locate(reference))
+        stage = earlier.get(reference[1:])
+        if not isinstance(stage, Generate):
+            makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Generate)]
+            raise InputError(
+                "dataset", f"{reference!r} is no earlier stage that generates", suggestion(reference, makers)
+            )
+        codes = stage.splits.codes(np.arange(stage.samples))
+        return cls(stage.size, _counts(codes))
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> DatasetFacts:
+        """The facts of a dataset that is there.
+
+        Raises:
+            InputError: no dataset, or none of its shards is done.
+        """
+        catalog = Catalog.open(folder)
+        return cls(catalog.shape, _counts(catalog.column("split")))
+
+
+def _counts(codes: npt.NDArray[np.int8]) -> dict[Split, int]:
+    return {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)}
