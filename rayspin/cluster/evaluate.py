@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,9 +15,10 @@ from rayspin.analysis.baselines import baselines
 from rayspin.analysis.estimation import evaluate_estimation
 from rayspin.analysis.figures import draw_estimation, draw_recursion, draw_resolution
 from rayspin.analysis.recursive import Recursion, external_field, recurse
-from rayspin.analysis.resolution import by_network, degrade, evaluate_resolution
+from rayspin.analysis.resolution import Resolution, by_network, degrade, evaluate_resolution
 from rayspin.cluster.dataset_facts import DatasetFacts
 from rayspin.cluster.stage import Context, Plan, Stage
+from rayspin.cluster.tables import as_csv
 from rayspin.cluster.train import Training
 from rayspin.config import build, suggestion
 from rayspin.errors import InputError
@@ -126,9 +125,12 @@ class EvaluateFcn(Evaluation):
     def evaluate(self, run: RunDir, network: Any, spins_NYXC: Spins, hamiltonian: Hamiltonian) -> Summary:
         """Errors by component, energies, and one field denoised."""
         estimation = evaluate_estimation(network, spins_NYXC, hamiltonian)
-        columns = {f"mse_{name}": estimation.mse_NC[:, index] for index, name in enumerate("xyz")}
-        columns |= {"energy": estimation.energy_exact, "energy_estimated": estimation.energy_estimated}
-        write_text(run.path / "estimation.csv", table_text(columns))
+        energies = zip(estimation.energy_exact, estimation.energy_estimated)
+        table = [
+            {"mse_x": x, "mse_y": y, "mse_z": z, "energy": exact, "energy_estimated": estimated}
+            for (x, y, z), (exact, estimated) in zip(estimation.mse_NC, energies)
+        ]
+        write_text(run.path / "estimation.csv", as_csv(table))
 
         clean_YXC = spins_NYXC[0]
         recursion = recurse(
@@ -183,8 +185,8 @@ class Recursive(Evaluation):
         started_NYXC = np.stack([self._damaged(spins_YXC, index) for index, spins_YXC in enumerate(spins_NYXC)])
         modify = external_field(self.field) if any(self.field) else None
         recursion = recurse(network, started_NYXC, self.iterations, hamiltonian, modify=modify)
-        columns = {f"energy_{index}": energies for index, energies in enumerate(recursion.energies_IN.T)}
-        write_text(run.path / "energies.csv", table_text(columns))
+        table = [{f"energy_{index}": e for index, e in enumerate(energies)} for energies in recursion.energies_IN]
+        write_text(run.path / "energies.csv", as_csv(table))
         steps = [("sample", spins_NYXC[0]), *_steps(recursion, self.start)]
         draw_recursion(steps, _energies(recursion, spins_NYXC[0], hamiltonian), run.path / "recursion.png")
         return Summary(
@@ -225,7 +227,8 @@ class EvaluateSr(Evaluation):
         degradation = self._degradation(run)
         methods = {**baselines(degradation), "network": by_network(network)}
         rows = evaluate_resolution(methods, spins_NYXC, degradation, scale)
-        write_text(run.path / "resolution.csv", _resolution_csv(rows))
+        table = [_figures(name, resolution) for name, resolution in rows.items()]
+        write_text(run.path / "resolution.csv", as_csv(table))
         coarse_NYXC = degrade(spins_NYXC[:SHOWN_FIELDS], degradation, scale)
         drawn = {name: method(coarse_NYXC, scale) for name, method in methods.items()}
         pictures = {"coarse": coarse_NYXC, **drawn, "truth": spins_NYXC[:SHOWN_FIELDS]}
@@ -243,15 +246,6 @@ class EvaluateSr(Evaluation):
         path = _weights_file(run.locate(self.weights))
         table = weights_info(path)["provenance"]["objective"]["degradation"]
         return build(Degradation, table, f"{path}: objective.degradation")
-
-
-def table_text(columns: Mapping[str, Sequence[float] | npt.NDArray[np.floating[Any]]]) -> str:
-    """Columns of equal length as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values()))
-    return text.getvalue()
 
 
 def _weights_file(path: Path) -> Path:
@@ -281,18 +275,10 @@ def _recursion_figures(recursion: Recursion, clean: Spins, hamiltonian: Hamilton
     return {f"energy after {iterations} iterations": f"{first:.4f} to {last:.4f} J (annealed {annealed:.4f} J)"}
 
 
-def _resolution_csv(rows: Mapping[str, Any]) -> str:
-    names = [
-        f"{kind}_{metric}_{how}"
-        for kind in ("raw", "normalized")
-        for metric in ("mse", "psnr", "correlation")
-        for how in ("mean", "std")
-    ]
-    lines = [["method", *names]]
-    for method, row in rows.items():
-        values = [
-            getattr(getattr(getattr(row, kind), metric), how)()
-            for kind, metric, how in (name.rsplit("_", 2) for name in names)
-        ]
-        lines.append([method, *values])
-    return "\n".join(",".join(str(value) for value in line) for line in lines) + "\n"
+def _figures(method: str, resolution: Resolution) -> dict[str, Any]:
+    """Mean and standard deviation of every figure of a method, as a row."""
+    row: dict[str, Any] = {"method": method}
+    for kind, likeness in vars(resolution).items():
+        for metric, values in vars(likeness).items():
+            row |= {f"{kind}_{metric}_mean": values.mean(), f"{kind}_{metric}_std": values.std()}
+    return row

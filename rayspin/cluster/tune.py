@@ -7,9 +7,7 @@ what is missing, and a larger grid runs only its new points.
 from __future__ import annotations
 
 import copy
-import csv
 import hashlib
-import io
 import itertools
 import json
 import logging
@@ -25,6 +23,7 @@ import pydantic
 
 from rayspin.analysis.figures import draw_heat_map
 from rayspin.cluster.stage import Context, Plan, Stage, build_stage
+from rayspin.cluster.tables import as_csv
 from rayspin.cluster.train import Training
 from rayspin.config import replace_key
 from rayspin.errors import InputError, RunError
@@ -148,7 +147,7 @@ class Tune(Stage):
         for row in rows:
             if self.metric not in row:
                 raise InputError("metric", f"no trial reports {self.metric!r}", "known: " + ", ".join(row))
-        write_text(run.path / "trials.csv", _csv(rows))
+        write_text(run.path / "trials.csv", as_csv(rows))
         best = min(rows, key=lambda row: float(row[self.metric]))
         pictures = ("trials.png",) if self._draw(run, rows) else ()
         shown = {key: f"{best[key]}" for key in self.space}
@@ -188,14 +187,6 @@ def _figures(run: RunDir, trial: Trial) -> dict[str, float]:
     lines = (_folder(run, trial).path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     figures: dict[str, float] = json.loads(lines[-1])
     return figures
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _ray_tune(context: Context, run: RunDir, trials: list[Trial]) -> None:
