@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import tempfile
 from types import ModuleType
 from typing import Any
 
@@ -46,7 +45,7 @@ class Session:
         if not ray.is_initialized():
             embedded = {"num_cpus": self._cpus, "object_store_memory": STORE_BYTES, "include_dashboard": False}
             options: dict[str, Any] = embedded if self.address == EMBEDDED else {}
-            environment = {"env_vars": _worker_environment(shared_disk=self.address != EMBEDDED)}
+            environment = {"env_vars": _worker_environment()}
             # Ray takes SIGTERM for itself; a run that is asked to stop must hear it.
             on_terminate = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
             try:
@@ -73,12 +72,9 @@ class Session:
             self._started = False
 
 
-def _worker_environment(*, shared_disk: bool) -> dict[str, str]:
+def _worker_environment() -> dict[str, str]:
     """Environment of every actor and worker, the same on all nodes."""
-    # Nodes with other CPUs must not race for one cache of machine code; temporary folders are each node's own.
-    cache = {"NUMBA_CACHE_DIR": f"{tempfile.gettempdir()}/rayspin-numba-{os.getuid()}"} if shared_disk else {}
     return {
-        **cache,
         # Ray sets OMP_NUM_THREADS alone; one sample per core is the rule.
         "NUMBA_NUM_THREADS": "1",
         # The health check of Ray Train paces its report barrier: 1.5 s a report without this.
