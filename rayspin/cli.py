@@ -290,7 +290,9 @@ def _context(address: str | None) -> Context:
     from rayspin.console import ConsoleProgress
     from rayspin.job import Context
 
-    return Context(Session(address or EMBEDDED), ConsoleProgress(_console()))
+    session = Session(address or EMBEDDED)
+    session.check()
+    return Context(session, ConsoleProgress(_console()))
 
 
 if __name__ == "__main__":

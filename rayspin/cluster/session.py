@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from types import ModuleType
 from typing import Any
 
-from rayspin.errors import RunError
+from rayspin.errors import InputError, RunError
 
 EMBEDDED = "local"
+_ANSWER_S = 10.0
+
 STORE_BYTES = 128 * 2**20
 """Arrays never travel through the object store, so it stays near Ray's minimum of 75 MiB."""
 
@@ -58,6 +61,22 @@ class Session:
             signal.signal(signal.SIGTERM, on_terminate)
             self._started = True
         return ray
+
+    def check(self) -> None:
+        """Refuse an address at which nothing listens: Ray would try for minutes.
+
+        Raises:
+            InputError: the address is no HOST:PORT, or nothing answers there.
+        """
+        if self.address == EMBEDDED:
+            return
+        host, _, port = self.address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"Ray at {self.address}", f"nothing answers ({error})", "give HOST:PORT, or none"
+            ) from None
 
     def cpus(self) -> int:
         """CPUs of the whole session."""

@@ -57,10 +57,13 @@ class Lab:
             raise
 
     def run(self, *command: str, timeout: float = 60.0) -> str:
-        """What a Slurm command says, on the login node."""
-        done = subprocess.run(
-            command, env=self.environment(), capture_output=True, text=True, timeout=timeout, check=False
-        )
+        """What a Slurm command says, on the login node; a controller that waits for a dead node is asked again."""
+        for _ in range(3):
+            done = subprocess.run(
+                command, env=self.environment(), capture_output=True, text=True, timeout=timeout, check=False
+            )
+            if "Socket timed out" not in done.stderr:
+                break
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
