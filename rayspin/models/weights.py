@@ -43,7 +43,7 @@ def save_weights(path: Path, network: Network, provenance: Mapping[str, Any]) ->
         temporary.write_bytes(save(tensors, metadata={_KEY: json.dumps(facts)}))
 
 
-def load_weights(path: Path) -> Network:
+def load_weights(path: str | Path) -> Network:
     """The network of a weight file, rebuilt from the config in it, in evaluation mode on the CPU.
 
     Raises:
@@ -61,13 +61,13 @@ def load_weights(path: Path) -> Network:
     return network.eval()
 
 
-def weights_info(path: Path) -> dict[str, Any]:
+def weights_info(path: str | Path) -> dict[str, Any]:
     """What a weight file says of itself: `network` (its kind), `config` and `provenance`.
 
     Raises:
         InputError: there is no such file, or it is no weight file of rayspin's.
     """
-    if not path.is_file():
+    if not Path(path).is_file():
         raise InputError(str(path), "no such file", "give a .safetensors file that a training wrote")
     try:
         with safe_open(path, framework="pt") as stream:
