@@ -23,7 +23,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Trouble:
-    """Squares numbers; some items raise, always or once; some kill their process, always or as often as may be raised."""
+    """Squares numbers; some items raise, always or once; some kill their process, always or a few times."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
