@@ -25,7 +25,8 @@ def repair(folder: Path, context: Context) -> list[Fault]:
     assert isinstance(job, Generate)
     with RunDir.at(folder).claimed(job.identity()):
         faults = verify_with_progress(folder, context.progress)
-        before = {record.first_sample: record for record in Catalog.entered(folder).records}
+        catalog = Catalog.entered(folder)
+        before = {record.first_sample: record for record in catalog.records}
         changed: list[str] = []
 
         def finished(shard: Shard, made: MadeShard) -> None:
@@ -33,7 +34,7 @@ def repair(folder: Path, context: Context) -> list[Fault]:
             if old is not None and old.values_sha256 != made.record.values_sha256:
                 changed.append(made.record.file)
             else:
-                Catalog.read(folder).append(made.record, host=made.host, seconds=made.seconds, note="repaired")
+                catalog.append(made.record, host=made.host, seconds=made.seconds, note="repaired")
 
         shards = sorted({(fault.first_sample, fault.count) for fault in faults})
         if shards:

@@ -130,7 +130,7 @@ class Training(Stage):
     def run(self, run: RunDir, context: Context) -> Summary:
         """Train over Ray Train until the last epoch, from the last checkpoint on."""
         dataset, folder = run.locate(self.dataset).resolve(), run.path.resolve()
-        samples = self._samples_an_epoch(len(Catalog.open(dataset).reader("train")))
+        samples = self._samples_an_epoch(DatasetFacts.of_folder(dataset).counts["train"])
         total = samples * self.training.epochs
         before = samples * len(read_metrics(folder))
         with (
