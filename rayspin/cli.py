@@ -13,7 +13,7 @@ from rayspin import __version__
 from rayspin.errors import RayspinError, RunError
 
 if TYPE_CHECKING:
-    from rayspin.cluster.submissions import Submission
+    from rayspin.cluster.launch.submissions import Submission
     from rayspin.job import Context
 
 _job_argument = click.argument("job_file", metavar="JOB.toml", type=click.Path(path_type=Path))
@@ -208,7 +208,7 @@ def submit(
 ) -> None:
     """Hand a job over to a cluster and come back."""
     from rayspin import job
-    from rayspin.cluster import slurm
+    from rayspin.cluster.launch import slurm
     from rayspin.rundir import RunDir
 
     folder = out or job.default_out(job_file)
@@ -231,7 +231,7 @@ def submit(
 @click.option("--follow", is_flag=True, help="Stay until the job has ended, and end as it ends.")
 def logs(run: Path, follow: bool) -> None:
     """Print the output of a run's last submission."""
-    from rayspin.cluster import submissions
+    from rayspin.cluster.launch import submissions
 
     submission = submissions.latest(run)
     if follow:
@@ -244,7 +244,7 @@ def logs(run: Path, follow: bool) -> None:
 @_run_argument
 def cancel(run: Path) -> None:
     """End a run's last submission; what is done is kept."""
-    from rayspin.cluster import submissions
+    from rayspin.cluster.launch import submissions
 
     submission = submissions.latest(run)
     submissions.cancel(submission)
@@ -256,7 +256,7 @@ def cancel(run: Path) -> None:
 @click.option("--interface", metavar="NAME", help="Network interface between the nodes: ib0.")
 def doctor(out: Path | None, interface: str | None) -> None:
     """Test on a node what the site gives, and say what to change."""
-    from rayspin.cluster.doctor import examine
+    from rayspin.cluster.launch.doctor import examine
     from rayspin.console import show_findings
 
     findings = examine(out or Path("runs"), interface)
@@ -268,7 +268,7 @@ def doctor(out: Path | None, interface: str | None) -> None:
 
 def _follow(submission: Submission) -> None:
     """Show a submission's output until it has ended, and end as it did."""
-    from rayspin.cluster import submissions
+    from rayspin.cluster.launch import submissions
 
     for text in submissions.follow(submission):
         click.echo(text, nl=False)

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from rayspin.cluster.doctor import Finding
+from rayspin.cluster.launch.doctor import Finding
 from rayspin.job import Plan, Summary
 from rayspin.storage import Fault
 

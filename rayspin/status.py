@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rayspin.cluster import submissions
+from rayspin.cluster.launch import submissions
 from rayspin.errors import InputError
 from rayspin.rundir import RunDir
 

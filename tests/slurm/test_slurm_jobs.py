@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from lab import Lab, wait_until
 
-from rayspin.cluster.slurm import SubmitOptions, submit
-from rayspin.cluster.story import read_story
-from rayspin.cluster.submissions import Submission, cancel, state
+from rayspin.cluster.launch.slurm import SubmitOptions, submit
+from rayspin.cluster.launch.story import read_story
+from rayspin.cluster.launch.submissions import Submission, cancel, state
 from rayspin.config import build
 from rayspin.errors import InputError
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal

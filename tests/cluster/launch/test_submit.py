@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rayspin.cluster.slurm import Submission, SubmitOptions, script, submit
-from rayspin.cluster.story import read_story
+from rayspin.cluster.launch.slurm import Submission, SubmitOptions, script, submit
+from rayspin.cluster.launch.story import read_story
 from rayspin.config import build
 from rayspin.errors import InputError
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rayspin.cluster.meeting import Guest, Host, HostLostError, Invitation, MeetingOverError
+from rayspin.cluster.launch.meeting import Guest, Host, HostLostError, Invitation, MeetingOverError
 from rayspin.errors import RunError
 
 LOCALHOST = "127.0.0.1"

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
-from rayspin.cluster.session import usable_cpus
-from rayspin.cluster.story import read_story, tell
-from rayspin.cluster.submissions import Submission
-from rayspin.cluster.supervisor import (
+from rayspin.cluster.launch.story import read_story, tell
+from rayspin.cluster.launch.submissions import Submission
+from rayspin.cluster.launch.supervisor import (
     INCOMPLETE,
     ClusterJob,
     Place,
@@ -31,6 +30,7 @@ from rayspin.cluster.supervisor import (
     in_slurm,
     supervise,
 )
+from rayspin.cluster.session import usable_cpus
 from rayspin.config import Config, build
 from rayspin.errors import InputError
 from rayspin.rundir import write_text

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayspin.cluster.processes import adopt_orphans, end_descendants
-from rayspin.cluster.ray_node import RayNode, node_folder, own_ip, ray_environment
+from rayspin.cluster.launch.processes import adopt_orphans, end_descendants
+from rayspin.cluster.launch.ray_node import RayNode, node_folder, own_ip, ray_environment
 from rayspin.cluster.session import STORE_BYTES, usable_cpus
 from rayspin.errors import RayspinError, RunError
 from rayspin.rundir import write_text

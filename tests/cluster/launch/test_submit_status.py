@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from rayspin.cluster import doctor
-from rayspin.cluster.slurm import SubmitOptions, site_options
-from rayspin.cluster.story import tell
-from rayspin.cluster.submissions import Submission, cancel, describe, follow, latest, state, wait
+from rayspin.cluster.launch import doctor
+from rayspin.cluster.launch.slurm import SubmitOptions, site_options
+from rayspin.cluster.launch.story import tell
+from rayspin.cluster.launch.submissions import Submission, cancel, describe, follow, latest, state, wait
 from rayspin.errors import InputError, RunError
 
-PROFILES = sorted((Path(__file__).parents[2] / "slurm" / "profiles").glob("*.toml"))
+PROFILES = sorted((Path(__file__).parents[3] / "slurm" / "profiles").glob("*.toml"))
 
 
 def submission(

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rayspin.cluster.processes import Child
+from rayspin.cluster.launch.processes import Child
 from rayspin.cluster.session import STORE_BYTES
 from rayspin.errors import InputError
 

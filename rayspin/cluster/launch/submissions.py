@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rayspin.cluster import scheduler
-from rayspin.cluster.story import read_story, tell
-from rayspin.cluster.supervisor import BAD_INPUT, DONE, FAILED, INCOMPLETE
+from rayspin.cluster.launch import scheduler
+from rayspin.cluster.launch.story import read_story, tell
+from rayspin.cluster.launch.supervisor import BAD_INPUT, DONE, FAILED, INCOMPLETE
 from rayspin.errors import InputError
 
 ASK_EVERY_SECONDS = 60.0

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rayspin.cluster import ray_node
-from rayspin.cluster.ray_node import LONGEST_FOLDER, node_folder, own_ip, ray_environment
+from rayspin.cluster.launch import ray_node
+from rayspin.cluster.launch.ray_node import LONGEST_FOLDER, node_folder, own_ip, ray_environment
 from rayspin.errors import InputError
 
 SLEEPS = "[sys.executable, '-c', 'import time; time.sleep(300)']"
@@ -23,7 +23,7 @@ SLEEPS = "[sys.executable, '-c', 'import time; time.sleep(300)']"
 
 def run_supervisor(body: str) -> subprocess.Popen[str]:
     """A process of its own: it makes itself the parent of orphans and kills all that it started."""
-    head = "import os, signal, subprocess, sys, time\nfrom rayspin.cluster.processes import *\n"
+    head = "import os, signal, subprocess, sys, time\nfrom rayspin.cluster.launch.processes import *\n"
     command = [sys.executable, "-c", head + textwrap.dedent(body)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -44,7 +44,7 @@ def test_a_child_and_its_children_ignore_the_warning_of_the_walltime() -> None:
     supervisor = run_supervisor(f"""
         grandchild = "import subprocess, sys; sys.exit(subprocess.run({SLEEPS}).returncode)"
         child = Child([sys.executable, "-c", grandchild], os.environ)
-        from rayspin.cluster.processes import _descendants
+        from rayspin.cluster.launch.processes import _descendants
         while len(_descendants(os.getpid())) < 2: time.sleep(0.01)
         time.sleep(0.3)
         for pid in _descendants(os.getpid()): os.kill(pid, signal.SIGUSR2)

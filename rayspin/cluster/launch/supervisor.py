@@ -6,7 +6,7 @@ invites the others, and when enough of them are up runs the job as `rayspin run 
 end of that is the end of the job, workers before the head, nothing left on any node. Nothing but the files of
 the run is needed to go on in another job.
 
-Sites without submitit start it themselves, one task a node: `srun python -m rayspin.cluster.supervisor
+Sites without submitit start it themselves, one task a node: `srun python -m rayspin.cluster.launch.supervisor
 JOB.toml --out DIR`.
 """
 
@@ -22,12 +22,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayspin.cluster import scheduler
-from rayspin.cluster.meeting import Guest, Host, HostLostError, MeetingOverError
-from rayspin.cluster.processes import Child, adopt_orphans, allow_many_files, end_descendants
-from rayspin.cluster.ray_node import RayNode, node_folder, own_ip, ray_environment
+from rayspin.cluster.launch import scheduler
+from rayspin.cluster.launch.meeting import Guest, Host, HostLostError, MeetingOverError
+from rayspin.cluster.launch.processes import Child, adopt_orphans, allow_many_files, end_descendants
+from rayspin.cluster.launch.ray_node import RayNode, node_folder, own_ip, ray_environment
+from rayspin.cluster.launch.story import tell
 from rayspin.cluster.session import usable_cpus
-from rayspin.cluster.story import tell
 from rayspin.errors import Incomplete, RayspinError, RunError
 
 DONE, FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 75
@@ -290,7 +290,7 @@ def _follow(node: _Node) -> int:
 
 def main() -> int:
     """The program of one node in Slurm, as an sbatch script runs it."""
-    parser = argparse.ArgumentParser(prog="python -m rayspin.cluster.supervisor", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m rayspin.cluster.launch.supervisor", description=main.__doc__)
     parser.add_argument("job_file", metavar="JOB.toml", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, which all nodes see")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
