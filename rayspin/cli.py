@@ -67,8 +67,18 @@ def main() -> None:
 @click.option(
     "--stop-after", type=float, metavar="SECONDS", help="Take up no more work after that, and exit with code 75."
 )
+@click.option(
+    "--shards",
+    metavar="A:B or K/N",
+    help="Only these shards of a dataset, on this node without Ray: shards A to B - 1, or part K of N. For job arrays.",
+)
 def run(
-    job_file: Path, overrides: tuple[str, ...], out: Path | None, address: str | None, stop_after: float | None
+    job_file: Path,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    address: str | None,
+    stop_after: float | None,
+    shards: str | None,
 ) -> None:
     """Start a job, or go on with it.
 
@@ -79,10 +89,10 @@ def run(
 
     stage = job.load(job_file, overrides)
     folder = out or job.default_out(job_file)
-    context = _context(address)
+    context = _context(address if shards is None else None)
     context.stop.listen(stop_after)
     try:
-        summary = job.run(stage, folder, context)
+        summary = job.run(stage, folder, context, shards)
     finally:
         context.session.close()
     show_summary(_console(), summary, folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 import tomli_w
 
+from rayspin.cluster.array import run_part
 from rayspin.cluster.stage import KINDS, Context, Plan, Stage, build_stage, execute, stage_type
 from rayspin.config import replace_key
 from rayspin.errors import InputError
@@ -73,8 +74,14 @@ def plan(job: Stage, out: Path) -> Plan:
     return job.plan(run_dir, {})
 
 
-def run(job: Stage, out: Path, context: Context) -> Summary:
+def run(job: Stage, out: Path, context: Context, shards: str | None = None) -> Summary:
     """Start or resume the job in the folder `out`.
+
+    Args:
+        job: what to do.
+        out: the folder of the run.
+        context: where it runs, and who watches.
+        shards: only these shards of a dataset, without Ray; see `rayspin.cluster.array`.
 
     Raises:
         InputError: the job can't run there; nothing was written.
@@ -82,6 +89,8 @@ def run(job: Stage, out: Path, context: Context) -> Summary:
         Incomplete: it stopped before its end; asked again, it goes on.
     """
     run_dir = RunDir.at(out)
+    if shards is not None:
+        return run_part(job, shards, run_dir, context)
     job.check(run_dir, {})
     return execute(job, run_dir, context)
 

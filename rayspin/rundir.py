@@ -1,4 +1,4 @@
-"""The folder that one run owns: what was asked (`job.toml`), who works on it (a lock), how it ended (`summary.json`).
+"""The folder that one run owns: what was asked (`job.toml`), and how it ended (`summary.json`).
 
 The rules that make any run resumable live here: files appear whole, by rename; a folder belongs to one job, and a
 different job is refused with the differences; a run that ended says so in a summary, and asked again returns it.
@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import filelock
 import tomli_w
 
-from rayspin.errors import InputError, RunError
+from rayspin.claims import PATIENCE_S, HeldError, claim
+from rayspin.errors import InputError
 
 Table: TypeAlias = dict[str, Any]
 
@@ -34,7 +34,8 @@ def replacing(path: Path) -> Iterator[Path]:
     synced before it is renamed, and the folder after. What an error leaves behind is removed; what a kill leaves
     behind starts with ".tmp-" and is swept by the next run (`sweep_temporaries`).
     """
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    # Tasks on other nodes may make the same file at the same time.
+    temporary = path.with_name(f".tmp-{socket.gethostname()}-{os.getpid()}-{path.name}")
     try:
         yield temporary
         sync(temporary)
@@ -169,52 +170,54 @@ class RunDir:
             raise InputError(str(self.path), problem, "give another folder with --out, or undo the change")
 
     @contextmanager
-    def claimed(self, job: Table, may_change: frozenset[str] = frozenset()) -> Iterator[None]:
-        """The folder made, locked and marked as this job's for the length of the block.
+    def claimed(self, job: Table, may_change: frozenset[str] = frozenset(), patience_s: float = 0.0) -> Iterator[None]:
+        """The folder made, claimed for this process alone and marked as this job's for the length of the block.
 
         Raises:
             InputError: the folder holds the run of another job.
-            RunError: another process works on it.
+            HeldError: another process works on it.
         """
         self.check_same(job, may_change)
         self.path.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with claim(self.path, patience_s=patience_s):
+            # Alone: whatever is left of others is of the dead.
             sweep_temporaries(self.path)
             if self.asked() != job:
                 self.summary_file.unlink(missing_ok=True)
                 write_text(self.job_file, tomli_w.dumps(job))
             yield
 
-    def holder(self) -> str:
-        """Who works on the run, as it said itself; empty if nobody does, or its process was killed here."""
-        try:
-            told = json.loads(self._holder_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return ""
-        if told["host"] == socket.gethostname() and not Path(f"/proc/{told['process']}").exists():
-            return ""
-        return f"process {told['process']} on {told['host']} (since {told['since']})"
-
-    @property
-    def _holder_file(self) -> Path:
-        return self.path / ".lock-holder"
-
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        holder = self._holder_file
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            who = self.holder() or "another process"
-            raise RunError(str(self.path), f"{who} works on it", "wait for that run, or stop it") from None
-        try:
-            now = datetime.now().astimezone().isoformat(timespec="seconds")
-            write_text(holder, json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now}))
+    def shared(self, job: Table, may_change: frozenset[str], task: str) -> Iterator[None]:
+        """The folder made and marked as this job's, and claimed for a task beside other tasks of the same job.
+
+        Args:
+            job: the resolved job.
+            may_change: as in `check_same`.
+            task: what the task calls its part; not empty.
+
+        Raises:
+            InputError: the folder holds the run of another job.
+            HeldError: a run that works alone holds it, or tasks of a larger or smaller job.
+        """
+        self.check_same(job, may_change)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._mark(job, may_change)
+        with claim(self.path, task, PATIENCE_S):
+            self.check_same(job, frozenset())
             yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
+
+    def _mark(self, job: Table, may_change: frozenset[str]) -> None:
+        """Mark the folder, alone for a moment, unless another task has done so meanwhile."""
+        end = time.monotonic() + PATIENCE_S
+        while self.asked() != job:
+            try:
+                with self.claimed(job, may_change):
+                    pass
+            except HeldError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.1)
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from rayspin.claims import described, holders
 from rayspin.cluster.launch import submissions
 from rayspin.errors import InputError
 from rayspin.rundir import RunDir
@@ -48,8 +49,8 @@ def _run(run: RunDir, job: dict[str, Any]) -> dict[str, str]:
 def _state(run: RunDir, job: dict[str, Any]) -> str:
     if run.finished(job) is not None:
         return "finished"
-    holder = run.holder()
-    return f"{holder} works on it" if holder else "nobody works on it; the same command goes on"
+    at_work = described(holders(run.path))
+    return f"{at_work} works on it" if at_work else "nobody works on it; the same command goes on"
 
 
 def _dataset(path: Path, job: dict[str, Any]) -> dict[str, str]:

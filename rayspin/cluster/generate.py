@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from rayspin.errors import InputError, RunError
 from rayspin.physics import AnnealSchedule, Hamiltonian, anneal, energy, warm_up
 from rayspin.physics.checkerboard import Checkerboard
 from rayspin.rundir import RunDir, Summary
-from rayspin.storage import Catalog, ShardRecord, SplitCounts, shard_name, write_shard
+from rayspin.storage import Catalog, ShardRecord, SplitCounts, ledger, shard_name, write_shard
 
 Shard = tuple[int, int]
 """A shard to make: (first sample, count)."""
@@ -91,8 +91,8 @@ class Generate(Stage):
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Anneal what is missing, shard by shard, on every core of the session."""
-        recorder = _Recorder(run.path, self)
-        shards = recorder.missing()
+        recorder = Recorder(run.path, self)
+        shards = recorder.missing
         if shards:
             with context.progress.track("generate", self.samples, "sample", recorder.samples_done) as track:
 
@@ -108,6 +108,10 @@ class Generate(Stage):
                 done = f"{recorder.samples_done} of {self.samples} samples done"
                 raise context.stop.incomplete(str(run.path), done)
         return recorder.summary()
+
+    def cut(self) -> list[Shard]:
+        """All shards of the whole job."""
+        return Catalog(Path(), ()).missing(self.samples, self.shard_samples)
 
     def shard_attributes(self) -> dict[str, str]:
         """Global attributes of each shard: all that its values depend on."""
@@ -167,28 +171,45 @@ class ShardMaker:
         return MadeShard(record, socket.gethostname(), seconds, float(energies.mean()))
 
 
-class _Recorder:
-    """Keeps the ledger of one run: adopts what a killed run left in place, enters what actors make."""
+class Recorder:
+    """Keeps the ledger of one run: adopts what a killed run left in place, enters what workers make.
 
-    def __init__(self, folder: Path, job: Generate) -> None:
-        self._folder, self._job = folder, job
-        attributes = job.shard_attributes()
-        catalog = Catalog.read(folder)
-        for first, count in catalog.missing(job.samples, job.shard_samples):
-            orphan = catalog.orphan(first, count, attributes)
-            if orphan is not None:
-                catalog.append(orphan, note="adopted")
+    Args:
+        folder: the dataset's; claimed.
+        job: what is made there.
+        mine: which shards are this process's to make; by default all, and then it has the folder alone.
+        to: name of the ledger that this process writes.
+    """
+
+    def __init__(
+        self, folder: Path, job: Generate, mine: Callable[[Shard], bool] | None = None, to: str = ledger.LEDGER
+    ) -> None:
+        self._folder, self._job, self._to = folder, job, to
+        if mine is None:
+            ledger.merge(folder)
         self._catalog = Catalog.read(folder)
         self.samples_done = self._catalog.samples_done
-
-    def missing(self) -> list[Shard]:
-        return self._catalog.missing(self._job.samples, self._job.shard_samples)
+        self.missing: list[Shard] = []
+        """The shards still to make."""
+        attributes = job.shard_attributes()
+        in_place = {path.name for path in folder.glob("shard-*.nc")}
+        for shard in self._catalog.missing(job.samples, job.shard_samples):
+            if mine is not None and not mine(shard):
+                continue
+            orphan = self._catalog.orphan(*shard, attributes) if shard_name(shard[0]) in in_place else None
+            if orphan is None:
+                self.missing.append(shard)
+            else:
+                self._catalog.append(orphan, to, note="adopted")
+                self.samples_done += orphan.count
 
     def enter(self, shard: Shard, made: MadeShard) -> None:
-        self._catalog.append(made.record, host=made.host, seconds=made.seconds)
+        """Enter a shard that a worker put in place."""
+        self._catalog.append(made.record, self._to, host=made.host, seconds=made.seconds)
         self.samples_done += shard[1]
 
     def summary(self) -> Summary:
+        """The table of the whole dataset."""
         catalog = Catalog.read(self._folder)
         energies = catalog.column("energy")
         return Summary(

@@ -11,7 +11,7 @@ from rayspin.cluster.stage import Context, build_stage
 from rayspin.errors import RunError
 from rayspin.progress import Progress
 from rayspin.rundir import RunDir
-from rayspin.storage import Catalog, Fault, verify
+from rayspin.storage import Catalog, Fault, ledger, verify
 
 
 def repair(folder: Path, context: Context) -> list[Fault]:
@@ -24,6 +24,7 @@ def repair(folder: Path, context: Context) -> list[Fault]:
     job = build_stage(Catalog.open(folder).job, str(folder / "job.toml"))
     assert isinstance(job, Generate)
     with RunDir.at(folder).claimed(job.identity()):
+        ledger.merge(folder)
         faults = verify_with_progress(folder, context.progress)
         catalog = Catalog.entered(folder)
         before = {record.first_sample: record for record in catalog.records}

@@ -1,6 +1,7 @@
 """Datasets on disk: NetCDF shards, their catalog, and lazy views over them."""
 
 from rayspin.storage.catalog import Catalog, SpinReader
+from rayspin.storage.ledger import own_ledger
 from rayspin.storage.schema import SPLITS, VARIABLES, Split, SplitCounts
 from rayspin.storage.shards import ShardRecord, inspect_shard, read_shard, shard_name, write_shard
 from rayspin.storage.verification import Fault, verify
@@ -17,6 +18,7 @@ __all__ = [
     "SplitCounts",
     "inspect_shard",
     "open_dataset",
+    "own_ledger",
     "read_shard",
     "shard_name",
     "verify",

@@ -1,17 +1,14 @@
 """The catalog of a dataset folder: which shards are done, by its ledger; and the samples in them, memory-mapped.
 
-A dataset is a folder: shards (`shard-*.nc`), a ledger (`ledger.jsonl`, one record a line, appended and synced after
-a shard is in place) and the resolved job (`job.toml`). Readers take the shards of the ledger only.
+A dataset is a folder: shards (`shard-*.nc`), a ledger (one record a line, appended and synced after a shard is in
+place; see `rayspin.storage.ledger`) and the resolved job (`job.toml`). Readers take the shards of the ledger only.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,10 +19,9 @@ import numpy.typing as npt
 from rayspin.config import build
 from rayspin.errors import InputError
 from rayspin.physics import Hamiltonian
+from rayspin.storage import ledger
 from rayspin.storage.schema import SPLITS, VARIABLES, Split
 from rayspin.storage.shards import ShardRecord, inspect_shard, shard_name
-
-LEDGER = "ledger.jsonl"
 
 
 @dataclass(frozen=True)
@@ -41,13 +37,17 @@ class Catalog:
 
         A torn last line, left by a kill, is passed over.
         """
-        by_first = {record.first_sample: record for record in _ledger_records(path / LEDGER)}
+        names = ShardRecord.__dataclass_fields__
+        by_first = {
+            entry["first_sample"]: ShardRecord(**{name: entry[name] for name in names})
+            for entry in ledger.entries(path)
+        }
         return cls(path, tuple(by_first[first] for first in sorted(by_first)))
 
     @classmethod
     def history(cls, path: Path) -> list[dict[str, Any]]:
         """Every entry of the ledger in the order of entry: records with who made them, when and how fast."""
-        return list(_entries(path / LEDGER))
+        return list(ledger.entries(path))
 
     @classmethod
     def read(cls, path: Path) -> Catalog:
@@ -62,23 +62,22 @@ class Catalog:
         Raises:
             InputError: no dataset, or none of its shards is done.
         """
-        if not (path / LEDGER).is_file():
+        if not ledger.begun(path):
             raise InputError(str(path), "no dataset (it has no ledger)", "give the folder that a generate job wrote")
         catalog = cls.read(path)
         if not catalog.records:
             raise InputError(str(path), "none of its shards is done", "run its job first")
         return catalog
 
-    def append(self, record: ShardRecord, **facts: str | float) -> None:
-        """Add a finished shard to the ledger, durably; the time and `facts` (who, how long) are kept beside it."""
-        entered = datetime.now().astimezone().isoformat(timespec="seconds")
-        entry = {**asdict(record), "entered": entered, **facts}
-        with (self.path / LEDGER).open("ab+") as stream:
-            # A kill can leave half a line; it must not swallow the next one.
-            torn = stream.tell() > 0 and _last_byte(stream.fileno()) != b"\n"
-            stream.write(b"\n" * torn + json.dumps(entry).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+    def append(self, record: ShardRecord, to: str = ledger.LEDGER, **facts: str | float) -> None:
+        """Add a finished shard to a ledger, durably; the time and `facts` (who, how long) are kept beside it.
+
+        Args:
+            record: the shard.
+            to: name of the ledger: a task of an array has one of its own.
+            facts: what else to say.
+        """
+        ledger.append(self.path / to, {**asdict(record), **facts})
 
     def orphan(self, first_sample: int, count: int, attributes: Mapping[str, str]) -> ShardRecord | None:
         """The record of a shard that is in place but was not entered when the run was killed, else None.
@@ -218,29 +217,8 @@ class SpinReader:
         return self._maps[shard]
 
 
-def _ledger_records(ledger: Path) -> Iterable[ShardRecord]:
-    names = ShardRecord.__dataclass_fields__
-    return (ShardRecord(**{name: entry[name] for name in names}) for entry in _entries(ledger))
-
-
-def _entries(ledger: Path) -> Iterable[dict[str, Any]]:
-    try:
-        lines = ledger.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue
-
-
 def _has_size(path: Path, size: int) -> bool:
     try:
         return path.stat().st_size == size
     except FileNotFoundError:
         return False
-
-
-def _last_byte(descriptor: int) -> bytes:
-    return os.pread(descriptor, 1, os.fstat(descriptor).st_size - 1)

@@ -1,0 +1,216 @@
+"""Array mode: parts of a dataset without Ray, in any order or at once, killed or not: the bytes of a whole run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from rayspin import job
+from rayspin.claims import HeldError
+from rayspin.cluster.array import Part
+from rayspin.cluster.generate import Generate, ShardMaker
+from rayspin.errors import Incomplete, InputError, RunError
+from rayspin.job import Context
+from rayspin.rundir import RunDir
+from rayspin.storage import Catalog, shard_name, verify
+
+SMALL = Generate.model_validate(
+    {
+        "samples": 22,
+        "size": 16,
+        "seed": 5,
+        "shard_samples": 4,
+        "hamiltonian": "labyrinth",
+        "schedule": {"sweeps": 20, "quench_sweeps": 20},
+        "splits": {"test": 2, "validation": 3},
+    }
+)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.nc")}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The shards as one process makes them, one after another."""
+    folder = tmp_path_factory.mktemp("reference")
+    maker = ShardMaker(SMALL, folder)
+    for shard in SMALL.cut():
+        maker.work(shard)
+    return files(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("0:2", (0, 2)), ("4:9", (4, 6)), ("1/1", (0, 6)), ("1/4", (0, 1)), ("4/4", (4, 6)), ("2/12", (0, 1))],
+)
+def test_parts(text: str, part: tuple[int, int]) -> None:
+    assert Part.parse(text, 6) == Part(*part)
+
+
+def test_equal_parts_hold_every_shard_once() -> None:
+    for shards in (1, 6, 17):
+        for parts in (1, 2, 5, 20):
+            cut = [Part.parse(f"{k}/{parts}", shards) for k in range(1, parts + 1)]
+            assert [shard for part in cut for shard in range(part.start, part.stop)] == list(range(shards))
+
+
+@pytest.mark.parametrize("text", ["2:2", "6:8", "0/3", "4/3", "1-3", "a:b", ""])
+def test_what_is_no_part_is_one_line(text: str) -> None:
+    with pytest.raises(InputError, match=f"--shards {text}"):
+        Part.parse(text, 6)
+
+
+def test_parts_in_any_order_give_the_bytes_of_a_whole_run_and_the_last_marks_it(
+    reference: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    run = RunDir.at(folder)
+    for part in ("4:6", "0:3", "1:4"):
+        assert run.finished(SMALL.identity()) is None
+        summary = job.run(SMALL, folder, Context(), part)
+    assert summary.title == "dataset"
+    assert run.finished(SMALL.identity()) == summary
+    assert files(folder) == reference
+    assert verify(Catalog.entered(folder)) == []
+    # The ledgers of the tasks are one now.
+    assert [path.name for path in folder.glob("*.jsonl")] == ["ledger.jsonl"]
+    assert job.run(SMALL, folder, Context(), "0:1") == summary
+    assert job.run(SMALL, folder, Context()) == summary
+
+
+def test_a_part_extends_a_finished_dataset(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    job.run(SMALL, folder, Context(), "1/1")
+    before = files(folder)
+    grown = SMALL.with_updates(samples=30)
+    job.run(grown, folder, Context(), "1/2")
+    assert RunDir.at(folder).finished(grown.identity()) is None
+    job.run(grown, folder, Context(), "2/2")
+    assert RunDir.at(folder).finished(grown.identity()) is not None
+    assert before.items() < files(folder).items()
+    assert Catalog.read(folder).samples_done == 30
+
+
+def test_tasks_refuse_another_job_and_a_run_that_works_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    run = RunDir.at(folder)
+    with run.shared(SMALL.identity(), SMALL.may_change, "shards 0:1"):
+        with pytest.raises(RunError, match=r"process \d+ on .* \(shards 0:1, .*works on it"):
+            job.run(SMALL, folder, Context())
+        with pytest.raises(InputError, match="seed is 5 there and 6 in the job"):
+            job.run(SMALL.with_updates(seed=6), folder, Context(), "0:1")
+    with pytest.raises(InputError, match="has no shards"):
+        job.run(job.load(Path("jobs/smoke/train_fcn.toml")), tmp_path, Context(), "0:1")
+
+
+def test_a_job_of_another_count_waits_for_the_tasks_that_are_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rayspin.rundir.PATIENCE_S", 0.2)
+    folder = tmp_path / "data"
+    with RunDir.at(folder).shared(SMALL.identity(), SMALL.may_change, "shards 0:1"), pytest.raises(HeldError):
+        job.run(SMALL.with_updates(samples=30), folder, Context(), "0:1")
+    assert RunDir.at(folder).asked() == SMALL.identity()
+
+
+def test_a_stop_ends_a_part_as_it_ends_a_run(reference: dict[str, bytes], tmp_path: Path) -> None:
+    folder, context = tmp_path / "data", Context()
+    with context.stop.draining():
+        context.stop._take(signal.SIGUSR2, None)
+    with pytest.raises(Incomplete, match="stopped by SIGUSR2 with 0 of 8 samples of shards 0:2 done"):
+        job.run(SMALL, folder, context, "0:2")
+    job.run(SMALL, folder, Context(), "0:2")
+    assert files(folder) == {name: reference[name] for name in (shard_name(0), shard_name(4))}
+
+
+class _Poisoned(Generate):
+    """Sample 6 can't be annealed."""
+
+    def anneal_sample(self, sample: int) -> np.ndarray:
+        if sample == 6:
+            raise FloatingPointError("spin 6 diverged")
+        return super().anneal_sample(sample)
+
+
+def test_a_poison_sample_leaves_the_rest_of_the_part(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with pytest.raises(
+        RunError, match=r"1 shards failed, the first \(samples 4 to 7\) with FloatingPointError: spin 6"
+    ):
+        job.run(_Poisoned(**dict(SMALL)), folder, Context(), "0:3")
+    assert Catalog.read(folder).samples_done == 8
+    assert "anneal_sample" in (folder / "failed-00000004.txt").read_text()
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_overlapping_tasks_at_once_and_kills_change_no_byte(tmp_path: Path) -> None:
+    """Three tasks whose parts overlap; a worker and a task killed, one drained; asked again, the bytes are the same."""
+    slow = SMALL.with_updates(samples=48, shard_samples=1, size=64, schedule=SMALL.schedule.with_updates(sweeps=20000))
+    alone = tmp_path / "alone"
+    job.run(slow, alone, Context(), "1/1")
+    job_file, folder = tmp_path / "slow.toml", tmp_path / "data"
+    job_file.write_text(job.to_toml(slow))
+
+    def start(part: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "rayspin", "run", str(job_file), "--out", str(folder), "--shards", part]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    tasks = [start(part) for part in ("0:24", "12:36", "30:48")]
+    try:
+        wait_for(lambda: done(folder) >= 4)
+        worker = next(child for child in psutil.Process(tasks[0].pid).children(True) if child.cpu_times().user > 0.5)
+        worker.kill()
+        workers = psutil.Process(tasks[1].pid).children(recursive=True)
+        tasks[1].kill()
+        tasks[2].send_signal(signal.SIGUSR2)
+        assert tasks[2].wait(60) == 75
+        wait_for(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
+        assert tasks[0].wait(120) == 0
+        again = [start("12:48"), start("30:40")]
+        tasks += again
+        assert [task.wait(120) for task in again] == [0, 0]
+    finally:
+        for task in tasks:
+            task.kill()
+            task.communicate()
+    assert files(folder) == files(alone)
+    assert RunDir.at(folder).finished(slow.identity()) is not None
+    assert not list(folder.glob(".tmp-*"))
+    assert not list(folder.glob("failed-*"))
+
+
+def test_no_ray_in_sight(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text(job.to_toml(SMALL))
+    code = (
+        "import sys; from rayspin.cli import main\n"
+        "main(sys.argv[1:], standalone_mode=False)\n"
+        "import json; print(json.dumps(sorted({'ray', 'torch'} & sys.modules.keys())))"
+    )
+    command = ["run", str(tmp_path / "job.toml"), "--out", str(tmp_path / "data"), "--shards", "0:2"]
+    ended = subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True)
+    assert json.loads(ended.stdout.splitlines()[-1]) == []
+    assert Catalog.read(tmp_path / "data").samples_done == 8
+
+
+def done(folder: Path) -> int:
+    return Catalog.read(folder).samples_done
+
+
+def wait_for(condition: Any) -> None:
+    end = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < end, "no progress"
+        time.sleep(0.05)
