@@ -24,7 +24,7 @@ from rayspin.analysis.figures import draw_curves
 from rayspin.cluster.dataset_facts import DatasetFacts
 from rayspin.cluster.session import Session
 from rayspin.cluster.stage import Context, Plan, Stage, build_stage
-from rayspin.config import Config
+from rayspin.config import Config, build
 from rayspin.errors import RayspinError, RunError
 from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
 from rayspin.physics import Hamiltonian
@@ -34,6 +34,7 @@ from rayspin.rundir import RunDir, Summary
 from rayspin.storage import Catalog
 from rayspin.training import (
     BEST,
+    MAY_CHANGE,
     METRICS,
     FieldObjective,
     FitResult,
@@ -83,9 +84,7 @@ class Resources(Config):
 class Training(Stage):
     """What the trainings of both networks share."""
 
-    may_change: ClassVar[frozenset[str]] = frozenset(
-        {"training.epochs", "training.patience", "training.checkpoint_interval"}
-    )
+    may_change: ClassVar[frozenset[str]] = MAY_CHANGE
 
     dataset: str
     """Folder of a dataset; `@name` for the stage of that name in a pipeline."""
@@ -108,6 +107,8 @@ class Training(Stage):
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """The dataset is there, or an earlier stage makes it; it suits the network and fills a batch."""
         run.check_same(self.identity(), self.may_change)
+        if there := run.asked():
+            self.training.check_follows(build(TrainingConfig, there["training"], str(run.path)), str(run.path))
         facts = DatasetFacts.of(self.dataset, run, earlier)
         self.objective.check(self.network, facts.shape)  # type: ignore[arg-type]
         workers = self.resources.workers or 1

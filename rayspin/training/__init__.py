@@ -1,7 +1,8 @@
 """Training without Ray: what to train for, how, and the loop that resumes."""
 
-from rayspin.training.checkpoint import BEST, METRICS, WEIGHTS, Line, best_epoch
+from rayspin.training.checkpoint import BEST, MAY_CHANGE, METRICS, WEIGHTS
 from rayspin.training.config import TrainingConfig
+from rayspin.training.curve import Line, best_epoch
 from rayspin.training.data import SampleSource
 from rayspin.training.field import ExactField
 from rayspin.training.loop import FitResult, fit
@@ -9,6 +10,7 @@ from rayspin.training.objectives import FieldObjective, Objective, SuperResoluti
 
 __all__ = [
     "BEST",
+    "MAY_CHANGE",
     "METRICS",
     "WEIGHTS",
     "ExactField",

@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -21,16 +21,18 @@ from torch.optim import Optimizer
 from rayspin.errors import InputError
 from rayspin.models import Network, save_weights
 from rayspin.rundir import differing, replacing, write_text
+from rayspin.training.curve import EventFile, Line, best_epoch
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
 
-MAY_CHANGE = frozenset({"training.epochs", "training.patience", "training.checkpoint_interval"})
-"""Keys in which a training may differ from its checkpoint's: when it ends, and what is kept."""
-
-Line = dict[str, float]
+MAY_CHANGE = frozenset(
+    {"training.epochs", "training.schedule_epochs", "training.patience", "training.checkpoint_interval"}
+)
+"""Keys in which a training may differ from its checkpoint's: when it ends, and what is kept. A schedule of the rate
+that spans the epochs changes with them: that is checked apart (`TrainingConfig.check_follows`)."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,21 @@ class Checkpoint:
             )
 
 
-@dataclass(frozen=True)
 class Keeper:
-    """Writes the state of a training to its folder, epoch by epoch; every file appears whole, by rename."""
+    """Writes the state of a training to its folder, epoch by epoch.
 
-    folder: Path
-    job: dict[str, Any]
-    network: Network
-    optimizer: Optimizer
+    Every file but the one for TensorBoard appears whole, by rename.
+    """
+
+    def __init__(self, folder: Path, job: dict[str, Any], network: Network, optimizer: Optimizer) -> None:
+        self._folder, self._job, self._network, self._optimizer = folder, job, network, optimizer
+        self._events = EventFile(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._events.close()
 
     def keep(self, history: Sequence[Line], *, checkpoint: bool) -> None:
         """Write what the last epoch of `history` changes: curve, best weights, and a checkpoint if due.
@@ -105,15 +114,11 @@ class Keeper:
         """
         if best_epoch(history) is history[-1]:
             self._save_weights(BEST, history[-1])
-        write_text(self.folder / METRICS, "".join(json.dumps(line) + "\n" for line in history))
+        write_text(self._folder / METRICS, "".join(json.dumps(line) + "\n" for line in history))
+        self._events.write(history)
         if checkpoint:
             self._save_weights(WEIGHTS, history[-1])
-            Checkpoint.of(self.job, history, self.network, self.optimizer).save(self.folder)
+            Checkpoint.of(self._job, history, self._network, self._optimizer).save(self._folder)
 
     def _save_weights(self, name: str, line: Line) -> None:
-        save_weights(self.folder / name, self.network, {**self.job, "figures": line})
-
-
-def best_epoch(history: Sequence[Line]) -> Line:
-    """The figures of the epoch with the lowest validation loss, the first one of equals."""
-    return min(history, key=lambda line: line["validation_loss"])
+        save_weights(self._folder / name, self._network, {**self._job, "figures": line})

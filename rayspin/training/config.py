@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rayspin.config import Config
 from rayspin.errors import InputError
@@ -29,11 +29,16 @@ class TrainingConfig(Config):
     learning_rate_schedule: Literal["constant", "one-cycle", "cosine"] = "constant"
     """constant: published; cosine: falls to 0 along half a cosine; one-cycle: so after a rise over 30 %."""
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Part of the training in which the rate rises to its full value, along half a cosine; one-cycle: at least 0.3."""
+    """Part of the schedule in which the rate rises to its full value, along half a cosine; one-cycle: at least 0.3."""
+    schedule_epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs that schedule and warm-up are laid over; by default all `epochs`. Set to more, the training ends in
+    mid-schedule and a larger `epochs` goes on from there; without it a varying rate has no way to go on."""
     accumulation: Annotated[int, Field(ge=1)] = 1
     """Pieces that a batch is worked on in, where memory is short; batch norm sees one piece at a time."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network while it trains. bfloat16 has 3 digits: 1.4 times as fast, and no field to better than 1e-4."""
+    compile: bool = False
+    """Have torch.compile make kernels for the network. For GPUs: on a CPU half as fast, after a minute or two."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Epochs without a lower validation loss after which the training ends; None for never."""
     augmentation: Augmentation = "none"
@@ -46,9 +51,36 @@ class TrainingConfig(Config):
     checkpoint_interval: Annotated[int, Field(ge=1)] = 1
     """Epochs between checkpoints: what a kill can cost at most."""
 
-    def rate(self, step: int, steps: int) -> float:
-        """The learning rate of a step, of `steps` in all: it has no state, so a resumed run keeps it."""
-        place = (step + 0.5) / steps
+    @model_validator(mode="after")
+    def _schedule_lasts(self) -> Self:
+        if self.learning_rate_schedule != "constant" and self.epochs > (self.schedule_epochs or self.epochs):
+            raise InputError(
+                "epochs",
+                f"{self.epochs} is more than the {self.schedule_epochs} of schedule_epochs, after which the rate is 0",
+                "give as many, or fewer",
+            )
+        return self
+
+    @property
+    def schedule_span(self) -> int | None:
+        """Epochs that the rate varies over, or None where it is the same throughout."""
+        if self.learning_rate_schedule == "constant" and self.warm_up == 0:
+            return None
+        return self.schedule_epochs or self.epochs
+
+    def check_follows(self, earlier: TrainingConfig, where: str) -> None:
+        """Raise InputError if `earlier`, whose epochs are in the folder `where`, took other rates than this would."""
+        if self.schedule_span != earlier.schedule_span:
+            raise InputError(
+                where,
+                f"its learning rates are laid over {earlier.schedule_span} epochs, now over {self.schedule_span}",
+                f"undo the change, or train anew in another folder (with training.schedule_epochs = "
+                f"{self.schedule_span} from the start, more epochs can be added later)",
+            )
+
+    def rate(self, step: int, steps_an_epoch: int) -> float:
+        """The learning rate of a step, counted from 0 over all epochs: it has no state, so a resumed run keeps it."""
+        place = (step + 0.5) / ((self.schedule_span or self.epochs) * steps_an_epoch)
         rise = max(self.warm_up, 0.3) if self.learning_rate_schedule == "one-cycle" else self.warm_up
         if place < rise:
             phase = place / rise - 1

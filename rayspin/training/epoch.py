@@ -16,8 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from rayspin.errors import RunError
-from rayspin.training.checkpoint import Line
 from rayspin.training.config import TrainingConfig
+from rayspin.training.curve import Line
 from rayspin.training.data import Batch, Loader, epoch_positions, validation_positions
 from rayspin.training.objectives import Task
 
@@ -73,7 +73,7 @@ class Run:
             step, piece = divmod(index, training.accumulation)
             total += self._add_gradient(batch, last=piece == training.accumulation - 1)
             if piece == training.accumulation - 1:
-                self._update(training.rate((epoch - 1) * len(shares) + step, training.epochs * len(shares)))
+                self._update(training.rate((epoch - 1) * len(shares) + step, len(shares)))
                 self.on_batch(epoch, step + 1, len(shares))
         return self._mean({"training_loss": total}, len(pieces) * self.world_size)["training_loss"]
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Adam
 
 from rayspin.errors import InputError
 from rayspin.models import Network, NetworkConfig
 from rayspin.rng import seed_words
-from rayspin.training.checkpoint import BEST, WEIGHTS, Checkpoint, Keeper, Line, best_epoch
+from rayspin.training.checkpoint import BEST, WEIGHTS, Checkpoint, Keeper
 from rayspin.training.config import TrainingConfig
+from rayspin.training.curve import Line, best_epoch
 from rayspin.training.data import Loader, SampleSource
 from rayspin.training.epoch import OnBatch, Run
 from rayspin.training.objectives import Objective
@@ -85,7 +90,7 @@ def fit(
     objective.check(network_config, train.shape)
     training.check_samples(len(train), len(validation), world_size)
     job = _job(objective, network_config, training, train, validation)
-    checkpoint = _from_rank_zero(lambda: _resumable(folder, job), rank, world_size)
+    checkpoint = _from_rank_zero(lambda: _resumable(folder, job, training), rank, world_size)
 
     device = torch.device(device)
     network = _initial(network_config, training.seed).to(device)
@@ -97,7 +102,7 @@ def fit(
         history = list(checkpoint.history)
     run = Run(
         task=objective.build(network_config, train).to(device),
-        model=DistributedDataParallel(network) if world_size > 1 else network,
+        model=_prepared(network, training, world_size),
         optimizer=optimizer,
         training=training,
         train=Loader(train, training.seed, training.augmentation, device),
@@ -106,14 +111,17 @@ def fit(
         world_size=world_size,
         on_batch=on_batch,
     )
-    keeper = Keeper(folder, job, network, optimizer) if rank == 0 else None
-
-    while not training.ended(losses := [line["validation_loss"] for line in history]):
-        history.append(line := run.epoch(len(history) + 1))
-        last = training.ended([*losses, line["validation_loss"]])
-        if keeper is not None:
-            keeper.keep(history, checkpoint=last or len(history) % training.checkpoint_interval == 0)
-        on_epoch(history[-1])
+    with Keeper(folder, job, network, optimizer) if rank == 0 else nullcontext() as keeper:
+        while not training.ended(losses := [line["validation_loss"] for line in history]):
+            history.append(line := run.epoch(len(history) + 1))
+            last = training.ended([*losses, line["validation_loss"]])
+            if keeper is not None:
+                keeper.keep(history, checkpoint=last or len(history) % training.checkpoint_interval == 0)
+            on_epoch(line)
+    if world_size > 1:
+        # DDP is a cycle that holds the group's threads: it has to go before the caller ends the group.
+        del run
+        gc.collect()
     return FitResult(tuple(history), folder / WEIGHTS, folder / BEST)
 
 
@@ -138,10 +146,11 @@ def _job(
     }
 
 
-def _resumable(folder: Path, job: dict[str, Any]) -> Checkpoint | None:
+def _resumable(folder: Path, job: dict[str, Any], training: TrainingConfig) -> Checkpoint | None:
     checkpoint = Checkpoint.load(folder)
     if checkpoint is not None:
         checkpoint.check_same(job, folder)
+        training.check_follows(TrainingConfig.model_validate(checkpoint.job["training"]), str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     return checkpoint
 
@@ -151,6 +160,18 @@ def _initial(config: NetworkConfig, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed_words("weights", (seed,), 1)[0]))
         return config.build()
+
+
+def _prepared(network: Network, training: TrainingConfig, world_size: int) -> nn.Module:
+    """The network as it is called in training: compiled if asked for, its gradients averaged over the ranks."""
+    if training.compile:
+        network.compile()
+    if world_size == 1:
+        return network
+    # The statistics of batch norm are the same on all ranks already: to send them with every step took a tenth of it.
+    known = signature(DistributedDataParallel).parameters
+    options: Any = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+    return DistributedDataParallel(network, **options)
 
 
 def _from_rank_zero(get: Callable[[], Value], rank: int, world_size: int) -> Value:

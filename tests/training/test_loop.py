@@ -114,6 +114,44 @@ def test_a_finished_training_returns_at_once_and_a_longer_one_goes_on(tmp_path, 
     assert _curve(grown.history) == _curve(whole.history)
 
 
+def test_more_epochs_than_a_schedule_spans_are_refused_and_one_that_spans_them_goes_on(tmp_path, train, validation):
+    """A longer schedule has other rates from its first step on; one laid over more epochs than were run has not."""
+    short = TRAINING.with_updates(epochs=2)
+    fit(FieldObjective(), FIELD_NETWORK, short, train, validation, tmp_path / "short")
+    before = {path: path.read_bytes() for path in (tmp_path / "short").iterdir()}
+    for longer in (TRAINING, TRAINING.with_updates(schedule_epochs=8)):
+        with pytest.raises(InputError, match=r"laid over 2 epochs, now over (5|8); .*training\.schedule_epochs = \1"):
+            fit(FieldObjective(), FIELD_NETWORK, longer, train, validation, tmp_path / "short")
+    assert before == {path: path.read_bytes() for path in (tmp_path / "short").iterdir()}
+
+    part = short.with_updates(schedule_epochs=5)
+    fit(FieldObjective(), FIELD_NETWORK, part, train, validation, tmp_path / "part")
+    grown = fit(FieldObjective(), FIELD_NETWORK, TRAINING, train, validation, tmp_path / "part")
+    whole = fit(FieldObjective(), FIELD_NETWORK, TRAINING, train, validation, tmp_path / "whole")
+    assert _curve(grown.history) == _curve(whole.history)
+
+
+def test_a_schedule_shorter_than_the_training_is_refused():
+    with pytest.raises(ValueError, match="9 is more than the 4 of schedule_epochs"):
+        TRAINING.with_updates(epochs=9, schedule_epochs=4)
+    warm = TrainingConfig(epochs=9, schedule_epochs=4, warm_up=0.5)
+    assert [warm.rate(step, 1) for step in (2, 8)] == [0.01, 0.01]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_compiled_network_learns_the_same(tmp_path, train, validation):
+    plain = TrainingConfig(epochs=2, batch_size=4, learning_rate=0.003)
+    smallest = EffectiveFieldNetConfig(encoder_filters=(4,), decoder_filters=(4,))
+    curves = [
+        fit(FieldObjective(), smallest, training, train, validation, tmp_path / str(training.compile)).history
+        for training in (plain, plain.with_updates(compile=True))
+    ]
+    for a, b in zip(*curves, strict=True):
+        assert b["validation_loss"] == pytest.approx(a["validation_loss"], rel=1e-3)
+    assert load_weights(tmp_path / "True" / "weights.safetensors").config == smallest
+
+
 def test_a_checkpoint_of_another_training_is_refused_with_the_difference(tmp_path, train, validation):
     training = TrainingConfig(epochs=1, batch_size=4)
     fit(FieldObjective(), FIELD_NETWORK, training, train, validation, tmp_path)
@@ -259,29 +297,29 @@ def test_rates_follow_their_schedules():
     constant = TrainingConfig()
     one_cycle = constant.with_updates(learning_rate_schedule="one-cycle")
     cosine = constant.with_updates(learning_rate_schedule="cosine")
-    assert {constant.rate(step, 100) for step in range(100)} == {0.01}
-    rates = [one_cycle.rate(step, 100) for step in range(100)]
+    assert {constant.rate(step, 1) for step in range(100)} == {0.01}
+    rates = [one_cycle.rate(step, 1) for step in range(100)]
     assert rates.index(max(rates)) in (29, 30)
     assert max(rates) == pytest.approx(0.01, rel=1e-2)
     assert rates[0] < 1e-4 > rates[-1]
-    assert cosine.rate(0, 100) == pytest.approx(0.01, rel=1e-3)
-    assert cosine.rate(49, 100) == pytest.approx(0.005, rel=2e-2)
+    assert cosine.rate(0, 1) == pytest.approx(0.01, rel=1e-3)
+    assert cosine.rate(49, 1) == pytest.approx(0.005, rel=2e-2)
 
 
 def test_a_warm_up_precedes_any_schedule():
     warm = TrainingConfig(warm_up=0.2)
-    rates = [warm.rate(step, 100) for step in range(100)]
+    rates = [warm.rate(step, 1) for step in range(100)]
     assert rates[:20] == sorted(rates[:20])
     assert rates[0] < 1e-4
     assert rates[9] < 0.005 < rates[10]
     assert set(rates[20:]) == {0.01}
     cosine = warm.with_updates(learning_rate_schedule="cosine")
-    assert [cosine.rate(step, 100) for step in range(20)] == rates[:20]
-    assert cosine.rate(60, 100) == pytest.approx(0.005, rel=0.02)
+    assert [cosine.rate(step, 1) for step in range(20)] == rates[:20]
+    assert cosine.rate(60, 1) == pytest.approx(0.005, rel=0.02)
     # A longer rise than its own 30 % is kept, a shorter one is not.
     cycle = TrainingConfig(learning_rate_schedule="one-cycle")
-    assert cycle.rate(40, 100) == cycle.with_updates(warm_up=0.1).rate(40, 100)
-    assert cycle.rate(40, 100) > cycle.with_updates(warm_up=0.8).rate(40, 100)
+    assert cycle.rate(40, 1) == cycle.with_updates(warm_up=0.1).rate(40, 1)
+    assert cycle.rate(40, 1) > cycle.with_updates(warm_up=0.8).rate(40, 1)
 
 
 def test_weights_can_be_saved_while_training(tmp_path):
