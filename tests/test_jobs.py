@@ -13,12 +13,13 @@ import tomli_w
 from PIL import Image
 
 from rayspin import job
+from rayspin.analysis.estimation import evaluate_estimation
 from rayspin.cluster.session import Session
 from rayspin.job import KINDS, Context
 from rayspin.models import EffectiveFieldNet, SuperResolutionNet, load_weights
 from rayspin.rundir import Summary
 from rayspin.show import describe
-from rayspin.storage import open_dataset
+from rayspin.storage import Catalog, open_dataset
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -63,6 +64,31 @@ def test_trained_networks_come_back_from_their_files(summaries: dict[str, Summar
     losses = [json.loads(line)["training_loss"] for line in lines]
     assert len(losses) == 2
     assert losses[1] < losses[0]
+
+
+def test_fields_are_measured_one_by_one_wherever_they_are(
+    summaries: dict[str, Summary], ray_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shares of one field over the actors give the table that one process makes of all fields at once."""
+    monkeypatch.setattr("rayspin.cluster.evaluation.SHARE", 1)
+    job.run(job.load(SMOKE / "evaluate_fcn.toml"), Path("runs/in_shares"), Context(ray_session))
+    network = load_weights(Path("runs/train_fcn/best.safetensors"))
+    reader = Catalog.open(Path("runs/generate")).reader("test")
+    expected = evaluate_estimation(network, reader.read(np.arange(len(reader))), reader.hamiltonian).rows()
+    assert len(expected) > 1
+    for folder in ("evaluate_fcn", "in_shares"):
+        with Path(f"runs/{folder}/estimation.csv").open() as stream:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+        assert [pytest.approx(row, rel=1e-4) for row in expected] == rows
+
+
+def test_the_published_figures_stand_beside_ours(summaries: dict[str, Summary]) -> None:
+    with Path("runs/evaluate_sr/resolution.csv").open() as stream:
+        rows = {row["method"]: row for row in csv.DictReader(stream)}
+    assert (rows["network"]["published_mse"], rows["network"]["published_correlation"]) == ("0.0016", "0.9976")
+    assert rows["fourier"]["published_mse"] == ""
+    assert float(rows["bicubic"]["raw_mse_mean"]) < float(rows["bicubic (published)"]["raw_mse_mean"])
+    assert "(published: 99.95 %)" in summaries["evaluate_fcn"].figures["energy agreement"]
 
 
 def test_the_recursive_process_takes_the_noise_away(summaries: dict[str, Summary]) -> None:

@@ -41,6 +41,29 @@ class Estimation:
         """1 - |E* - E| / |E|, (N,): 99.95 % in the paper."""
         return 1 - np.abs(self.energy_estimated - self.energy_exact) / np.abs(self.energy_exact)
 
+    def rows(self) -> list[dict[str, float]]:
+        """A row of figures for each field."""
+        columns = {
+            **{f"mse_{name}": self.mse_NC[:, index] for index, name in enumerate("xyz")},
+            "mse": self.mse,
+            "energy": self.energy_exact,
+            "energy_estimated": self.energy_estimated,
+            "energy_agreement": self.energy_agreement,
+            "angle": self.angle,
+        }
+        return [dict(zip(columns, map(float, values))) for values in zip(*columns.values())]
+
+
+def uniform_field(spins_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian) -> npt.NDArray[np.float32]:
+    """The field that each spin would be in if all others lay along it, J: 4 J S for a labyrinth (2021, Fig. 2b)."""
+    rows, columns = spins_NYXC.shape[1:3]
+    uniform = np.zeros((3, rows, columns, 3), np.float32)
+    uniform[[0, 1, 2], :, :, [0, 1, 2]] = 1
+    none = effective_field(np.zeros_like(uniform[0]), hamiltonian)[0, 0]
+    response = effective_field(uniform, hamiltonian)[:, 0, 0] - none
+    field: npt.NDArray[np.float32] = spins_NYXC @ response + none
+    return field
+
 
 def evaluate_estimation(
     network: EffectiveFieldNet, spins_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian

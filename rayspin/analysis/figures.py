@@ -75,6 +75,24 @@ def draw_estimation(
     _save(figure, path)
 
 
+def draw_fields(truth_NYXC: Floats, estimate_NYXC: Floats, uniform_NYXC: Floats, path: Path) -> None:
+    """F* against F by component, whole and without the field of uniform spins (2021, Fig. 2b).
+
+    Args:
+        truth_NYXC: exact effective fields, J.
+        estimate_NYXC: the network's, J.
+        uniform_NYXC: the field that each spin would be in if all others lay along it, J.
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
+    whole, rest = figure.subplots(1, 2)
+    _against(whole, truth_NYXC, estimate_NYXC)
+    whole.set_title("effective field")
+    _against(rest, truth_NYXC - uniform_NYXC, estimate_NYXC - uniform_NYXC)
+    rest.set_title("without the part of uniform magnetization")
+    _save(figure, path)
+
+
 def draw_recursion(
     recursion: Sequence[tuple[str, Floats]], energies: Mapping[str, Sequence[float]], path: Path
 ) -> None:
@@ -159,7 +177,7 @@ def _magnitude(axis: Axes, values_YX: Floats, title: str) -> None:
 
 
 def _against(axis: Axes, truth_YXC: Floats, estimate_YXC: Floats) -> None:
-    """F* against F component by component (2021, Fig. 2b, without the subtraction)."""
+    """Estimate against truth, component by component, of every seventh site."""
     axis.set_axis_on()
     for component, (name, colour) in enumerate(zip("xyz", ("tab:red", "tab:green", "tab:blue"))):
         truth, estimate = truth_YXC[..., component].ravel(), estimate_YXC[..., component].ravel()

@@ -2,111 +2,40 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
 from rayspin.analysis.baselines import baselines
-from rayspin.analysis.estimation import evaluate_estimation
-from rayspin.analysis.figures import draw_estimation, draw_recursion, draw_resolution
-from rayspin.analysis.recursive import Recursion, external_field, recurse
-from rayspin.analysis.resolution import Resolution, by_network, degrade, evaluate_resolution
-from rayspin.cluster.dataset_facts import DatasetFacts
-from rayspin.cluster.stage import Context, Plan, Stage
-from rayspin.cluster.tables import as_csv
-from rayspin.cluster.train import Training
-from rayspin.config import build, suggestion
-from rayspin.errors import InputError
-from rayspin.models import (
-    Degradation,
-    EffectiveFieldNet,
-    EffectiveFieldNetConfig,
-    SuperResolutionNet,
-    SuperResolutionNetConfig,
-    apply,
-    load_weights,
-    weights_info,
+from rayspin.analysis.estimation import evaluate_estimation, uniform_field
+from rayspin.analysis.figures import draw_estimation, draw_fields, draw_recursion, draw_resolution
+from rayspin.analysis.published import (
+    FIELD_ENERGY_AGREEMENT,
+    FIELD_MSE,
+    PublishedResolution,
+    published_resolution,
 )
-from rayspin.physics import Hamiltonian, effective_field, energy
+from rayspin.analysis.recursive import Recursion, external_field, recurse
+from rayspin.analysis.resolution import by_network, degrade, evaluate_resolution
+from rayspin.cluster.evaluation import Case, Evaluation, Row, Spins
+from rayspin.cluster.tables import as_csv
+from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig, apply
+from rayspin.physics import LABYRINTH, Hamiltonian, effective_field, energy
 from rayspin.physics.corruption import defect_rows, defect_square, noisy, out_of_plane_only
-from rayspin.rundir import RunDir, Summary, write_text
-from rayspin.storage import Catalog, Split
-from rayspin.training import BEST
+from rayspin.rundir import Summary, write_text
 
-Spins = npt.NDArray[np.float32]
-NetworkT = TypeVar("NetworkT", EffectiveFieldNet, SuperResolutionNet)
+NETWORK = "network"
+"""What the network is called among the methods."""
 
 SHOWN_FIELDS = 2
-"""Rows of the picture of a super-resolution."""
+"""Fields in the pictures of an evaluation."""
 
 SHOWN_ITERATIONS = (0, 1, 3)
 """Steps of a recursive process that its picture shows, before the last."""
-
-
-class Evaluation(Stage):
-    """What all evaluations share: a network, and fields of one split."""
-
-    dataset: str
-    """Folder of a dataset; `@name` for the stage of that name in a pipeline."""
-    weights: str
-    """A weights file, or the folder of a training, whose best epoch is taken; `@name` as above."""
-    split: Split = "test"
-    samples: int | None = pydantic.Field(default=None, gt=0)
-    """How many fields, from the split's first on; by default all."""
-    seed: int = pydantic.Field(default=0, ge=0)
-    """Root of the noise: sample i is disturbed with the stream (seed, i)."""
-
-    @abstractmethod
-    def expects(self) -> type[EffectiveFieldNetConfig] | type[SuperResolutionNetConfig]:
-        """The kind of network that this evaluates."""
-
-    @abstractmethod
-    def evaluate(self, run: RunDir, network: Any, spins_NYXC: Spins, hamiltonian: Hamiltonian) -> Summary:
-        """The work on `samples` fields of the split."""
-
-    def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
-        """Dataset and weights are there, or earlier stages make them; they fit together."""
-        run.check_same(self.identity(), self.may_change)
-        facts = DatasetFacts.of(self.dataset, run, earlier)
-        there = facts.counts[self.split]
-        if there < (self.samples or 1):
-            problem = f"{self.samples or 1} fields asked for, and the split {self.split!r} has {there}"
-            raise InputError("samples", problem, "ask for fewer, take another split, or generate with larger [splits]")
-        self._network(run, earlier).check_lattice(facts.shape)
-
-    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
-        """Seconds: not worth a calibration."""
-        return Plan(self.kind, {"fields": f"{self.samples or 'all'} of the split {self.split!r}"}, 0.0)
-
-    def run(self, run: RunDir, context: Context) -> Summary:
-        """Load the network and the fields, and evaluate."""
-        network = load_weights(_weights_file(run.locate(self.weights)))
-        reader = Catalog.open(run.locate(self.dataset)).reader(self.split)
-        count = self.samples or len(reader)
-        with context.progress.track(self.kind, count, "field") as track:
-            summary = self.evaluate(run, network, reader.read(np.arange(count)), reader.hamiltonian)
-            track.update(count)
-        return summary
-
-    def _network(self, run: RunDir, earlier: Mapping[str, Stage]) -> EffectiveFieldNetConfig | SuperResolutionNetConfig:
-        """The network's config, from the stage that will train it or from the weights file."""
-        if self.weights.startswith("@"):
-            stage = earlier.get(self.weights[1:])
-            if not isinstance(stage, Training):
-                makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Training)]
-                problem = f"{self.weights!r} is no earlier stage that trains"
-                raise InputError("weights", problem, suggestion(self.weights, makers))
-            config = stage.network
-        else:
-            config = load_weights(_weights_file(run.locate(self.weights))).config
-        if not isinstance(config, self.expects()):
-            raise InputError("weights", f"{self.weights!r} is the other kind of network", f"give one for {self.kind}")
-        return config
 
 
 class EvaluateFcn(Evaluation):
@@ -122,42 +51,46 @@ class EvaluateFcn(Evaluation):
         """An effective-field network."""
         return EffectiveFieldNetConfig
 
-    def evaluate(self, run: RunDir, network: Any, spins_NYXC: Spins, hamiltonian: Hamiltonian) -> Summary:
-        """Errors by component, energies, and one field denoised."""
-        estimation = evaluate_estimation(network, spins_NYXC, hamiltonian)
-        energies = zip(estimation.energy_exact, estimation.energy_estimated)
-        table = [
-            {"mse_x": x, "mse_y": y, "mse_z": z, "energy": exact, "energy_estimated": estimated}
-            for (x, y, z), (exact, estimated) in zip(estimation.mse_NC, energies)
-        ]
-        write_text(run.path / "estimation.csv", as_csv(table))
+    def measure(self, case: Case, first: int, count: int) -> list[Row]:
+        """Errors by component, and energies."""
+        estimation = evaluate_estimation(case.network, case.read(first, count), case.reader.hamiltonian)
+        return estimation.rows()
 
-        clean_YXC = spins_NYXC[0]
-        recursion = recurse(
-            network,
-            noisy(clean_YXC, self.noise_amplitude, (self.seed, 0))[None],
-            self.iterations,
-            hamiltonian,
-        )
+    def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
+        """The table, some fields as the 2021 paper draws them, and one denoised."""
+        write_text(folder / "estimation.csv", as_csv(rows))
+        hamiltonian = case.reader.hamiltonian
+        shown_NYXC = case.read(0, min(len(rows), SHOWN_FIELDS))
+        truth_NYXC = effective_field(shown_NYXC, hamiltonian)
+        estimate_NYXC = apply(case.network, shown_NYXC)
+        draw_fields(truth_NYXC, estimate_NYXC, uniform_field(shown_NYXC, hamiltonian), folder / "fields.png")
+
+        clean_YXC = shown_NYXC[0]
+        noisy_NYXC = noisy(clean_YXC, self.noise_amplitude, (self.seed, 0))[None]
+        recursion = recurse(case.network, noisy_NYXC, self.iterations, hamiltonian)
         draw_estimation(
             clean_YXC,
-            effective_field(clean_YXC, hamiltonian),
-            apply(network, clean_YXC[None])[0],
+            truth_NYXC[0],
+            estimate_NYXC[0],
             _steps(recursion, f"noise, alpha = {self.noise_amplitude:g}"),
             _energies(recursion, clean_YXC, hamiltonian),
-            run.path / "estimation.png",
+            folder / "estimation.png",
         )
+        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        mse, agreement = columns["mse"], 100 * columns["energy_agreement"]
+        published = hamiltonian == LABYRINTH
         return Summary(
             "evaluation",
             {
-                "fields": f"{len(spins_NYXC)} of the split {self.split!r}",
-                "MSE": f"{estimation.mse.mean():.4g} +- {estimation.mse.std():.2g} J^2",
-                "MSE of x, y, z": ", ".join(f"{value:.4g}" for value in estimation.mse_NC.mean(axis=0)) + " J^2",
-                "energy agreement": f"{100 * estimation.energy_agreement.mean():.2f} %",
-                "angle of F* to F": f"{np.degrees(estimation.angle.mean()):.2f} degrees",
-                **_recursion_figures(recursion, clean_YXC, hamiltonian),
+                "fields": f"{len(rows)} of the split {self.split!r}",
+                "MSE": f"{mse.mean():.4g} +- {mse.std():.2g} J^2" + (f" ({FIELD_MSE})" if published else ""),
+                "MSE of x, y, z": ", ".join(f"{columns[f'mse_{name}'].mean():.4g}" for name in "xyz") + " J^2",
+                "energy agreement": f"{agreement.mean():.2f} +- {agreement.std():.2g} %"
+                + (f" ({FIELD_ENERGY_AGREEMENT})" if published else ""),
+                "angle of F* to F": f"{np.degrees(columns['angle'].mean()):.2f} degrees",
+                **_recursion_figures(recursion.energies_IN.mean(axis=1), float(energy(clean_YXC, hamiltonian))),
             },
-            ("estimation.png",),
+            ("estimation.png", "fields.png"),
             ("more data and epochs: rayspin run jobs/train_fcn.toml",),
         )
 
@@ -180,20 +113,39 @@ class Recursive(Evaluation):
         """An effective-field network."""
         return EffectiveFieldNetConfig
 
-    def evaluate(self, run: RunDir, network: Any, spins_NYXC: Spins, hamiltonian: Hamiltonian) -> Summary:
+    def measure(self, case: Case, first: int, count: int) -> list[Row]:
+        """Energy per site at every iteration, and of the field itself."""
+        clean_NYXC = case.read(first, count)
+        recursion = self._recursion(case, clean_NYXC, first)
+        annealed = np.asarray(energy(clean_NYXC, case.reader.hamiltonian))
+        names = [f"energy_{index}" for index in range(len(recursion.energies_IN))]
+        return [
+            dict(zip(names, energies.tolist())) | {"annealed": float(own)}
+            for energies, own in zip(recursion.energies_IN.T, annealed)
+        ]
+
+    def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
         """Energies of every field at every iteration, and the first field's pictures."""
-        started_NYXC = np.stack([self._damaged(spins_YXC, index) for index, spins_YXC in enumerate(spins_NYXC)])
-        modify = external_field(self.field) if any(self.field) else None
-        recursion = recurse(network, started_NYXC, self.iterations, hamiltonian, modify=modify)
-        table = [{f"energy_{index}": e for index, e in enumerate(energies)} for energies in recursion.energies_IN]
-        write_text(run.path / "energies.csv", as_csv(table))
-        steps = [("sample", spins_NYXC[0]), *_steps(recursion, self.start)]
-        draw_recursion(steps, _energies(recursion, spins_NYXC[0], hamiltonian), run.path / "recursion.png")
+        iterations = range(self.iterations + 1)
+        table = [{f"energy_{n}": row[f"energy_{index}"] for n, row in enumerate(rows)} for index in iterations]
+        write_text(folder / "energies.csv", as_csv(table))
+        clean_NYXC = case.read(0, 1)
+        recursion = self._recursion(case, clean_NYXC, 0)
+        steps = [("sample", clean_NYXC[0]), *_steps(recursion, self.start)]
+        energies = _energies(recursion, clean_NYXC[0], case.reader.hamiltonian)
+        draw_recursion(steps, energies, folder / "recursion.png")
+        means = np.array([np.mean(list(row.values())) for row in table])
+        annealed = float(np.mean([row["annealed"] for row in rows]))
         return Summary(
             "recursive process",
-            {"start": self.start, **_recursion_figures(recursion, spins_NYXC, hamiltonian)},
+            {"start": self.start, **_recursion_figures(means, annealed)},
             ("recursion.png",),
         )
+
+    def _recursion(self, case: Case, clean_NYXC: Spins, first: int) -> Recursion:
+        started_NYXC = np.stack([self._damaged(spins, first + index) for index, spins in enumerate(clean_NYXC)])
+        modify = external_field(self.field) if any(self.field) else None
+        return recurse(case.network, started_NYXC, self.iterations, case.reader.hamiltonian, modify=modify)
 
     def _damaged(self, spins_YXC: Spins, index: int) -> Spins:
         seed = (self.seed, index)
@@ -221,35 +173,36 @@ class EvaluateSr(Evaluation):
         """A super-resolution network."""
         return SuperResolutionNetConfig
 
-    def evaluate(self, run: RunDir, network: Any, spins_NYXC: Spins, hamiltonian: Hamiltonian) -> Summary:  # noqa: ARG002
+    def measure(self, case: Case, first: int, count: int) -> list[Row]:
         """MSE, PSNR and correlation of every method, raw and normalized."""
-        scale = network.config.scale
-        degradation = self._degradation(run)
-        methods = {**baselines(degradation), "network": by_network(network)}
-        rows = evaluate_resolution(methods, spins_NYXC, degradation, scale)
-        table = [_figures(name, resolution) for name, resolution in rows.items()]
-        write_text(run.path / "resolution.csv", as_csv(table))
-        coarse_NYXC = degrade(spins_NYXC[:SHOWN_FIELDS], degradation, scale)
-        drawn = {name: method(coarse_NYXC, scale) for name, method in methods.items()}
-        pictures = {"coarse": coarse_NYXC, **drawn, "truth": spins_NYXC[:SHOWN_FIELDS]}
-        shown = [{name: spins[index] for name, spins in pictures.items()} for index in range(len(coarse_NYXC))]
-        draw_resolution(shown, run.path / "resolution.png")
+        network, degradation = case.network, case.degradation
+        methods = {**baselines(degradation), NETWORK: by_network(network)}
+        found = evaluate_resolution(methods, case.read(first, count), degradation, network.config.scale)
         figures = {
-            name: f"MSE {row.raw.mse.mean():.3g}, Corr {row.raw.correlation.mean():.4f}; "
-            f"normalized {row.normalized.mse.mean():.3g}, {row.normalized.correlation.mean():.4f}"
-            for name, row in rows.items()
+            f"{method}/{kind}_{metric}": values
+            for method, resolution in found.items()
+            for kind, likeness in vars(resolution).items()
+            for metric, values in vars(likeness).items()
         }
-        return Summary(f"super-resolution x{scale}, {len(spins_NYXC)} fields", figures, ("resolution.png",))
+        return [{name: float(values[index]) for name, values in figures.items()} for index in range(count)]
 
-    def _degradation(self, run: RunDir) -> Degradation:
-        """The one that the network was trained with."""
-        path = _weights_file(run.locate(self.weights))
-        table = weights_info(path)["provenance"]["objective"]["degradation"]
-        return build(Degradation, table, f"{path}: objective.degradation")
+    def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
+        """The table of all methods with the published figures beside ours, and fields as every method draws them."""
+        network, degradation = case.network, case.degradation
+        scale = network.config.scale
+        methods = {**baselines(degradation), NETWORK: by_network(network)}
+        published = published_resolution(case.reader.hamiltonian, scale)
+        table = [_figures(name, rows, published.get(name)) for name in methods]
+        write_text(folder / "resolution.csv", as_csv(table))
 
-
-def _weights_file(path: Path) -> Path:
-    return path / BEST if path.is_dir() else path
+        fine_NYXC = case.read(0, min(len(rows), SHOWN_FIELDS))
+        coarse_NYXC = degrade(fine_NYXC, degradation, scale)
+        drawn = {name: method(coarse_NYXC, scale) for name, method in methods.items()}
+        pictures = {"coarse": coarse_NYXC, **drawn, "truth": fine_NYXC}
+        shown = [{name: spins[index] for name, spins in pictures.items()} for index in range(len(coarse_NYXC))]
+        draw_resolution(shown, folder / "resolution.png")
+        figures = {row["method"]: _told(row) for row in table}
+        return Summary(f"super-resolution x{scale}, {len(rows)} fields", figures, ("resolution.png",))
 
 
 def _steps(recursion: Recursion, start: str) -> list[tuple[str, Spins]]:
@@ -268,17 +221,30 @@ def _energies(recursion: Recursion, clean_YXC: Spins, hamiltonian: Hamiltonian) 
     }
 
 
-def _recursion_figures(recursion: Recursion, clean: Spins, hamiltonian: Hamiltonian) -> dict[str, str]:
-    first, last = recursion.energies_IN[0].mean(), recursion.energies_IN[-1].mean()
-    annealed = float(np.mean(energy(clean, hamiltonian)))
-    iterations = len(recursion.energies_IN) - 1
-    return {f"energy after {iterations} iterations": f"{first:.4f} to {last:.4f} J (annealed {annealed:.4f} J)"}
+def _recursion_figures(energies: npt.NDArray[np.float64], annealed: float) -> dict[str, str]:
+    """Of the mean energy per site, J, at each iteration, beside that of the annealed fields."""
+    told = f"{energies[0]:.4f} to {energies[-1]:.4f} J (annealed {annealed:.4f} J)"
+    return {f"energy after {len(energies) - 1} iterations": told}
 
 
-def _figures(method: str, resolution: Resolution) -> dict[str, Any]:
-    """Mean and standard deviation of every figure of a method, as a row."""
+def _figures(method: str, rows: list[Row], published: PublishedResolution | None) -> dict[str, Any]:
+    """A method's row: mean and standard deviation over the fields of each figure, and the published means."""
     row: dict[str, Any] = {"method": method}
-    for kind, likeness in vars(resolution).items():
-        for metric, values in vars(likeness).items():
-            row |= {f"{kind}_{metric}_mean": values.mean(), f"{kind}_{metric}_std": values.std()}
+    for name in rows[0]:
+        owner, _, figure = name.partition("/")
+        if owner == method:
+            values = np.array([each[name] for each in rows])
+            row |= {f"{figure}_mean": values.mean(), f"{figure}_std": values.std()}
+    for metric in ("mse", "psnr", "correlation"):
+        row[f"published_{metric}"] = getattr(published, metric, "")
     return row
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    told = (
+        f"MSE {row['raw_mse_mean']:.3g} +- {row['raw_mse_std']:.1g}, Corr {row['raw_correlation_mean']:.4f}; "
+        f"normalized {row['normalized_mse_mean']:.3g}, {row['normalized_correlation_mean']:.4f}"
+    )
+    if row["published_mse"] != "":
+        told += f" (published {row['published_mse']:g}, {row['published_correlation']:g})"
+    return told

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from rayspin.analysis.estimation import evaluate_estimation
-from rayspin.physics import Hamiltonian, energy
+from rayspin.analysis.estimation import evaluate_estimation, uniform_field
+from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian, effective_field, energy
 from rayspin.training import ExactField
 
 HAMILTONIAN = Hamiltonian(dmi=0.3, anisotropy=0.1, external_field=(0.0, 0.1, 0.2))
@@ -50,3 +50,22 @@ def test_a_field_that_is_too_long_is_off_in_energy_but_not_in_angle(spins):
     assert figures.energy_agreement == pytest.approx(agreement, rel=1e-5)
     assert figures.angle.max() < 1e-5
     assert (figures.mse > 1e-4).all()
+
+
+def test_rows_are_the_fields_one_by_one(spins):
+    figures = evaluate_estimation(_Estimator(1.02), spins, HAMILTONIAN)
+    rows = figures.rows()
+    assert [row["mse_y"] for row in rows] == figures.mse_NC[:, 1].tolist()
+    assert [row["energy_agreement"] for row in rows] == figures.energy_agreement.tolist()
+
+
+@pytest.mark.parametrize("hamiltonian", [LABYRINTH, HAMILTONIAN, DOMAIN])
+def test_the_uniform_part_is_the_field_of_uniform_spins(hamiltonian):
+    for spin in ((0.0, 0.0, 1.0), (0.6, 0.0, -0.8)):
+        uniform = np.broadcast_to(np.array(spin, np.float32), (1, 16, 16, 3)).copy()
+        expected = effective_field(uniform, hamiltonian)
+        np.testing.assert_allclose(uniform_field(uniform, hamiltonian), expected, atol=1e-5)
+
+
+def test_the_uniform_part_of_a_labyrinth_is_four_bonds_of_exchange(spins):
+    np.testing.assert_allclose(uniform_field(spins, LABYRINTH), 4 * spins, atol=1e-5)
