@@ -116,13 +116,17 @@ def check(job_file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
 @_job_argument
 @_set_option
 @_out_option
-def plan(job_file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
+@click.option("--trials", is_flag=True, help="List the trials of a sweep: name, state, point.")
+def plan(job_file: Path, overrides: tuple[str, ...], out: Path | None, trials: bool) -> None:
     """Say what a job would do, what it would cost here, and what is done already."""
     from rayspin import job
     from rayspin.console import show_plan
 
     stage = job.load(job_file, overrides)
-    show_plan(_console(), job.plan(stage, out or job.default_out(job_file)), len(os.sched_getaffinity(0)))
+    found = job.plan(stage, out or job.default_out(job_file))
+    if trials:
+        click.echo("\n".join(found.listing))
+    show_plan(_console(), found, len(os.sched_getaffinity(0)))
 
 
 @main.command()

@@ -66,7 +66,7 @@ def build(config_type: type[ConfigT], table: Mapping[str, Any], where: str) -> C
 
 
 def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None:
-    """Set the dotted `key` in nested tables, making tables on the way.
+    """Set the dotted `key` in nested tables, making tables on the way; a number is a place in a list, from 0.
 
     Raises:
         InputError: the key leads through something that is no table; `where` is what the user calls the change.
@@ -75,12 +75,17 @@ def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None
     if not last or not all(path):
         raise InputError(where, f"{key!r} is no key", "write table.key")
     inner: Any = table
-    for depth, part in enumerate(path):
-        inner = inner.setdefault(part, {})
-        if not isinstance(inner, dict):
-            name = ".".join(path[: depth + 1])
+    for depth, part in enumerate([*path, last]):
+        name = ".".join(path[:depth])
+        if isinstance(inner, list):
+            if not part.isdigit() or int(part) >= len(inner):
+                raise InputError(where, f"{name} has no place {part!r}", f"give a number from 0 to {len(inner) - 1}")
+        elif not isinstance(inner, dict):
             raise InputError(where, f"{name} is no table", "set that key itself, or one inside a table")
-    inner[last] = value
+        if depth < len(path):
+            inner = inner[int(part)] if isinstance(inner, list) else inner.setdefault(part, {})
+        else:
+            inner[int(part) if isinstance(inner, list) else part] = value
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

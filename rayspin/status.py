@@ -11,6 +11,9 @@ from rayspin.cluster.launch import submissions
 from rayspin.errors import InputError
 from rayspin.rundir import RunDir
 
+SHOWN_TRIALS = 8
+"""Trials of a sweep that are told of one by one, of those under way and of those that failed."""
+
 
 def describe(path: Path) -> tuple[str, dict[str, str]]:
     """A title and a table for the run in the folder `path`, its stages and its last submission.
@@ -43,6 +46,8 @@ def _run(run: RunDir, job: dict[str, Any]) -> dict[str, str]:
             rows |= _dataset(run.path, job)
         case "train-fcn" | "train-sr":
             rows |= _training(run.path, job)
+        case "tune":
+            rows |= _sweep(run.path, job)
     return rows
 
 
@@ -81,3 +86,31 @@ def _training(path: Path, job: dict[str, Any]) -> dict[str, str]:
         rows["losses"] = f"{last['training_loss']:.4g} training, {last['validation_loss']:.4g} validation"
         rows["seconds an epoch"] = f"{last['seconds']:.3g}"
     return rows
+
+
+def _sweep(path: Path, job: dict[str, Any]) -> dict[str, str]:
+    """A sweep from its ledger; only trials under way are looked at themselves."""
+    from rayspin.cluster.sweep.ledger import Ledger
+
+    ledger = Ledger(path)
+    ends = Counter(entry.ended or ("running" if entry.started else "waiting") for entry in ledger.trials.values())
+    rows = {"trials": f"{len(ledger.trials)}: " + ", ".join(f"{count} {end}" for end, count in ends.most_common())}
+    if (best := ledger.best(job["metric"], most=job["goal"] == "max")) is not None:
+        name, value = best
+        rows["best so far"] = f"{job['metric']} {value:.5g} with {ledger.trials[name].label} ({name})"
+    running = [(name, entry) for name, entry in ledger.trials.items() if entry.started and not entry.ended]
+    for name, entry in running[:SHOWN_TRIALS]:
+        rows[f"running {name}"] = f"{entry.label}: {_epochs(path / 'trials' / name)} of {entry.started}"
+    failed = [(name, entry) for name, entry in ledger.trials.items() if entry.ended == "failed"]
+    for name, entry in failed[:SHOWN_TRIALS]:
+        rows[f"failed {name}"] = f"{entry.label}: {entry.error} ({path / 'trials' / name / 'error.txt'})"
+    if ledger.last:
+        rows["core time"] = f"{ledger.seconds:.0f} s"
+        rows["last sign of life"] = ledger.last
+    return rows
+
+
+def _epochs(trial: Path) -> int:
+    from rayspin.cluster.train import read_metrics
+
+    return len(read_metrics(trial))

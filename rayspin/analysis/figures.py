@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import hsv_to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize, hsv_to_rgb
 from matplotlib.figure import Figure
 
 from rayspin.rundir import replacing
@@ -154,6 +155,148 @@ def draw_heat_map(
         axis.text(column, row, f"{values[row, column]:.3g}", ha="center", va="center", color=ink)
     figure.colorbar(picture, ax=axis)
     _save(figure, path)
+
+
+def draw_sweep_curves(curves: Sequence[Sequence[float]], values: Sequence[float], metric: str, path: Path) -> None:
+    """The curves of all trials of a sweep against their epochs, coloured by what each one reached.
+
+    Args:
+        curves: a curve for each trial; a trial that was stopped has a short one, one that failed perhaps none.
+        values: the metric that each trial ended with, the colour; NaN where there is none.
+        metric: its name.
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(7.4, 4.6), layout="constrained")
+    axis = figure.add_subplot()
+    colours = _colour_scale([curve[-1] for curve in curves if curve])
+    for curve, value in zip(curves, values):
+        if curve:
+            colour = _colour(colours, value)
+            axis.plot(range(1, len(curve) + 1), curve, color=colour, linewidth=1, alpha=0.8)
+            axis.plot(len(curve), curve[-1], ".", color=colour, markersize=5)
+    axis.set_xlabel("epoch")
+    axis.set_ylabel(metric.replace("_", " "))
+    _log_if_wide(axis, [value for curve in curves for value in curve])
+    figure.colorbar(colours, ax=axis, label=f"{metric.replace('_', ' ')} of the trial")
+    _save(figure, path)
+
+
+def draw_best(
+    budgets: Sequence[float], bests: Sequence[float], labels: tuple[str, str], path: Path, name: str = ""
+) -> None:
+    """The best result of a sweep against what all its trials together had spent by then (epochs, samples)."""
+    draw_bests({name: (budgets, bests)}, labels, path)
+
+
+def draw_bests(
+    searches: Mapping[str, tuple[Sequence[float], Sequence[float]]], labels: tuple[str, str], path: Path
+) -> None:
+    """The best result against the budget spent, a line for each search: (budgets, bests) by name."""
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axis = figure.add_subplot()
+    for name, (budgets, bests) in searches.items():
+        axis.step(budgets, bests, where="post", marker=".", label=name or None)
+    axis.set_xlabel(f"{labels[0]} of all trials")
+    axis.set_ylabel(f"best {labels[1].replace('_', ' ')}")
+    _log_if_wide(axis, [value for _, bests in searches.values() for value in bests])
+    if any(searches):
+        axis.legend(fontsize=8)
+    _save(figure, path)
+
+
+def draw_parallel(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
+    """Parallel coordinates: an upright axis for each column, a line for each trial, coloured by the last column.
+
+    Numbers lie on a linear axis, or a logarithmic one where they span more than a decade; anything else is spaced
+    evenly. A trial without a number in the last column is grey.
+    """
+    figure = Figure(figsize=(1.2 + 1.7 * len(columns), 4.4), layout="constrained")
+    axis = figure.add_subplot()
+    heights = []
+    for place, (name, values) in enumerate(columns.items()):
+        height, ticks = _heights(values)
+        heights.append(height)
+        axis.axvline(place, color="0.3", linewidth=1)
+        for at, text in ticks:
+            axis.text(place + 0.03, at, text, fontsize=7, va="center")
+        axis.text(place, 1.06, name.replace("_", " "), fontsize=9, ha="center")
+    last = np.array([float(value) for value in list(columns.values())[-1]])
+    colours = _colour_scale(last[np.isfinite(last)])
+    for line in range(len(last)):
+        colour = _colour(colours, float(last[line]))
+        axis.plot(range(len(heights)), [height[line] for height in heights], color=colour, linewidth=1.2, alpha=0.8)
+    axis.set_xlim(-0.3, len(columns) - 0.6)
+    axis.set_ylim(-0.05, 1.12)
+    axis.set_axis_off()
+    _save(figure, path)
+
+
+def draw_phase_diagram(
+    values: Floats, rows: tuple[str, Sequence[float]], columns: tuple[str, Sequence[float]], title: str, path: Path
+) -> None:
+    """A quantity over two numeric axes: cells as wide as the values lie apart, from red over white to blue around 0.
+
+    Args:
+        values: (rows, columns); NaN where there is none.
+        rows: name and ascending values of the upright axis.
+        columns: name and ascending values of the level axis.
+        title: what the values are.
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axis = figure.add_subplot()
+    signed = bool(np.nanmin(values) < 0 < np.nanmax(values))
+    most = float(np.nanmax(np.abs(values)))
+    picture = axis.pcolormesh(
+        np.asarray(columns[1], float),
+        np.asarray(rows[1], float),
+        values,
+        shading="nearest",
+        **({"cmap": "RdBu", "vmin": -most, "vmax": most} if signed else {"cmap": "viridis"}),
+    )
+    axis.set_xlabel(columns[0].replace("_", " "))
+    axis.set_ylabel(rows[0].replace("_", " "))
+    axis.set_title(title)
+    figure.colorbar(picture, ax=axis)
+    _save(figure, path)
+
+
+def _colour_scale(values: Sequence[float] | Floats) -> ScalarMappable:
+    """Colours for values, logarithmic where they span more than a decade."""
+    finite = np.array([value for value in values if math.isfinite(value)] or [0.0])
+    low, high = float(finite.min()), float(finite.max())
+    scale = LogNorm(low, high) if low > 0 and high > 10 * low else Normalize(low, high)
+    return ScalarMappable(scale, "viridis_r")
+
+
+def _colour(scale: ScalarMappable, value: float) -> Any:
+    """The colour of a value; grey for none."""
+    return scale.to_rgba(np.array([value]))[0] if math.isfinite(value) else "0.7"
+
+
+def _log_if_wide(axis: Axes, values: Sequence[float]) -> None:
+    finite = [value for value in values if math.isfinite(value)]
+    if finite and min(finite) > 0 and max(finite) > 10 * min(finite):
+        axis.set_yscale("log")
+
+
+def _heights(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]]]:
+    """Where values lie on an axis from 0 to 1, and its ticks (height, text)."""
+    numbers = all(isinstance(value, int | float) for value in values)
+    finite = np.unique([value for value in values if math.isfinite(value)]) if numbers else np.empty(0)
+    if len(finite) < 2:
+        known = list(dict.fromkeys(map(str, values)))
+        places = {text: (index + 0.5) / len(known) for index, text in enumerate(known)}
+        return [places[str(value)] for value in values], [(height, text) for text, height in places.items()]
+    log = finite[0] > 0 and finite[-1] > 10 * finite[0]
+    change = np.log if log else np.asarray
+    low, high = float(change(finite[0])), float(change(finite[-1]))
+    spaced = np.geomspace if log else np.linspace
+    ticks = finite if len(finite) <= 8 else spaced(float(finite[0]), float(finite[-1]), 5)
+    return (
+        [float((change(value) - low) / (high - low)) for value in values],
+        [(float((change(tick) - low) / (high - low)), f"{tick:.3g}") for tick in ticks],
+    )
 
 
 def _sheet(rows: int, columns: int) -> tuple[Figure, list[Axes]]:

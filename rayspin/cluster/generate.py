@@ -234,3 +234,12 @@ def quarantined(folder: Path, set_aside: list[SetAside[Shard]]) -> RunError:
         f"{len(set_aside)} shards failed, the first (samples {first} to {first + count - 1}) with {set_aside[0].error}",
         f"see {folder / f'failed-{first:08d}.txt'}; the others are done, and the same command tries these again",
     )
+
+
+def make_here(job: Generate, folder: Path) -> Summary:
+    """Make the dataset of a job in this process, or what is missing of it; the folder is there, and this job's."""
+    recorder = Recorder(folder, job)
+    maker = ShardMaker(job, folder)
+    for shard in recorder.missing():
+        recorder.enter(shard, maker.work(shard))
+    return recorder.summary()

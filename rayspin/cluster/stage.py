@@ -52,6 +52,8 @@ class Plan:
     bytes: int = 0
     """Still to be written."""
     parts: tuple[Plan, ...] = ()
+    listing: tuple[str, ...] = ()
+    """The parts of the work one by one, where there is more than one."""
 
 
 class Stage(Config):

@@ -109,7 +109,10 @@ class Training(Stage):
         run.check_same(self.identity(), self.may_change)
         if there := run.asked():
             self.training.check_follows(build(TrainingConfig, there["training"], str(run.path)), str(run.path))
-        facts = DatasetFacts.of(self.dataset, run, earlier)
+        self.check_data(DatasetFacts.of(self.dataset, run, earlier))
+
+    def check_data(self, facts: DatasetFacts) -> None:
+        """Raise InputError unless a dataset suits the network and fills a batch."""
         self.objective.check(self.network, facts.shape)  # type: ignore[arg-type]
         workers = self.resources.workers or 1
         self.training.check_samples(facts.counts["train"], facts.counts["validation"], workers)
@@ -141,6 +144,10 @@ class Training(Stage):
             _ray_train(self, dataset, folder, self.resources.world_size(context.session), context.session)
         (folder / _HEARTBEAT).unlink(missing_ok=True)
         return self.summary(run)
+
+    def fit_on_workers(self, dataset: Path, folder: Path, until: int) -> None:
+        """Train over Ray Train until so many epochs are done in all; the caller is in Ray and counted the CPUs."""
+        _ray_train(self, dataset, folder, self.resources.workers or 1, Session(), until)
 
     def summary(self, run: RunDir) -> Summary:
         """The table and the loss curves of a finished training in this folder."""
@@ -211,7 +218,9 @@ def read_metrics(folder: Path) -> list[Line]:
     return [json.loads(line) for line in lines]
 
 
-def _ray_train(job: Training, dataset: Path, folder: Path, workers: int, session: Session) -> None:
+def _ray_train(
+    job: Training, dataset: Path, folder: Path, workers: int, session: Session, until: int | None = None
+) -> None:
     """Run `_train_worker` on each of the workers, in one gloo or NCCL process group."""
     session.ray()
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -220,7 +229,7 @@ def _ray_train(job: Training, dataset: Path, folder: Path, workers: int, session
     scratch = folder / ".ray"
     trainer = TorchTrainer(
         _train_worker,
-        train_loop_config={"job": job.to_table(), "dataset": str(dataset), "folder": str(folder)},
+        train_loop_config={"job": job.to_table(), "dataset": str(dataset), "folder": str(folder), "until": until},
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=job.resources.gpu,
@@ -243,13 +252,13 @@ def _ray_train(job: Training, dataset: Path, folder: Path, workers: int, session
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _train_worker(config: dict[str, str]) -> None:
+def _train_worker(config: dict[str, Any]) -> None:
     """One data-parallel worker; runs where Ray Train placed it."""
     from ray.train import get_context
     from ray.train.torch import get_device
 
     context = get_context()
-    job = build_stage(config["job"], "job")  # type: ignore[arg-type]
+    job = build_stage(config["job"], "job")
     assert isinstance(job, Training)
     folder = Path(config["folder"])
     job.fit(
@@ -258,6 +267,7 @@ def _train_worker(config: dict[str, str]) -> None:
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
         device=get_device(),
+        until=config["until"],
         **({"on_batch": _Heartbeat(folder / _HEARTBEAT)} if context.get_world_rank() == 0 else {}),
     )
 

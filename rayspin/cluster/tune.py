@@ -1,235 +1,276 @@
-"""Sweep any key of a job over a grid with Ray Tune.
+"""Sweep any key of a job: over a grid, at random, with Optuna, or with a population; with early stopping if asked for.
 
-A trial is a job of its own: its folder is named by the hash of its resolved job. So a sweep that was killed runs
-what is missing, and a larger grid runs only its new points.
+A trial is a job of its own, known by the hash of its resolved job, in a folder of that name. What was run is in the
+sweep's ledger (`rayspin.cluster.sweep`), so a sweep that was killed runs what is missing, and a larger space or more
+trials run only what is new.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import itertools
-import json
-import logging
-import shutil
-import traceback
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 import pydantic
 
-from rayspin.analysis.figures import draw_heat_map
-from rayspin.cluster.stage import Context, Plan, Stage, build_stage
-from rayspin.cluster.tables import as_csv
+from rayspin.cluster.dataset_facts import DatasetFacts
+from rayspin.cluster.generate import Generate
+from rayspin.cluster.stage import Context, Plan, Stage, execute
+from rayspin.cluster.sweep.course import Asha, Course, Halving
+from rayspin.cluster.sweep.feed import Feed
+from rayspin.cluster.sweep.ledger import Ledger
+from rayspin.cluster.sweep.legs import Work
+from rayspin.cluster.sweep.population import PopulationCourse
+from rayspin.cluster.sweep.report import Report, failures
+from rayspin.cluster.sweep.search import Grid, Listed, Optuna, OptunaSource, Population, Random, Search, optuna_module
+from rayspin.cluster.sweep.space import Space, Values
+from rayspin.cluster.sweep.trials import DATASETS, TRIALS, Job, Maker, Trial, sweepable
 from rayspin.cluster.train import Training
-from rayspin.config import replace_key
+from rayspin.config import Config
 from rayspin.errors import InputError, RunError
 from rayspin.progress import polling
-from rayspin.rundir import RunDir, Summary, Table, write_text
+from rayspin.rundir import RunDir, Summary
+from rayspin.training import branch
 
-Value = bool | int | float | str
-Point = tuple[tuple[str, Value], ...]
-"""A place in the search space: (dotted key, value) for every axis."""
-
-
-def _training(table: Any) -> Any:
-    if not isinstance(table, Mapping):
-        return table
-    stage = build_stage(table, "")
-    if not isinstance(stage, Training):
-        raise InputError("kind", f"{stage.kind!r} can't be swept", "sweep a training: train-fcn or train-sr")
-    return stage
+CALIBRATED = 3
+"""How many trials a plan times to say what all of them cost."""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One point of a sweep."""
+class TrialResources(Config):
+    """How the trials share the cluster; no part of what they compute. What one trial takes is in its own job."""
 
-    name: str
-    """Hash of the trial's resolved job: its folder."""
-    point: Point
-    job: Training
-
-    @property
-    def label(self) -> str:
-        """The point as people read it."""
-        return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in self.point)
+    concurrent: int | None = pydantic.Field(default=None, gt=0)
+    """Most trials at a time; by default as many as fit."""
+    trials_per_gpu: int = pydantic.Field(default=1, gt=0)
+    """How many trials of one worker share a GPU, where the base job asks for one."""
+    memory_gib: float | None = pydantic.Field(default=None, gt=0)
+    """What a trial of one worker may allocate; one that wants more fails alone. By default nothing is limited."""
+    retries: int = pydantic.Field(default=1, ge=0)
+    """How often a trial that raised is tried again. Errors of the job itself (a loss that is not finite) are not."""
 
 
 class Tune(Stage):
-    """A grid over dotted keys of a training."""
+    """A sweep over dotted keys of a training or of the generation of a dataset."""
 
-    # Trials are known by their own jobs; another grid or another base only makes other trials.
-    may_change: ClassVar[frozenset[str]] = frozenset({"base.*", "space.*", "metric"})
+    # Trials are known by their own jobs; another space or another base only makes other trials.
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {"base.*", "space.*", "datasets.*", "search.*", "asha.*", "asha", "metric", "goal"}
+    )
 
     kind: Literal["tune"] = "tune"
     base: Annotated[
-        pydantic.SerializeAsAny[Training],
-        pydantic.BeforeValidator(_training, json_schema_input_type=dict[str, Any]),
+        pydantic.SerializeAsAny[Job],
+        pydantic.BeforeValidator(sweepable, json_schema_input_type=dict[str, Any]),
     ]
-    """A complete training job."""
-    space: dict[str, tuple[Value, ...]] = pydantic.Field(min_length=1)
-    """Dotted key of the base job: the values to try."""
+    """A complete job: train-fcn, train-sr or generate."""
+    space: Space
+    """What to try: for each dotted key of the base job, or of one of the datasets."""
+    datasets: dict[str, Generate] = pydantic.Field(default_factory=dict)
+    """Datasets that the sweep generates itself, before its trials; `@name` in the base job. Where the space changes one
+    of their keys, each distinct dataset is generated once."""
+    search: Search = Grid()
+    """How points are chosen: grid, random, optuna, population."""
+    asha: Asha | None = None
+    """Stops trainings that fall behind, by successive halving; by default all have all their epochs."""
     metric: str = "validation_loss"
-    """The figure that says which trial is best; the least is."""
+    """The figure that trials are compared by: of a training, or what is measured on a dataset (energy, magnetization_z,
+    topological_charge, wall_length and others)."""
+    goal: Literal["min", "max"] = "min"
+    """Whether the least or the most of it is best."""
+    resources: TrialResources = TrialResources()
 
     @pydantic.model_validator(mode="after")
-    def _every_trial_is_a_job(self) -> Tune:
-        for key, values in self.space.items():
-            if not values:
-                raise InputError(f"space.{key}", "no values", "give at least one")
-        self.trials()
+    def _space_suits_the_job(self) -> Tune:
+        maker = self._maker()
+        for key, axis in self.space.items():
+            values = axis.values if isinstance(axis, Values) else axis.ends
+            for value in values:
+                maker.trial(((key, value),))
+        if isinstance(self.base, Generate) and (self.asha is not None or isinstance(self.search, Population)):
+            raise InputError("base", "a dataset has no epochs to stop it after", "leave out asha, or sweep a training")
+        if isinstance(self.search, Grid):
+            self.search.points(self.space)
+        if isinstance(self.search, Population):
+            self._check_population()
         return self
 
+    def _check_population(self) -> None:
+        if self.asha is not None:
+            raise InputError("asha", "a population replaces its worst members already", "leave it out")
+        for key in self.space:
+            if not key.startswith(("training.", "objective.")) or key in {"training.epochs", "training.seed"}:
+                raise InputError(
+                    f"space.{key}", "can't change in mid-training", "a population takes keys of training and objective"
+                )
+
+    def _maker(self) -> Maker:
+        return Maker.of(self.base, self.datasets)
+
     def trials(self) -> list[Trial]:
-        """Every point of the grid as a checked job.
+        """Every trial that is known before the sweep has run: of Optuna none, of a population the first members.
 
         Raises:
-            InputError: a key or a value that the base job doesn't take.
+            InputError: values that don't go together.
         """
-        axes = [[(key, value) for value in values] for key, values in self.space.items()]
-        return [self._trial(point) for point in itertools.product(*axes)]
-
-    def _trial(self, point: Point) -> Trial:
-        table: Table = copy.deepcopy(self.base.to_table())
-        for key, value in point:
-            replace_key(table, key, value, f"space.{key}")
-        try:
-            job = _training(table)
-        except InputError as error:
-            raise InputError(f"space: {error.where}", error.problem, error.remedy) from None
-        name = hashlib.sha256(json.dumps(job.identity(), sort_keys=True).encode()).hexdigest()[:12]
-        return Trial(name, point, job)
+        maker = self._maker()
+        match self.search:
+            case Grid() | Random():
+                points = self.search.points(self.space)
+            case Population():
+                points = Random(method="random", trials=self.search.members, seed=self.search.seed).points(self.space)
+            case _:
+                return []
+        return list({trial.name: trial for trial in map(maker.trial, points)}.values())
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Every trial is checked like a job of its own."""
         run.check_same(self.identity(), self.may_change)
-        for trial in self.trials():
+        if isinstance(self.search, Optuna):
+            optuna_module()
+        facts: dict[str, DatasetFacts] = {}
+        for trial in self.trials() or [self._maker().trial(())]:
             try:
-                trial.job.check(_folder(run, trial), earlier)
+                self._check_trial(trial, run, earlier, facts)
             except InputError as error:
                 raise InputError(f"trial with {trial.label}: {error.where}", error.problem, error.remedy) from None
 
+    def _check_trial(
+        self, trial: Trial, run: RunDir, earlier: Mapping[str, Stage], facts: dict[str, DatasetFacts]
+    ) -> None:
+        if isinstance(trial.job, Training):
+            reference = trial.job.dataset
+            if reference not in facts:
+                facts[reference] = DatasetFacts.of(reference, run, _with_data(trial, earlier))
+            trial.job.check_data(facts[reference])
+
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
-        """The trials still to run, each with the cost of its training."""
-        trials = self.trials()
-        left = _unfinished(run, trials)
-        costs = [trial.job.plan(_folder(run, trial), earlier) for trial in left]
+        """The trials still to run, and their cost from a few of them."""
+        trials, ledger = self.trials(), Ledger(run.path)
+        left = [trial for trial in trials if not ledger.has(trial)]
         figures = {"trials": f"{len(trials)}, {len(trials) - len(left)} done"}
-        return Plan("tune", figures, sum(cost.core_seconds for cost in costs), sum(cost.bytes for cost in costs))
+        parts = [data.plan(run.child(DATASETS).child(name), earlier) for name, data in _datasets(left).items()]
+        if parts:
+            figures["datasets"] = f"{len(parts)}, {sum(not part.core_seconds for part in parts)} done"
+        if isinstance(self.search, Optuna):
+            figures["trials"] = f"{self.search.trials}, chosen one after another; {len(ledger.trials)} known"
+        if self.asha is not None:
+            figures["early stopping"] = "after " + ", ".join(map(str, self.asha.rungs(self._budget)[:-1])) + " epochs"
+        timed = left[:: max(1, math.ceil(len(left) / CALIBRATED))]
+        costs = [trial.job.plan(trial.folder(run), _with_data(trial, earlier)) for trial in timed]
+        share = len(left) / len(costs) if costs else 0.0
+        listing = tuple(f"{trial.name}  {ledger.state(trial):8}  {trial.label}" for trial in trials)
+        return Plan(
+            "tune",
+            figures,
+            sum(cost.core_seconds for cost in costs) * share + sum(part.core_seconds for part in parts),
+            int(sum(cost.bytes for cost in costs) * share) + sum(part.bytes for part in parts),
+            listing=listing,
+        )
+
+    @property
+    def _budget(self) -> int:
+        return self._maker().trial(()).budget
 
     def run(self, run: RunDir, context: Context) -> Summary:
-        """Run the missing trials, as many at a time as there are CPUs; then the table and the picture."""
-        trials = self.trials()
-        left = _unfinished(run, trials)
-        if left:
-            done = len(trials) - len(left)
-            with (
-                context.progress.track("trials", len(trials), "trial", done) as track,
-                polling(lambda: track.update(len(trials) - len(_unfinished(run, left)))),
-            ):
-                _ray_tune(context, run, left)
-        failed = _unfinished(run, trials)
+        """Generate the datasets that are missing, run the trials that are missing; then the table and the pictures."""
+        (run.path / TRIALS).mkdir(exist_ok=True)
+        here = RunDir(run.path.resolve(), run.root.resolve())
+        feed = Feed(self._course(here), Ledger(here.path), self._metric, self.resources.retries)
+        feed.play()
+        if not feed.ended:
+            self._make_datasets(run, context)
+            self._run_trials(here, context, feed)
+        if context.stop.requested and not feed.ended:
+            done = f"{feed.done} of {feed.course.count} trials done"
+            raise context.stop.incomplete(str(run.path), done)
+        summary = Report(run, dict(self.space), self._metric, feed, isinstance(self.search, Grid)).write()
+        failed = failures(run, feed.course.standings(), feed)
         if failed:
-            errors = _folder(run, failed[0]).path / "error.txt"
             raise RunError(
-                f"{run.path}",
-                f"{len(failed)} of {len(trials)} trials failed, the first with {failed[0].label}",
-                f"see {errors}; the same command tries them again",
+                str(run.path),
+                f"{len(failed)} of {feed.course.count} trials failed, the first with {failed[0]}",
+                "trials.csv has them all; the same command tries them again",
             )
-        return self._summary(run, trials)
+        return summary
 
-    def _summary(self, run: RunDir, trials: list[Trial]) -> Summary:
-        rows = [dict(trial.point) | _figures(run, trial) | {"trial": trial.name} for trial in trials]
-        for row in rows:
-            if self.metric not in row:
-                raise InputError("metric", f"no trial reports {self.metric!r}", "known: " + ", ".join(row))
-        write_text(run.path / "trials.csv", as_csv(rows))
-        best = min(rows, key=lambda row: float(row[self.metric]))
-        pictures = ("trials.png",) if self._draw(run, rows) else ()
-        shown = {key: f"{best[key]}" for key in self.space}
-        return Summary(
-            f"best of {len(trials)} trials",
-            {**shown, self.metric: f"{float(best[self.metric]):.5g}", "table": "trials.csv"},
-            pictures,
-            (f"rayspin show {run.path / 'trials' / str(best['trial'])}",),
-        )
+    @property
+    def _metric(self) -> tuple[str, bool]:
+        return self.metric, self.goal == "max"
 
-    def _draw(self, run: RunDir, rows: list[dict[str, Any]]) -> bool:
-        """A heat map, for a sweep of two axes."""
-        if len(self.space) != 2:
-            return False
-        (first, first_values), (second, second_values) = self.space.items()
-        shape = (len(first_values), len(second_values))
-        values = np.array([float(row[self.metric]) for row in rows]).reshape(shape)
-        first_ticks, second_ticks = (
-            [str(value) for value in first_values],
-            [str(value) for value in second_values],
-        )
-        title = self.metric.replace("_", " ")
-        draw_heat_map(values, (first, first_ticks), (second, second_ticks), title, run.path / "trials.png")
-        return True
+    def _course(self, run: RunDir) -> Course:
+        maker = self._maker()
+        match self.search:
+            case Population():
+
+                def branched(child: Trial, parent: Trial, epochs: int) -> None:
+                    _branch(run, child, parent, epochs)
+
+                return PopulationCourse(self.search, self.space, maker, branched)
+            case Optuna():
+                return Halving(OptunaSource(self.search, self.space, maker), self.asha)
+            case _:
+                return Halving(Listed(_in_order(self.trials(), Ledger(run.path))), self.asha)
+
+    def _make_datasets(self, run: RunDir, context: Context) -> None:
+        trials = self.trials() or [self._maker().trial(())]
+        ledger = Ledger(run.path)
+        for name, data in _datasets([trial for trial in trials if not ledger.has(trial)]).items():
+            execute(data, run.child(DATASETS).child(name), context)
+
+    def _run_trials(self, run: RunDir, context: Context, feed: Feed) -> None:
+        context.session.ray()
+        from rayspin.cluster.sweep.engine import Needs, run_legs
+
+        needs, work = Needs(), Work(run, Path.cwd())
+        if isinstance(self.base, Training):
+            each = self.base.resources
+            shared = self.resources.trials_per_gpu if (each.workers or 1) == 1 else 1
+            needs = Needs(each.workers or 1, each.cpus_per_worker, 1 / shared if each.gpu else 0.0)
+            memory = self.resources.memory_gib
+            work = Work(
+                run,
+                Path.cwd(),
+                each.cpus_per_worker,
+                "cuda" if each.gpu else "cpu",
+                None if memory is None else int(memory * 2**30),
+            )
+        with (
+            context.progress.track("trials", feed.course.count, "trial", feed.done) as track,
+            polling(lambda: track.update(feed.done, **feed.progress())),
+        ):
+            run_legs(context, feed, work, needs, self.resources.concurrent)
 
 
-def _folder(run: RunDir, trial: Trial) -> RunDir:
-    return run.child("trials").child(trial.name)
+def _datasets(trials: list[Trial]) -> dict[str, Generate]:
+    """The distinct datasets that the sweep makes for these trials, by name."""
+    return {
+        trial.job.dataset.removeprefix(f"@{DATASETS}/"): trial.data
+        for trial in trials
+        if trial.data is not None and isinstance(trial.job, Training)
+    }
 
 
-def _unfinished(run: RunDir, trials: list[Trial]) -> list[Trial]:
-    return [trial for trial in trials if _folder(run, trial).finished(trial.job.identity()) is None]
+def _with_data(trial: Trial, earlier: Mapping[str, Stage]) -> dict[str, Stage]:
+    """The stages that a trial can refer to: those before the sweep, and its own dataset."""
+    if trial.data is None or not isinstance(trial.job, Training):
+        return dict(earlier)
+    return {**earlier, trial.job.dataset[1:]: trial.data}
 
 
-def _figures(run: RunDir, trial: Trial) -> dict[str, float]:
-    """The last figures of a finished trial."""
-    lines = (_folder(run, trial).path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    figures: dict[str, float] = json.loads(lines[-1])
-    return figures
-
-
-def _ray_tune(context: Context, run: RunDir, trials: list[Trial]) -> None:
-    """Run the trials over Ray Tune, one CPU each. Whatever befalls a trial, the others go on."""
-    context.session.ray()
-    from ray import tune
-
-    # Failed trials are told by the sweep itself, once and with their cause.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-
+def _in_order(trials: list[Trial], ledger: Ledger) -> list[Trial]:
+    """Trials of the ledger first, as they came: what a larger space adds changes no earlier decision."""
     by_name = {trial.name: trial for trial in trials}
-    # A trial's working directory is Ray's own.
-    here = RunDir(run.path.resolve(), run.root.resolve())
-    datasets = {name: run.locate(trial.job.dataset).resolve() for name, trial in by_name.items()}
-
-    def work(config: dict[str, str]) -> None:
-        name = config["trial"]
-        tune.report(_run_trial(by_name[name], here, datasets[name]))
-
-    scratch = here.path / ".ray"
-    try:
-        tune.Tuner(
-            tune.with_resources(work, {"cpu": 1}),
-            param_space={"trial": tune.grid_search(list(by_name))},
-            tune_config=tune.TuneConfig(reuse_actors=True),
-            run_config=tune.RunConfig(name="tune", storage_path=str(scratch), verbose=0),
-        ).fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    known = [by_name.pop(name) for name in ledger.trials if name in by_name]
+    return [*known, *by_name.values()]
 
 
-def _run_trial(trial: Trial, run: RunDir, dataset: Path) -> dict[str, float]:
-    """Train one point in this process and mark its folder as ended: its last figures.
-
-    An error is kept in the trial's folder; it is the trial's alone.
-    """
-    folder = _folder(run, trial)
-    try:
-        with folder.claimed(trial.job.identity(), trial.job.may_change):
-            trial.job.fit(dataset, folder.path)
-            folder.finish(trial.job.summary(folder))
-    except Exception:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_text(folder.path / "error.txt", traceback.format_exc())
-        raise
-    return _figures(run, trial)
+def _branch(run: RunDir, child: Trial, parent: Trial, epochs: int) -> None:
+    """Give a branch the state of its parent, if it has none yet."""
+    assert isinstance(child.job, Training)
+    branch(
+        parent.folder(run).path,
+        child.folder(run).path,
+        epochs,
+        {"objective": child.job.objective.to_table(), "training": child.job.training.to_table()},
+    )

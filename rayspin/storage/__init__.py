@@ -1,6 +1,7 @@
 """Datasets on disk: NetCDF shards, their catalog, and lazy views over them."""
 
 from rayspin.storage.catalog import Catalog, SpinReader
+from rayspin.storage.grids import write_grid
 from rayspin.storage.ledger import own_ledger
 from rayspin.storage.schema import SPLITS, VARIABLES, Split, SplitCounts
 from rayspin.storage.shards import ShardRecord, inspect_shard, read_shard, shard_name, write_shard
@@ -22,5 +23,6 @@ __all__ = [
     "read_shard",
     "shard_name",
     "verify",
+    "write_grid",
     "write_shard",
 ]

@@ -1,6 +1,6 @@
 """Training without Ray: what to train for, how, and the loop that resumes."""
 
-from rayspin.training.checkpoint import BEST, MAY_CHANGE, METRICS, WEIGHTS
+from rayspin.training.checkpoint import BEST, MAY_CHANGE, METRICS, WEIGHTS, branch
 from rayspin.training.config import TrainingConfig
 from rayspin.training.curve import Line, best_epoch
 from rayspin.training.data import SampleSource
@@ -22,5 +22,6 @@ __all__ = [
     "SuperResolutionObjective",
     "TrainingConfig",
     "best_epoch",
+    "branch",
     "fit",
 ]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -122,3 +123,26 @@ class Keeper:
 
     def _save_weights(self, name: str, line: Line) -> None:
         save_weights(self._folder / name, self._network, {**self._job, "figures": line})
+
+
+def branch(parent: Path, folder: Path, epochs: int, changed: Mapping[str, Any]) -> None:
+    """Put into `folder` what a training needs to go on from the parent's state with other settings; once.
+
+    Args:
+        parent: the folder of a training that has come exactly so far.
+        folder: of the new training; nothing is done if it has a checkpoint.
+        epochs: how many the parent has behind it.
+        changed: tables of its job ("training", "objective") as they are from now on.
+
+    Raises:
+        InputError: the parent has no checkpoint after so many epochs.
+    """
+    if (folder / CHECKPOINT).exists():
+        return
+    state = Checkpoint.load(parent)
+    if state is None or len(state.history) != epochs:
+        raise InputError(str(parent), f"has no checkpoint after {epochs} epochs", "start the sweep in a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(parent / BEST, folder / BEST)
+    # The checkpoint comes last: a kill before it leaves nothing that counts.
+    replace(state, job={**state.job, **changed}).save(folder)

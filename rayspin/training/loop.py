@@ -61,6 +61,7 @@ def fit(
     rank: int = 0,
     world_size: int = 1,
     device: str | torch.device = "cpu",
+    until: int | None = None,
     on_epoch: OnEpoch = lambda _: None,
     on_batch: OnBatch = lambda _epoch, _done, _total: None,
 ) -> FitResult:
@@ -80,6 +81,7 @@ def fit(
         rank: number of this process.
         world_size: how many processes share each batch.
         device: where to train.
+        until: epochs in all after which to return, with a checkpoint, though more are asked for; None: at the end.
         on_epoch: called on every rank with each epoch's figures, after they are on disk.
         on_batch: called on every rank with epoch, batches done and batches in the epoch.
 
@@ -111,10 +113,11 @@ def fit(
         world_size=world_size,
         on_batch=on_batch,
     )
+    until = training.epochs if until is None else until
     with Keeper(folder, job, network, optimizer) if rank == 0 else nullcontext() as keeper:
-        while not training.ended(losses := [line["validation_loss"] for line in history]):
+        while len(history) < until and not training.ended(losses := [line["validation_loss"] for line in history]):
             history.append(line := run.epoch(len(history) + 1))
-            last = training.ended([*losses, line["validation_loss"]])
+            last = len(history) == until or training.ended([*losses, line["validation_loss"]])
             if keeper is not None:
                 keeper.keep(history, checkpoint=last or len(history) % training.checkpoint_interval == 0)
             on_epoch(line)

@@ -1,0 +1,190 @@
+"""A search space: for each dotted key of a job, the values to try or the range to draw from.
+
+Draws are addressed, not consumed: the value of key k in trial i is a function of (seed, k, i), so that more trials or
+another key leave the draws there are as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Self
+
+import pydantic
+
+from rayspin.config import Config, build, suggestion
+from rayspin.errors import InputError
+from rayspin.rng import generator
+
+Point = tuple[tuple[str, Any], ...]
+"""A place in the search space: (dotted key, value) for every axis."""
+
+
+class Values(Config):
+    """Values one by one: the ticks of a grid, and equally likely where points are drawn."""
+
+    values: tuple[Any, ...]
+
+    @pydantic.model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.values:
+            raise InputError("values", "no values", "give at least one")
+        return self
+
+    def at(self, quantile: float) -> Any:
+        """The value at a quantile, 0 to 1."""
+        return self.values[min(int(quantile * len(self.values)), len(self.values) - 1)]
+
+
+class _Range(Config):
+    """What ranges share: two ends in the right order."""
+
+    name: ClassVar[str]
+    lowest: ClassVar[float] = -math.inf
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the greatest value."""
+        ends: tuple[float, float] = getattr(self, self.name)
+        return ends
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self) -> Self:
+        low, high = self.ends
+        if not self.lowest < low < high:
+            least = "" if self.lowest == -math.inf else f", both above {self.lowest:g}"
+            raise InputError(self.name, f"[{low:g}, {high:g}] is no range", f"give the lower end first{least}")
+        return self
+
+
+class Uniform(_Range):
+    """Numbers that are equally likely between two ends."""
+
+    name: ClassVar[str] = "uniform"
+    uniform: tuple[float, float]
+
+    def at(self, quantile: float) -> float:
+        """The value at a quantile, 0 to 1."""
+        low, high = self.uniform
+        return low + quantile * (high - low)
+
+
+class LogUniform(_Range):
+    """Positive numbers whose logarithms are equally likely between two ends."""
+
+    name: ClassVar[str] = "log_uniform"
+    lowest: ClassVar[float] = 0.0
+    log_uniform: tuple[float, float]
+
+    def at(self, quantile: float) -> float:
+        """The value at a quantile, 0 to 1."""
+        low, high = self.log_uniform
+        return min(low * math.exp(quantile * math.log(high / low)), high)
+
+
+class Integers(_Range):
+    """Whole numbers that are equally likely, both ends included."""
+
+    name: ClassVar[str] = "integers"
+    integers: tuple[int, int]
+
+    def at(self, quantile: float) -> int:
+        """The value at a quantile, 0 to 1."""
+        low, high = self.integers
+        return min(low + int(quantile * (high - low + 1)), high)
+
+
+Axis = Values | Uniform | LogUniform | Integers
+KINDS: dict[str, type[Axis]] = {
+    "values": Values,
+    "uniform": Uniform,
+    "log_uniform": LogUniform,
+    "integers": Integers,
+}
+
+
+def _axis(key: str, what: Any) -> Any:
+    if isinstance(what, list | tuple):
+        if not what:
+            raise InputError(key, "no values", "give at least one")
+        return Values(values=tuple(what))
+    if not isinstance(what, Mapping):
+        return what
+    names = list(what)
+    if len(names) != 1 or names[0] not in KINDS:
+        unknown = next((name for name in names if name not in KINDS), None)
+        problem = "no axis" if unknown is None else f"unknown key {unknown!r}"
+        remedy = "write one of " + ", ".join(KINDS) if unknown is None else suggestion(unknown, KINDS)
+        raise InputError(key, problem, remedy)
+    try:
+        return build(KINDS[names[0]], what, "")
+    except InputError as error:
+        raise InputError(f"{key}.{error.where}", error.problem, error.remedy) from None
+
+
+def _axes(table: Any) -> Any:
+    if not isinstance(table, Mapping):
+        return table
+    return {key: what if isinstance(what, Values | _Range) else _axis(key, what) for key, what in table.items()}
+
+
+def _plain(axes: Mapping[str, Axis]) -> dict[str, Any]:
+    tables = {key: axis.to_table() for key, axis in axes.items()}
+    return {key: table.get("values", table) for key, table in tables.items()}
+
+
+Space = Annotated[
+    dict[str, Axis],
+    pydantic.BeforeValidator(_axes, json_schema_input_type=dict[str, list[Any] | dict[str, Any]]),
+    pydantic.PlainSerializer(_plain),
+    pydantic.Field(min_length=1),
+]
+"""Dotted key of the job: a list of values, or { uniform = [low, high] }, { log_uniform = [low, high] },
+{ integers = [low, high] }."""
+
+
+def drawn(space: Mapping[str, Axis], seed: int, number: int) -> Point:
+    """Point `number` of the random points that (space, seed) names."""
+    return tuple(
+        (key, axis.at(float(generator(f"sweep {key}", (seed, number)).random()))) for key, axis in space.items()
+    )
+
+
+def short_names(keys: Sequence[str], taken: Collection[str] = ()) -> dict[str, str]:
+    """A name for each dotted key as short as can be: its last word, more words where two would be the same or `taken`.
+
+    Numbers (the place in a vector) are no words of their own. The names are fit for NetCDF and CSV.
+    """
+    names = {key: _tail(key, 1) for key in keys}
+    words = 1
+    while twice := {name for name in names.values() if name in taken or list(names.values()).count(name) > 1}:
+        words += 1
+        if words > max(key.count(".") + 1 for key in keys):
+            # Whole keys that are taken still: a top key with the name of a figure.
+            return {key: f"{name}_swept" if name in twice else name for key, name in names.items()}
+        names = {key: _tail(key, words) if name in twice else name for key, name in names.items()}
+    return names
+
+
+def label(point: Mapping[str, Any]) -> str:
+    """A point as people read it."""
+    names = short_names(list(point))
+    return ", ".join(f"{names[key]} {shown(value)}" for key, value in point.items()) or "the base job"
+
+
+def shown(value: Any) -> str:
+    """A value of an axis as people read it."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={shown(inner)}" if inner else key for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _tail(key: str, words: int) -> str:
+    parts = key.split(".")
+    start = len(parts)
+    while start > 0 and words > 0:
+        start -= 1
+        words -= not parts[start].isdigit()
+    return "_".join(parts[start:])
