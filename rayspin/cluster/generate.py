@@ -240,6 +240,6 @@ def make_here(job: Generate, folder: Path) -> Summary:
     """Make the dataset of a job in this process, or what is missing of it; the folder is there, and this job's."""
     recorder = Recorder(folder, job)
     maker = ShardMaker(job, folder)
-    for shard in recorder.missing():
+    for shard in recorder.missing:
         recorder.enter(shard, maker.work(shard))
     return recorder.summary()
