@@ -117,7 +117,16 @@ def check(job_file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
 @_set_option
 @_out_option
 @click.option("--trials", is_flag=True, help="List the trials of a sweep: name, state, point.")
-def plan(job_file: Path, overrides: tuple[str, ...], out: Path | None, trials: bool) -> None:
+@click.option("--nodes", type=click.IntRange(min=1), default=1, help="Say how long it takes on so many nodes.")
+@click.option("--cores-per-node", type=click.IntRange(min=1), help="Of those nodes; default: as many as here.")
+def plan(
+    job_file: Path,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    trials: bool,
+    nodes: int,
+    cores_per_node: int | None,
+) -> None:
     """Say what a job would do, what it would cost here, and what is done already."""
     from rayspin import job
     from rayspin.console import show_plan
@@ -126,7 +135,7 @@ def plan(job_file: Path, overrides: tuple[str, ...], out: Path | None, trials: b
     found = job.plan(stage, out or job.default_out(job_file))
     if trials:
         click.echo("\n".join(found.listing))
-    show_plan(_console(), found, len(os.sched_getaffinity(0)))
+    show_plan(_console(), found, len(os.sched_getaffinity(0)), nodes, cores_per_node)
 
 
 @main.command()
@@ -134,14 +143,15 @@ def plan(job_file: Path, overrides: tuple[str, ...], out: Path | None, trials: b
 def verify(dataset: Path) -> None:
     """Check every byte and value of a dataset; exit code 1 if anything is wrong."""
     from rayspin.cluster.repair import verify_with_progress
-    from rayspin.console import ConsoleProgress, show_faults
+    from rayspin.console import ConsoleProgress, show_faults, show_torques
     from rayspin.storage import Catalog
 
     Catalog.open(dataset)
-    faults = verify_with_progress(dataset, ConsoleProgress(_console()))
-    show_faults(_console(), faults)
-    if faults:
-        raise RunError(str(dataset), f"{len(faults)} faults", f"mend it: rayspin repair {dataset}")
+    found = verify_with_progress(dataset, ConsoleProgress(_console()))
+    show_faults(_console(), found.faults)
+    show_torques(_console(), found)
+    if found.faults:
+        raise RunError(str(dataset), f"{len(found.faults)} faults", f"mend it: rayspin repair {dataset}")
 
 
 @main.command()
@@ -160,6 +170,29 @@ def repair(dataset: Path, address: str | None) -> None:
         context.session.close()
     show_faults(_console(), faults)
     click.echo("all is well now" if faults else "nothing to repair")
+
+
+@main.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("shard")
+@click.option(
+    "--run", "again", is_flag=True, help="Make its samples again in this process, without Ray; write nothing."
+)
+def explain(dataset: Path, shard: str, again: bool) -> None:
+    """Say why a shard failed, or who made it, and how to make it again here.
+
+    SHARD is its number in the job, as `run --shards` counts them, or the name of its file.
+    """
+    from rayspin.cluster import explain as explaining
+    from rayspin.console import two_columns
+
+    found = explaining.explain(dataset, shard)
+    _console().print(two_columns(f"shard of {dataset}", found.rows))
+    if found.trace:
+        click.echo(found.trace)
+    click.echo("\n".join(("the same again here, without Ray:", *found.commands)))
+    if again:
+        explaining.repeat(found, dataset, click.echo)
 
 
 @main.command()

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from rayspin.cluster.launch.doctor import Finding
 from rayspin.job import Plan, Summary
-from rayspin.storage import Fault
+from rayspin.progress import duration
+from rayspin.storage import Fault, Verification
 
 LOG_INTERVAL_S = 10.0
 """Seconds between progress lines where there is no terminal."""
@@ -66,7 +67,7 @@ class _Track:
         counted = done - self._start[1]
         speed = counted / (now - self._start[0]) if counted > 0 else None
         self._done = done
-        parts = [f"{speed:.3g} {self._unit}/s", f"{_duration((self._total - done) / speed)} left"] if speed else []
+        parts = [f"{speed:.3g} {self._unit}/s", f"{duration((self._total - done) / speed)} left"] if speed else []
         parts += [f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()]
         self.show(now, done, ", ".join(parts))
 
@@ -107,20 +108,21 @@ def show_summary(console: Console, summary: Summary, folder: Path) -> None:
         console.print("next:", *(f"  {hint}" for hint in summary.hints), sep="\n", highlight=False, soft_wrap=True)
 
 
-def show_plan(console: Console, plan: Plan, cores: int) -> None:
-    """What a run would do and cost."""
+def show_plan(console: Console, plan: Plan, cores: int, nodes: int = 1, cores_per_node: int | None = None) -> None:
+    """What a run would do and cost, on this machine's cores and, if asked for, on so many nodes like it."""
     tables = [two_columns(part.title, part.figures) for part in plan.parts or (plan,)]
-    cost = two_columns(
-        "to do",
-        {
-            "to write": f"{plan.bytes / 1e6:.1f} MB",
-            "core-hours": f"{plan.core_seconds / 3600:.3g}",
-            f"time on this machine ({cores} cores)": _duration(plan.core_seconds / cores),
-        },
-    )
-    console.print(
-        Group(*tables, cost) if plan.core_seconds else Group(*tables, Panel("everything is done", expand=False))
-    )
+    costs = {
+        "to write": f"{plan.bytes / 1e6:.1f} MB",
+        "core-hours": f"{plan.core_seconds / 3600:.3g}",
+        f"time on this machine ({cores} cores)": duration(plan.seconds_on(cores)),
+    }
+    if nodes > 1 or cores_per_node is not None:
+        every = nodes * (cores_per_node or cores)
+        costs[f"time on {nodes} nodes ({every} cores)"] = duration(plan.seconds_on(every))
+        if 0 < plan.pieces < every:
+            costs["more cores than shards"] = f"{every - plan.pieces} stay idle; ask for fewer, or for smaller shards"
+    done = Panel("everything is done", expand=False)
+    console.print(Group(*tables, two_columns("to do", costs) if plan.core_seconds else done))
 
 
 def show_faults(console: Console, faults: Sequence[Fault]) -> None:
@@ -134,6 +136,19 @@ def show_faults(console: Console, faults: Sequence[Fault]) -> None:
     for fault in faults:
         table.add_row(f"{fault.first_sample} to {fault.first_sample + fault.count - 1}", fault.file, fault.problem)
     console.print(table)
+
+
+def show_torques(console: Console, found: Verification) -> None:
+    """How far from equilibrium the samples are, against what their schedules ask for."""
+    if len(found.torques):
+        within = int((found.torques <= found.tolerances).sum())
+        mean, most = found.torques.mean(), found.torques.max()
+        console.print(
+            f"largest torque of a sample: mean {mean:.2g} J, at most {most:.2g} J; {within} of {len(found.torques)} "
+            "are within their schedule's tolerance (the others' quench ended after its sweeps)",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def show_findings(console: Console, findings: Sequence[Finding]) -> None:
@@ -154,11 +169,3 @@ def two_columns(title: str, rows: dict[str, str]) -> Table:
     for name, value in rows.items():
         table.add_row(name, value)
     return table
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -66,3 +66,12 @@ def polling(look: Callable[[], None]) -> Iterator[None]:
         stop.set()
         watcher.join()
     look()
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that people would use."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

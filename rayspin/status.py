@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rayspin.claims import described, holders
 from rayspin.cluster.launch import submissions
 from rayspin.errors import InputError
+from rayspin.progress import duration
 from rayspin.rundir import RunDir
 
 SHOWN_TRIALS = 8
 """Trials of a sweep that are told of one by one, of those under way and of those that failed."""
+
+_LOOKED_BACK = 64
+"""Shards that tell the rate: what it is now, not what it was on other nodes."""
+
+_SHOWN_HOSTS = 16
 
 
 def describe(path: Path) -> tuple[str, dict[str, str]]:
@@ -43,7 +51,7 @@ def _run(run: RunDir, job: dict[str, Any]) -> dict[str, str]:
                 stage = {"state": "not started"} if there is None else _run(run.child(name), there)
                 rows |= {f"{name}: {key}": value for key, value in stage.items() if key != "kind"}
         case "generate":
-            rows |= _dataset(run.path, job)
+            rows |= _dataset(run, job)
         case "train-fcn" | "train-sr":
             rows |= _training(run.path, job)
         case "tune":
@@ -58,22 +66,55 @@ def _state(run: RunDir, job: dict[str, Any]) -> str:
     return f"{at_work} works on it" if at_work else "nobody works on it; the same command goes on"
 
 
-def _dataset(path: Path, job: dict[str, Any]) -> dict[str, str]:
+def _dataset(run: RunDir, job: dict[str, Any]) -> dict[str, str]:
+    from rayspin.cluster.explain import failures
     from rayspin.storage import Catalog
 
+    path, now = run.path, time.time()
     done = Catalog.read(path).samples_done
-    entries = Catalog.history(path)
-    rows = {"samples": f"{done} of {job['samples']}"}
+    rows = {"samples": f"{done} of {job['samples']} ({100 * done / job['samples']:.0f} %)"}
+    entries = sorted(((_seconds(entry["entered"]), entry) for entry in Catalog.history(path)), key=lambda pair: pair[0])
+    at_work = holders(path)
     if entries:
-        seconds = sum(entry.get("seconds", 0.0) for entry in entries)
-        counts = Counter(entry.get("host", "?") for entry in entries)
-        rows["shards by host"] = ", ".join(f"{host} {count}" for host, count in counts.most_common())
-        rows["core-seconds a sample"] = f"{seconds / sum(entry['count'] for entry in entries):.3g}"
-        rows["last sign of life"] = max(entry["entered"] for entry in entries)
-    failed = sorted(path.glob("failed-*.txt"))
-    if failed:
-        rows["failed shards"] = ", ".join(file.name for file in failed)
+        rate = _rate([(when, entry["count"]) for when, entry in entries[-_LOOKED_BACK:]])
+        left = job["samples"] - done
+        if rate and left:
+            rows["rate"] = f"{rate:.3g} samples/s over the last {min(len(entries), _LOOKED_BACK)} shards"
+            rows["time left"] = duration(left / rate) + ("" if at_work else " once it goes on, as fast")
+        seconds = sum(entry.get("seconds", 0.0) for _, entry in entries)
+        rows["core-seconds a sample"] = f"{seconds / sum(entry['count'] for _, entry in entries):.3g}"
+        rows |= _hosts(entries, now)
+    for holder, silent_s in at_work.items():
+        rows[f"process {holder.process} on {holder.host}"] = f"{holder.task or 'the run'}, heard {silent_s:.0f} s ago"
+    signs = [now - silent_s for silent_s in at_work.values()] + [when for when, _ in entries[-1:]]
+    if signs:
+        last = datetime.fromtimestamp(max(signs)).astimezone().isoformat(timespec="seconds")
+        rows["last sign of life"] = f"{last}, {duration(max(now - max(signs), 0))} ago"
+    for file, error in failures(path).items():
+        rows[f"failed: {file}"] = f"{error}\nrayspin explain {path} {file}"
     return rows
+
+
+def _hosts(entries: list[tuple[float, dict[str, Any]]], now: float) -> dict[str, str]:
+    """What each host made, and when it was last heard of."""
+    shards = Counter(entry["host"] for _, entry in entries if "host" in entry)
+    last = {entry["host"]: when for when, entry in entries if "host" in entry}
+    return {
+        f"made by {host}": f"{count} shards, the last {duration(max(now - last[host], 0))} ago"
+        for host, count in shards.most_common(_SHOWN_HOSTS)
+    }
+
+
+def _rate(entered: list[tuple[float, int]]) -> float:
+    """Samples a second between the first and the last of some shards, by when they were entered; 0 if unknown."""
+    # The first one was made before it was entered.
+    samples = sum(count for _, count in entered[1:])
+    between = entered[-1][0] - entered[0][0]
+    return samples / between if between > 0 else 0.0
+
+
+def _seconds(entered: str) -> float:
+    return datetime.fromisoformat(entered).timestamp()
 
 
 def _training(path: Path, job: dict[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -43,18 +44,32 @@ def half_done(tmp_path: Path) -> Path:
 
 def test_a_dataset_under_way_tells_how_far_it_is_and_who_did_what(half_done: Path) -> None:
     _, rows = describe(half_done)
-    assert rows["samples"] == "8 of 12"
+    assert rows["samples"] == "8 of 12 (67 %)"
     assert rows["state"] == "nobody works on it; the same command goes on"
-    assert rows["shards by host"] == "n1 1, n2 1"
+    # 4 samples in the 4 s between the two shards.
+    assert rows["rate"] == "1 samples/s over the last 2 shards"
+    assert rows["time left"] == "4 s once it goes on, as fast"
+    assert rows["made by n1"].startswith("1 shards, the last ")
+    assert rows["made by n2"].endswith(" h ago")
     assert rows["core-seconds a sample"] == "0.5"
-    assert rows["last sign of life"] == "2026-01-01T00:00:04"
-    assert rows["failed shards"] == "failed-00000008.txt"
+    assert datetime.fromisoformat(rows["last sign of life"].split(",")[0]) == datetime(2026, 1, 1, 0, 0, 4).astimezone()
+    assert rows["failed: failed-00000008.txt"].startswith("Traceback\nrayspin explain ")
 
 
 def test_who_works_on_a_run_is_told_unless_he_is_dead(half_done: Path) -> None:
     run = RunDir.at(half_done)
     with run.claimed(SMALL.identity()):
-        assert f"process {os.getpid()} on {socket.gethostname()}" in describe(half_done)[1]["state"]
+        rows = describe(half_done)[1]
+        assert f"process {os.getpid()} on {socket.gethostname()}" in rows["state"]
+        assert rows["time left"] == "4 s"
+        assert rows[f"process {os.getpid()} on {socket.gethostname()}"] == "the run, heard 0 s ago"
+        assert rows["last sign of life"].endswith(", 0 s ago")
+    # A task of an array on another node tells what it does.
+    with run.shared(SMALL.identity(), SMALL.may_change, "shards 2:3"):
+        (note,) = half_done.glob(".holder-*")
+        note.write_text(note.read_text().replace(socket.gethostname(), "elsewhere"))
+        rows = describe(half_done)[1]
+        assert rows[f"process {os.getpid()} on elsewhere"].startswith("shards 2:3, heard ")
     assert "nobody works on it" in describe(half_done)[1]["state"]
 
 
@@ -66,7 +81,7 @@ def test_a_pipeline_tells_of_its_stages(half_done: Path, tmp_path: Path) -> None
     with RunDir.at(tmp_path / "pipe").claimed(stage.identity()):
         half_done.rename(tmp_path / "pipe" / "data")
     _, rows = describe(tmp_path / "pipe")
-    assert rows["data: samples"] == "8 of 12"
+    assert rows["data: samples"] == "8 of 12 (67 %)"
     assert rows["train: state"] == "not started"
 
 

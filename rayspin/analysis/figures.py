@@ -125,6 +125,23 @@ def draw_curves(
     _save(figure, path)
 
 
+def draw_histogram(groups: Mapping[str, Floats], x_label: str, y_label: str, path: Path) -> None:
+    """Histograms of values (n,), by name, in bins that all of them share."""
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axis = figure.add_subplot()
+    every = np.concatenate(list(groups.values()))
+    # A width of 0 has no bins.
+    margin = max(float(np.ptp(every)) * 0.02, 1e-6)
+    ends = float(every.min()) - margin, float(every.max()) + margin
+    bins = np.linspace(*ends, min(80, 12 + every.size // 20)).tolist()
+    for name, values in groups.items():
+        axis.hist(values, bins=bins, label=name, histtype="stepfilled", alpha=0.6)
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    axis.legend(fontsize=8)
+    _save(figure, path)
+
+
 def draw_heat_map(
     values: Floats,
     rows: tuple[str, Sequence[str]],

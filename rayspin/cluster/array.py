@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 
 from rayspin.claims import PATIENCE_S, HeldError
-from rayspin.cluster.generate import Generate, MadeShard, Recorder, Shard, ShardMaker, quarantined
+from rayspin.cluster.generate import Generate, MadeShard, ShardMaker
 from rayspin.cluster.local_pool import fan_out_here
+from rayspin.cluster.recorder import Recorder, Shard, quarantined
 from rayspin.cluster.session import usable_cpus
 from rayspin.cluster.stage import Context, Stage
 from rayspin.errors import InputError
@@ -101,7 +102,7 @@ def _make(job: Generate, part: Part, run: RunDir, context: Context) -> Summary:
         maker = (job, run.path.resolve())
         outcome = fan_out_here(usable_cpus(), context.stop, ShardMaker, maker, shards, finished)
     if outcome.set_aside:
-        raise quarantined(run.path, outcome.set_aside)
+        raise quarantined(run.path, job, outcome.set_aside)
     if outcome.left:
         raise context.stop.incomplete(str(run.path), f"{done} of {total} samples of {part} done")
     return Summary(str(part), {"samples": f"{total}, {to_do} of them now"})

@@ -13,6 +13,7 @@ from rayspin.cluster.generate import Generate
 from rayspin.cluster.stage import Stage
 from rayspin.config import suggestion
 from rayspin.errors import InputError
+from rayspin.physics import Hamiltonian
 from rayspin.rundir import RunDir
 from rayspin.storage import SPLITS, Catalog, Split
 
@@ -30,7 +31,7 @@ class DatasetFacts:
         """The facts of the dataset that a stage refers to: a folder, or `@name` for an earlier stage.
 
         Raises:
-            InputError: no such stage, or no dataset there.
+            InputError: no such stage, no dataset there, or samples of several Hamiltonians.
         """
         if not reference.startswith("@"):
             return cls.of_folder(run.locate(reference))
@@ -40,6 +41,7 @@ class DatasetFacts:
             raise InputError(
                 "dataset", f"{reference!r} is no earlier stage that generates", suggestion(reference, makers)
             )
+        _single({point.hamiltonian for point in stage.points}, reference)
         codes = stage.splits.codes(np.arange(stage.samples))
         return cls(stage.size, _counts(codes))
 
@@ -48,11 +50,19 @@ class DatasetFacts:
         """The facts of a dataset that is there.
 
         Raises:
-            InputError: no dataset, or none of its shards is done.
+            InputError: no dataset, none of its shards is done, or samples of several Hamiltonians.
         """
         catalog = Catalog.open(folder)
+        _single({point.hamiltonian for point in catalog.points}, str(folder))
         return cls(catalog.shape, _counts(catalog.column("split")))
 
 
 def _counts(codes: npt.NDArray[np.int8]) -> dict[Split, int]:
     return {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)}
+
+
+def _single(hamiltonians: set[Hamiltonian], dataset: str) -> None:
+    """Fields, energies and symmetries are those of one Hamiltonian."""
+    if len(hamiltonians) > 1:
+        problem = f"the samples of {dataset} have {len(hamiltonians)} Hamiltonians, and this needs a single one"
+        raise InputError("dataset", problem, "generate one without variants and without a grid over hamiltonian")

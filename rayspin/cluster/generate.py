@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,20 +16,46 @@ import numpy.typing as npt
 import pydantic
 
 from rayspin import __version__
-from rayspin.cluster.fanout import SetAside, fan_out
+from rayspin.cluster.fanout import fan_out
+from rayspin.cluster.recorder import Recorder, Shard, quarantined
+from rayspin.cluster.session import Session
 from rayspin.cluster.stage import Context, Plan, Stage
-from rayspin.errors import InputError, RunError
-from rayspin.physics import AnnealSchedule, Hamiltonian, anneal, energy, warm_up
+from rayspin.config import Config, build
+from rayspin.errors import InputError
+from rayspin.physics import AnnealSchedule, Hamiltonian, anneal, warm_up
 from rayspin.physics.checkerboard import Checkerboard
-from rayspin.rundir import RunDir, Summary
-from rayspin.storage import Catalog, ShardRecord, SplitCounts, ledger, shard_name, write_shard
+from rayspin.rundir import RunDir, Summary, Table
+from rayspin.storage import (
+    Catalog,
+    Point,
+    ShardRecord,
+    SplitCounts,
+    Storage,
+    energies_at,
+    parameters_of,
+    point_numbers,
+    points_of,
+    shard_name,
+    variables_of,
+    write_shard,
+)
 
-Shard = tuple[int, int]
-"""A shard to make: (first sample, count)."""
+_TIMED_SAMPLES = 5
+_TIMED_S = 3.0
+_EXTENSION = 1000
+_FEW_CORES = 4
+_WARM_UP_S = 120.0
 
 
 def _square(size: Any) -> Any:
     return (size, size) if isinstance(size, int) else size
+
+
+class Variant(Config):
+    """Another Hamiltonian or schedule than the job's own; what is unset stays."""
+
+    hamiltonian: Hamiltonian | None = None
+    schedule: AnnealSchedule | None = None
 
 
 class Generate(Stage):
@@ -51,7 +77,14 @@ class Generate(Stage):
     """Samples in a file; they don't depend on it."""
     hamiltonian: Hamiltonian
     schedule: AnnealSchedule = AnnealSchedule()
+    variants: tuple[Variant, ...] = ()
+    """Several Hamiltonians or schedules in one dataset; its samples take turns."""
+    grid: dict[str, tuple[Any, ...]] = pydantic.Field(default={}, validate_default=True)
+    """Lists of values by dotted key ("hamiltonian.dmi"): every variant at every point of this grid."""
     splits: SplitCounts = SplitCounts(test=0)
+    storage: Storage = Storage()
+
+    _points: tuple[Point, ...] = pydantic.PrivateAttr()
 
     @pydantic.model_validator(mode="after")
     def _splits_fit(self) -> Generate:
@@ -61,9 +94,35 @@ class Generate(Stage):
         return self
 
     @pydantic.model_validator(mode="after")
-    def _lattice_has_two_colours(self) -> Generate:
-        Checkerboard(*self.size, periodic=self.hamiltonian.boundary == "periodic")
+    def _points_are_sound(self) -> Generate:
+        self._points = points_of(self.to_table())
+        for point in self._points:
+            Checkerboard(*self.size, periodic=point.hamiltonian.boundary == "periodic")
         return self
+
+    def identity(self) -> Table:
+        """Without the keys of a grid or of a compression where there is none."""
+        optional = {key: type(self).model_fields[key].default for key in ("variants", "grid", "storage")}
+        unset = {key for key, default in optional.items() if getattr(self, key) == default}
+        return {key: value for key, value in super().identity().items() if key not in unset}
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The Hamiltonians and schedules that the samples take turns in: sample i has point i mod their number."""
+        return self._points
+
+    @classmethod
+    def of(cls, folder: str | Path) -> Generate:
+        """The job that the dataset in `folder` is made by.
+
+        Raises:
+            InputError: there is no dataset.
+        """
+        run = RunDir.at(Path(folder))
+        table = run.asked()
+        if table is None or table.get("kind") != "generate":
+            raise InputError(str(folder), "no dataset", "give the folder that a generate job wrote")
+        return build(cls, table, str(run.job_file))
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:  # noqa: ARG002
         """Nothing may be there that can't become this dataset."""
@@ -80,14 +139,17 @@ class Generate(Stage):
         """Shards, bytes and core-hours still to go, from one sample annealed here."""
         shards = Catalog.read(run.path).missing(self.samples, self.shard_samples)
         left = sum(count for _, count in shards)
-        seconds = left * self._seconds_a_sample() if left else 0.0
+        seconds = self._seconds_a_sample()
         rows, columns = self.size
-        size = left * rows * columns * 3 * 4
+        bytes_a_sample = rows * columns * 3 * 4
+        more = _EXTENSION * seconds / 3600, _EXTENSION * bytes_a_sample / 1e6
         figures = {
             "samples": f"{self.samples} of {rows} x {columns}, {self.samples - left} done",
             "shards to write": f"{len(shards)} of up to {self.shard_samples} samples",
+            "seconds a sample": f"{seconds:.3g} on one core, measured now",
+            f"each {_EXTENSION} samples more": f"{more[0]:.3g} core-hours, {more[1]:.1f} MB: --set samples=...",
         }
-        return Plan("generate", figures, seconds, size)
+        return Plan("generate", figures, left * seconds, left * bytes_a_sample, pieces=len(shards))
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Anneal what is missing, shard by shard, on every core of the session."""
@@ -101,9 +163,10 @@ class Generate(Stage):
                     track.update(recorder.samples_done, energy=made.mean_energy)
 
                 maker = (self, run.path.resolve())
+                warm_up_nodes(context.session, self)
                 outcome = fan_out(context.session, context.stop, ShardMaker, maker, shards, finished)
             if outcome.set_aside:
-                raise quarantined(run.path, outcome.set_aside)
+                raise quarantined(run.path, self, outcome.set_aside)
             if outcome.left:
                 done = f"{recorder.samples_done} of {self.samples} samples done"
                 raise context.stop.incomplete(str(run.path), done)
@@ -115,25 +178,45 @@ class Generate(Stage):
 
     def shard_attributes(self) -> dict[str, str]:
         """Global attributes of each shard: all that its values depend on."""
+        table = self.identity()
         packages = ("numpy", "numba", "netCDF4", "h5py")
         return {
             "title": "spin configurations by simulated annealing",
             "source": f"rayspin {__version__}",
             "hamiltonian": json.dumps(self.hamiltonian.to_table()),
             "schedule": json.dumps(self.schedule.to_table()),
+            **{key: json.dumps(table[key]) for key in ("variants", "grid") if key in table},
             "root_seed": str(self.seed),
             "versions": ", ".join(f"{name} {version(name)}" for name in packages),
         }
 
     def _seconds_a_sample(self) -> float:
-        warm_up(self.hamiltonian)
-        start = time.perf_counter()
-        self.anneal_sample(0)
-        return time.perf_counter() - start
+        """Of one core, as a mean over some of the points."""
+        self.warm_up()
+        seconds: list[float] = []
+        for point in np.linspace(0, len(self.points) - 1, _TIMED_SAMPLES).astype(int):
+            start = time.perf_counter()
+            self.anneal_sample(int(point))
+            seconds.append(time.perf_counter() - start)
+            if sum(seconds) > _TIMED_S:
+                break
+        return sum(seconds) / len(seconds)
+
+    def warm_up(self) -> None:
+        """Compile what the samples need, or load it from the cache."""
+        present = {tuple(bool(np.any(term)) for term in dict(p.hamiltonian).values()): p for p in self.points}
+        for point in present.values():
+            warm_up(point.hamiltonian)
 
     def anneal_sample(self, sample: int) -> npt.NDArray[np.float32]:
         """Sample number `sample` of this dataset, (Y, X, 3): the one line that a shard repeats."""
-        return anneal(self.hamiltonian, size=self.size, schedule=self.schedule, seed=(self.seed, sample))
+        point = self.points[sample % len(self.points)]
+        return anneal(point.hamiltonian, size=self.size, schedule=point.schedule, seed=(self.seed, sample))
+
+    def sample(self, sample: int) -> tuple[npt.NDArray[np.float32], float]:
+        """The same, with its energy per site in J."""
+        spins_YXC = self.anneal_sample(sample)
+        return spins_YXC, float(energies_at(self.points, np.array([sample]), spins_YXC[None])[0])
 
 
 @dataclass(frozen=True)
@@ -151,89 +234,57 @@ class ShardMaker:
 
     def __init__(self, job: Generate, folder: Path) -> None:
         self._job, self._folder = job, folder
-        warm_up(job.hamiltonian)
+        self._variables, self._parameters = variables_of(job.points), parameters_of(job.points)
+        # Asking packages for their versions takes longer than writing a small file.
+        self._attributes = job.shard_attributes()
+        job.warm_up()
 
     def work(self, item: Shard) -> MadeShard:
         """Make the shard (first sample, count)."""
         first, count = item
         start = time.perf_counter()
         samples = np.arange(first, first + count, dtype=np.int64)
-        spins_NYXC = np.stack([self._job.anneal_sample(int(sample)) for sample in samples])
-        energies = np.asarray(energy(spins_NYXC, self._job.hamiltonian))
+        spins_NYXC = np.stack([self._anneal(int(sample)) for sample in samples])
+        energies = energies_at(self._job.points, samples, spins_NYXC)
+        points = point_numbers(samples, self._job.points)
         values: dict[str, npt.NDArray[Any]] = {
             "sample": samples,
             "spins": spins_NYXC,
             "energy": energies,
             "split": self._job.splits.codes(samples),
+            **{name: column[points] for name, (_, column) in self._parameters.items()},
         }
-        record = write_shard(self._folder / shard_name(first), values, self._job.shard_attributes())
+        path = self._folder / shard_name(first)
+        record = write_shard(path, values, self._attributes, self._variables, self._job.storage)
         seconds = round(time.perf_counter() - start, 3)
         return MadeShard(record, socket.gethostname(), seconds, float(energies.mean()))
 
+    def _anneal(self, sample: int) -> npt.NDArray[np.float32]:
+        try:
+            return self._job.anneal_sample(sample)
+        except Exception as error:
+            # Goes with the traceback, whoever shows it.
+            error.add_note(f"in sample {sample}")
+            raise
 
-class Recorder:
-    """Keeps the ledger of one run: adopts what a killed run left in place, enters what workers make.
 
-    Args:
-        folder: the dataset's; claimed.
-        job: what is made there.
-        mine: which shards are this process's to make; by default all, and then it has the folder alone.
-        to: name of the ledger that this process writes.
+def warm_up_nodes(session: Session, job: Generate) -> None:
+    """Have one process on each node compile what the actors of the node then load from its cache.
+
+    Where nodes have few cores, nothing is saved by it. What goes wrong here goes wrong again in an actor, and is
+    told there.
     """
-
-    def __init__(
-        self, folder: Path, job: Generate, mine: Callable[[Shard], bool] | None = None, to: str = ledger.LEDGER
-    ) -> None:
-        self._folder, self._job, self._to = folder, job, to
-        if mine is None:
-            ledger.merge(folder)
-        self._catalog = Catalog.read(folder)
-        self.samples_done = self._catalog.samples_done
-        self.missing: list[Shard] = []
-        """The shards still to make."""
-        attributes = job.shard_attributes()
-        in_place = {path.name for path in folder.glob("shard-*.nc")}
-        for shard in self._catalog.missing(job.samples, job.shard_samples):
-            if mine is not None and not mine(shard):
-                continue
-            orphan = self._catalog.orphan(*shard, attributes) if shard_name(shard[0]) in in_place else None
-            if orphan is None:
-                self.missing.append(shard)
-            else:
-                self._catalog.append(orphan, to, note="adopted")
-                self.samples_done += orphan.count
-
-    def enter(self, shard: Shard, made: MadeShard) -> None:
-        """Enter a shard that a worker put in place."""
-        self._catalog.append(made.record, self._to, host=made.host, seconds=made.seconds)
-        self.samples_done += shard[1]
-
-    def summary(self) -> Summary:
-        """The table of the whole dataset."""
-        catalog = Catalog.read(self._folder)
-        energies = catalog.column("energy")
-        return Summary(
-            "dataset",
-            {
-                "samples": f"{catalog.samples_done} of {self._job.size[0]} x {self._job.size[1]}",
-                "shards": f"{len(catalog.records)}, {catalog.bytes / 1e6:.1f} MB",
-                "energy per site": f"{energies.mean():.5f} +- {energies.std():.5f} J",
-            },
-            hints=(f"rayspin show {self._folder} --png dataset.png",),
-        )
-
-
-def quarantined(folder: Path, set_aside: list[SetAside[Shard]]) -> RunError:
-    """The error for shards that could not be made; their tracebacks go to a file each."""
-    for failure in set_aside:
-        first, _ = failure.item
-        (folder / f"failed-{first:08d}.txt").write_text(failure.trace, encoding="utf-8")
-    first, count = set_aside[0].item
-    return RunError(
-        str(folder),
-        f"{len(set_aside)} shards failed, the first (samples {first} to {first + count - 1}) with {set_aside[0].error}",
-        f"see {folder / f'failed-{first:08d}.txt'}; the others are done, and the same command tries these again",
-    )
+    ray = session.ray()
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > _FEW_CORES]
+    at = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    tasks = [
+        ray.remote(Generate.warm_up)
+        .options(num_cpus=1, max_retries=0, scheduling_strategy=at(node["NodeID"], soft=True))
+        .remote(job)
+        for node in nodes
+    ]
+    if tasks:
+        ray.wait(tasks, num_returns=len(tasks), timeout=_WARM_UP_S)
 
 
 def make_here(job: Generate, folder: Path) -> Summary:
@@ -242,4 +293,4 @@ def make_here(job: Generate, folder: Path) -> Summary:
     maker = ShardMaker(job, folder)
     for shard in recorder.missing:
         recorder.enter(shard, maker.work(shard))
-    return recorder.summary()
+    return recorder.summary(card=False)

@@ -6,12 +6,13 @@ import itertools
 from pathlib import Path
 
 from rayspin.cluster.fanout import fan_out
-from rayspin.cluster.generate import Generate, MadeShard, Shard, ShardMaker, quarantined
-from rayspin.cluster.stage import Context, build_stage
+from rayspin.cluster.generate import Generate, MadeShard, ShardMaker
+from rayspin.cluster.recorder import Shard, quarantined
+from rayspin.cluster.stage import Context
 from rayspin.errors import RunError
 from rayspin.progress import Progress
 from rayspin.rundir import RunDir
-from rayspin.storage import Catalog, Fault, ledger, verify
+from rayspin.storage import Catalog, Fault, Verification, ledger, verify
 
 
 def repair(folder: Path, context: Context) -> list[Fault]:
@@ -21,11 +22,11 @@ def repair(folder: Path, context: Context) -> list[Fault]:
         InputError: there is no dataset.
         RunError: a shard could not be made again as it was; the rest is mended.
     """
-    job = build_stage(Catalog.open(folder).job, str(folder / "job.toml"))
-    assert isinstance(job, Generate)
+    Catalog.open(folder)
+    job = Generate.of(folder)
     with RunDir.at(folder).claimed(job.identity()):
         ledger.merge(folder)
-        faults = verify_with_progress(folder, context.progress)
+        faults = verify_with_progress(folder, context.progress).faults
         catalog = Catalog.entered(folder)
         before = {record.first_sample: record for record in catalog.records}
         changed: list[str] = []
@@ -41,7 +42,7 @@ def repair(folder: Path, context: Context) -> list[Fault]:
         if shards:
             outcome = fan_out(context.session, context.stop, ShardMaker, (job, folder.resolve()), shards, finished)
             if outcome.set_aside:
-                raise quarantined(folder, outcome.set_aside)
+                raise quarantined(folder, job, outcome.set_aside)
             if outcome.left:
                 raise context.stop.incomplete(
                     str(folder), f"{len(shards) - len(outcome.left)} of {len(shards)} repaired"
@@ -52,7 +53,7 @@ def repair(folder: Path, context: Context) -> list[Fault]:
     return faults
 
 
-def verify_with_progress(folder: Path, progress: Progress) -> list[Fault]:
+def verify_with_progress(folder: Path, progress: Progress) -> Verification:
     """Everything wrong with the dataset in `folder`; see `rayspin.storage.verify`."""
     catalog = Catalog.entered(folder)
     done = itertools.count(1)

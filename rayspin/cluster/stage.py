@@ -54,6 +54,15 @@ class Plan:
     parts: tuple[Plan, ...] = ()
     listing: tuple[str, ...] = ()
     """The parts of the work one by one, where there is more than one."""
+    pieces: int = 0
+    """Equal parts that the work falls into and more cores than which are of no use; 0 if it has no such parts."""
+
+    def seconds_on(self, cores: int) -> float:
+        """Walltime on so many cores, start-up aside."""
+        if not self.pieces:
+            return self.core_seconds / cores
+        rounds = -(-self.pieces // cores)
+        return self.core_seconds * rounds / self.pieces
 
 
 class Stage(Config):

@@ -3,9 +3,10 @@
 from rayspin.storage.catalog import Catalog, SpinReader
 from rayspin.storage.grids import write_grid
 from rayspin.storage.ledger import own_ledger
-from rayspin.storage.schema import SPLITS, VARIABLES, Split, SplitCounts
+from rayspin.storage.points import Point, energies_at, parameters_of, point_numbers, points_of, variables_of
+from rayspin.storage.schema import SPLITS, VARIABLES, Split, SplitCounts, Storage
 from rayspin.storage.shards import ShardRecord, inspect_shard, read_shard, shard_name, write_shard
-from rayspin.storage.verification import Fault, verify
+from rayspin.storage.verification import Fault, Verification, verify
 from rayspin.storage.xarray_view import open_dataset
 
 __all__ = [
@@ -13,15 +14,23 @@ __all__ = [
     "VARIABLES",
     "Catalog",
     "Fault",
+    "Point",
     "ShardRecord",
     "SpinReader",
     "Split",
     "SplitCounts",
+    "Storage",
+    "Verification",
+    "energies_at",
     "inspect_shard",
     "open_dataset",
     "own_ledger",
+    "parameters_of",
+    "point_numbers",
+    "points_of",
     "read_shard",
     "shard_name",
+    "variables_of",
     "verify",
     "write_grid",
     "write_shard",

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.config import build
 from rayspin.errors import InputError
 from rayspin.physics import Hamiltonian
 from rayspin.storage import ledger
-from rayspin.storage.schema import SPLITS, VARIABLES, Split
-from rayspin.storage.shards import ShardRecord, inspect_shard, shard_name
+from rayspin.storage.points import Point, energies_at, point_numbers, points_of, variables_of
+from rayspin.storage.schema import COMPONENTS, SPLITS, Split, Variable
+from rayspin.storage.shards import ShardRecord, inspect_shard, read_spins, shard_name
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,34 @@ class Catalog:
         return tomllib.loads((self.path / "job.toml").read_text(encoding="utf-8"))
 
     @cached_property
+    def points(self) -> tuple[Point, ...]:
+        """The Hamiltonians and schedules that the samples take turns in; one, unless the job has variants or a grid."""
+        return points_of(self.job, str(self.path / "job.toml"))
+
+    @property
+    def point_numbers(self) -> npt.NDArray[np.int32]:
+        """The point of each sample, in order."""
+        return point_numbers(self.column("sample"), self.points)
+
+    @cached_property
     def hamiltonian(self) -> Hamiltonian:
-        """The Hamiltonian of the samples."""
-        return build(Hamiltonian, self.job["hamiltonian"], f"{self.path / 'job.toml'}: hamiltonian")
+        """The Hamiltonian of all samples.
+
+        Raises:
+            InputError: they have several.
+        """
+        hamiltonians = {point.hamiltonian for point in self.points}
+        if len(hamiltonians) > 1:
+            raise InputError(
+                str(self.path),
+                f"its samples have {len(hamiltonians)} Hamiltonians",
+                "give a dataset of one Hamiltonian",
+            )
+        return self.points[0].hamiltonian
+
+    def energies(self, samples: npt.NDArray[np.int64], spins_NYXC: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Energy per site of these samples' spins, each under its own Hamiltonian, J, (n,)."""
+        return energies_at(self.points, samples, spins_NYXC)
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -132,14 +157,28 @@ class Catalog:
         rows, columns = self.job["size"]
         return rows, columns
 
+    @cached_property
+    def variables(self) -> dict[str, Variable]:
+        """What the shards hold, by name."""
+        return variables_of(self.points)
+
+    def only(self, record: ShardRecord) -> Catalog:
+        """The catalog of one shard; what was read of the job is shared."""
+        shard = Catalog(self.path, (record,))
+        shard.__dict__.update(job=self.job, points=self.points, variables=self.variables)
+        return shard
+
     def column(self, name: str) -> npt.NDArray[Any]:
-        """A variable with one value a sample, over all shards in order: "sample", "energy", "split"."""
-        dtype = np.dtype(VARIABLES[name].dtype).newbyteorder("<")
+        """A variable with one value (or vector) a sample, over all shards in order: "sample", "energy", "split"."""
+        variable = self.variables[name]
+        dtype = np.dtype(variable.dtype).newbyteorder("<")
+        width = len(COMPONENTS) if "component" in variable.dimensions else 1
         parts = [
-            np.fromfile(self.path / record.file, dtype, record.count, offset=record.offsets[name])
+            np.fromfile(self.path / record.file, dtype, record.count * width, offset=record.offsets[name])
             for record in self.records
         ]
-        return np.concatenate(parts).astype(dtype.newbyteorder("="))
+        values = np.concatenate(parts).astype(dtype.newbyteorder("="))
+        return values.reshape(-1, width) if width > 1 else values
 
     def reader(self, split: Split | None = None) -> SpinReader:
         """The samples of one split, or all of them.
@@ -163,7 +202,6 @@ class SpinReader:
     Attributes:
         samples: (n,) int64 sample numbers, the address of each sample's random stream.
         shape: rows and columns of the lattice.
-        hamiltonian: the Hamiltonian of the samples.
     """
 
     def __init__(self, catalog: Catalog, positions: npt.NDArray[np.int64]) -> None:
@@ -175,7 +213,15 @@ class SpinReader:
         self._maps: dict[int, npt.NDArray[np.float32]] = {}
         self.samples: npt.NDArray[np.int64] = catalog.column("sample")[positions]
         self.shape = catalog.shape
-        self.hamiltonian = catalog.hamiltonian
+
+    @property
+    def hamiltonian(self) -> Hamiltonian:
+        """The Hamiltonian of the samples.
+
+        Raises:
+            InputError: they have several.
+        """
+        return self._catalog.hamiltonian
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -196,13 +242,26 @@ class SpinReader:
         spins_NYXC: npt.NDArray[np.float32] | None = None
         for shard in np.unique(shards):
             here = np.flatnonzero(shards == shard)
-            part = self._map(int(shard))[:, *window][rows[here]]
+            part = self._part(int(shard), rows[here], window)
             if spins_NYXC is None:
                 spins_NYXC = np.empty((len(wanted), *part.shape[1:]), np.float32)
             spins_NYXC[here] = part
         if spins_NYXC is None:
             return np.empty((0, *self.shape, 3), np.float32)[:, *window]
         return spins_NYXC
+
+    def whole(self) -> npt.NDArray[np.float32]:
+        """All spins, (n, Y, X, 3); those of a single uncompressed shard without a copy."""
+        one = len(self._catalog.records) == 1 and len(self) == self._catalog.samples_done
+        if one and "spins" in self._catalog.records[0].offsets:
+            return self._map(0)
+        return self.read(np.arange(len(self)))
+
+    def _part(self, shard: int, rows: npt.NDArray[np.int64], window: tuple[Any, ...]) -> npt.NDArray[np.float32]:
+        record = self._catalog.records[shard]
+        if "spins" not in record.offsets:
+            return read_spins(self._catalog.path / record.file, rows, window)
+        return self._map(shard)[:, *window][rows]
 
     def _map(self, shard: int) -> npt.NDArray[np.float32]:
         if shard not in self._maps:

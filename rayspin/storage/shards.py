@@ -2,12 +2,14 @@
 
 A shard is plain NetCDF-4, uncompressed and contiguous, so that every reader opens it and its values can be
 memory-mapped where they lie in the file. Nothing in it depends on the time, the host or the process: the same
-samples give the same bytes.
+samples give the same bytes. Where spins are compressed on request, the bytes depend on the version of the compressing
+library too; the digest of the raw values does not.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +22,13 @@ import numpy.typing as npt
 
 from rayspin.errors import InputError
 from rayspin.rundir import replacing
-from rayspin.storage.schema import COMPONENTS, VARIABLES
+from rayspin.storage.schema import COMPONENTS, VARIABLES, Storage, Variable
+
+# Importing h5py first, it would not find the filters that come with netCDF4.
+h5py.h5pl.prepend(os.fsencode(Path(netCDF4.__file__).parent / "plugins"))
+
+_PLAIN = Storage()
+_PARAMETERS = "parameters"
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class ShardRecord:
     values_sha256: str
     """Digest of the raw values of all variables: the same whatever library versions wrote the file."""
     offsets: dict[str, int]
-    """Where the values of each variable start in the file, in bytes."""
+    """Where the values of each variable start in the file, in bytes; compressed ones have no such place."""
 
 
 def shard_name(first_sample: int) -> str:
@@ -45,19 +53,34 @@ def shard_name(first_sample: int) -> str:
 
 
 def write_shard(
-    path: Path, values: Mapping[str, npt.NDArray[np.generic]], attributes: Mapping[str, str]
+    path: Path,
+    values: Mapping[str, npt.NDArray[np.generic]],
+    attributes: Mapping[str, str],
+    variables: Mapping[str, Variable] = VARIABLES,
+    storage: Storage = _PLAIN,
 ) -> ShardRecord:
     """Write a shard at `path`, atomically, and return what was read back from it.
 
     Args:
         path: its final place; the folder exists.
-        values: an array for every variable of `schema.VARIABLES`, samples along the first axis.
+        values: an array for every variable, samples along the first axis.
         attributes: global attributes: where the data comes from, in full.
+        variables: those of `schema.VARIABLES`, and after them the parameters that vary between samples.
+        storage: how spins lie in the file.
     """
+    parameters = " ".join(name for name in variables if name not in VARIABLES)
+    attributes = {**attributes, **({_PARAMETERS: parameters} if parameters else {})}
+    values = {name: values[name] for name in variables}
     with replacing(path) as temporary:
         with netCDF4.Dataset(temporary, "w", format="NETCDF4") as file:
-            _fill(file, values)
-            file.setncatts({"Conventions": "CF-1.11", **attributes, "values_sha256": _digest(values)})
+            _fill(file, values, variables, storage)
+            file.setncatts(
+                {
+                    "Conventions": "CF-1.11",
+                    **attributes,
+                    "values_sha256": _digest(values),
+                }
+            )
         record = inspect_shard(temporary, attributes)
     return replace(record, file=path.name)
 
@@ -75,7 +98,7 @@ def inspect_shard(path: Path, attributes: Mapping[str, str] | None = None) -> Sh
     try:
         values, there = read_shard(path)
         with h5py.File(path) as file:
-            offsets = {name: _offset(file[name]) for name in VARIABLES}
+            offsets = {name: offset for name in values if (offset := _offset(file[name])) is not None}
     except (OSError, KeyError) as error:
         raise InputError(str(path), f"no whole shard ({error})", "make it again: delete it and run the job") from None
     digest = _digest(values)
@@ -96,8 +119,8 @@ def inspect_shard(path: Path, attributes: Mapping[str, str] | None = None) -> Sh
 def read_shard(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
     """Values by variable and global attributes of the shard at `path`, unchecked."""
     with h5py.File(path) as file:
-        values = {name: file[name][...] for name in VARIABLES}
         attributes = {name: _text(value) for name, value in file.attrs.items() if not name.startswith("_")}
+        values = {name: file[name][...] for name in (*VARIABLES, *attributes.get(_PARAMETERS, "").split())}
     return values, attributes
 
 
@@ -107,7 +130,25 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _fill(file: netCDF4.Dataset, values: Mapping[str, npt.NDArray[np.generic]]) -> None:
+def read_spins(path: Path, rows: npt.NDArray[np.int64], window: tuple[Any, ...] = ()) -> npt.NDArray[np.float32]:
+    """Spins of some rows of the shard at `path`, (n, Y, X, 3), through the library: for compressed ones.
+
+    Args:
+        path: the file.
+        rows: (n,) positions in the shard, in any order.
+        window: an index into (Y, X, C).
+    """
+    with h5py.File(path) as file:
+        stored = file["spins"]
+        return np.stack([stored[int(row)][window] for row in rows])
+
+
+def _fill(
+    file: netCDF4.Dataset,
+    values: Mapping[str, npt.NDArray[np.generic]],
+    variables: Mapping[str, Variable],
+    storage: Storage,
+) -> None:
     count, rows, columns, components = values["spins"].shape
     sizes = {"sample": count, "y": rows, "x": columns, "component": components}
     for name, size in sizes.items():
@@ -115,26 +156,37 @@ def _fill(file: netCDF4.Dataset, values: Mapping[str, npt.NDArray[np.generic]]) 
     names = file.createVariable("component", str, ("component",))
     names.setncatts({"long_name": "Cartesian component of a vector"})
     names[:] = np.array(COMPONENTS, dtype=object)
-    for variable in VARIABLES.values():
-        # Contiguous and without fill values: the bytes in the file are the bytes of the array.
+    coordinates = " ".join(name for name in variables if name not in ("sample", "spins"))
+    # Contiguous and without fill values: the bytes in the file are the bytes of the array.
+    contiguous: dict[str, Any] = {"contiguous": True}
+    compressed = {
+        "compression": storage.compression,
+        "complevel": storage.level,
+        "shuffle": True,
+        "chunksizes": (1, rows, columns, components),
+    }
+    for variable in variables.values():
+        is_spins = variable.name == "spins"
         stored = file.createVariable(
             variable.name,
             variable.dtype,
             variable.dimensions,
-            contiguous=True,
             fill_value=False,
             endian="little",
+            **(compressed if is_spins and storage.compression != "none" else contiguous),
         )
         stored.set_auto_maskandscale(False)
         stored.setncatts({"units": variable.units, "long_name": variable.long_name, **variable.attributes})
+        if is_spins:
+            stored.setncatts({"coordinates": coordinates})
         stored[...] = values[variable.name].astype(variable.dtype, copy=False)
 
 
-def _offset(dataset: h5py.Dataset) -> int:
+def _offset(dataset: h5py.Dataset) -> int | None:
     offset = dataset.id.get_offset()
-    if offset is None:
+    if offset is None and dataset.chunks is None:
         raise KeyError(f"{dataset.name} is not contiguous")
-    return int(offset)
+    return None if offset is None else int(offset)
 
 
 def _text(attribute: bytes | str) -> str:
@@ -143,7 +195,7 @@ def _text(attribute: bytes | str) -> str:
 
 def _digest(values: Mapping[str, npt.NDArray[np.generic]]) -> str:
     digest = hashlib.sha256()
-    for variable in VARIABLES.values():
-        raw = np.ascontiguousarray(values[variable.name], dtype=np.dtype(variable.dtype).newbyteorder("<"))
-        digest.update(raw.data)
+    for name, array in values.items():
+        dtype = np.dtype(VARIABLES[name].dtype) if name in VARIABLES else array.dtype
+        digest.update(np.ascontiguousarray(array, dtype=dtype.newbyteorder("<")).data)
     return digest.hexdigest()

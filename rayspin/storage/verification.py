@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from rayspin.physics import energy
+from rayspin.physics.examination import energy_bounds, examine
 from rayspin.storage.catalog import Catalog
+from rayspin.storage.points import point_numbers
 from rayspin.storage.shards import ShardRecord, file_digest
 
 LENGTH_TOLERANCE = 1e-5
@@ -30,26 +32,53 @@ class Fault:
     problem: str
 
 
-def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> list[Fault]:
-    """Everything wrong with a dataset, in the order of its samples; an empty list for a sound one.
+@dataclass(frozen=True)
+class Verification:
+    """What a dataset was found to be.
+
+    Attributes:
+        faults: everything wrong, in the order of its samples; empty for a sound dataset.
+        torques: (N,) largest |S x F| of each sample of sound shards, J. No fault by itself: a quench ends at the
+            schedule's tolerance or after its sweeps, whichever comes first.
+        tolerances: (N,) the tolerance of each one's schedule, J.
+    """
+
+    faults: list[Fault]
+    torques: npt.NDArray[np.float64]
+    tolerances: npt.NDArray[np.float64]
+
+
+def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Verification:
+    """Read a dataset in full, and hold every byte against its ledger and every value against its job.
 
     Found are: a flipped bit anywhere in a shard, a truncated, swapped, foreign or missing file, samples missing or
-    twice, spins that are no unit vectors, energies that are not those of the spins. Shards are read in threads, one
-    a core: hashing and the kernels let go of Python.
+    twice, spins that are no unit vectors, energies that are not those of the spins under their Hamiltonian or that no
+    spins have. Shards are read in threads, one a core: hashing and the kernels let go of Python.
 
     Args:
         catalog: of the whole ledger (`Catalog.entered`), also of files that are gone.
         on_shard: called in this thread after each shard.
     """
     faults = list(_coverage(catalog))
+    torques, tolerances = [], []
+    by_digest = {record.sha256: record.file for record in catalog.records}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for record, problem in zip(
-            catalog.records, pool.map(lambda record: _problem(catalog, record), catalog.records)
-        ):
-            if problem is not None:
-                faults.append(Fault(record.first_sample, record.count, record.file, problem))
+        looks = pool.map(lambda record: _look(catalog, record, by_digest), catalog.records)
+        for record, found in zip(catalog.records, looks):
+            if isinstance(found, str):
+                faults.append(Fault(record.first_sample, record.count, record.file, found))
+            else:
+                torques.append(found)
+                points = point_numbers(_samples(record), catalog.points)
+                every = np.array([point.schedule.torque_tolerance for point in catalog.points])
+                tolerances.append(every[points])
             on_shard()
-    return sorted(faults, key=lambda fault: fault.first_sample)
+    nothing = np.empty(0)
+    return Verification(
+        sorted(faults, key=lambda fault: fault.first_sample),
+        np.concatenate([nothing, *torques]),
+        np.concatenate([nothing, *tolerances]),
+    )
 
 
 def _coverage(catalog: Catalog) -> Iterator[Fault]:
@@ -63,27 +92,44 @@ def _coverage(catalog: Catalog) -> Iterator[Fault]:
         end = max(end, record.first_sample + record.count)
 
 
-def _problem(catalog: Catalog, record: ShardRecord) -> str | None:
+def _look(catalog: Catalog, record: ShardRecord, by_digest: Mapping[str, str]) -> str | npt.NDArray[np.float64]:
+    """What is wrong with a shard; else the largest torque of each of its samples."""
     path = catalog.path / record.file
     if not path.is_file():
         return "is missing"
     if path.stat().st_size != record.bytes:
         return f"has {path.stat().st_size} bytes, not {record.bytes}"
-    if file_digest(path) != record.sha256:
-        return "is not what was written: its digest differs"
-    return _unphysical(Catalog(catalog.path, (record,)), record)
+    digest = file_digest(path)
+    if digest != record.sha256:
+        other = f": it is {by_digest[digest]}" if digest in by_digest else ""
+        return f"is not what was written: its digest differs{other}"
+    return _examine(catalog.only(record), record)
 
 
-def _unphysical(shard: Catalog, record: ShardRecord) -> str | None:
-    """What the values of a single shard lack; its bytes are those that were written."""
-    expected = np.arange(record.first_sample, record.first_sample + record.count)
-    if not np.array_equal(shard.column("sample"), expected):
+def _examine(shard: Catalog, record: ShardRecord) -> str | npt.NDArray[np.float64]:
+    """What the values of a single shard lack, or their torques; its bytes are those that were written."""
+    samples = _samples(record)
+    if not np.array_equal(shard.column("sample"), samples):
         return "holds other samples than the ledger says"
-    spins_NYXC = shard.reader().read(np.arange(record.count))
-    lengths = np.linalg.norm(spins_NYXC.astype(np.float64), axis=-1)
-    if not np.abs(lengths - 1).max() <= LENGTH_TOLERANCE:
-        return f"has spins that are not of unit length (off by {np.abs(lengths - 1).max():.2g})"
-    off = np.abs(shard.column("energy") - energy(spins_NYXC, shard.hamiltonian)).max()
-    if not off <= ENERGY_TOLERANCE:
-        return f"has energies that are not those of its spins (off by {off:.2g} J)"
-    return None
+    stored, numbers = shard.column("energy"), point_numbers(samples, shard.points)
+    spins_NYXC = shard.reader().whole()
+    torques = np.empty(record.count)
+    for number in np.unique(numbers):
+        here = numbers == number
+        hamiltonian = shard.points[number].hamiltonian
+        # A copy only where samples of other points lie between.
+        found = examine(spins_NYXC if here.all() else spins_NYXC[here], hamiltonian)
+        if not found.length_error.max() <= LENGTH_TOLERANCE:
+            return f"has spins that are not of unit length (off by {found.length_error.max():.2g})"
+        off = np.abs(stored[here] - found.energy).max()
+        if not off <= ENERGY_TOLERANCE:
+            return f"has energies that are not those of its spins (off by {off:.2g} J)"
+        lowest, highest = energy_bounds(hamiltonian)
+        if not (lowest - ENERGY_TOLERANCE <= stored[here].min() and stored[here].max() <= highest + ENERGY_TOLERANCE):
+            return f"has energies out of the bounds of its Hamiltonian, {lowest:.5g} to {highest:.5g} J"
+        torques[here] = found.torque
+    return torques
+
+
+def _samples(record: ShardRecord) -> npt.NDArray[np.int64]:
+    return np.arange(record.first_sample, record.first_sample + record.count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from rayspin.storage.catalog import Catalog, SpinReader
-from rayspin.storage.schema import COMPONENTS, SPLITS, VARIABLES
+from rayspin.storage.points import parameters_of, point_numbers
+from rayspin.storage.schema import COMPONENTS, SPLITS, VARIABLES, Variable
 
 
 def open_dataset(path: str | Path) -> xr.Dataset:
     """The dataset in the folder `path`, over all its shards; spins are read when they are asked for.
 
     Returns:
-        spins (sample, y, x, component) float32, unit vectors; energy (sample) float64, energy per site in J.
-        Coordinates: sample (number), split (sample: "train", "validation" or "test"), component ("x", "y", "z").
+        spins (sample, y, x, component) float32, unit vectors.
+        Coordinates: along sample its number, energy (float64, per site, in J), seed and split ("train", "validation" or
+        "test"), and what differs between the samples of a grid: point (its number), dmi, external_field, ...; along
+        component "x", "y", "z".
         Attributes: the resolved job, flat (`hamiltonian.dmi`, `schedule.sweeps`, ...).
 
     Raises:
@@ -28,18 +32,32 @@ def open_dataset(path: str | Path) -> xr.Dataset:
     """
     catalog = Catalog.open(Path(path))
     spins = indexing.LazilyIndexedArray(_LazySpins(catalog.reader()))
+    samples = catalog.column("sample")
+    seeds = np.full(len(samples), catalog.job["seed"], np.int64)
+    seed_attributes = {"units": "1", "long_name": "root seed; with the sample number it names the random stream"}
     return xr.Dataset(
-        {
-            "spins": (VARIABLES["spins"].dimensions, spins, _attributes("spins")),
-            "energy": (("sample",), catalog.column("energy"), _attributes("energy")),
-        },
+        {"spins": (VARIABLES["spins"].dimensions, spins, _attributes(VARIABLES["spins"]))},
         coords={
-            "sample": (("sample",), catalog.column("sample"), _attributes("sample")),
+            "sample": (("sample",), samples, _attributes(VARIABLES["sample"])),
+            "energy": (("sample",), catalog.column("energy"), _attributes(VARIABLES["energy"])),
+            "seed": (("sample",), seeds, seed_attributes),
             "split": (("sample",), np.array(SPLITS)[catalog.column("split")]),
             "component": (("component",), list(COMPONENTS)),
+            **_parameters(catalog, samples),
         },
         attrs=_flat(catalog.job),
     )
+
+
+def _parameters(catalog: Catalog, samples: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Coordinates for what differs between samples; texts as they are written in a job."""
+    numbers = point_numbers(samples, catalog.points)
+    coordinates = {}
+    for name, (variable, values) in parameters_of(catalog.points).items():
+        if "flag_meanings" in variable.attributes:
+            values = np.array(str(variable.attributes["flag_meanings"]).split())[values]
+        coordinates[name] = (variable.dimensions, values[numbers], _attributes(variable))
+    return coordinates
 
 
 class _LazySpins(BackendArray):
@@ -63,13 +81,17 @@ class _LazySpins(BackendArray):
         return spins if np.ndim(positions) else spins[0]
 
 
-def _attributes(name: str) -> dict[str, str]:
-    return {"units": VARIABLES[name].units, "long_name": VARIABLES[name].long_name}
+def _attributes(variable: Variable) -> dict[str, str]:
+    return {"units": variable.units, "long_name": variable.long_name}
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one level with dotted keys, as NetCDF attributes must be."""
+    """Nested tables as one level with dotted keys, as NetCDF attributes must be; lists of lists as JSON."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            nested = isinstance(value, list) and any(isinstance(item, list | dict) for item in value)
+            flat[f"{prefix}{key}"] = json.dumps(value) if nested else value
     return flat

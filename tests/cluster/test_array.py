@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from rayspin import job
 from rayspin.claims import HeldError
+from rayspin.cli import main
 from rayspin.cluster.array import Part
+from rayspin.cluster.explain import explain, repeat
 from rayspin.cluster.generate import Generate, ShardMaker
 from rayspin.errors import Incomplete, InputError, RunError
 from rayspin.job import Context
@@ -82,7 +86,7 @@ def test_parts_in_any_order_give_the_bytes_of_a_whole_run_and_the_last_marks_it(
     assert summary.title == "dataset"
     assert run.finished(SMALL.identity()) == summary
     assert files(folder) == reference
-    assert verify(Catalog.entered(folder)) == []
+    assert verify(Catalog.entered(folder)).faults == []
     # The ledgers of the tasks are one now.
     assert [path.name for path in folder.glob("*.jsonl")] == ["ledger.jsonl"]
     assert job.run(SMALL, folder, Context(), "0:1") == summary
@@ -152,13 +156,52 @@ def test_a_poison_sample_leaves_the_rest_of_the_part(tmp_path: Path) -> None:
     assert Catalog.read(folder).samples_done == 8
     assert "anneal_sample" in (folder / "failed-00000004.txt").read_text()
 
+    status = CliRunner().invoke(main, ["status", str(folder)]).stdout
+    assert "FloatingPointError: spin 6 diverged in sample 6" in status
+    assert "rayspin explain" in status
+
+    told = CliRunner().invoke(main, ["explain", str(folder), "1"])
+    assert told.exit_code == 0
+    assert "failed, and is set aside" in told.stdout
+    assert "sample 6, seed (5, 6)" in told.stdout
+    assert "in anneal_sample" in told.stdout
+    for shard in ("shard-00000004.nc", str(folder / "failed-00000004.txt")):
+        assert explain(folder, shard).shard == (4, 4)
+    # It fails here as it failed there, without Ray or another process.
+    found = replace(explain(folder, "1"), job=_Poisoned(**dict(SMALL)))
+    said: list[str] = []
+    with pytest.raises(FloatingPointError, match="spin 6 diverged"):
+        repeat(found, folder, said.append)
+    assert [line.split(":")[0] for line in said] == ["sample 4", "sample 5"]
+    # Made at last, it is no failure any more.
+    job.run(SMALL, folder, Context(), "1/1")
+    assert not list(folder.glob("failed-*"))
+
+
+def test_explain_repeats_a_shard_that_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    job.run(SMALL, folder, Context(), "0:2")
+    told = CliRunner().invoke(main, ["explain", str(folder), "1", "--run"])
+    assert told.exit_code == 0, told.output
+    assert told.stdout.count(", as stored") == 4
+    assert "not made yet" in CliRunner().invoke(main, ["explain", str(folder), "3"]).stdout
+    line = explain(folder, "0").commands[1]
+    printed = subprocess.run(
+        line.replace("python", sys.executable, 1), shell=True, check=True, capture_output=True, text=True
+    ).stdout
+    assert f"{Catalog.read(folder).column('energy')[0]:.10f}"[:12] in printed
+    with pytest.raises(InputError, match="the job has 6 shards and no '6'; give 0 to 5"):
+        explain(folder, "6")
+    with pytest.raises(InputError, match="no dataset"):
+        explain(tmp_path, "0")
+
 
 @pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_overlapping_tasks_at_once_and_kills_change_no_byte(tmp_path: Path) -> None:
     """Three tasks whose parts overlap; a worker and a task killed, one drained; asked again, the bytes are the same."""
-    slow = SMALL.with_updates(samples=48, shard_samples=1, size=64, schedule=SMALL.schedule.with_updates(sweeps=20000))
+    slow = SMALL.with_updates(samples=24, shard_samples=1, size=64, schedule=SMALL.schedule.with_updates(sweeps=10000))
     alone = tmp_path / "alone"
     job.run(slow, alone, Context(), "1/1")
     job_file, folder = tmp_path / "slow.toml", tmp_path / "data"
@@ -168,9 +211,9 @@ def test_overlapping_tasks_at_once_and_kills_change_no_byte(tmp_path: Path) -> N
         command = [sys.executable, "-m", "rayspin", "run", str(job_file), "--out", str(folder), "--shards", part]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
-    tasks = [start(part) for part in ("0:24", "12:36", "30:48")]
+    tasks = [start(part) for part in ("0:12", "6:18", "15:24")]
     try:
-        wait_for(lambda: done(folder) >= 4)
+        wait_for(lambda: done(folder) >= 3)
         worker = next(child for child in psutil.Process(tasks[0].pid).children(True) if child.cpu_times().user > 0.5)
         worker.kill()
         workers = psutil.Process(tasks[1].pid).children(recursive=True)
@@ -179,7 +222,7 @@ def test_overlapping_tasks_at_once_and_kills_change_no_byte(tmp_path: Path) -> N
         assert tasks[2].wait(60) == 75
         wait_for(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
         assert tasks[0].wait(120) == 0
-        again = [start("12:48"), start("30:40")]
+        again = [start("6:24"), start("15:20")]
         tasks += again
         assert [task.wait(120) for task in again] == [0, 0]
     finally:

@@ -6,7 +6,9 @@ import json
 import pickle
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import netCDF4
@@ -18,7 +20,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayspin.errors import InputError
-from rayspin.storage import Catalog, ShardRecord, SplitCounts, inspect_shard, open_dataset, shard_name, write_shard
+from rayspin.storage import (
+    Catalog,
+    ShardRecord,
+    SplitCounts,
+    Storage,
+    inspect_shard,
+    open_dataset,
+    shard_name,
+    write_shard,
+)
 
 ATTRIBUTES = {"hamiltonian": '{"exchange": 1.0}', "root_seed": "7"}
 SIZE = (4, 6)
@@ -42,7 +53,13 @@ def dataset(tmp_path: Path) -> Path:
     """Samples 0 to 24 in shards of 10, 10 and 5."""
     folder = tmp_path / "dataset"
     folder.mkdir()
-    job = {"kind": "generate", "samples": 25, "size": list(SIZE), "hamiltonian": {"exchange": 1.0, "dmi": 0.3}}
+    job = {
+        "kind": "generate",
+        "samples": 25,
+        "seed": 7,
+        "size": list(SIZE),
+        "hamiltonian": {"exchange": 1.0, "dmi": 0.3},
+    }
     (folder / "job.toml").write_text(tomli_w.dumps(job))
     catalog = Catalog.read(folder)
     for first, count in [(10, 10), (0, 10), (20, 5)]:
@@ -76,6 +93,48 @@ def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
     two = write_shard(tmp_path / "two.nc", values(0, 10), ATTRIBUTES)
     assert one.sha256 == two.sha256
     assert (tmp_path / "one.nc").read_bytes() == (tmp_path / "two.nc").read_bytes()
+
+
+@pytest.mark.parametrize("compression", ["zlib", "zstd"])
+def test_compressed_shards_hold_the_same_values_in_the_same_bytes(
+    compression: Any, dataset: Path, tmp_path: Path
+) -> None:
+    storage = Storage(compression=compression)
+    plain = Catalog.read(dataset)
+    before = open_dataset(dataset)["spins"].values
+    records = [write_shard(tmp_path / "again.nc", values(0, 10), ATTRIBUTES, storage=storage)]
+    for first, count in [(0, 10), (10, 10), (20, 5)]:
+        records.append(write_shard(dataset / shard_name(first), values(first, count), ATTRIBUTES, storage=storage))
+        plain.append(records[-1])
+    assert records[0].sha256 == records[1].sha256
+    assert [record.values_sha256 for record in records[1:]] == [record.values_sha256 for record in plain.records]
+    with netCDF4.Dataset(dataset / shard_name(0)) as file:
+        assert file["spins"].filters()[compression]
+        assert file["spins"].chunking() == [1, *SIZE, 3]
+    np.testing.assert_array_equal(open_dataset(dataset)["spins"], before)
+    reader = Catalog.open(dataset).reader("train")
+    np.testing.assert_array_equal(reader.read([17, 0, 3, 3]), before[[24, 7, 10, 10]])
+    np.testing.assert_array_equal(reader.read([17, 0], np.s_[::2, 1:, 2]), before[[24, 7], ::2, 1:, 2])
+    # A process that has h5py before netCDF4 finds the filter too.
+    code = (
+        "import h5py, sys; from rayspin.storage import open_dataset\n"
+        "print(float(open_dataset(sys.argv[1])['spins'].sum(dtype='f8')))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, dataset], check=True, capture_output=True, text=True)
+    assert float(ended.stdout) == pytest.approx(before.sum(dtype=np.float64), rel=1e-5)
+
+
+@pytest.mark.parametrize("compression", ["none", "zlib", "zstd"])
+def test_plain_xarray_opens_all_shards_as_one(compression: Any, tmp_path: Path) -> None:
+    for first, count in [(0, 10), (10, 10), (20, 5)]:
+        write_shard(
+            tmp_path / shard_name(first), values(first, count), ATTRIBUTES, storage=Storage(compression=compression)
+        )
+    with xr.open_mfdataset(str(tmp_path / "shard-*.nc")) as view:
+        assert dict(view.sizes) == {"sample": 25, "y": SIZE[0], "x": SIZE[1], "component": 3}
+        np.testing.assert_array_equal(view["spins"][7:23].values, values(7, 16)["spins"])
+        assert {"sample", "energy", "split", "component"} <= set(view["spins"].coords)
+        np.testing.assert_array_equal(view["energy"], np.arange(25) / 8)
 
 
 def test_a_changed_value_a_cut_file_and_another_origin_are_found(dataset: Path) -> None:

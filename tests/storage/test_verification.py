@@ -92,7 +92,7 @@ def renumber(values: dict[str, object]) -> None:
 @pytest.mark.ray
 def test_a_sound_dataset_has_no_faults(original: Path) -> None:
     seen = []
-    assert verify(Catalog.entered(original), lambda: seen.append(1)) == []
+    assert verify(Catalog.entered(original), lambda: seen.append(1)).faults == []
     assert len(seen) == 4
 
 
@@ -111,7 +111,7 @@ def test_a_sound_dataset_has_no_faults(original: Path) -> None:
 )
 def test_harm_is_found_and_named(dataset: Path, harm: Callable[[Path], None], firsts: list[int], problem: str) -> None:
     harm(dataset)
-    faults = verify(Catalog.entered(dataset))
+    faults = verify(Catalog.entered(dataset)).faults
     assert set(firsts) <= {fault.first_sample for fault in faults}
     assert any(problem in fault.problem for fault in faults), faults
 
@@ -123,7 +123,7 @@ def test_a_flipped_bit_anywhere_is_found(dataset: Path) -> None:
     chance = random.Random(7)
     for position in [0, 8 * len(whole) - 1, *(chance.randrange(8 * len(whole)) for _ in range(60))]:
         flip_a_bit(path, position)
-        faults = verify(Catalog.entered(dataset))
+        faults = verify(Catalog.entered(dataset)).faults
         assert [(fault.file, fault.problem) for fault in faults] == [
             (path.name, "is not what was written: its digest differs")
         ], position
@@ -137,7 +137,7 @@ def test_repair_makes_the_bad_shards_again_and_no_others(dataset: Path, original
     untouched = {first: (dataset / shard_name(first)).stat().st_mtime_ns for first in (6, 9)}
     faults = repair(dataset, Context(ray_session))
     assert [fault.first_sample for fault in faults] == [0, 3]
-    assert verify(Catalog.entered(dataset)) == []
+    assert verify(Catalog.entered(dataset)).faults == []
     for first in (0, 3, 6, 9):
         assert (dataset / shard_name(first)).read_bytes() == (original / shard_name(first)).read_bytes()
     assert {first: (dataset / shard_name(first)).stat().st_mtime_ns for first in untouched} == untouched

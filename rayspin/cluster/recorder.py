@@ -1,0 +1,95 @@
+"""What is kept of the making of a dataset: its ledger, what was left in place or failed, and the card at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rayspin.cluster.card import CARD, write_card
+from rayspin.cluster.fanout import SetAside
+from rayspin.errors import RunError
+from rayspin.rundir import Summary, write_text
+from rayspin.storage import Catalog, ledger, shard_name
+
+if TYPE_CHECKING:
+    from rayspin.cluster.generate import Generate, MadeShard
+
+Shard = tuple[int, int]
+"""A shard to make: (first sample, count)."""
+
+
+class Recorder:
+    """Keeps the ledger of one run: adopts what a killed run left in place, enters what workers make.
+
+    Args:
+        folder: the dataset's; claimed.
+        job: what is made there.
+        mine: which shards are this process's to make; by default all, and then it has the folder alone.
+        to: name of the ledger that this process writes.
+    """
+
+    def __init__(
+        self, folder: Path, job: Generate, mine: Callable[[Shard], bool] | None = None, to: str = ledger.LEDGER
+    ) -> None:
+        self._folder, self._job, self._to = folder, job, to
+        if mine is None:
+            ledger.merge(folder)
+        self._catalog = Catalog.read(folder)
+        self.samples_done = self._catalog.samples_done
+        self.missing: list[Shard] = []
+        """The shards still to make."""
+        self._failed: set[Shard] = set()
+        attributes = job.shard_attributes()
+        in_place = {path.name for path in folder.glob("*-*.*")}
+        for shard in self._catalog.missing(job.samples, job.shard_samples):
+            if mine is not None and not mine(shard):
+                continue
+            orphan = self._catalog.orphan(*shard, attributes) if shard_name(shard[0]) in in_place else None
+            if orphan is None:
+                self.missing.append(shard)
+                if failure_file(shard[0]) in in_place:
+                    self._failed.add(shard)
+            else:
+                self._catalog.append(orphan, to, note="adopted")
+                self.samples_done += orphan.count
+
+    def enter(self, shard: Shard, made: MadeShard) -> None:
+        """Enter a shard that a worker put in place."""
+        self._catalog.append(made.record, self._to, host=made.host, seconds=made.seconds)
+        self.samples_done += shard[1]
+        if shard in self._failed:
+            (self._folder / failure_file(shard[0])).unlink(missing_ok=True)
+
+    def summary(self, *, card: bool = True) -> Summary:
+        """The table of the whole dataset; and its card, which takes a second or two."""
+        pictures = write_card(self._folder) if card else ()
+        catalog = Catalog.read(self._folder)
+        energies = catalog.column("energy")
+        return Summary(
+            "dataset",
+            {
+                "samples": f"{catalog.samples_done} of {self._job.size[0]} x {self._job.size[1]}",
+                "shards": f"{len(catalog.records)}, {catalog.bytes / 1e6:.1f} MB",
+                "energy per site": f"{energies.mean():.5f} +- {energies.std():.5f} J",
+            },
+            pictures=pictures,
+            hints=(f"rayspin verify {self._folder}", *([f"see {self._folder / CARD}"] if card else [])),
+        )
+
+
+def failure_file(first_sample: int) -> str:
+    """The name of the file that keeps the traceback of a shard that could not be made."""
+    return f"failed-{first_sample:08d}.txt"
+
+
+def quarantined(folder: Path, job: Generate, set_aside: list[SetAside[Shard]]) -> RunError:
+    """The error for shards that could not be made; their tracebacks go to a file each."""
+    for failure in set_aside:
+        write_text(folder / failure_file(failure.item[0]), failure.trace)
+    first, count = set_aside[0].item
+    return RunError(
+        str(folder),
+        f"{len(set_aside)} shards failed, the first (samples {first} to {first + count - 1}) with {set_aside[0].error}",
+        f"see rayspin explain {folder} {first // job.shard_samples}; the same command tries these again",
+    )

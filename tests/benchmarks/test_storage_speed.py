@@ -1,0 +1,228 @@
+"""What Ray, storage and bookkeeping cost beside the kernel, and how fast datasets are read; `--benchmark-enable`.
+
+Every benchmark is a plain test as well, then with tiny sizes. Figures go to `extra_info`; each is a ratio to, or stands
+beside, a reference of the same run on the same cores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray.cloudpickle
+
+from rayspin import job
+from rayspin.cluster.fanout import fan_out
+from rayspin.cluster.generate import Generate, MadeShard, ShardMaker
+from rayspin.cluster.local_pool import fan_out_here
+from rayspin.cluster.recorder import Recorder
+from rayspin.cluster.session import Session
+from rayspin.cluster.stopping import StopRequest
+from rayspin.job import Context
+from rayspin.rundir import RunDir
+from rayspin.storage import Catalog, ShardRecord, open_dataset, shard_name, verify
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+CORES = 2
+
+
+class RandomSpins(Generate):
+    """A dataset whose samples cost next to nothing: what is left is everything but the kernel."""
+
+    def anneal_sample(self, sample: int) -> np.ndarray:
+        spins = np.random.default_rng(sample).standard_normal((*self.size, 3), np.float32)
+        return spins / np.linalg.norm(spins, axis=-1, keepdims=True)
+
+
+def table(samples: int, shard_samples: int, size: int, sweeps: int = 10) -> dict[str, Any]:
+    schedule = {"sweeps": sweeps, "quench_sweeps": sweeps, "torque_tolerance": 0.0}
+    splits = {"test": 0}
+    return {
+        "samples": samples, "size": size, "shard_samples": shard_samples, "hamiltonian": "labyrinth",
+        "schedule": schedule, "splits": splits,
+    }  # fmt: skip
+
+
+class Clock:
+    """A progress that notes when each shard was entered."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    @contextmanager
+    def track(self, *_args: Any) -> Iterator[Clock]:
+        yield self
+
+    def update(self, *_args: Any, **_figures: Any) -> None:
+        self.times.append(time.perf_counter())
+
+    def say(self, text: str) -> None:
+        pass
+
+    def seconds_a_shard(self) -> float:
+        """From the first result of the last worker to begin on: start-up is not in it."""
+        return (self.times[-1] - self.times[CORES - 1]) / (len(self.times) - CORES)
+
+
+class Bare:
+    """The kernel alone."""
+
+    def __init__(self, stage: Generate) -> None:
+        self._stage = stage
+        stage.warm_up()
+
+    def work(self, shard: tuple[int, int]) -> None:
+        for sample in range(shard[0], sum(shard)):
+            self._stage.anneal_sample(sample)
+
+
+def test_ray_and_storage_beside_the_bare_kernel(benchmark, ray_session: Session, tmp_path: Path) -> None:
+    """128 x 128, 2000 sweeps, on both cores: seconds a shard through `rayspin run`, over those of the kernel alone."""
+    rounds, shards, per_shard, size, sweeps = (3, 12, 50, 128, 1000) if benchmark.enabled else (1, 4, 2, 16, 10)
+    stage = Generate.model_validate(table(shards * per_shard, per_shard, size, sweeps))
+    bare, through = [], []
+
+    def both() -> None:
+        clock = Clock()
+        fan_out_here(CORES, StopRequest(), Bare, (stage,), stage.cut(), lambda *_: clock.update())
+        bare.append(clock.seconds_a_shard())
+        clock = Clock()
+        folder = tmp_path / str(len(through))
+        job.run(stage, folder, Context(ray_session, clock))
+        through.append(clock.seconds_a_shard())
+        assert Catalog.read(folder).samples_done == stage.samples
+
+    benchmark.pedantic(both, rounds=rounds, iterations=1)
+    ratio = float(np.median(np.array(through) / np.array(bare)))
+    benchmark.extra_info["cost over the bare kernel"] = f"{100 * (ratio - 1):.1f} %"
+    benchmark.extra_info["seconds a shard, bare"] = bare
+
+
+def test_shards_a_second_without_a_kernel(benchmark, ray_session: Session, tmp_path: Path) -> None:
+    """Files of one 128 x 128 sample each, through Ray, ledger and all."""
+    shards, size = (2000, 128) if benchmark.enabled else (20, 8)
+    stage = RandomSpins.model_validate(table(shards, 1, size))
+    clock = Clock()
+    benchmark.pedantic(job.run, (stage, tmp_path / "data", Context(ray_session, clock)), rounds=1, iterations=1)
+    assert Catalog.read(tmp_path / "data").samples_done == shards
+    benchmark.extra_info["shards a second"] = round(1 / clock.seconds_a_shard())
+
+
+def entering(recorder: Recorder, clock: Clock) -> Any:
+    def enter(shard: tuple[int, int], made: MadeShard) -> None:
+        recorder.enter(shard, made)
+        clock.update()
+
+    return enter
+
+
+class Nothing:
+    """Says that it wrote a shard."""
+
+    def work(self, shard: tuple[int, int]) -> MadeShard:
+        digest = hashlib.sha256(str(shard).encode()).hexdigest()
+        offsets = dict.fromkeys(("sample", "spins", "energy", "split"), 4096)
+        return MadeShard(ShardRecord(shard_name(shard[0]), *shard, 196608, digest, digest, offsets), "host", 0.1, -2.0)
+
+
+@pytest.mark.timeout(600)
+def test_the_driver_stays_flat(benchmark, ray_session: Session, tmp_path: Path) -> None:
+    """Bookkeeping of ever more shards, none of which is written: shards a second, and the driver's memory."""
+    rates = {}
+
+    def grow() -> None:
+        for shards in (100, 1000, 10_000, 100_000) if benchmark.enabled else (10, 100):
+            stage = Generate.model_validate(table(shards, 1, 8))
+            folder = tmp_path / str(shards)
+            folder.mkdir()
+            recorder, clock = Recorder(folder, stage), Clock()
+
+            def enter(
+                shard: tuple[int, int], made: MadeShard, recorder: Recorder = recorder, clock: Clock = clock
+            ) -> None:
+                recorder.enter(shard, made)
+                clock.update()
+
+            fan_out(ray_session, StopRequest(), Nothing, (), recorder.missing, enter)
+            assert len(Catalog.entered(folder).records) == shards
+            rates[shards] = round(1 / clock.seconds_a_shard())
+
+    benchmark.pedantic(grow, rounds=1, iterations=1)
+    benchmark.extra_info["shards a second"] = rates
+    benchmark.extra_info["driver, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """4000 samples of 128 x 128, 786 MB, in shards of 100; or a few small ones."""
+    enabled = not request.config.getoption("benchmark_disable")
+    samples, per_shard, size = (4000, 100, 128) if enabled else (64, 16, 16)
+    return written(
+        RandomSpins.model_validate(table(samples, per_shard, size)), tmp_path_factory.mktemp("read") / "data"
+    )
+
+
+def written(stage: Generate, folder: Path) -> Path:
+    """The dataset of a job, made in this process."""
+    with RunDir.at(folder).claimed(stage.identity()):
+        catalog, maker = Catalog.read(folder), ShardMaker(stage, folder)
+        for shard in stage.cut():
+            catalog.append(maker.work(shard).record)
+    return folder
+
+
+def test_verify_beside_the_page_cache(benchmark, dataset: Path) -> None:
+    """Bytes a second of `verify`, of reading the same files with as many threads, and of their SHA-256 alone."""
+    catalog = Catalog.entered(dataset)
+    paths = [dataset / record.file for record in catalog.records]
+
+    def seconds(work: Any) -> float:
+        start = time.perf_counter()
+        with ThreadPoolExecutor(CORES) as pool:
+            list(pool.map(work, paths))
+        return time.perf_counter() - start
+
+    def hashed(path: Path) -> str:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    seconds(Path.read_bytes)
+    reading, hashing = seconds(Path.read_bytes), seconds(hashed)
+    found = benchmark.pedantic(verify, (catalog,), rounds=3, iterations=1, warmup_rounds=1)
+    assert found.faults == []
+    if benchmark.enabled:
+        gigabytes = catalog.bytes / 1e9
+        benchmark.extra_info["GB/s verify, page cache, SHA-256"] = [
+            round(gigabytes / s, 2) for s in (benchmark.stats.stats.median, reading, hashing)
+        ]
+
+
+def test_opening_a_thousand_shards(benchmark, tmp_path: Path) -> None:
+    shards = 1000 if benchmark.enabled else 20
+    folder = written(RandomSpins.model_validate(table(shards, 1, 8)), tmp_path / "data")
+    view = benchmark.pedantic(open_dataset, (folder,), rounds=3, iterations=1)
+    assert view.sizes["sample"] == shards
+
+
+def test_random_batches(benchmark, dataset: Path) -> None:
+    """Batches of 32 at random from all shards, as training reads them."""
+    reader = Catalog.open(dataset).reader()
+    order = np.random.default_rng(1).permutation(len(reader))
+    batches = np.array_split(order, max(1, len(order) // 32))
+
+    def read() -> int:
+        return sum(len(reader.read(batch)) for batch in batches)
+
+    assert benchmark.pedantic(read, rounds=5, iterations=1, warmup_rounds=1) == len(reader)
+    if benchmark.enabled:
+        benchmark.extra_info["samples a second"] = round(len(reader) / benchmark.stats.stats.median)
