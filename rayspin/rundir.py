@@ -25,6 +25,9 @@ from rayspin.errors import InputError
 
 Table: TypeAlias = dict[str, Any]
 
+_MARK_S = 40.0
+"""How long a task waits for the mark of another: an NFS client may not see a new file for 30 s."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -209,7 +212,7 @@ class RunDir:
 
     def _mark(self, job: Table, may_change: frozenset[str]) -> None:
         """Mark the folder, alone for a moment, unless another task has done so meanwhile."""
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + _MARK_S
         while self.asked() != job:
             try:
                 with self.claimed(job, may_change):

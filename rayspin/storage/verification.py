@@ -61,6 +61,7 @@ def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Ver
     """
     faults = list(_coverage(catalog))
     torques, tolerances = [], []
+    by_point = np.array([point.schedule.torque_tolerance for point in catalog.points])
     by_digest = {record.sha256: record.file for record in catalog.records}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         looks = pool.map(lambda record: _look(catalog, record, by_digest), catalog.records)
@@ -70,8 +71,7 @@ def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Ver
             else:
                 torques.append(found)
                 points = point_numbers(_samples(record), catalog.points)
-                every = np.array([point.schedule.torque_tolerance for point in catalog.points])
-                tolerances.append(every[points])
+                tolerances.append(by_point[points])
             on_shard()
     nothing = np.empty(0)
     return Verification(

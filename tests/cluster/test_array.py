@@ -121,7 +121,7 @@ def test_tasks_refuse_another_job_and_a_run_that_works_alone(tmp_path: Path) -> 
 def test_a_job_of_another_count_waits_for_the_tasks_that_are_at_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rayspin.rundir.PATIENCE_S", 0.2)
+    monkeypatch.setattr("rayspin.rundir._MARK_S", 0.2)
     folder = tmp_path / "data"
     with RunDir.at(folder).shared(SMALL.identity(), SMALL.may_change, "shards 0:1"), pytest.raises(HeldError):
         job.run(SMALL.with_updates(samples=30), folder, Context(), "0:1")

@@ -102,7 +102,7 @@ def test_a_sound_dataset_has_no_faults(original: Path) -> None:
     [
         (truncate, [3], "bytes, not"),
         (remove, [3], "is missing"),
-        (swap, [3, 6], "its digest differs"),
+        (swap, [3, 6], "its digest differs: it is shard-00000006.nc"),
         (forget, [3], "are in no shard"),
         (lambda folder: rewrite(folder, lengthen), [3], "not of unit length (off by 0.01)"),
         (lambda folder: rewrite(folder, misstate_energy), [3], "not those of its spins (off by 1e-06 J)"),
