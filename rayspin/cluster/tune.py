@@ -80,6 +80,8 @@ class Tune(Stage):
     """Whether the least or the most of it is best."""
     resources: TrialResources = TrialResources()
 
+    _known: list[Trial] | None = pydantic.PrivateAttr(None)
+
     @pydantic.model_validator(mode="after")
     def _space_suits_the_job(self) -> Tune:
         maker = self._maker()
@@ -113,6 +115,11 @@ class Tune(Stage):
         Raises:
             InputError: values that don't go together.
         """
+        if self._known is None:
+            self._known = self._listed()
+        return self._known
+
+    def _listed(self) -> list[Trial]:
         maker = self._maker()
         match self.search:
             case Grid() | Random():
