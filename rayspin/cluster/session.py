@@ -58,6 +58,10 @@ class Session:
             except (ConnectionError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
                 raise RunError(f"Ray at {self.address}", reason, "check the address, or leave it out") from None
+            except Exception as error:
+                # Ray gives its own processes 30 seconds, and says so with a bare Exception.
+                reason = str(error).splitlines()[0]
+                raise RunError(f"Ray at {self.address}", reason, "try again when the machine is less busy") from None
             signal.signal(signal.SIGTERM, on_terminate)
             self._started = True
         return ray
