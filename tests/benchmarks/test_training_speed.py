@@ -1,21 +1,29 @@
-"""Time of a training step, and what the loader costs beside it. Run with --benchmark-enable for figures."""
+"""Time of a training step beside plain PyTorch's, and what the loader costs. `--benchmark-enable` gives figures.
 
-import itertools
+Each benchmark is a plain test as well. What was measured: NOTES.md.
+"""
+
+from __future__ import annotations
+
+import time
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.models.layers import PeriodicConv, PeriodicMaxPool
 from rayspin.physics import LABYRINTH
-from rayspin.training import FieldObjective, SuperResolutionObjective, TrainingConfig, fit
+from rayspin.training import FieldObjective
 from rayspin.training.data import Loader
 
 SAMPLES = 16
-EXPERIMENTS = {
-    "field": (FieldObjective(), EffectiveFieldNetConfig()),
-    "super-resolution-x4": (SuperResolutionObjective(), SuperResolutionNetConfig(scale=4)),
-    "super-resolution-x8": (SuperResolutionObjective(), SuperResolutionNetConfig(scale=8)),
+NETWORKS = {
+    "field": (EffectiveFieldNetConfig(), (128, 128)),
+    "super-resolution-x4": (SuperResolutionNetConfig(scale=4), (32, 32)),
+    "super-resolution-x8": (SuperResolutionNetConfig(scale=8), (16, 16)),
+    "super-resolution-x16": (SuperResolutionNetConfig(scale=16), (8, 8)),
 }
 
 
@@ -43,71 +51,83 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def _step(objective, config, source):
-    task, network = objective.build(config, source), config.build()
-    [batch] = Loader(source, 0, "none", torch.device("cpu")).batches([np.arange(SAMPLES)], epoch=1)
+def as_plain(network):
+    """The same network of PyTorch's own layers, as one writes it first: circular padding, components first."""
+    for name, layer in network.named_children():
+        if isinstance(layer, PeriodicConv):
+            bias = layer.bias is not None
+            plain = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, padding_mode="circular", bias=bias)
+            plain.load_state_dict({key: value.contiguous() for key, value in layer.state_dict().items()})
+            setattr(network, name, plain)
+        elif isinstance(layer, PeriodicMaxPool):
+            setattr(network, name, nn.Sequential(nn.CircularPad2d(1), nn.MaxPool2d(3, stride=2)))
+        else:
+            as_plain(layer)
+    return network.to(memory_format=torch.contiguous_format)
 
+
+def step_of(network, spins_NCYX, precision=torch.float32):
     def step():
-        network.zero_grad()
-        task.loss(network, batch).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            maps_NCYX = network(spins_NCYX)
+        loss = maps_NCYX.float().square().mean()
+        loss.backward()
+        return loss.item()
 
     return step
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_step(benchmark, name):
-    step = _step(*EXPERIMENTS[name], _Random())
-    benchmark.extra_info["samples"] = SAMPLES
+def make_step(name, variant):
+    config, shape = NETWORKS[name]
+    torch.manual_seed(1)
+    network = config.build()
+    spins_NCYX = torch.randn(SAMPLES, *shape, 3).movedim(-1, 1)
+    if variant.startswith("plain"):
+        network = as_plain(network)
+        memory = torch.channels_last if variant == "plain, components last" else torch.contiguous_format
+        network, spins_NCYX = network.to(memory_format=memory), spins_NCYX.contiguous(memory_format=memory)
+    if variant == "compiled":
+        network.compile()
+    return step_of(network, spins_NCYX, torch.bfloat16 if variant == "bfloat16" else torch.float32)
+
+
+@pytest.mark.parametrize("variant", ["as it is", "plain", "plain, components last", "bfloat16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_step(benchmark, name, variant):
+    """Forward and backward; whatever is faster than "as it is" and gives the same should be the default."""
+    benchmark.group = f"{name}: {SAMPLES} samples"
+    expected = make_step(name, "as it is")()
+    step = make_step(name, variant)
+    assert step() == pytest.approx(expected, rel=2e-2 if variant == "bfloat16" else 1e-4)
     benchmark(step)
+    if benchmark.enabled:
+        benchmark.extra_info["samples_per_second"] = round(SAMPLES / benchmark.stats.stats.median, 1)
 
 
-@pytest.mark.benchmark(group="memory order")
-@pytest.mark.parametrize("order", ["components last", "components first"])
-def test_memory_order(benchmark, order):
-    x_NCYX = torch.randn(SAMPLES, 128, 128, 3).movedim(-1, 1)
-    network = EffectiveFieldNetConfig().build()
-    if order == "components first":
-        x_NCYX = x_NCYX.contiguous()
-        network.to(memory_format=torch.contiguous_format)
-    benchmark(lambda: network(x_NCYX).square().mean().backward())
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("name", ["field", "super-resolution-x4"])
+def test_compiled_step(benchmark, name):
+    if not benchmark.enabled:
+        pytest.skip("kernels of this size take minutes to make; test_loop.py has a small compiled network")
+    test_step(benchmark, name, "compiled")
 
 
-@pytest.mark.benchmark(group="loader, beside a step of the field network")
 @pytest.mark.parametrize("augmentation", ["none", "translations", "symmetries"])
 def test_loader(benchmark, augmentation):
-    """Reading and augmenting a batch, though nothing of it were hidden behind the step."""
-    loader = Loader(_Random(), 0, augmentation, torch.device("cpu"))
-    benchmark(lambda: list(loader.batches([np.arange(SAMPLES)], epoch=1)))
-
-
-@pytest.mark.benchmark(group="an epoch of one batch")
-def test_bare_loop(benchmark):
-    objective, config = EXPERIMENTS["field"]
+    """Reading and augmenting a batch, though nothing of it were hidden behind the step that it is compared with."""
     source = _Random()
-    task, network = objective.build(config, source), config.build()
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
-    [batch] = Loader(source, 0, "none", torch.device("cpu")).batches([np.arange(SAMPLES)], epoch=1)
-
-    def step():
-        optimizer.zero_grad()
-        task.loss(network, batch).backward()
-        optimizer.step()
-
-    benchmark(step)
-
-
-@pytest.mark.benchmark(group="an epoch of one batch")
-def test_fit(benchmark, tmp_path):
-    """Training alone, without validation and checkpoint, which `extra_info` leaves out by its own clock."""
-    objective, config = EXPERIMENTS["field"]
-    source = _Random()
-    folders = (tmp_path / str(number) for number in itertools.count())
-    training = TrainingConfig(epochs=4, batch_size=SAMPLES)
-    seconds = []
-
-    def run():
-        history = fit(objective, config, training, source, source, next(folders)).history
-        seconds.extend(SAMPLES / line["samples_per_second"] for line in history[1:])
-
-    benchmark.pedantic(run, rounds=3)
-    benchmark.extra_info["seconds_a_step"] = float(np.median(seconds))
+    loader = Loader(source, 0, augmentation, torch.device("cpu"))
+    load = lambda: list(loader.batches([np.arange(SAMPLES)], epoch=1))  # noqa: E731
+    config, _ = NETWORKS["field"]
+    task, network = FieldObjective().build(config, source), config.build()
+    [batch] = load()
+    assert batch.spins_NCYX.shape == (SAMPLES, 3, 128, 128)
+    benchmark(load)
+    if benchmark.enabled:
+        seconds = []
+        for _ in range(10):
+            start = time.perf_counter()
+            task.loss(network, batch).backward()
+            seconds.append(time.perf_counter() - start)
+        benchmark.extra_info["part_of_a_step"] = round(benchmark.stats.stats.median / np.median(seconds), 3)
