@@ -72,6 +72,7 @@ def main() -> None:
     metavar="A:B or K/N",
     help="Only these shards of a dataset, on this node without Ray: shards A to B - 1, or part K of N. For job arrays.",
 )
+@click.option("--stage", metavar="NAME", help="One stage of a pipeline, those that it refers to having ended.")
 def run(
     job_file: Path,
     overrides: tuple[str, ...],
@@ -79,6 +80,7 @@ def run(
     address: str | None,
     stop_after: float | None,
     shards: str | None,
+    stage: str | None,
 ) -> None:
     """Start a job, or go on with it.
 
@@ -87,15 +89,15 @@ def run(
     from rayspin import job
     from rayspin.console import show_summary
 
-    stage = job.load(job_file, overrides)
+    asked = job.load(job_file, overrides)
     folder = out or job.default_out(job_file)
     context = _context(address if shards is None else None)
     context.stop.listen(stop_after)
     try:
-        summary = job.run(stage, folder, context, shards)
+        summary = job.run(asked, folder, context, stage, shards)
     finally:
         context.session.close()
-    show_summary(_console(), summary, folder)
+    show_summary(_console(), summary, folder / (stage or ""))
 
 
 @main.command()
@@ -235,6 +237,7 @@ def status(run: Path) -> None:
 @click.option("--profile", type=click.Path(path_type=Path), help="Site options; default: ~/.config/rayspin/site.toml.")
 @click.option("--nodes", type=int, help="How many nodes form the Ray cluster.")
 @click.option("--min-nodes", type=int, help="Start with so many if the others don't come.")
+@click.option("--array", type=int, metavar="N", help="Generate as N jobs of one node each, in place of a cluster.")
 @click.option("--time", metavar="TIME", help="Walltime, as Slurm takes it; the job is requeued until it is done.")
 @click.option("--partition", metavar="NAME")
 @click.option("--account", metavar="NAME")
@@ -242,6 +245,14 @@ def status(run: Path) -> None:
 @click.option("--gpus-per-node", type=int)
 @click.option("--memory-per-node", metavar="SIZE", help="As Slurm takes it: 64G.")
 @click.option("--interface", metavar="NAME", help="Network interface between the nodes: ib0.")
+@click.option(
+    "--for",
+    "for_stages",
+    multiple=True,
+    metavar="STAGE.OPTION=VALUE",
+    help="An option for one stage of a pipeline: --for train.gpus_per_node=4",
+)
+@click.option("--one-job", is_flag=True, help="A pipeline as one job, on the same nodes from end to end.")
 @click.option("--dry-run", is_flag=True, help="Print the script that would be submitted.")
 @click.option("--wait", is_flag=True, help="Stay, show the run's output, and end as it ends.")
 def submit(
@@ -249,27 +260,37 @@ def submit(
     overrides: tuple[str, ...],
     out: Path | None,
     profile: Path | None,
+    for_stages: tuple[str, ...],
+    one_job: bool,
     dry_run: bool,
     wait: bool,
     **options: Any,
 ) -> None:
-    """Hand a job over to a cluster and come back."""
+    """Hand a job over to a cluster and come back.
+
+    Each stage of a pipeline becomes a job of its own, which waits for those that it refers to.
+    """
     from rayspin import job
     from rayspin.cluster.launch import slurm
+    from rayspin.cluster.launch.options import SiteProfile, pieces
     from rayspin.rundir import RunDir
 
     folder = out or job.default_out(job_file)
-    job.load(job_file, overrides).check(RunDir.at(folder), {})
-    where = slurm.site_options({name: value for name, value in options.items() if value is not None}, profile)
+    asked = job.load(job_file, overrides)
+    asked.check(RunDir.at(folder), {})
+    given = {name: value for name, value in options.items() if value is not None}
+    parts = pieces(asked, SiteProfile.read(profile), given, job.parse_settings(for_stages, "--for"), one_job)
     if dry_run:
-        click.echo(slurm.script(job_file, folder, overrides, where), nl=False)
+        click.echo(slurm.script(job_file, folder, overrides, parts), nl=False)
         return
-    submission = slurm.submit(job_file, folder, overrides, where)
-    click.echo(f"job {submission.job_id} runs {job_file} in {folder}")
+    if len(parts) > 1:
+        job.mark(asked, folder)
+    submission = slurm.submit(job_file, folder, overrides, parts)
+    click.echo(f"job {submission.job_ids} runs {job_file} in {folder}")
     if wait:
         _follow(submission)
     else:
-        click.echo(f"its output: {submission.log}")
+        click.echo(f"its output: {submission.parts[0].log if len(submission.parts) == 1 else submission.folder}")
         click.echo(f"next: rayspin status {folder}; rayspin logs {folder} --follow; rayspin cancel {folder}")
 
 
@@ -277,14 +298,15 @@ def submit(
 @_run_argument
 @click.option("--follow", is_flag=True, help="Stay until the job has ended, and end as it ends.")
 def logs(run: Path, follow: bool) -> None:
-    """Print the output of a run's last submission."""
+    """Print the output of a run's last submission, of all its stages or tasks."""
     from rayspin.cluster.launch import submissions
 
     submission = submissions.latest(run)
     if follow:
         _follow(submission)
-    elif submission.log.exists():
-        click.echo(submission.log.read_text(encoding="utf-8", errors="replace"), nl=False)
+    else:
+        for text in submissions.logs(submission):
+            click.echo(text, nl=False)
 
 
 @main.command()
@@ -295,18 +317,22 @@ def cancel(run: Path) -> None:
 
     submission = submissions.latest(run)
     submissions.cancel(submission)
-    click.echo(f"job {submission.job_id} is asked to end; the same submission later goes on where it was")
+    click.echo(f"job {submission.job_ids} is asked to end; the same submission later goes on where it was")
 
 
 @main.command()
 @_out_option
+@click.option("--profile", type=click.Path(path_type=Path), help="Site options; default: ~/.config/rayspin/site.toml.")
 @click.option("--interface", metavar="NAME", help="Network interface between the nodes: ib0.")
-def doctor(out: Path | None, interface: str | None) -> None:
+def doctor(out: Path | None, profile: Path | None, interface: str | None) -> None:
     """Test on a node what the site gives, and say what to change."""
     from rayspin.cluster.launch.doctor import examine
+    from rayspin.cluster.launch.options import SiteProfile
     from rayspin.console import show_findings
 
-    findings = examine(out or Path("runs"), interface)
+    site = SiteProfile.read(profile).options("generate")
+    scratch = None if site.scratch is None else Path(site.scratch)
+    findings = examine(out or Path("runs"), interface or site.interface, scratch)
     show_findings(_console(), findings)
     bad = sum(bool(finding.remedy) for finding in findings)
     if bad:
@@ -321,7 +347,7 @@ def _follow(submission: Submission) -> None:
         click.echo(text, nl=False)
     end = submissions.state(submission)
     if end.name != "done":
-        raise RunError(f"job {submission.job_id}", f"{end.name} {end.why}".strip(), f"see {submission.folder}")
+        raise RunError(f"job {submission.job_ids}", str(end), f"see {submission.folder}")
 
 
 def _console() -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 
 from rayspin.cluster.array import run_part
+from rayspin.cluster.pipeline import Pipeline
 from rayspin.cluster.stage import KINDS, Context, Plan, Stage, build_stage, execute, stage_type
 from rayspin.config import replace_key
 from rayspin.errors import InputError
@@ -24,6 +25,8 @@ __all__ = [
     "default_out",
     "json_schema",
     "load",
+    "mark",
+    "parse_settings",
     "plan",
     "run",
     "to_toml",
@@ -49,7 +52,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Stage:
     except tomllib.TOMLDecodeError as error:
         raise InputError(str(path), f"no valid TOML: {error}", "mend that line") from None
     for override in overrides:
-        _apply(table, override)
+        _apply(table, override, "--set")
     return build_stage(table, str(path))
 
 
@@ -74,13 +77,14 @@ def plan(job: Stage, out: Path) -> Plan:
     return job.plan(run_dir, {})
 
 
-def run(job: Stage, out: Path, context: Context, shards: str | None = None) -> Summary:
+def run(job: Stage, out: Path, context: Context, stage: str | None = None, shards: str | None = None) -> Summary:
     """Start or resume the job in the folder `out`.
 
     Args:
-        job: what to do.
-        out: the folder of the run.
-        context: where it runs, and who watches.
+        job: as `load` gives it.
+        out: folder of the run.
+        context: where it runs and who watches.
+        stage: the only stage of a pipeline to run.
         shards: only these shards of a dataset, without Ray; see `rayspin.cluster.array`.
 
     Raises:
@@ -89,10 +93,39 @@ def run(job: Stage, out: Path, context: Context, shards: str | None = None) -> S
         Incomplete: it stopped before its end; asked again, it goes on.
     """
     run_dir = RunDir.at(out)
-    if shards is not None:
-        return run_part(job, shards, run_dir, context)
     job.check(run_dir, {})
-    return execute(job, run_dir, context)
+
+    def work(one: Stage, folder: RunDir) -> Summary:
+        return execute(one, folder, context) if shards is None else run_part(one, shards, folder, context)
+
+    if stage is None:
+        return work(job, run_dir)
+    if not isinstance(job, Pipeline):
+        raise InputError(f"--stage {stage}", f"{job.kind!r} has no stages", "leave it out")
+    return job.run_stage(stage, run_dir, context, work)
+
+
+def mark(job: Stage, out: Path) -> None:
+    """Make the folder `out` a pipeline's, before its stages run there as jobs of their own.
+
+    Raises:
+        InputError: it holds the run of another job.
+        HeldError: another process works on it.
+    """
+    assert isinstance(job, Pipeline)
+    job.mark(RunDir.at(out))
+
+
+def parse_settings(settings: Iterable[str], where: str) -> dict[str, Any]:
+    """The table that "dotted.key=value" texts describe; a value is TOML, or a text without quotes.
+
+    Raises:
+        InputError: one of them is no such text; `where` is what the user calls it.
+    """
+    table: dict[str, Any] = {}
+    for setting in settings:
+        _apply(table, setting, where)
+    return table
 
 
 def json_schema() -> dict[str, Any]:
@@ -110,11 +143,11 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _apply(table: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def _apply(table: dict[str, Any], setting: str, where: str) -> None:
+    key, equals, text = setting.partition("=")
     if not equals:
-        raise InputError(f"--set {override}", "not of the form key=value", "write --set table.key=value")
-    replace_key(table, key.strip(), _value(text.strip()), f"--set {override}")
+        raise InputError(f"{where} {setting}", "not of the form key=value", f"write {where} table.key=value")
+    replace_key(table, key.strip(), _value(text.strip()), f"{where} {setting}")
 
 
 def _value(text: str) -> Any:

@@ -34,8 +34,12 @@ def describe(path: Path) -> tuple[str, dict[str, str]]:
     rows = {} if job is None else _run(run, job)
     if (path / "submissions").is_dir():
         submission = submissions.latest(path)
-        now = submissions.state(submission)
-        rows[f"job {submission.job_id}"] = f"{now.name} {now.why}".strip()
+        by_part = submissions.states(submission)
+        rows[f"job {submission.job_ids}"] = str(submissions.overall(by_part))
+        for part, now in by_part.items():
+            # Of many, those that need a look.
+            if part.name and (len(by_part) <= submissions.FEW or now.name in {"failed", "refused", "gone"}):
+                rows[f"{part.name}: job {part.job_id}"] = str(now)
         rows["its story"] = "\n".join(submissions.describe(submission))
     if not rows:
         raise InputError(str(path), "no run there", "give the folder of a run: --out, or runs/ and the job's name")

@@ -1,14 +1,21 @@
-"""A pipeline: stages that run one after another, each in its own folder and resumable by itself."""
+"""A pipeline: stages that run one after another, each in its own folder and resumable by itself.
+
+On a cluster its stages can also be jobs of their own (`run_stage`): on different nodes, and at once where none refers
+to the other.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
+from rayspin.claims import PATIENCE_S, HeldError
 from rayspin.cluster.stage import Context, Plan, Stage, build_stage, execute
+from rayspin.config import suggestion
 from rayspin.errors import InputError
 from rayspin.rundir import RunDir, Summary, Table
 
@@ -64,6 +71,64 @@ class Pipeline(Stage):
         pictures = tuple(f"{name}/{picture}" for name, part in zip(self.stages, parts) for picture in part.pictures)
         return Summary("pipeline", {}, pictures, tuple(hint for part in parts for hint in part.hints), parts)
 
+    def needs(self) -> dict[str, tuple[str, ...]]:
+        """For each stage those that it refers to (`@name`): they must have ended before it starts."""
+        return {
+            name: tuple(earlier for earlier in self._before(name, {}) if earlier in set(_references(stage.to_table())))
+            for name, stage in self.stages.items()
+        }
+
+    def run_stage(self, name: str, run: RunDir, context: Context, work: Callable[[Stage, RunDir], Summary]) -> Summary:
+        """One stage in its folder, the others left to other processes; whoever ends the last one ends the pipeline.
+
+        Args:
+            name: of the stage.
+            run: the folder of the pipeline.
+            context: where it runs and who watches.
+            work: what is done to the stage in its folder: all of it, or a part.
+
+        Raises:
+            InputError: there is no such stage, or one that it refers to has not ended.
+        """
+        if name not in self.stages:
+            raise InputError(f"stage {name}", "is not in this pipeline", suggestion(name, self.stages))
+        self.mark(run)
+        for earlier in self.needs()[name]:
+            if not self._finished(earlier, run):
+                raise InputError(f"stage {name}", f"stage {earlier!r} has not ended", "run that one first")
+        summary = work(self.stages[name], run.child(name))
+        if all(self._finished(other, run) for other in self.stages):
+            # Two stages may end last at the same moment; then one of them finds the folder locked by the other.
+            with suppress(HeldError):
+                execute(self, run, context)
+        return summary
+
+    def mark(self, run: RunDir) -> None:
+        """Make the folder this pipeline's, if it isn't yet.
+
+        Raises:
+            InputError: it holds the run of another job.
+            HeldError: another process works on it.
+        """
+        if run.asked() != self.identity():
+            with run.claimed(self.identity(), self.may_change, PATIENCE_S):
+                pass
+
+    def _finished(self, name: str, run: RunDir) -> bool:
+        return run.child(name).finished(self.stages[name].identity()) is not None
+
     def _before(self, name: str, earlier: Mapping[str, Stage]) -> dict[str, Stage]:
         """The stages that `name` can refer to."""
         return {**earlier, **dict(itertools.takewhile(lambda item: item[0] != name, self.stages.items()))}
+
+
+def _references(value: Any) -> Iterator[str]:
+    """The names of stages that the values of a table refer to."""
+    if isinstance(value, str) and value.startswith("@"):
+        yield value[1:].partition("/")[0]
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _references(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _references(inner)

@@ -18,9 +18,14 @@ STORE_BYTES = 128 * 2**20
 """Arrays never travel through the object store, so it stays near Ray's minimum of 75 MiB."""
 
 
+CPUS = "RAYSPIN_CPUS"
+"""The environment variable that sets a lower limit than the affinity: on shared nodes Slurm need not bind its tasks."""
+
+
 def usable_cpus() -> int:
     """How many CPUs this process may use: Ray counts those of the machine, whatever Slurm or taskset allowed."""
-    return len(os.sched_getaffinity(0))
+    affinity = len(os.sched_getaffinity(0))
+    return min(affinity, int(os.environ.get(CPUS, affinity)))
 
 
 class Session:

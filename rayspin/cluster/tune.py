@@ -95,16 +95,7 @@ class Tune(Stage):
             self.search.points(self.space)
         if isinstance(self.search, Population):
             self._check_population()
-        if isinstance(self.search, Optuna):
-            self._check_optuna()
         return self
-
-    def _check_optuna(self) -> None:
-        for key, axis in self.space.items():
-            if _is_of_data(key) and not isinstance(axis, Values):
-                raise InputError(
-                    f"space.{key}", "every trial would ask for another dataset, not known before", "write a list"
-                )
 
     def _check_population(self) -> None:
         if self.asha is not None:
@@ -139,18 +130,13 @@ class Tune(Stage):
                 return []
         return list({trial.name: trial for trial in map(maker.trial, points)}.values())
 
-    def _samples(self) -> list[Trial]:
-        """The trials that are known, or else one for each dataset that trials may ask for."""
-        data = {key: axis for key, axis in self.space.items() if _is_of_data(key) and isinstance(axis, Values)}
-        return self.trials() or [self._maker().trial(point) for point in Grid().points(data)]
-
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Every trial is checked like a job of its own."""
         run.check_same(self.identity(), self.may_change)
         if isinstance(self.search, Optuna):
             optuna_module()
         facts: dict[str, DatasetFacts] = {}
-        for trial in self._samples():
+        for trial in self.trials() or [self._maker().trial(())]:
             try:
                 self._check_trial(trial, run, earlier, facts)
             except InputError as error:
@@ -205,8 +191,6 @@ class Tune(Stage):
         if context.stop.requested and not feed.ended:
             done = f"{feed.done} of {feed.course.count} trials done"
             raise context.stop.incomplete(str(run.path), done)
-        if not feed.ended:
-            raise RunError(str(run.path), "Ray Tune ended before the sweep", "the same command goes on")
         summary = Report(run, dict(self.space), self._metric, feed, isinstance(self.search, Grid)).write()
         failed = failures(run, feed.course.standings(), feed)
         if failed:
@@ -236,8 +220,9 @@ class Tune(Stage):
                 return Halving(Listed(_in_order(self.trials(), Ledger(run.path))), self.asha)
 
     def _make_datasets(self, run: RunDir, context: Context) -> None:
+        trials = self.trials() or [self._maker().trial(())]
         ledger = Ledger(run.path)
-        for name, data in _datasets([trial for trial in self._samples() if not ledger.has(trial)]).items():
+        for name, data in _datasets([trial for trial in trials if not ledger.has(trial)]).items():
             execute(data, run.child(DATASETS).child(name), context)
 
     def _run_trials(self, run: RunDir, context: Context, feed: Feed) -> None:
@@ -262,11 +247,6 @@ class Tune(Stage):
             polling(lambda: track.update(feed.done, **feed.progress())),
         ):
             run_legs(context, feed, work, needs, self.resources.concurrent)
-
-
-def _is_of_data(key: str) -> bool:
-    """Whether a key says what dataset a training reads."""
-    return key == "dataset" or key.startswith(f"{DATASETS}.")
 
 
 def _datasets(trials: list[Trial]) -> dict[str, Generate]:

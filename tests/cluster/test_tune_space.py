@@ -83,14 +83,6 @@ def test_values_may_be_tables_and_texts() -> None:
             {"search": {"method": "population", "members": 4, "interval": 1}},
             "space.network.scale: can't change in mid-training",
         ),
-        (
-            {
-                "space": {"datasets.labyrinth.hamiltonian.dmi": {"uniform": [0.1, 0.4]}},
-                "datasets": {"labyrinth": LABYRINTHS},
-                "search": {"method": "optuna", "trials": 2},
-            },
-            "space.datasets.labyrinth.hamiltonian.dmi: every trial would ask for another dataset",
-        ),
         ({"metrics": "fine_mse"}, "metrics: unknown key; did you mean 'metric'?"),
     ],
 )
@@ -153,14 +145,6 @@ def test_a_dataset_of_the_sweep_is_part_of_the_name_of_its_trials() -> None:
     assert both[1] == names(2, dataset=["@domain"])[0]
     # A key of the dataset is an axis like any other.
     assert names(5, **{"datasets.labyrinth.seed": [1, 2]}) == [names(1)[0], names(2)[0]]
-
-
-def test_optuna_has_every_dataset_that_it_may_ask_for() -> None:
-    space = {"datasets.labyrinth.seed": [1, 2, 3], "training.learning_rate": {"uniform": [0.1, 0.2]}}
-    base = {**TRAINING, "dataset": "@labyrinth"}
-    search = {"method": "optuna", "trials": 5}
-    chosen = sweep(base=base, datasets={"labyrinth": LABYRINTHS}, space=space, search=search)
-    assert [trial.data.seed for trial in chosen._samples() if trial.data is not None] == [1, 2, 3]
 
 
 def test_short_names_are_the_last_words_that_tell_keys_apart() -> None:

@@ -1,43 +1,74 @@
-"""A real Slurm for each test here, searched for left-overs after it."""
+"""A real Slurm for the tests here, searched for left-overs after each of them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from lab import Lab, wait_until, why_not
 
 
-@contextmanager
-def _booted(monkeypatch: pytest.MonkeyPatch, **options: bool) -> Iterator[Lab]:
-    reason = why_not()
-    if reason is not None:
-        # CI sets this: there, tests that skip would look like tests that pass.
-        refuse = pytest.fail if os.environ.get("RAYSPIN_SLURM") == "require" else pytest.skip
-        refuse(f"no Slurm can be booted here: {reason}")
-    lab = Lab(**options)
+class _Labs:
+    """Clusters by their options; one that a test may have harmed is booted anew (three seconds) for the next."""
+
+    def __init__(self) -> None:
+        self._booted: dict[tuple[tuple[str, bool], ...], Lab] = {}
+
+    def get(self, **options: bool) -> Lab:
+        reason = why_not()
+        if reason is not None:
+            # CI sets this: there, tests that skip would look like tests that pass.
+            refuse = pytest.fail if os.environ.get("RAYSPIN_SLURM") == "require" else pytest.skip
+            refuse(f"no Slurm can be booted here: {reason}")
+        key = tuple(options.items())
+        if key not in self._booted:
+            # One at a time is enough for the machine.
+            self.shut_down()
+            self._booted[key] = Lab(**options)
+        return self._booted[key]
+
+    def shut_down(self) -> None:
+        while self._booted:
+            _, lab = self._booted.popitem()
+            lab.shut_down()
+
+
+@pytest.fixture(scope="session")
+def labs() -> Iterator[_Labs]:
+    labs = _Labs()
+    yield labs
+    labs.shut_down()
+
+
+def _lent(lab: Lab, labs: _Labs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setenv("SLURM_CONF", f"{lab.folder}/slurm.conf")
+    harmed = True
     try:
-        yield lab
-    finally:
-        lab.shut_down()
-
-
-@pytest.fixture
-def slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A cluster for one test (three seconds): a node lost in one is no burden to the next. Its jobs leave nothing."""
-    with _booted(monkeypatch) as lab:
         yield lab
         wait_until(lambda: not lab.run("squeue", "--noheader"), 60, lambda: lab.run("squeue"))
         for name in lab.running():
-            assert lab.processes(name) == []
+            wait_until(lambda name=name: lab.processes(name) == [], 5, lambda name=name: lab.processes(name))
             assert list((lab.folder / name / "tmp").iterdir()) == []
+        harmed = request.node.get_closest_marker("faults") is not None
+    finally:
+        if harmed:
+            labs.shut_down()
 
 
 @pytest.fixture
-def without_accounting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def slurm(labs: _Labs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A cluster with accounting. A test leaves no job, no process and no file on its nodes."""
+    yield from _lent(labs.get(), labs, request, monkeypatch)
+
+
+@pytest.fixture
+def without_accounting(labs: _Labs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A cluster whose sacct and sacctmgr answer with an error."""
-    with _booted(monkeypatch, accounting=False) as lab:
-        yield lab
+    yield from _lent(labs.get(accounting=False), labs, request, monkeypatch)
+
+
+@pytest.fixture
+def with_accounts(labs: _Labs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A cluster that takes jobs of the account "spins" only."""
+    yield from _lent(labs.get(accounts=True), labs, request, monkeypatch)

@@ -37,9 +37,10 @@ class Lab:
     Args:
         nodes: how many.
         accounting: with slurmdbd and a database, as `sacct` needs them.
+        accounts: jobs need an account, and "spins" is the only one.
     """
 
-    def __init__(self, nodes: int = 2, accounting: bool = True) -> None:
+    def __init__(self, nodes: int = 2, accounting: bool = True, accounts: bool = False) -> None:
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
         # The path is short, for sockets, and the database's user can go through it.
         self.folder = Path(tempfile.mkdtemp(prefix="lab", dir="/tmp"))
@@ -49,9 +50,12 @@ class Lab:
         self._subnet, self._interface, self._init = f"10.88.{number}", f"lab{number}", 0
         for name in ("run", "log", "state", "munge"):
             (self.folder / name).mkdir()
-        self._write_configuration(accounting)
+        self._write_configuration(accounting, accounts)
         try:
             self._boot()
+            if accounts:
+                self.run("sacctmgr", "--immediate", "add", "account", "spins")
+                self.run("sacctmgr", "--immediate", "add", "user", "root", "account=spins")
         except BaseException:
             self.shut_down()
             raise
@@ -162,7 +166,7 @@ class Lab:
         up = (self.folder / "run" / "controller-is-up").exists()
         return up and set(self.states().values()) == {"idle"}
 
-    def _write_configuration(self, accounting: bool) -> None:
+    def _write_configuration(self, accounting: bool, accounts: bool) -> None:
         folder, subnet = self.folder, self._subnet
         addresses = {name: f"{subnet}.{10 + number}" for number, name in enumerate(self.names, 1)}
         key = folder / "munge" / "key"
@@ -189,6 +193,7 @@ class Lab:
             settings += (
                 (SCRIPTS / "accounting.conf").read_text().replace("@LAB@", str(folder)).replace("@SUBNET@", subnet)
             )
+            settings += "AccountingStorageEnforce=associations\n" if accounts else ""
             database = (SCRIPTS / "slurmdbd.conf").read_text().replace("@LAB@", str(folder)).replace("@SUBNET@", subnet)
             (folder / "slurmdbd.conf").touch(mode=0o600)
             (folder / "slurmdbd.conf").write_text(database)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 from lab import Lab, wait_until
 
-from rayspin.cluster.launch.slurm import SubmitOptions, submit
+from rayspin.cluster.launch.options import Piece, SiteProfile, SubmitOptions, pieces
+from rayspin.cluster.launch.slurm import submit
 from rayspin.cluster.launch.story import read_story
-from rayspin.cluster.launch.submissions import Submission, cancel, state
+from rayspin.cluster.launch.submissions import State, Submission, cancel, latest, logs, state, states
 from rayspin.config import build
 from rayspin.errors import InputError
+from rayspin.job import load
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
+from rayspin.status import describe
 from rayspin.storage import open_dataset
 
 pytestmark = pytest.mark.slurm
@@ -39,14 +44,17 @@ LONG = ("samples=60", "size=64", "schedule.sweeps=6000")
 
 
 def start(folder: Path, *overrides: str, text: str = JOB, **table: Any) -> Submission:
-    """A job over two nodes, whole ones unless the options say otherwise."""
+    """A job in one piece, over two nodes, whole ones unless the options say otherwise."""
     (folder / "job.toml").write_text(text)
-    asked = build(SubmitOptions, {"nodes": 2, "time": "30", "scratch": "/var/tmp", **table}, "options")
-    return submit(folder / "job.toml", folder / "run", overrides, asked)
+    return submit(folder / "job.toml", folder / "run", overrides, [Piece("", options(**table))])
 
 
-def events(submission: Submission, name: str) -> list[dict[str, Any]]:
-    return [entry for entry in read_story(submission.folder) if entry["event"] == name]
+def options(**table: Any) -> SubmitOptions:
+    return build(SubmitOptions, {"nodes": 2, "time": "30", "scratch": "/var/tmp", **table}, "options")
+
+
+def events(submission: Submission, name: str, part: int = 0) -> list[dict[str, Any]]:
+    return [entry for entry in read_story(submission.parts[part].folder) if entry["event"] == name]
 
 
 def wait_for(submission: Submission, event: str, count: int = 1, seconds: float = 120.0) -> dict[str, Any]:
@@ -56,7 +64,7 @@ def wait_for(submission: Submission, event: str, count: int = 1, seconds: float 
 
 
 def told(submission: Submission) -> str:
-    files = [path for path in sorted(submission.folder.iterdir()) if path.suffix in {".out", ".jsonl"}]
+    files = [path for path in sorted(submission.folder.rglob("*")) if path.suffix in {".out", ".jsonl"}]
     return "\n".join(f"== {path}\n{path.read_text()}" for path in files)
 
 
@@ -77,7 +85,7 @@ def start_again_now(slurm: Lab, submission: Submission) -> None:
         if len(events(submission, "started")) == 2:
             return True
         if "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r"):
-            slurm.run("scontrol", "update", f"JobId={submission.job_id}", "StartTime=now")
+            slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "StartTime=now")
         return False
 
     wait_until(released, 90, lambda: told(submission) + slurm.run("scontrol", "show", "job"))
@@ -88,7 +96,7 @@ def final_state(slurm: Lab, submission: Submission) -> str:
 
     def state() -> str:
         out = slurm.run(
-            "sacct", "--noheader", "--parsable2", "--allocations", "--format=State", f"--jobs={submission.job_id}"
+            "sacct", "--noheader", "--parsable2", "--allocations", "--format=State", f"--jobs={submission.job_ids}"
         )
         return out.split()[0] if out else ""
 
@@ -133,10 +141,10 @@ def test_before_its_walltime_a_job_is_requeued_and_goes_on_where_it_was(slurm: L
     submission = start(tmp_path, *LONG, "samples=1200", drain_seconds=40)
     wait_for_shards(slurm, submission, 2)
     # A real walltime, and Slurm's real warning; a shorter limit for tests than any that may be submitted.
-    slurm.run("scontrol", "update", f"JobId={submission.job_id}", "TimeLimit=1")
+    slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "TimeLimit=1")
     assert wait_for(submission, "draining")["reason"] == "walltime"
     wait_until(lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r"), 60, lambda: told(submission))
-    slurm.run("scontrol", "update", f"JobId={submission.job_id}", "TimeLimit=30", "StartTime=now")
+    slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "TimeLimit=30", "StartTime=now")
     before = shards_done(tmp_path)
     assert wait_for(submission, "ended", count=2)["code"] == 0, told(submission)
     assert [event["code"] for event in events(submission, "ended")] == [75, 0]
@@ -199,13 +207,98 @@ def test_two_jobs_share_the_nodes_and_do_not_meet(slurm: Lab, tmp_path: Path) ->
     )
 
 
+def released(slurm: Lab, job_id: str) -> None:
+    """A requeued job that Slurm holds for two minutes starts now."""
+    wait_until(
+        lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r", f"--jobs={job_id}"), 60,
+        lambda: slurm.run("scontrol", "show", "job"),
+    )  # fmt: skip
+    slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+
+
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_pipeline_trains_with_one_worker_on_each_node(slurm: Lab, tmp_path: Path) -> None:
-    text = (ROOT / "jobs" / "smoke" / "pipeline.toml").read_text()
-    submission = start(tmp_path, "stages.train.resources.workers=2", text=text, cpus_per_node=1, memory_per_node="6G")
+def test_stages_run_one_after_another_each_on_its_own_nodes(slurm: Lab, tmp_path: Path) -> None:
+    """Generation as an array without Ray, then a training with a worker on each of two nodes, then an evaluation."""
+    (tmp_path / "job.toml").write_text((ROOT / "jobs" / "smoke" / "pipeline.toml").read_text())
+    table = {"time": "30", "scratch": "/var/tmp", "cpus_per_node": 1, "memory_per_node": "3G"}
+    site = SiteProfile(table, {"generate": {"array": 2}, "train-*": {"nodes": 2}})
+    overrides = ("stages.train.resources.workers=2",)
+    stages = pieces(load(tmp_path / "job.toml", overrides), site, {})
+    submission = submit(tmp_path / "job.toml", tmp_path / "run", overrides, stages)
+    wait_until(lambda: events(submission, "ended", part=3) or state(submission).final, 250, lambda: told(submission))
+    assert state(submission).name == "done", told(submission)
+    assert events(submission, "ready", part=2)[0]["hosts"] == ["n1", "n2"]
+    ends = [events(submission, "ended", part)[-1]["time"] for part in range(4)]
+    starts = [events(submission, "started", part)[0]["time"] for part in range(4)]
+    assert max(ends[:2]) <= starts[2]
+    assert ends[2] <= starts[3]
+    _, rows = describe(tmp_path / "run")
+    assert rows["state"] == "finished"
+    assert rows["evaluate: state"] == "finished"
+
+
+@pytest.mark.slow
+def test_while_a_stage_is_requeued_those_after_it_wait_on(slurm: Lab, tmp_path: Path) -> None:
+    stage = {**tomllib.loads(JOB), "size": 64, "schedule": {"sweeps": 200000, "quench_sweeps": 50}}
+    stages = {"first": stage, "second": tomllib.loads(JOB)}
+    (tmp_path / "job.toml").write_text(tomli_w.dumps({"kind": "pipeline", "stages": stages}))
+    one, two = (
+        Piece(name, options(nodes=1, array=1), after) for name, after in (("first", ()), ("second", ("first",)))
+    )
+    submission = submit(tmp_path / "job.toml", tmp_path / "run", (), [one, two])
+    first, second = submission.parts
+    wait_until(lambda: list((tmp_path / "run" / "first").glob("shard-*")), 120, lambda: told(submission))
+    slurm.run("scancel", "--signal=USR2", first.job_id)
+    released(slurm, first.job_id)
+    # A job that is requeued has not ended.
+    assert states(submission)[second] == State("queued", "Dependency")
+    wait_until(lambda: state(submission).final, 200, lambda: told(submission) + slurm.run("squeue"))
+    assert state(submission).name == "done"
+    assert [entry["code"] for entry in events(submission, "ended")] == [75, 0]
+    assert "attempt 2" in describe(tmp_path / "run")[1]["its story"]
+    assert describe(tmp_path / "run")[1]["state"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_stage_that_fails_takes_those_after_it_out_of_the_queue(slurm: Lab, tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text((ROOT / "jobs" / "smoke" / "pipeline.toml").read_text())
+    stages = pieces(load(tmp_path / "job.toml"), SiteProfile({"time": "30", "scratch": "/var/tmp"}, {}), {"array": 1})
+    # What a disk full of something else may do: the ledger can't be written.
+    (tmp_path / "run" / "generate" / "ledger.jsonl").mkdir(parents=True)
+    submission = submit(tmp_path / "job.toml", tmp_path / "run", (), stages)
+    wait_until(lambda: state(submission).final, 120, lambda: told(submission))
+    now = {part.stage: end for part, end in states(submission).items()}
+    assert now["generate"].name == "failed"
+    assert "Is a directory" in now["generate"].why
+    assert now["train"] == State("stopped", "it never started: generate task 1 failed")
+    assert now["evaluate"].why == "it never started: generate task 1 failed"
+    assert describe(tmp_path / "run")[1][f"job {submission.job_ids}"].startswith(
+        "failed (generate task 1 failed, train"
+    )
+
+
+@pytest.mark.slow
+def test_an_array_is_cancelled_as_one(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, *LONG, nodes=1, array=5)
+    wait_for_shards(slurm, submission, 2)
+    assert state(submission).name == "running"
+    assert [now.name for now in states(submission).values()].count("queued") == 3
+    cancel(submission)
+    wait_until(lambda: state(submission).final, 30, lambda: told(submission))
+    assert state(submission) == State("stopped", "of 5: 5 stopped")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_sweep_runs_its_trials_on_both_nodes(slurm: Lab, tmp_path: Path) -> None:
+    sweep = tomllib.loads((ROOT / "jobs" / "smoke" / "tune.toml").read_text())
+    sweep["base"]["dataset"] = "@data"
+    data = {**tomllib.loads(JOB), "samples": 12, "splits": {"test": 2, "validation": 2}}
+    text = tomli_w.dumps({"kind": "pipeline", "stages": {"data": data, "sweep": sweep}})
+    submission = start(tmp_path, text=text, cpus_per_node=1, memory_per_node="6G")
     assert wait_for(submission, "ended", seconds=200)["code"] == 0, told(submission)
-    assert (tmp_path / "run" / "evaluate" / "summary.json").exists()
+    assert (tmp_path / "run" / "sweep" / "summary.json").exists()
 
 
 @pytest.mark.ray
@@ -216,36 +309,75 @@ def test_a_job_outlives_the_daemons_of_its_nodes(slurm: Lab, tmp_path: Path) -> 
     wait_for_shards(slurm, submission, 2)
     slurm.kill_slurmd("n2")
     slurm.start_slurmd("n2")
-    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    before = shards_done(tmp_path)
+    wait_for_shards(slurm, submission, before + 2)
     assert events(submission, "lost") == []
+    # Ray's daemon on that node is another matter: the node is done without.
+    assert slurm.on("n2", "pkill", "-9", "-x", "raylet").returncode == 0
+    assert wait_for(submission, "lost")["host"] == "n2"
+    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    assert shards_done(tmp_path) == 60
     assert final_state(slurm, submission) == "COMPLETED"
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_the_plain_script_does_the_same(slurm: Lab, tmp_path: Path) -> None:
-    (tmp_path / "job.toml").write_text(JOB)
-    venv = tmp_path / "venv" / "bin"
+@pytest.mark.faults
+def test_without_the_head_of_its_ray_cluster_a_job_ends_and_says_why(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, *LONG)
+    wait_for_shards(slurm, submission, 2)
+    assert slurm.on("n1", "pkill", "-9", "-x", "gcs_server").returncode == 0
+    ended = wait_for(submission, "ended", seconds=40)
+    assert (ended["code"], state(submission).name) == (1, "failed")
+    assert "task 0 on n1: its Ray node died; see" in ended["problem"]
+    wait_until(lambda: not slurm.run("squeue", "--noheader"), 40)
+    # What was done is kept, and the same command goes on.
+    done = shards_done(tmp_path)
+    again = start(tmp_path, *LONG)
+    assert wait_for(again, "ended")["code"] == 0, told(again)
+    assert (2 <= done < 60, shards_done(tmp_path)) == (True, 60)
+
+
+def by_hand(slurm: Lab, folder: Path, *command: str) -> Submission:
+    """A job through a plain script, as a user of sbatch starts it; its first task has begun."""
+    (folder / "job.toml").write_text(JOB)
+    venv = folder / "venv" / "bin"
     venv.mkdir(parents=True)
     (venv / "activate").write_text(f"export PATH={Path(sys.executable).parent}:$PATH\n")
     environment = slurm.environment() | {"RAYSPIN_VENV": str(venv.parent), "TMPDIR": "/var/tmp"}
-    command = [
-        "sbatch",
-        "--parsable",
-        "--nodes=2",
-        f"--output={tmp_path}/log",
-        "slurm/ray.sbatch",
-        f"{tmp_path}/job.toml",
-    ]
-    done = subprocess.run(
-        [*command, "--out", f"{tmp_path}/run", "--set", "samples=4"],
+    subprocess.run(
+        ["sbatch", f"--output={folder}/log-%A_%a", *command, f"{folder}/job.toml", "--out", f"{folder}/run"],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
-    job_id = done.stdout.strip()
-    submission = Submission(job_id, "slurm", tmp_path / "run" / "submissions" / job_id)
-    assert wait_for(submission, "ended")["code"] == 0, (tmp_path / "log").read_text()
-    assert_samples_are_right(tmp_path, 4)
+    records = folder / "run" / "submissions"
+    wait_until(lambda: list(records.glob("*/submission.json")), 60, lambda: [*map(Path.read_text, folder.glob("log*"))])
+    return latest(folder / "run")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_plain_script_does_the_same(slurm: Lab, tmp_path: Path) -> None:
+    submission = by_hand(slurm, tmp_path, "--nodes=2", "slurm/ray.sbatch")
+    assert wait_for(submission, "ended")["code"] == 0, submission.parts[0].log.read_text()
+    assert_samples_are_right(tmp_path, 8)
     assert final_state(slurm, submission) == "COMPLETED"
+    _, rows = describe(tmp_path / "run")
+    assert rows[f"job {submission.job_ids}"] == "done"
+    story = [line.split("  ", 1)[1] for line in rows["its story"].splitlines()]
+    assert story[:2] == [f"submitted as job {submission.job_ids} (slurm)", "started on n1 with 2 nodes"]
+    assert story[2].startswith("Ray was up on n1, n2 after")
+    assert "energy per site" in "".join(logs(submission))
+
+
+@pytest.mark.slow
+def test_the_plain_script_of_an_array_does_the_same(slurm: Lab, tmp_path: Path) -> None:
+    submission = by_hand(slurm, tmp_path, "--array=0-2", "slurm/array.sbatch")
+    assert [part.task for part in submission.parts] == [1, 2, 3]
+    wait_until(lambda: state(submission).final, 150, lambda: told(submission))
+    assert state(submission) == State("done", "of 3: 3 done")
+    assert_samples_are_right(tmp_path, 8)
+    assert describe(tmp_path / "run")[1]["state"] == "finished"
+    assert all("generate shards" in part.log.read_text() for part in submission.parts)
 
 
 def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> None:
@@ -254,6 +386,31 @@ def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> N
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="Memory specification can not be satisfied"):
         start(tmp_path, memory_per_node="1000G")
+    with pytest.raises(InputError, match="nothing was submitted"):
+        latest(tmp_path / "run")
+
+
+def test_an_account_that_is_not_there_is_said_in_one_line(with_accounts: Lab, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Invalid account") as error:
+        start(tmp_path, account="spinz")
+    assert "\n" not in str(error.value)
+    # Of three stages the second is refused: the first doesn't run for nothing.
+    (tmp_path / "pipeline.toml").write_text((ROOT / "jobs" / "smoke" / "pipeline.toml").read_text())
+    site = SiteProfile({"account": "spins", "time": "30", "scratch": "/var/tmp"}, {"train-*": {"account": "spinz"}})
+    stages = pieces(load(tmp_path / "pipeline.toml"), site, {})
+    with pytest.raises(InputError, match=r"submit train: sbatch refuses it \(Invalid account"):
+        submit(tmp_path / "pipeline.toml", tmp_path / "stages", (), stages)
+    wait_until(lambda: state(latest(tmp_path / "stages")).final, 20)
+    assert state(latest(tmp_path / "stages")).name == "stopped"
+
+
+def test_a_folder_that_the_nodes_do_not_see_is_said_in_one_line(slurm: Lab) -> None:
+    # Each node has a /var/tmp of its own, and so has this machine.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        submission = start(Path(folder))
+        wait_until(lambda: state(submission).final, 60, lambda: slurm.run("scontrol", "show", "job"))
+        assert state(submission).name == "gone"
+        assert state(submission).why == f"it never started; do the nodes see {submission.folder}?"
 
 
 def test_a_job_in_the_queue_says_what_it_waits_for_until_it_is_cancelled(slurm: Lab, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def examine(out: Path, interface: str | None = None, scratch: Path | None = None
     checks: dict[str, Callable[[], Finding | str]] = {
         "CPUs": _cpus,
         "shared memory": _shared_memory,
+        "node's own disk": lambda: _scratch(scratch),
         "run folder": lambda: _run_folder(out),
         "clock": lambda: _clock(out),
         "network": lambda: _network(interface),
@@ -72,6 +73,13 @@ def _shared_memory() -> Finding | str:
     free = shutil.disk_usage("/dev/shm").free  # noqa: S108
     found = f"{free / 2**20:.0f} MiB free in /dev/shm"
     return found if free > STORE_BYTES else Finding("shared memory", found, f"Ray wants {STORE_BYTES >> 20} MiB there")
+
+
+def _scratch(scratch: Path | None) -> Finding | str:
+    with node_folder(scratch) as folder:
+        free = shutil.disk_usage(folder).free
+        found = f"{folder.parent}: a path short enough for Ray's sockets, {free / 2**30:.1f} GiB free"
+    return found if free > 2**30 else Finding("node's own disk", found, "Ray's logs want 1 GiB; set scratch to another")
 
 
 def _run_folder(out: Path) -> str:

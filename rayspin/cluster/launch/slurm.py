@@ -7,139 +7,42 @@ command again.
 
 from __future__ import annotations
 
+import atexit
 import re
 import shlex
 import shutil
 import sys
-import tomllib
-from collections.abc import Mapping
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import pydantic
-
+from rayspin.cluster.launch import attempts, submissions
+from rayspin.cluster.launch.endings import DONE, FAILED, INCOMPLETE
+from rayspin.cluster.launch.options import Piece
 from rayspin.cluster.launch.story import read_story, tell
-from rayspin.cluster.launch.submissions import Submission
-from rayspin.cluster.launch.supervisor import (
-    INCOMPLETE,
-    ClusterJob,
-    Place,
-    Requests,
-    driver_command,
-    in_slurm,
-    supervise,
-)
+from rayspin.cluster.launch.submissions import Part, Submission
+from rayspin.cluster.launch.supervisor import ClusterJob, Place, Requests, driver_command, supervise
 from rayspin.cluster.session import usable_cpus
-from rayspin.config import Config, build
 from rayspin.errors import InputError
 from rayspin.rundir import write_text
 
 if TYPE_CHECKING:
-    from submitit import JobEnvironment
+    from submitit import Job, JobEnvironment
     from submitit.core.core import PicklingExecutor
 
 _handed_over: list[object] = []
 """Jobs of the local executor: they outlive their handles, but Python warns of a process that is forgotten."""
 
+# Submitit's handles look at files when they go; later in the end of the interpreter they no longer can.
+atexit.register(_handed_over.clear)
+
 _LOCAL_REQUEUE = 144
 """The exit code by which a task asks submitit's local executor to run the job again."""
 
 
-class SubmitOptions(Config):
-    """Where a job runs and with what: facts of the site and of this submission, never of the job."""
-
-    cluster: Literal["slurm", "local"] = "slurm"
-    nodes: int = pydantic.Field(default=1, gt=0)
-    """With cluster "local", tasks on this machine that play the nodes."""
-    min_nodes: int | None = pydantic.Field(default=None, gt=0)
-    """The job starts with so many if the others don't come; by default it wants all."""
-    time: str = "1:00:00"
-    """Walltime as Slurm takes it: minutes, hours:minutes:seconds, days-hours, days-hours:minutes, ..."""
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    cpus_per_node: int | None = pydantic.Field(default=None, gt=0)
-    """By default whole nodes (--exclusive)."""
-    gpus_per_node: int = pydantic.Field(default=0, ge=0)
-    memory_per_node: str | None = None
-    """As Slurm takes it: "64G", "0" for all of a node's."""
-    interface: str | None = None
-    """Network interface between the nodes ("ib0"), if the host names lead to another."""
-    scratch: str | None = None
-    """Folder on the nodes' own disks, at most 30 characters; by default $TMPDIR or /tmp."""
-    setup: tuple[str, ...] = ()
-    """Lines of shell that run before the job: modules, environment."""
-    drain_seconds: int = pydantic.Field(default=120, ge=30)
-    """So long before the walltime the job takes up no more work, so that it ends in time and is requeued."""
-    options: dict[str, str] = pydantic.Field(default={})
-    """Further options of sbatch, without dashes: {"reservation": "weekend"}."""
-
-    @pydantic.model_validator(mode="after")
-    def _fits(self) -> SubmitOptions:
-        if self.min_nodes is not None and self.min_nodes > self.nodes:
-            raise InputError(
-                "min_nodes",
-                f"{self.min_nodes} of {self.nodes} nodes",
-                "ask for more nodes, or for fewer at least",
-            )
-        if self.minutes * 60 <= 2 * self.drain_seconds:
-            problem = f"{self.time} leaves no time to work before the drain, {self.drain_seconds} s before its end"
-            raise InputError("time", problem, "ask for more time, or set drain_seconds")
-        return self
-
-    @property
-    def minutes(self) -> int:
-        """The walltime, rounded up to whole minutes.
-
-        Raises:
-            InputError: it is no time as Slurm takes them.
-        """
-        found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", self.time)
-        if found is None:
-            raise InputError(
-                "time",
-                f"{self.time!r} is no walltime",
-                'write "minutes", "hours:minutes:seconds" or "days-hours"',
-            )
-        days, *rest = found.groups()
-        parts = [int(part) for part in rest if part is not None]
-        if days is not None:
-            hours, minutes, seconds = (*parts, 0, 0)[:3]
-        elif len(parts) == 3:
-            hours, minutes, seconds = parts
-        else:
-            hours, (minutes, seconds) = 0, (*parts, 0)[:2]
-        return int(days or 0) * 1440 + hours * 60 + minutes + (seconds > 0)
-
-
-SITE_PROFILE = Path("~/.config/rayspin/site.toml")
-"""Where a user keeps the options that are always the same on a site."""
-
-
-def site_options(given: Mapping[str, Any], profile: Path | None = None) -> SubmitOptions:
-    """The options of a site, with those given for one submission in their place.
-
-    Args:
-        given: by name, as the fields of `SubmitOptions`.
-        profile: a TOML file of such options; by default `SITE_PROFILE`, if there is one.
-
-    Raises:
-        InputError: there is no such file, or anything is wrong in it or in what is given.
-    """
-    path = (profile or SITE_PROFILE).expanduser()
-    table: dict[str, Any] = {}
-    if profile is not None or path.exists():
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(str(path), f"can't be read ({error})", "give a TOML file of site options") from None
-        build(SubmitOptions, table, str(path))
-    return build(SubmitOptions, table | dict(given), "submit")
-
-
-def submit(job_file: Path, out: Path, overrides: tuple[str, ...], options: SubmitOptions) -> Submission:
+def submit(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequence[Piece]) -> Submission:
     """Hand a job over to the cluster and return at once.
 
     What runs is the job file as it is now, whatever becomes of it while the job waits.
@@ -148,45 +51,62 @@ def submit(job_file: Path, out: Path, overrides: tuple[str, ...], options: Submi
         job_file: already checked; read here once more.
         out: folder of the run, which all nodes see.
         overrides: "dotted.key=value", as `--set` takes them.
-        options: where and with what.
+        pieces: of the job, each after those that it waits for.
 
     Raises:
-        InputError: there is no such cluster here, or it refuses what is asked for.
+        InputError: there is no such cluster here, it refuses what is asked for, or the run is under way already.
+        RunError: the scheduler does not answer.
     """
-    folder = _new_folder(out.resolve() / "submissions")
-    frozen = folder / "job.toml"
-    write_text(frozen, job_file.read_text(encoding="utf-8"))
-    task = _task(options, folder, driver_command(frozen, out.resolve(), overrides))
-    executor = _executor(options, folder, job_file.stem)
-    from submitit.core.utils import FailedJobError
-
+    out = out.resolve()
+    _refuse_twice(out)
+    cluster = _cluster(pieces)
+    folder = _new_folder(out / "submissions")
+    write_text(folder / "job.toml", job_file.read_text(encoding="utf-8"))
+    parts: list[Part] = []
     try:
-        job = executor.submit(task)
-    except FailedJobError as error:
-        complaint = re.search(r"error: (?!Batch job)(.*)", str(error))
-        problem = f"sbatch refuses it ({complaint[1] if complaint else error})"
-        raise InputError("submit", problem, "change the options or the site profile") from None
-    _handed_over.append(job)
-    tell(folder, "submitted", job_id=job.job_id, cluster=options.cluster, options=options.to_table())
-    return Submission(job.job_id, options.cluster, folder)
+        for piece in pieces:
+            earlier = tuple(part for part in parts if part.stage in piece.after)
+            parts += _hand_over(piece, _tasks(piece, folder, out, overrides, earlier), folder, job_file.stem)
+    finally:
+        # Even if the third of three stages is refused: what was handed over can be seen, and cancelled.
+        submission = Submission(folder, cluster, time.time(), tuple(parts))
+        if parts:
+            submission.write()
+            if len({part.stage for part in parts}) < len(pieces):
+                submissions.cancel(submission)
+    return submission
 
 
-def script(job_file: Path, out: Path, overrides: tuple[str, ...], options: SubmitOptions) -> str:
-    """What `submit` would hand to sbatch; nothing is written, and no Slurm is needed."""
+def script(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequence[Piece]) -> str:
+    """What `submit` would hand to sbatch, piece by piece; nothing is written, and no Slurm is needed."""
     from submitit.slurm.slurm import _make_sbatch_string
 
     folder = out.resolve() / "submissions" / "001"
     command = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
-    driver = shlex.join(driver_command(folder / "job.toml", out.resolve(), overrides))
-    text: str = _make_sbatch_string(command, folder, **_slurm_parameters(options, job_file.stem))
-    return f"{text}# which runs, on the first node: {driver} --address HOST:PORT\n"
+    texts = []
+    for piece in pieces:
+        parameters = _slurm_parameters(piece, job_file.stem, [f"JOB-ID-OF-{stage}" for stage in piece.after])
+        tasks = piece.options.array if piece.options.array != 1 else None
+        text = _make_sbatch_string(command, folder, map_count=tasks, **parameters)
+        shards = f"K/{tasks}" if tasks else ""
+        driver = driver_command(folder / "job.toml", out.resolve(), overrides, piece.stage, shards)
+        texts.append(
+            f"{text}# which runs, on the first node: {shlex.join(driver)}{'' if shards else ' --address HOST:PORT'}\n"
+        )
+    return "\n".join(texts)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What submitit runs on each node; it carries no state, so that a requeued job starts from the same."""
+    """What submitit runs on each node; it carries no state, so that a requeued job starts from the same.
+
+    Attributes:
+        job: what to do.
+        after: jobs that must have ended well before; Slurm knows that by itself, this machine doesn't.
+    """
 
     job: ClusterJob
+    after: tuple[Part, ...] = ()
 
     def __call__(self) -> None:
         """Do this task's part; the exit code tells how it ended."""
@@ -195,22 +115,66 @@ class Task:
         requests = Requests()
         environment = JobEnvironment()
         if environment.cluster == "slurm":
-            code = in_slurm(self.job, Place.in_slurm(), requests)
+            code = attempts.in_slurm(self.job, Place.in_slurm(), requests)
         else:
-            code = _on_this_machine(self.job, environment, requests)
+            code = self._on_this_machine(environment, requests)
         if code:
             sys.exit(code)
 
+    def _on_this_machine(self, environment: JobEnvironment, requests: Requests) -> int:
+        tasks = environment.num_tasks
+        attempt = sum(entry["event"] == "requeued" for entry in read_story(self.job.folder))
+        place = Place(environment.job_id, attempt, environment.global_rank, tasks, max(1, usable_cpus() // tasks))
+        code = self._wait_for_others(place, requests)
+        if code == DONE:
+            code = supervise(self.job, place, requests)
+        if code == INCOMPLETE and place.rank == 0 and not requests.stop:
+            return _LOCAL_REQUEUE if attempts.goes_on(self.job, place) else FAILED
+        return code
 
-def _on_this_machine(job: ClusterJob, environment: JobEnvironment, requests: Requests) -> int:
-    tasks = environment.num_tasks
-    attempt = sum(entry["event"] == "requeued" for entry in read_story(job.folder))
-    place = Place(environment.job_id, attempt, environment.global_rank, tasks, max(1, usable_cpus() // tasks))
-    code = supervise(job, place, requests)
-    if code == INCOMPLETE and place.rank == 0 and not requests.stop:
-        tell(job.folder, "requeued", attempt=attempt)
-        return _LOCAL_REQUEUE
-    return code
+    def _wait_for_others(self, place: Place, requests: Requests) -> int:
+        """DONE once all jobs before this one are done; else how this one ends without having started."""
+        before = Submission(self.job.folder, "local", 0.0, self.after)
+        while self.after:
+            ends = submissions.states(before)
+            bad = next((part for part, end in ends.items() if end.final and end.name != "done"), None)
+            if bad is None and not requests.any():
+                if all(end.final for end in ends.values()):
+                    break
+                time.sleep(0.5)
+                continue
+            if place.rank == 0:
+                problem = f"it never started: {bad.name} {ends[bad].name}" if bad else "it never started"
+                tell(self.job.folder, "ended", attempt=place.attempt, code=INCOMPLETE, problem=problem)
+            requests.stop = True
+            return INCOMPLETE
+        return DONE
+
+
+def _refuse_twice(out: Path) -> None:
+    try:
+        there = submissions.latest(out)
+    except InputError:
+        return
+    now = submissions.state(there)
+    if not now.final:
+        remedy = f"rayspin cancel {out}, or wait for it"
+        raise InputError(str(out), f"job {there.job_ids} does this run and is {now}", remedy)
+
+
+def _cluster(pieces: Sequence[Piece]) -> str:
+    """The one cluster that all pieces go to.
+
+    Raises:
+        InputError: there are two, or it isn't here.
+    """
+    clusters = {piece.options.cluster for piece in pieces}
+    if len(clusters) > 1:
+        raise InputError("cluster", "stages on two clusters share no files", "take one for all")
+    (cluster,) = clusters
+    if cluster == "slurm" and (shutil.which("sbatch") is None or shutil.which("srun") is None):
+        raise InputError("submit", "no Slurm here (sbatch and srun)", 'log in to the cluster, or take cluster "local"')
+    return cluster
 
 
 def _new_folder(parent: Path) -> Path:
@@ -226,16 +190,69 @@ def _new_folder(parent: Path) -> Path:
             return folder
 
 
-def _executor(options: SubmitOptions, folder: Path, name: str) -> PicklingExecutor:
+def _tasks(
+    piece: Piece, folder: Path, out: Path, overrides: tuple[str, ...], earlier: tuple[Part, ...]
+) -> list[tuple[int | None, Task]]:
+    """What the piece runs: one task, or the numbered ones of an array."""
+    options = piece.options
+    found: list[tuple[int | None, Task]] = []
+    for number in [None] if options.array is None else range(1, options.array + 1):
+        shards = f"{number}/{options.array}" if number else ""
+        job = ClusterJob(
+            command=driver_command(folder / "job.toml", out, overrides, piece.stage, shards),
+            # A stage that is requeued is judged by its own progress.
+            out=out / piece.stage,
+            folder=folder / piece.stage / (str(number) if number else ""),
+            ray=number is None,
+            fruitless_attempts=options.fruitless_attempts,
+            min_nodes=options.min_nodes,
+            drain_seconds=options.drain_seconds,
+            interface=options.interface,
+            scratch=None if options.scratch is None else Path(options.scratch),
+        )
+        found.append((number, Task(job, earlier)))
+    return found
+
+
+def _hand_over(piece: Piece, tasks: Sequence[tuple[int | None, Task]], folder: Path, name: str) -> list[Part]:
+    """Submit the tasks of a piece as one job, or as one array.
+
+    Raises:
+        InputError: sbatch refuses.
+    """
+    from submitit.core.utils import FailedJobError
+
+    before = tuple(dict.fromkeys(part.job_id.partition("_")[0] for part in tasks[0][1].after))
+    executor = _executor(piece, folder / piece.stage, name, before)
+    try:
+        if piece.options.array is None:
+            jobs = [executor.submit(tasks[0][1])]
+        else:
+            jobs = executor.map_array(_call, [task for _, task in tasks])
+    except FailedJobError as error:
+        complaint = re.search(r"error: (?!Batch job)(.*)", str(error))
+        problem = f"sbatch refuses it ({complaint[1] if complaint else error})"
+        where = f"submit {piece.stage}".strip()
+        raise InputError(where, problem, "change the options or the site profile") from None
+    _handed_over.extend(jobs)
+    return [_part(piece, job, number, task) for job, (number, task) in zip(jobs, tasks)]
+
+
+def _call(task: Task) -> None:
+    task()
+
+
+def _part(piece: Piece, job: Job[None], number: int | None, task: Task) -> Part:
+    return Part(job.job_id, task.job.folder, Path(job.paths.stdout), piece.stage, number, piece.after)
+
+
+def _executor(piece: Piece, folder: Path, name: str, before: Sequence[str]) -> PicklingExecutor:
     from submitit import LocalExecutor, SlurmExecutor
 
+    options = piece.options
     if options.cluster == "slurm":
-        if shutil.which("sbatch") is None or shutil.which("srun") is None:
-            raise InputError(
-                "submit", "no Slurm here (sbatch and srun)", 'log in to the cluster, or take cluster "local"'
-            )
         slurm = SlurmExecutor(folder)
-        slurm.update_parameters(**_slurm_parameters(options, name))
+        slurm.update_parameters(**_slurm_parameters(piece, name, before))
         return slurm
     local = LocalExecutor(folder)
     local.update_parameters(
@@ -248,42 +265,33 @@ def _executor(options: SubmitOptions, folder: Path, name: str) -> PicklingExecut
     return local
 
 
-def _slurm_parameters(options: SubmitOptions, name: str) -> dict[str, Any]:
+def _slurm_parameters(piece: Piece, name: str, before: Sequence[str]) -> dict[str, Any]:
     """The options in submitit's words."""
+    options = piece.options
+    # Slurm drops a job whose predecessor failed, instead of keeping it in the queue for ever.
+    dependency = {"dependency": "afterok:" + ":".join(before), "kill-on-invalid-dep": "yes"} if before else {}
     return {
-        "job_name": f"rayspin-{name}",
+        "job_name": "-".join(filter(None, ("rayspin", name, piece.stage))),
         "nodes": options.nodes,
+        "array_parallelism": options.array or 1,
         "ntasks_per_node": 1,
         "time": options.minutes,
         "cpus_per_task": options.cpus_per_node,
         "gpus_per_node": options.gpus_per_node or None,
         "mem": options.memory_per_node,
-        "exclusive": True if options.cpus_per_node is None else None,
+        "exclusive": options.whole_nodes or None,
         "partition": options.partition,
         "account": options.account,
         "qos": options.qos,
         "constraint": options.constraint,
-        "setup": list(options.setup),
+        "setup": [*(f"module load {module}" for module in options.modules), *options.setup],
         "signal_delay_s": options.drain_seconds,
         "stderr_to_stdout": True,
         # Submitit's own default is refused where sites check these keys.
         "wckey": None,
         # A node that dies is done without: neither the job nor its step ends with it.
-        "additional_parameters": {"requeue": True, "no-kill": True, **options.options},
+        "additional_parameters": {"requeue": True, "no-kill": True, **dependency, **options.options},
         # A single task would be bound to a single core; it starts others and takes all that the job has on
         # the node.
         "srun_args": ["--cpu-bind=none", "--no-kill", "--kill-on-bad-exit=0"],
     }
-
-
-def _task(options: SubmitOptions, folder: Path, command: tuple[str, ...]) -> Task:
-    return Task(
-        ClusterJob(
-            command=command,
-            folder=folder,
-            min_nodes=options.min_nodes,
-            drain_seconds=options.drain_seconds,
-            interface=options.interface,
-            scratch=None if options.scratch is None else Path(options.scratch),
-        )
-    )

@@ -5,14 +5,10 @@ word. The supervisor stays apart: Ray's daemons and the driver are its children.
 invites the others, and when enough of them are up runs the job as `rayspin run ... --address HOST:PORT`; the
 end of that is the end of the job, workers before the head, nothing left on any node. Nothing but the files of
 the run is needed to go on in another job.
-
-Sites without submitit start it themselves, one task a node: `srun python -m rayspin.cluster.launch.supervisor
-JOB.toml --out DIR`.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import socket
@@ -22,15 +18,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayspin.cluster.launch import scheduler
+from rayspin.cluster.launch.endings import BAD_INPUT, DONE, FAILED, INCOMPLETE
 from rayspin.cluster.launch.meeting import Guest, Host, HostLostError, MeetingOverError
 from rayspin.cluster.launch.processes import Child, adopt_orphans, allow_many_files, end_descendants
+from rayspin.cluster.launch.progress_mark import check_progress, progress_mark
 from rayspin.cluster.launch.ray_node import RayNode, node_folder, own_ip, ray_environment
 from rayspin.cluster.launch.story import tell
-from rayspin.cluster.session import usable_cpus
+from rayspin.cluster.session import CPUS, usable_cpus
 from rayspin.errors import Incomplete, RayspinError, RunError
-
-DONE, FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 75
 
 SHUTDOWN_SECONDS = 20.0
 """Of the time before the walltime that are kept back for stopping Ray on all nodes."""
@@ -50,8 +45,11 @@ class ClusterJob:
     """What all nodes of a job are told.
 
     Attributes:
-        command: the driver; `--address HOST:PORT` is put behind it.
+        command: the driver; `--address HOST:PORT` is put behind it, if there is a Ray cluster.
+        out: folder of the run; by what grows in it an attempt is judged.
         folder: that all nodes see, for invitation, logs and events.
+        ray: whether the nodes form a Ray cluster; a task of an array does without.
+        fruitless_attempts: after so many in a row without progress the job fails.
         min_nodes: how many must be up before the driver starts, should the others not come; all if None.
         drain_seconds: how long before the walltime SIGUSR2 comes.
         start_seconds: how long to wait for nodes.
@@ -60,7 +58,10 @@ class ClusterJob:
     """
 
     command: tuple[str, ...]
+    out: Path
     folder: Path
+    ray: bool = True
+    fruitless_attempts: int = 3
     min_nodes: int | None = None
     drain_seconds: int = 120
     start_seconds: float = 300.0
@@ -73,7 +74,7 @@ class Place:
     """Which task of a job this process is.
 
     Attributes:
-        job_id: as the scheduler calls it.
+        job_id: as the scheduler calls it; "17_3" for a task of an array, since "17" would mean all of them.
         attempt: how many times the job was requeued.
         rank: 0 for the task with the head and the driver.
         nodes: tasks of the job.
@@ -90,8 +91,11 @@ class Place:
     def in_slurm(cls) -> Place:
         """The place that `srun` gave to this process."""
         get = os.environ
+        array_task = (
+            f"{get['SLURM_ARRAY_JOB_ID']}_{get['SLURM_ARRAY_TASK_ID']}" if "SLURM_ARRAY_JOB_ID" in get else None
+        )
         return cls(
-            job_id=get["SLURM_JOB_ID"],
+            job_id=array_task or get["SLURM_JOB_ID"],
             attempt=int(get.get("SLURM_RESTART_COUNT", "0")),
             rank=int(get["SLURM_PROCID"]),
             nodes=int(get["SLURM_NTASKS"]),
@@ -134,7 +138,8 @@ def supervise(job: ClusterJob, place: Place, requests: Requests) -> int:
     try:
         with node_folder(job.scratch) as local:
             node = _Node(job, place, requests, local)
-            code = _lead(node) if place.rank == 0 else _follow(node)
+            role = _alone if not job.ray else _lead if place.rank == 0 else _follow
+            code = role(node)
     except RayspinError as error:
         code, problem = error.exit_code, str(error)
         print(error, file=sys.stderr, flush=True)  # noqa: T201  the log of the task is where its user looks
@@ -189,11 +194,23 @@ class _Node:
             raise RunError(self.name, "its Ray node died", f"see {ray.log} and {kept}; submit again to go on")
 
 
+def _alone(node: _Node) -> int:
+    """A job of one node without Ray: the driver, and nothing else."""
+    _begin(node)
+    # Whatever it puts on the node's disk goes with the job.
+    environment = {**os.environ, "TMPDIR": str(node.local), CPUS: str(node.place.cpus)}
+    driver = Child(node.job.command, environment)
+    try:
+        return _drive(node, driver, lambda _: time.sleep(0.2))
+    finally:
+        driver.kill()
+
+
 def _lead(node: _Node) -> int:
     """Rank 0: the head, the invitation, the driver; then the end of all."""
     start = time.monotonic()
-    node.tell("started", host=socket.gethostname(), process=os.getpid(), nodes=node.place.nodes)
     with Host(own_ip(node.job.interface)) as host, host.invitation.published(node.meeting):
+        _begin(node)
         environment = ray_environment(node.local, host.invitation.secret, node.job.interface)
         head = node.start_ray(host.invitation.host, environment)
         try:
@@ -204,13 +221,21 @@ def _lead(node: _Node) -> int:
             node.tell("ready", hosts=hosts, seconds=round(time.monotonic() - start, 2))
             driver = Child([*node.job.command, "--address", address], environment)
             try:
-                return _drive(node, host, head, driver)
+                return _drive(node, driver, _attention(node, host, head))
             finally:
                 driver.kill()
         finally:
             # Workers first: a raylet whose head has vanished lingers and complains for a minute.
             host.dismiss(seconds=SHUTDOWN_SECONDS / 2)
             head.stop()
+
+
+def _begin(node: _Node) -> None:
+    """Tell that the job has started, unless starting again and again led nowhere."""
+    mark = progress_mark(node.job.out)
+    check_progress(node.job.folder, mark, node.job.fruitless_attempts)
+    host, process = socket.gethostname(), os.getpid()
+    node.tell("started", host=host, process=process, nodes=node.place.nodes, mark=mark)
 
 
 def _gather(node: _Node, host: Host, head: RayNode) -> None:
@@ -233,15 +258,33 @@ def _gather(node: _Node, host: Host, head: RayNode) -> None:
         host.turn(0.1)
 
 
-def _drive(node: _Node, host: Host, head: RayNode, driver: Child) -> int:
-    """Watch the driver to its end; asked to stop, hand that on and set it a time."""
-    deadline = float("inf")
+def _attention(node: _Node, host: Host, head: RayNode) -> Callable[[bool], None]:
+    """What rank 0 does beside the driver: hear the other nodes, and see whether its own Ray lives."""
     present = dict(host.here)
-    while (code := driver.ended()) is None:
+
+    def look(ending: bool) -> None:
+        nonlocal present
         host.turn(0.2)
         for rank in present.keys() - host.here.keys():
             node.tell("lost", host=present[rank])
         present = dict(host.here)
+        if not ending:
+            node.check(head)
+
+    return look
+
+
+def _drive(node: _Node, driver: Child, look: Callable[[bool], None]) -> int:
+    """Watch the driver to its end; asked to stop, hand that on and set it a time.
+
+    Args:
+        node: what this task knows.
+        driver: the process.
+        look: called a few times a second, with whether the driver was asked to end.
+    """
+    deadline = float("inf")
+    while (code := driver.ended()) is None:
+        look(deadline < float("inf"))
         if node.requests.any() and deadline == float("inf"):
             node.tell("draining", reason="stop" if node.requests.stop else "walltime")
             driver.ask_to_stop()
@@ -249,8 +292,6 @@ def _drive(node: _Node, host: Host, head: RayNode, driver: Child) -> int:
             deadline = time.monotonic() + max(grace, 5.0)
         if time.monotonic() > deadline:
             driver.kill()
-        elif deadline == float("inf"):
-            node.check(head)
     if deadline < float("inf") and code not in (DONE, BAD_INPUT):
         # However it ended, it was on request: killed, by Ray's own handler, or because its workers were
         # stopped too.
@@ -288,51 +329,18 @@ def _follow(node: _Node) -> int:
     return DONE
 
 
-def main() -> int:
-    """The program of one node in Slurm, as an sbatch script runs it."""
-    parser = argparse.ArgumentParser(prog="python -m rayspin.cluster.launch.supervisor", description=main.__doc__)
-    parser.add_argument("job_file", metavar="JOB.toml", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run, which all nodes see")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--min-nodes", type=int, help="go on without the others; default: all nodes")
-    parser.add_argument("--drain-seconds", type=int, default=120, help="the N of sbatch's --signal=USR2@N")
-    parser.add_argument("--interface", help="network interface between the nodes")
-    parser.add_argument("--scratch", type=Path, help="folder on the nodes' own disks, at most 30 characters")
-    given = parser.parse_args()
-    requests, place = Requests(), Place.in_slurm()
-    job = ClusterJob(
-        command=driver_command(given.job_file, given.out, given.overrides),
-        folder=given.out.resolve() / "submissions" / place.job_id,
-        min_nodes=given.min_nodes,
-        drain_seconds=given.drain_seconds,
-        interface=given.interface,
-        scratch=given.scratch,
-    )
-    return in_slurm(job, place, requests)
+def driver_command(
+    job_file: Path, out: Path, overrides: Sequence[str], stage: str = "", shards: str = ""
+) -> tuple[str, ...]:
+    """The command line of the driver, run by this Python.
 
-
-def in_slurm(job: ClusterJob, place: Place, requests: Requests) -> int:
-    """`supervise`; if the job stopped before its end, and nobody cancelled it, have Slurm run it again."""
-    code = supervise(job, place, requests)
-    if code == INCOMPLETE:
-        if place.rank > 0:
-            # The host is lost, and with it whoever else would do this. One after the other: the first is enough.
-            time.sleep(5 + place.rank)
-        try:
-            entry = scheduler.queue_entry(place.job_id)
-            if entry is not None and entry[0] == "RUNNING":
-                tell(job.folder, "requeued", attempt=place.attempt)
-                scheduler.requeue(place.job_id)
-        except RunError as error:
-            print(error, file=sys.stderr, flush=True)  # noqa: T201
-    return code
-
-
-def driver_command(job_file: Path, out: Path, overrides: Sequence[str]) -> tuple[str, ...]:
-    """The command line of the driver, run by this Python."""
+    Args:
+        job_file: as `rayspin run` takes it.
+        out: folder of the run.
+        overrides: "dotted.key=value".
+        stage: the only stage of a pipeline to run; all if empty.
+        shards: "k/n" for the k-th of n parts of a generation; all of it if empty.
+    """
     settings = [part for override in overrides for part in ("--set", override)]
-    return (sys.executable, "-m", "rayspin", "run", str(job_file), "--out", str(out), *settings)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    one = [*(["--stage", stage] if stage else []), *(["--shards", shards] if shards else [])]
+    return (sys.executable, "-m", "rayspin", "run", str(job_file), "--out", str(out), *settings, *one)

@@ -53,8 +53,7 @@ class Report:
         self._write_netcdf(rows)
         ends = [row["state"] for row in rows]
         counts = ", ".join(f"{ends.count(end)} {end}" for end in ("done", "stopped", "failed") if end in ends)
-        sound = [(index, row) for index, row in enumerate(rows) if row["state"] != "failed"]
-        ranked = [(self.feed.value(row), index) for index, row in sound if self.metric[0] in row]
+        ranked = [(self.feed.value(row), index) for index, row in enumerate(rows) if self.metric[0] in row]
         if not ranked:
             return Summary("sweep", {"trials": counts, "table": "trials.csv, trials.nc"})
         _, best = min(ranked)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rayspin.cluster.launch import doctor
-from rayspin.cluster.launch.slurm import SubmitOptions, site_options
+from rayspin.cluster.launch.options import SiteProfile, SubmitOptions
 from rayspin.cluster.launch.story import tell
-from rayspin.cluster.launch.submissions import Submission, cancel, describe, follow, latest, state, wait
+from rayspin.cluster.launch.submissions import Part, Submission, cancel, describe, follow, latest, state, wait
 from rayspin.errors import InputError, RunError
 
 PROFILES = sorted((Path(__file__).parents[3] / "slurm" / "profiles").glob("*.toml"))
@@ -22,9 +22,10 @@ PROFILES = sorted((Path(__file__).parents[3] / "slurm" / "profiles").glob("*.tom
 def submission(
     folder: Path, *events: dict[str, object], job_id: str = "999999999", cluster: str = "local"
 ) -> Submission:
-    there = Submission(job_id, cluster, folder / "submissions" / "001")
-    there.folder.mkdir(parents=True)
-    tell(there.folder, "submitted", job_id=job_id, cluster=cluster)
+    inside = folder / "submissions" / "001"
+    inside.mkdir(parents=True)
+    there = Submission(inside, cluster, 1e9, (Part(job_id, inside, inside / "log"),))
+    there.write()
     for event in events:
         tell(there.folder, **event)  # type: ignore[arg-type]
     return there
@@ -87,7 +88,7 @@ def test_the_story_is_told_with_times_in_order(tmp_path: Path) -> None:
 
 def test_the_log_is_followed_to_its_end(tmp_path: Path) -> None:
     there = submission(tmp_path, STARTED, {"event": "ended", "code": 0})
-    there.log.write_text("annealed\ntrained\n")
+    there.parts[0].log.write_text("annealed\ntrained\n")
     assert "".join(follow(there)) == "annealed\ntrained\n"
 
 
@@ -95,10 +96,15 @@ def test_the_latest_submission_of_a_run_is_found(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing was submitted"):
         latest(tmp_path)
     submission(tmp_path)
-    second = Submission("17", "slurm", tmp_path / "submissions" / "002")
-    second.folder.mkdir()
-    tell(second.folder, "submitted", job_id="17", cluster="slurm")
+    folder = tmp_path / "submissions" / "002"
+    folder.mkdir()
+    second = Submission(folder, "slurm", 2e9, (Part("17", folder, Path("/elsewhere/17.out")),))
+    second.write()
     assert latest(tmp_path) == second
+    tmp_path.joinpath("submissions").rename(tmp_path / "moved")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "run" / "submissions")
+    assert latest(tmp_path / "run").parts[0].folder == tmp_path / "run" / "submissions" / "002"
 
 
 def test_where_slurm_is_not_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,8 +115,18 @@ def test_where_slurm_is_not_it_says_so(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
 def test_the_example_profiles_hold_and_give_way_to_what_is_asked_for(profile: Path) -> None:
-    assert site_options({}, profile) != SubmitOptions()
-    assert site_options({"nodes": 7, "partition": "short"}, profile).partition == "short"
+    site = SiteProfile.read(profile)
+    assert site.options("generate") != SubmitOptions()
+    assert site.options("generate", {"nodes": 7, "partition": "short"}).partition == "short"
+
+
+def test_several_nodes_or_an_array_is_what_was_asked_for_last(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text("nodes = 4\n[kind.generate]\nnodes = 1\narray = 16\n")
+    site = SiteProfile.read(tmp_path / "site.toml")
+    found = [site.options("generate", given) for given in ({}, {"nodes": 8}, {"array": 3})]
+    assert [(options.nodes, options.array) for options in found] == [(1, 16), (8, None), (1, 3)]
+    found = [site.options("tune", given) for given in ({}, {"nodes": 8}, {"array": 3})]
+    assert [(options.nodes, options.array) for options in found] == [(4, None), (8, None), (1, 3)]
 
 
 def test_there_are_profiles() -> None:
@@ -119,10 +135,10 @@ def test_there_are_profiles() -> None:
 
 def test_a_profile_of_the_user_is_taken_without_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert site_options({}).account is None
+    assert SiteProfile.read().options("tune").account is None
     (tmp_path / ".config" / "rayspin").mkdir(parents=True)
     (tmp_path / ".config" / "rayspin" / "site.toml").write_text('account = "spins"\n')
-    assert site_options({}).account == "spins"
+    assert SiteProfile.read().options("tune").account == "spins"
 
 
 @pytest.mark.parametrize(
@@ -131,12 +147,16 @@ def test_a_profile_of_the_user_is_taken_without_asking(tmp_path: Path, monkeypat
         ("acount = 'x'", "site.toml: acount: unknown key; did you mean 'account'"),
         ("account = ", "site.toml: can't be read"),
         ("nodes = 'four'", "site.toml: nodes: 'four' won't do"),
+        ("kind = 3", "site.toml: kind: 3 won't do"),
+        ("[kind.tran-fcn]\nnodes = 2", "site.toml: kind.tran-fcn: no kind of job; did you mean 'train-fcn'"),
+        ("[kind.'train-*']\nnode = 2", r"site.toml: kind.train-\*: node: unknown key; did you mean 'nodes'"),
+        ("time = '4'\ndrain_seconds = 30\n[kind.tune]\ndrain_seconds = 200", "kind.tune: time: 4 leaves no time"),
     ],
 )
 def test_a_profile_that_is_wrong_is_named_with_its_key(tmp_path: Path, text: str, complaint: str) -> None:
     (tmp_path / "site.toml").write_text(text)
     with pytest.raises(InputError, match=complaint):
-        site_options({}, tmp_path / "site.toml")
+        SiteProfile.read(tmp_path / "site.toml")
 
 
 def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,4 +168,5 @@ def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.M
     assert "no sbatch" in found["Slurm"].found
     assert "take one of" in found["network"].remedy
     assert found["run folder"].remedy == ""
+    assert "short enough" in found["node's own disk"].found
     assert list((tmp_path / "runs").iterdir()) == []
