@@ -6,6 +6,7 @@ place; see `rayspin.storage.ledger`) and the resolved job (`job.toml`). Readers 
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -129,7 +130,7 @@ class Catalog:
     @property
     def point_numbers(self) -> npt.NDArray[np.int32]:
         """The point of each sample, in order."""
-        return point_numbers(self.column("sample"), self.points)
+        return point_numbers(self.samples, self.points)
 
     @cached_property
     def hamiltonian(self) -> Hamiltonian:
@@ -170,15 +171,28 @@ class Catalog:
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """A variable with one value (or vector) a sample, over all shards in order: "sample", "energy", "split"."""
-        variable = self.variables[name]
-        dtype = np.dtype(variable.dtype).newbyteorder("<")
-        width = len(COMPONENTS) if "component" in variable.dimensions else 1
-        parts = [
-            np.fromfile(self.path / record.file, dtype, record.count * width, offset=record.offsets[name])
-            for record in self.records
-        ]
-        values = np.concatenate(parts).astype(dtype.newbyteorder("="))
-        return values.reshape(-1, width) if width > 1 else values
+        return self.columns(name)[name]
+
+    def columns(self, *names: str) -> dict[str, npt.NDArray[Any]]:
+        """Several of them; each shard is opened once."""
+        types = {name: np.dtype(self.variables[name].dtype).newbyteorder("<") for name in names}
+        widths = {name: len(COMPONENTS) if "component" in self.variables[name].dimensions else 1 for name in names}
+        parts: dict[str, list[bytes]] = {name: [] for name in names}
+        for record in self.records:
+            # Unbuffered: of a page that is read ahead, only a few bytes are asked for.
+            with (self.path / record.file).open("rb", buffering=0) as stream:
+                for name in names:
+                    size = record.count * widths[name] * types[name].itemsize
+                    parts[name].append(os.pread(stream.fileno(), size, record.offsets[name]))
+        values = {name: np.frombuffer(b"".join(parts[name]), types[name]) for name in names}
+        native = {name: array.astype(types[name].newbyteorder("=")) for name, array in values.items()}
+        return {name: array.reshape(-1, widths[name]) if widths[name] > 1 else array for name, array in native.items()}
+
+    @cached_property
+    def samples(self) -> npt.NDArray[np.int64]:
+        """The number of each sample, in order, by the ledger."""
+        ranges = [np.arange(record.first_sample, record.first_sample + record.count) for record in self.records]
+        return np.concatenate([np.empty(0, np.int64), *ranges])
 
     def reader(self, split: Split | None = None) -> SpinReader:
         """The samples of one split, or all of them.
@@ -211,7 +225,7 @@ class SpinReader:
         self._shard = np.searchsorted(starts, positions, side="right") - 1
         self._row = positions - starts[self._shard]
         self._maps: dict[int, npt.NDArray[np.float32]] = {}
-        self.samples: npt.NDArray[np.int64] = catalog.column("sample")[positions]
+        self.samples: npt.NDArray[np.int64] = catalog.samples[positions]
         self.shape = catalog.shape
 
     @property

@@ -32,16 +32,16 @@ def open_dataset(path: str | Path) -> xr.Dataset:
     """
     catalog = Catalog.open(Path(path))
     spins = indexing.LazilyIndexedArray(_LazySpins(catalog.reader()))
-    samples = catalog.column("sample")
+    samples, columns = catalog.samples, catalog.columns("energy", "split")
     seeds = np.full(len(samples), catalog.job["seed"], np.int64)
     seed_attributes = {"units": "1", "long_name": "root seed; with the sample number it names the random stream"}
     return xr.Dataset(
         {"spins": (VARIABLES["spins"].dimensions, spins, _attributes(VARIABLES["spins"]))},
         coords={
             "sample": (("sample",), samples, _attributes(VARIABLES["sample"])),
-            "energy": (("sample",), catalog.column("energy"), _attributes(VARIABLES["energy"])),
+            "energy": (("sample",), columns["energy"], _attributes(VARIABLES["energy"])),
             "seed": (("sample",), seeds, seed_attributes),
-            "split": (("sample",), np.array(SPLITS)[catalog.column("split")]),
+            "split": (("sample",), np.array(SPLITS)[columns["split"]]),
             "component": (("component",), list(COMPONENTS)),
             **_parameters(catalog, samples),
         },

@@ -165,7 +165,7 @@ def test_the_driver_stays_flat(benchmark, ray_session: Session, tmp_path: Path) 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """4000 samples of 128 x 128, 786 MB, in shards of 100; or a few small ones."""
-    enabled = not request.config.getoption("benchmark_disable")
+    enabled = request.config.getoption("benchmark_enable")
     samples, per_shard, size = (4000, 100, 128) if enabled else (64, 16, 16)
     return written(
         RandomSpins.model_validate(table(samples, per_shard, size)), tmp_path_factory.mktemp("read") / "data"
