@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize, hsv_to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from rayspin.rundir import replacing
 
@@ -139,6 +140,40 @@ def draw_histogram(groups: Mapping[str, Floats], x_label: str, y_label: str, pat
     axis.set_xlabel(x_label)
     axis.set_ylabel(y_label)
     axis.legend(fontsize=8)
+    _save(figure, path)
+
+
+def draw_measurements(
+    families: Mapping[str, Sequence[tuple[float, Mapping[str, Any]]]],
+    quantities: Sequence[str],
+    x_label: str,
+    path: Path,
+    reference: Mapping[str, Any] | None = None,
+) -> None:
+    """A panel for each quantity: its means with error bars against x, on a logarithmic scale.
+
+    Args:
+        families: by name, (x, {quantity: (mean, standard error)}) of its points.
+        quantities: those to draw; also the labels.
+        x_label: what x is.
+        path: the PNG file.
+        reference: one of the points, whose means are drawn as bands of one standard error.
+    """
+    figure = Figure(figsize=(3.9 * len(quantities), 3.4), layout="constrained")
+    for axis, quantity in zip(np.atleast_1d(np.asarray(figure.subplots(1, len(quantities)))), quantities):
+        for name, points in families.items():
+            means, errors = np.array([point[quantity] for _, point in points]).T
+            axis.errorbar([x for x, _ in points], means, errors, fmt=".-", capsize=2, label=name)
+        if reference is not None:
+            mean, error = reference[quantity]
+            axis.axhspan(mean - error, mean + error, color="0.8", label="reference")
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlabel(x_label)
+        axis.set_title(quantity, fontsize=10)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     _save(figure, path)
 
 

@@ -22,7 +22,7 @@ from rayspin.cluster.session import Session
 from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.config import Config, build
 from rayspin.errors import InputError
-from rayspin.physics import AnnealSchedule, Hamiltonian, anneal, warm_up
+from rayspin.physics import DOMAIN_SCHEDULE, LABYRINTH_SCHEDULE, AnnealSchedule, Hamiltonian, anneal, warm_up
 from rayspin.physics.checkerboard import Checkerboard
 from rayspin.rundir import RunDir, Summary, Table
 from rayspin.storage import (
@@ -51,6 +51,11 @@ def _square(size: Any) -> Any:
     return (size, size) if isinstance(size, int) else size
 
 
+def _measured_schedule(data: dict[str, Any]) -> AnnealSchedule:
+    """The schedule of a job that names none, by its Hamiltonian."""
+    return DOMAIN_SCHEDULE if data["hamiltonian"].dipole else LABYRINTH_SCHEDULE
+
+
 class Variant(Config):
     """Another Hamiltonian or schedule than the job's own; what is unset stays."""
 
@@ -76,7 +81,8 @@ class Generate(Stage):
     shard_samples: int = pydantic.Field(default=64, gt=0)
     """Samples in a file; they don't depend on it."""
     hamiltonian: Hamiltonian
-    schedule: AnnealSchedule = AnnealSchedule()
+    schedule: AnnealSchedule = pydantic.Field(default_factory=_measured_schedule)
+    """Unset: the preset "domain" where there is a dipole term, else "labyrinth"; docs/schedules.md has the reasons."""
     variants: tuple[Variant, ...] = ()
     """Several Hamiltonians or schedules in one dataset; its samples take turns."""
     grid: dict[str, tuple[Any, ...]] = pydantic.Field(default={}, validate_default=True)

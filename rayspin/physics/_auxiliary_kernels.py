@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from rayspin.physics._elementary_kernels import cos_sin_turn, minus_log2_one_minus, two_uniforms
+from rayspin.physics._elementary_kernels import circle, exponential, two_words
 from rayspin.physics._fourier_kernels import fourier
 from rayspin.physics._lattice_kernels import LANES, START
 from rayspin.physics._numba import fma, inlined, kernel, load, restrict, start, store
 
-_TWO_LN2 = np.float32(2 * np.log(2))
+_HALF_LN2 = np.float32(0.34657359027997264)
 
 
 @kernel
 def gaussians(states, out):
-    """Fills a flat array with independent normal numbers, by Box and Muller's method, up to 5.8 deviations.
+    """Fills a flat array with independent normal numbers, by Box and Muller's method, up to 6.5 deviations.
 
     Args:
         states: (4, width) uint32, width streams.
@@ -40,15 +40,15 @@ def _gaussian_pairs(streams, cosines, sines, width):
     restrict()
     a, b, c, d = streams
     for k in range(width):
-        uniform, turn, na, nb, nc, nd = two_uniforms(load(a, k), load(b, k), load(c, k), load(d, k))
+        one, two, na, nb, nc, nd = two_words(load(a, k), load(b, k), load(c, k), load(d, k))
         store(a, k, na)
         store(b, k, nb)
         store(c, k, nc)
         store(d, k, nd)
-        radius = np.sqrt(minus_log2_one_minus(uniform) * _TWO_LN2)
-        cosine, sine = cos_sin_turn(turn)
-        store(cosines, k, radius * cosine)
-        store(sines, k, radius * sine)
+        half_radius = np.sqrt(exponential(one) * _HALF_LN2)
+        cosine, sine = circle(two)
+        store(cosines, k, half_radius * cosine)
+        store(sines, k, half_radius * sine)
 
 
 @kernel

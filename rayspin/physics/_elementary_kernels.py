@@ -12,8 +12,12 @@ from rayspin.physics._numba import fma, from_bits, inlined, to_bits
 
 _ONE = np.float32(1)
 _TO_UNIT = np.float32(2.0**-24)
-_TO_TURN = np.float32(2.0**-32)
+SIGN = np.int32(-(2**31))
+_MANTISSA = np.int32(2**23 - 1)
+_EXPONENT_BITS = np.int32(0x7F800000)
 _EXPONENT = np.int32(-(2**23))
+_LOG_CENTRE = np.float32(1.4999984502792358)
+_LOG_AT_CENTRE = np.float32(157.4150390625)  # 158 - log2 of it, 158 = 31 + 127; a last digit aside, lest any be < 0
 _ONE_BITS = np.int32(0x3F800000)
 _SQRT_HALF_BITS = np.int32(0x3F3504F3)
 _ROUNDER = np.float32(1.5 * 2.0**23)  # adding it rounds to a whole number and leaves that in the low bits
@@ -51,29 +55,54 @@ def minus_log2_one_minus(p):
 
 
 @inlined
-def cos_sin_turn(half_turn):
-    """The cosine and sine of 2 pi t, |t| <= 1/2, from those of the half angle, which need no reduction."""
-    square = half_turn * half_turn
-    s = fma(np.float32(0.0772201269865036), square, np.float32(-0.5980451703071594))
-    s = fma(s, square, np.float32(2.5500314235687256))
-    s = fma(s, square, np.float32(-5.1677069664001465))
-    s = fma(s, square, np.float32(3.141592502593994)) * half_turn
-    c = fma(np.float32(0.2196968048810959), square, np.float32(-1.3318802118301392))
-    c = fma(c, square, np.float32(4.058412075042725))
-    c = fma(c, square, np.float32(-4.934792995452881))
-    c = fma(c, square, _ONE)
-    twice = s + s
-    return fma(-twice, s, _ONE), twice * c
+def exponential(word):
+    """-log2 of a uniform number in (0, 1), from 32 random bits: exponential with mean 1 / ln 2, from 0 to 31.
+
+    The number is |word| / 2^31, word odd; its logarithm a polynomial (error 1e-7) in the mantissa, beside the exponent.
+    """
+    bits = to_bits(np.float32(np.int32(word | np.int32(1))))
+    f = from_bits(np.int32(np.int32(bits & _MANTISSA) | _ONE_BITS)) - _LOG_CENTRE
+    whole = fma(np.float32(np.int32(bits & _EXPONENT_BITS)), np.float32(-(2.0**-23)), _LOG_AT_CENTRE)
+    r = fma(np.float32(0.009040969423949718), f, np.float32(-0.014749896712601185))
+    r = fma(r, f, np.float32(0.020609458908438683))
+    r = fma(r, f, np.float32(-0.037476882338523865))
+    r = fma(r, f, np.float32(0.0712934136390686))
+    r = fma(r, f, np.float32(-0.14252489805221558))
+    r = fma(r, f, np.float32(0.3205980956554413))
+    r = fma(r, f, np.float32(-0.9617971181869507))
+    return fma(r, f, whole)
 
 
 @inlined
-def two_uniforms(a, b, c, d):
-    """Uniforms in [0, 1) and [-1/2, 1/2), and the next state: two steps of xoshiro128+ (Blackman, Vigna)."""
+def circle(word):
+    """Twice the cosine and sine of a uniform angle, from 24 of 32 random bits: one on the right half, and the side."""
+    g = from_bits(np.int32(np.int32(word & _MANTISSA) | _ONE_BITS)) - np.float32(1.5)
+    square = g * g
+    s = fma(np.float32(0.15938928723335266), square, np.float32(-1.1987340450286865))
+    s = fma(s, square, np.float32(5.100518226623535))
+    s = fma(s, square, np.float32(-10.335440635681152))
+    s = fma(s, square, np.float32(6.2831854820251465)) * g
+    c = fma(np.float32(0.43766099214553833), square, np.float32(-2.662982940673828))
+    c = fma(c, square, np.float32(8.116717338562012))
+    c = fma(c, square, np.float32(-9.86958122253418))
+    c = fma(c, square, np.float32(1.9999998807907104))
+    return from_bits(np.int32(to_bits(c) ^ np.int32(word & SIGN))), s
+
+
+@inlined
+def uniform(word):
+    """A uniform number in [0, 1), a multiple of 2^-24."""
+    return np.float32(np.int32(np.uint32(word) >> np.uint32(8))) * _TO_UNIT
+
+
+@inlined
+def two_words(a, b, c, d):
+    """Twice 32 random bits, as int32, and the next state: two steps of xoshiro128+ (Blackman, Vigna)."""
     first = np.uint32(a + d)
     a, b, c, d = _xoshiro128(a, b, c, d)
     second = np.uint32(a + d)
     a, b, c, d = _xoshiro128(a, b, c, d)
-    return np.float32(np.int32(first >> 8)) * _TO_UNIT, np.float32(np.int32(second)) * _TO_TURN, a, b, c, d
+    return np.int32(first), np.int32(second), a, b, c, d
 
 
 @inlined

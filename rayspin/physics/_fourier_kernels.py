@@ -5,13 +5,19 @@ Complex arrays are pairs of float32 arrays (real, imaginary), flat, with a seque
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from rayspin.physics._numba import fma, kernel, load, restrict, store
 
+# pi, in whole units of 2^-100.
+_PI = 0x3243F6A8885A308D313198A2E0  # source: OEIS A062964
+_UNIT = 2**100
 
+
+@functools.lru_cache(maxsize=32)
 def twiddles(length: int) -> tuple[Any, Any, Any]:
     """The factors of the length (4 as often as it goes, then primes), and cos and -sin of 2 pi j / length."""
     factors, rest = [], length
@@ -19,8 +25,18 @@ def twiddles(length: int) -> tuple[Any, Any, Any]:
         while rest % factor == 0:
             factors.append(factor)
             rest //= factor
-    turns = 2 * np.pi * np.arange(length) / length
-    return np.array(factors, np.int64), np.cos(turns).astype(np.float32), -np.sin(turns).astype(np.float32)
+    cosines, sines = np.array([_cos_sin(j, length) for j in range(length)], np.float32).T.copy()
+    return np.array(factors, np.int64), cosines, -sines
+
+
+def _cos_sin(turns: int, length: int) -> tuple[float, float]:
+    """Cos and sin of 2 pi turns / length in whole numbers, by their power series: those of libraries differ by CPU."""
+    angle = 2 * _PI * turns // length
+    sums, term = [0, 0], _UNIT
+    for n in range(1, 60):
+        sums[(n - 1) % 2] += term if (n - 1) % 4 < 2 else -term
+        term = term * angle // _UNIT // n
+    return sums[0] / _UNIT, sums[1] / _UNIT
 
 
 @kernel

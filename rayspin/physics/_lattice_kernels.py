@@ -20,7 +20,9 @@ LANES = 16
 START = LANES
 
 _ZERO = np.float32(0)
-_TINY = np.float32(1e-15)  # far below the rounding of any field, far above underflow of its square
+TINY = np.float32(1e-15)
+"""Gives a direction to a field that vanishes exactly: far below the rounding of any other, far above underflow of its
+square."""
 
 
 @inlined
@@ -33,7 +35,7 @@ def local_field(x, y, z, site_x, site_y, site_z, at, left, below, above, exchang
     hx = fma(exchange, (lx + rx) + (bx + ax), fma(dmi, rz - lz, load(site_x, at)))
     hy = fma(exchange, (ly + ry) + (by + ay), fma(dmi, az - bz, load(site_y, at)))
     hz = fma(exchange, (lz + rz) + (bz + az), fma(-dmi, (rx - lx) + (ay - by), load(site_z, at)))
-    return hx, hy, hz + _TINY  # an exactly vanishing field has no direction; this gives it one
+    return hx, hy, hz
 
 
 @inlined

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from rayspin.physics._elementary_kernels import cos_sin_turn, minus_log2_one_minus, one_minus_exp2, two_uniforms
+from rayspin.physics._elementary_kernels import (
+    SIGN,
+    circle,
+    exponential,
+    minus_log2_one_minus,
+    one_minus_exp2,
+    two_words,
+    uniform,
+)
 from rayspin.physics._lattice_kernels import (
     LANES,
     START,
+    TINY,
     close_row,
     components,
     local_field,
@@ -15,25 +24,25 @@ from rayspin.physics._lattice_kernels import (
     place,
     site_stride_of,
 )
-from rayspin.physics._numba import fma, from_bits, inlined, kernel, load, restrict, start, store, to_bits
+from rayspin.physics._numba import floor, fma, from_bits, inlined, kernel, load, restrict, start, store, to_bits
 
 BLOCK = 256  # sites per stage: enough to hide latencies, few enough for buffers to stay in the nearest cache
 
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 _LN2 = np.float32(0.6931471805599453)
-_SIGN = np.int32(-(2**31))
+_WEAK = np.float32(1 / 16)  # beta h below which the whole numbers taken from an exponential would cost digits
 
 
 @kernel
 def _heat_bath(own, other, site, site_stride, states, scratch, padded, colour, lattice, couplings, beta):
     """Draws every spin of a colour anew, with density proportional to exp(beta h . S), row by row.
 
-    The angle between S and h follows from inverting its distribution, 1 - cos = -ln(1 - u (1 - exp(-2 beta h)))
-    / (beta h). The vector drawn around the z axis is then carried onto h by the reflection that exchanges the
-    axis, taken with the sign of h_z, and h: it is cheaper than a rotation, and the azimuth is uniform anyway.
+    w = (1 - cos) / 2 of the angle between S and h has the density exp(-2 beta h w) on [0, 1]: what an exponential
+    variable of that rate leaves when whole numbers are taken from it, since it has no memory. Where a field is so weak
+    that rounding would show, the row is drawn again from the same random numbers by inverting the distribution,
+    w = -ln(1 - u (1 - exp(-2 beta h))) / (2 beta h): the choice depends on fields alone, so both are exact.
 
-    Three short loops with buffers in between, since one long chain of operations on few spins would wait on
-    latencies: no CPU looks far enough ahead to overlap two turns of it.
+    Two loops with buffers in between, since one long chain of operations on few spins would wait on latencies.
     """
     restrict()
     rows, columns, periodic = lattice
@@ -42,53 +51,88 @@ def _heat_bath(own, other, site, site_stride, states, scratch, padded, colour, l
     x, y, z = other
     site_x, site_y, site_z = site
     a, b, c, d = states
-    uniforms, cosines, sines, lengths, fields_x, fields_y, fields_z = scratch
+    exponentials, cosines, sines = scratch
     block = max(1, BLOCK // padded)
-    rate, unit = beta * np.float32(-2 / _LN2), _LN2 / beta
+    unit = np.float32(0.5) * _LN2 / beta
+    weak = to_bits((_WEAK / beta) * (_WEAK / beta))
     for first in range(0, rows, block):
         last = min(first + block, rows)
         for k in range(block * padded):
-            uniform, turn, na, nb, nc, nd = two_uniforms(load(a, k), load(b, k), load(c, k), load(d, k))
+            one, two, na, nb, nc, nd = two_words(load(a, k), load(b, k), load(c, k), load(d, k))
             store(a, k, na)
             store(b, k, nb)
             store(c, k, nc)
             store(d, k, nd)
-            cosine, sine = cos_sin_turn(turn)
-            store(uniforms, k, uniform)
+            cosine, sine = circle(two)
+            store(exponentials, k, exponential(one))
             store(cosines, k, cosine)
             store(sines, k, sine)
         for row in range(first, last):
-            _, _, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+            count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
             at, buffer = START + row * site_stride, (row - first) * padded
+            weakest = np.int32(2**31 - 1)
             for k in range(padded):
                 hx, hy, hz = local_field(
                     x, y, z, site_x, site_y, site_z, at + k, left + k, below + k, above + k, exchange, dmi
                 )
-                h = np.sqrt(fma(hx, hx, fma(hy, hy, hz * hz)))
-                store(fields_x, buffer + k, hx)
-                store(fields_y, buffer + k, hy)
-                store(fields_z, buffer + k, hz)
-                store(lengths, buffer + k, h)
-                store(uniforms, buffer + k, load(uniforms, buffer + k) * one_minus_exp2(h * rate))
-        for row in range(first, last):
-            count, here, _, _, _ = place(row, colour, rows, columns, padded + LANES, periodic)
-            buffer = (row - first) * padded
-            for k in range(padded):
-                hx, hy = load(fields_x, buffer + k), load(fields_y, buffer + k)
-                hz, h = load(fields_z, buffer + k), load(lengths, buffer + k)
+                square = fma(hx, hx, fma(hy, hy, hz * hz))
+                weakest = min(weakest, to_bits(square))
+                h = np.sqrt(square)
                 apart = h + abs(hz)
                 inverse = _ONE / (h * apart)
                 reciprocal = inverse * apart
-                w = min(minus_log2_one_minus(load(uniforms, buffer + k)) * (reciprocal * unit), _TWO)
-                across = np.sqrt(w * (_TWO - w))
-                vx, vy = across * load(cosines, buffer + k), across * load(sines, buffer + k)
-                tilt = fma(vx, hx, vy * hy) * (inverse * h)
-                along = (tilt + (_ONE - w)) * reciprocal
-                upward = from_bits(np.int32(to_bits(tilt) ^ np.int32(to_bits(hz) & _SIGN)))
-                store(own_x, here + k, fma(along, hx, -vx))
-                store(own_y, here + k, fma(along, hy, -vy))
-                store(own_z, here + k, fma(along, hz, upward))
+                turns = load(exponentials, buffer + k) * (reciprocal * unit)
+                w = turns - floor(turns)
+                sx, sy, sz = _tilted(
+                    w, load(cosines, buffer + k), load(sines, buffer + k), hx, hy, hz, inverse * h, reciprocal
+                )
+                store(own_x, here + k, sx)
+                store(own_y, here + k, sy)
+                store(own_z, here + k, sz)
+            if weakest < weak:  # or zero, where the loop above gave NaN
+                for k in range(padded):
+                    hx, hy, hz = local_field(
+                        x, y, z, site_x, site_y, site_z, at + k, left + k, below + k, above + k, exchange, dmi
+                    )
+                    hz += TINY
+                    h = np.sqrt(fma(hx, hx, fma(hy, hy, hz * hz)))
+                    apart = h + abs(hz)
+                    inverse = _ONE / (h * apart)
+                    reciprocal = inverse * apart
+                    part = one_minus_exp2(-load(exponentials, buffer + k)) * one_minus_exp2(-h / unit)
+                    w = min(minus_log2_one_minus(part) * (reciprocal * unit), _ONE)
+                    sx, sy, sz = _tilted(
+                        w, load(cosines, buffer + k), load(sines, buffer + k), hx, hy, hz, inverse * h, reciprocal
+                    )
+                    store(own_x, here + k, sx)
+                    store(own_y, here + k, sy)
+                    store(own_z, here + k, sz)
             close_row(own_x, own_y, own_z, here, count, periodic)
+
+
+@inlined
+def _tilted(w, cosine, sine, hx, hy, hz, inverse, reciprocal):
+    """The unit vector at (1 - cos) / 2 = w from a vector h, around it as twice cosine and sine say.
+
+    It is drawn around the z axis and carried onto h by the reflection that exchanges the axis, taken with the sign of
+    h_z, and h: that is cheaper than a rotation, and the azimuth is uniform anyway.
+
+    Args:
+        w: 0 to 1.
+        cosine: twice that of the azimuth.
+        sine: likewise.
+        hx: h, of any length.
+        hy: likewise.
+        hz: likewise.
+        inverse: 1 / (h + |h_z|).
+        reciprocal: 1 / h.
+    """
+    across = np.sqrt(fma(-w, w, w))
+    vx, vy = across * cosine, across * sine
+    tilt = fma(vx, hx, vy * hy) * inverse
+    along = (tilt + fma(-_TWO, w, _ONE)) * reciprocal
+    upward = from_bits(np.int32(to_bits(tilt) ^ np.int32(to_bits(hz) & SIGN)))
+    return fma(along, hx, -vx), fma(along, hy, -vy), fma(along, hz, upward)
 
 
 @kernel
@@ -108,6 +152,7 @@ def _over_relax(own, other, site, site_stride, padded, colour, lattice, coupling
                 x, y, z, site_x, site_y, site_z, at + k, left + k, below + k, above + k, exchange, dmi
             )
             sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
+            hz += TINY
             twice = _TWO * fma(sx, hx, fma(sy, hy, sz * hz)) / fma(hx, hx, fma(hy, hy, hz * hz))
             store(own_x, here + k, fma(twice, hx, -sx))
             store(own_y, here + k, fma(twice, hy, -sy))
@@ -136,6 +181,7 @@ def _align(own, other, site, site_stride, padded, colour, lattice, couplings, ov
             hx, hy, hz = local_field(
                 x, y, z, site_x, site_y, site_z, at + k, left + k, below + k, above + k, exchange, dmi
             )
+            hz += TINY
             sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
             tx, ty, tz = fma(sy, hz, -(sz * hy)), fma(sz, hx, -(sx * hz)), fma(sx, hy, -(sy * hx))
             torque = fma(tx, tx, fma(ty, ty, tz * tz)) if k < count else _ZERO
@@ -162,6 +208,7 @@ def _metropolis(own, other, site, site_stride, states, padded, colour, lattice, 
     x, y, z = other
     site_x, site_y, site_z = site
     a, b, c, d = states
+    half_cap = np.float32(0.5) * cap
     accepted = np.int32(0)
     block = max(1, BLOCK // padded)
     for row in range(rows):
@@ -172,39 +219,26 @@ def _metropolis(own, other, site, site_stride, states, padded, colour, lattice, 
                 x, y, z, site_x, site_y, site_z, at + k, left + k, below + k, above + k, exchange, dmi
             )
             stream = k + row % block * padded
-            uniform, turn, na, nb, nc, nd = two_uniforms(
-                load(a, stream), load(b, stream), load(c, stream), load(d, stream)
-            )
-            chance, _, na, nb, nc, nd = two_uniforms(na, nb, nc, nd)
+            one, two, na, nb, nc, nd = two_words(load(a, stream), load(b, stream), load(c, stream), load(d, stream))
+            three, _, na, nb, nc, nd = two_words(na, nb, nc, nd)
             store(a, stream, na)
             store(b, stream, nb)
             store(c, stream, nc)
             store(d, stream, nd)
             sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
-            tx, ty, tz = _tilted(cap * uniform, turn, sx, sy, sz)
+            cosine, sine = circle(two)
+            tx, ty, tz = _tilted(half_cap * uniform(one), cosine, sine, sx, sy, sz, _ONE / (_ONE + abs(sz)), _ONE)
+            # One step of Newton's method for the length: trials start from trials, and rounding would add up.
+            scale = fma(np.float32(-0.5), fma(tx, tx, fma(ty, ty, tz * tz)), np.float32(1.5))
+            tx, ty, tz = tx * scale, ty * scale, tz * scale
             gain = fma(tx - sx, hx, fma(ty - sy, hy, (tz - sz) * hz))
-            accept = chance >= one_minus_exp2(min(gain * beta * np.float32(1 / _LN2), _ZERO))
+            accept = uniform(three) >= one_minus_exp2(min(gain * beta * np.float32(1 / _LN2), _ZERO))
             store(own_x, here + k, tx if accept else sx)
             store(own_y, here + k, ty if accept else sy)
             store(own_z, here + k, tz if accept else sz)
             accepted += np.int32(1) if accept and k < count else np.int32(0)
         close_row(own_x, own_y, own_z, here, count, periodic)
     return accepted
-
-
-@inlined
-def _tilted(w, turn, x, y, z):
-    """The unit vector at 1 - cos = w from the unit vector (x, y, z), by the reflection of `_heat_bath`."""
-    cosine, sine = cos_sin_turn(turn)
-    across = np.sqrt(w * (_TWO - w))
-    vx, vy = across * cosine, across * sine
-    tilt = fma(vx, x, vy * y) / (_ONE + abs(z))
-    along = tilt + (_ONE - w)
-    upward = from_bits(np.int32(to_bits(tilt) ^ np.int32(to_bits(z) & _SIGN)))
-    tx, ty, tz = fma(along, x, -vx), fma(along, y, -vy), fma(along, z, upward)
-    # One step of Newton's method for the length: trials start from trials, and rounding would add up.
-    scale = fma(np.float32(-0.5), fma(tx, tx, fma(ty, ty, tz * tz)), np.float32(1.5))
-    return tx * scale, ty * scale, tz * scale
 
 
 @inlined
@@ -222,7 +256,7 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
         site: (2, 3, n) float32: the part of each site's field that its neighbours don't make; or (2, 3, less), one row
             that serves for all: it stays in the nearest cache.
         states: (4, block_size) uint32: the random streams, one for each site of a block.
-        scratch: (7, block_size) float32.
+        scratch: (3, block_size) float32.
         lattice: rows, columns, and whether it is periodic.
         couplings: exchange and interfacial dmi, float32.
         betas: (sweeps,) float32.
@@ -230,8 +264,7 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
     """
     padded, site_stride = padded_width(lattice), site_stride_of(spins, site, lattice)
     streams = start(states[0]), start(states[1]), start(states[2]), start(states[3])
-    u, c, s, h = start(scratch[0]), start(scratch[1]), start(scratch[2]), start(scratch[3])
-    buffers = u, c, s, h, start(scratch[4]), start(scratch[5]), start(scratch[6])
+    buffers = start(scratch[0]), start(scratch[1]), start(scratch[2])
     for beta in betas:
         for colour in range(2):
             own, other, own_site = _seen_by(colour, spins, site)

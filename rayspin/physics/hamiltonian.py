@@ -21,15 +21,14 @@ _LARGEST = 1e6
 class Hamiltonian(Config):
     """Energy of a square lattice of unit spins, in lattice units: J = k_B = lattice constant = moment = 1.
 
-    Every pair is counted once; r_ij points from i to j; x runs along columns, y along rows, both with the
-    index:
+    Every pair is counted once; r_ij points from i to j; x runs along columns, y along rows, both with the index:
 
-        H = - exchange   sum_<ij> S_i . S_j                                  > 0: ferromagnetic, nearest
-        neighbours
-            +            sum_<ij> D_ij . (S_i x S_j)                         nearest neighbours
-            + dipole     sum_i<j  [S_i . S_j - 3 (S_i . r)(S_j . r)] / r_ij^3, r = r_ij / |r_ij|, with
-            periodic images - anisotropy sum_i    (S_i . axis)^2                             > 0: easy axis; <
-            0: easy plane -            sum_i    external_field . S_i
+        H = - exchange   sum_<ij> S_i . S_j            > 0: ferromagnetic, nearest neighbours
+            +            sum_<ij> D_ij . (S_i x S_j)   nearest neighbours
+            + dipole     sum_i<j  [S_i . S_j - 3 (S_i . r)(S_j . r)] / r_ij^3
+                                                       r = r_ij / |r_ij|, with periodic images
+            - anisotropy sum_i    (S_i . axis)^2       > 0: easy axis; < 0: easy plane
+            -            sum_i    external_field . S_i
 
     with D_ij = dmi z x r_ij where `dmi_kind` is "interfacial" (along +x and dmi > 0 the spins of the spiral
     turn from +z towards -x: a cycloid), and D_ij = dmi r_ij where it is "bulk" (along +x and dmi > 0 from +z

@@ -54,7 +54,7 @@ class Sampler:
         self._turned = hamiltonian.dmi_kind == "bulk"
         streams = self._board.block_size
         self._states = seed_words("anneal", seed, 4 * streams).reshape(4, streams)
-        self._scratch = aligned_zeros(7, streams)
+        self._scratch = aligned_zeros(3, streams)
         self._draw = self._auxiliary(hamiltonian, seed)
         self._spins = self._board.zeros()
         self._site = self._board.row_of_zeros() if self._draw is None else self._board.zeros()
@@ -118,7 +118,7 @@ class Sampler:
             done += part.size
 
     def quench(self, sweeps: int, tolerance: float, overshoot: float = 0.0) -> float:
-        """Turns spins into their fields until no |S x F| that a sweep meets exceeds the tolerance, in J.
+        """Turns spins into their fields until no |S x F| exceeds the tolerance, in J.
 
         Args:
             sweeps: how many at most.
@@ -127,22 +127,17 @@ class Sampler:
                 at T = 0, and the energy never rises; 0.95 relaxes soft modes 10 to 30 times faster.
 
         Returns:
-            The largest |S x F| that the last sweep met, each spin's before its update.
+            The largest |S x F| at the end; where the sweeps ran out, the largest that the last of them met.
         """
-        if self._draw is None:
-            return self._align(sweeps, tolerance, overshoot)[1]
-        self._updates_since_draw = 0
         done, largest = 0, np.inf
         while done < sweeps:
-            before = self._site.copy()
-            self._draw(self._spins, self._site, self._external, 0.0)
-            # Only now are the torques in the site field those of the whole Hamiltonian.
-            done += 1
-            largest = self._align(1, tolerance, overshoot)[1]
+            count, largest = self._descend(sweeps - done, tolerance, overshoot)
+            done += count
             if largest <= tolerance:
-                break
-            self._site += np.float32(overshoot) * (self._site - before)
-            done += self._align(min(_UPDATES_PER_DRAW - 1, sweeps - done), 0.0, overshoot)[0]
+                # That was each spin's before its update, which turned others out of their fields again.
+                largest = self._torque()
+                if largest <= tolerance:
+                    break
         return largest
 
     @property
@@ -153,6 +148,26 @@ class Sampler:
     def _heat_bath(self, betas: npt.NDArray[np.float32], over_relaxation: int) -> None:
         arrays = self._spins, self._site, self._states, self._scratch
         heat_bath_sweeps(*arrays, self._board.key, self._couplings, betas, over_relaxation)
+
+    def _descend(self, sweeps: int, tolerance: float, overshoot: float) -> tuple[int, float]:
+        """Some sweeps at T = 0, at most so many; the number done, and the largest torque that one of them met."""
+        if self._draw is None:
+            return self._align(sweeps, tolerance, overshoot)
+        before = self._site.copy()
+        self._draw(self._spins, self._site, self._external, 0.0)
+        self._updates_since_draw = 0
+        # Only now are the torques in the site field those of the whole Hamiltonian.
+        done, largest = self._align(1, tolerance, overshoot)
+        self._site += np.float32(overshoot) * (self._site - before)
+        more, _ = self._align(min(_UPDATES_PER_DRAW, sweeps) - 1, 0.0, overshoot)
+        return done + more, largest
+
+    def _torque(self) -> float:
+        """The largest |S x F| of the spins as they are, in J."""
+        if self._draw is not None:
+            self._draw(self._spins, self._site, self._external, 0.0)
+        # An overshoot of -1 leaves spins where they are.
+        return self._align(1, 0.0, -1.0)[1]
 
     def _align(self, sweeps: int, tolerance: float, overshoot: float) -> tuple[int, float]:
         """At most so many sweeps at T = 0; the number done, and the largest torque that the last met."""

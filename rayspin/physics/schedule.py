@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from decimal import Decimal
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -79,17 +80,37 @@ class AnnealSchedule(Config):
         """The temperature of each sweep of the ramp, (sweeps,)."""
         fractions, temperatures = np.array(self._points()).T
         progress = np.linspace(0, 1, self.sweeps)
-        if self.ramp == "geometric":
-            return np.asarray(np.exp(np.interp(progress, fractions, np.log(temperatures))))
-        return np.asarray(np.interp(progress, fractions, temperatures))
+        if self.ramp == "linear":
+            return np.asarray(np.interp(progress, fractions, temperatures))
+        # Later parts overwrite the sweep that they share with the one before.
+        ramp = np.empty(self.sweeps)
+        for (begin, hot), (end, cold) in itertools.pairwise(self._points()):
+            inside = (progress >= begin) & (progress <= end)
+            ramp[inside] = _geometric(hot, cold, (progress[inside] - begin) / (end - begin))
+        return ramp
 
     def _points(self) -> list[tuple[float, float]]:
         return [(0.0, self.start_temperature), *self.via, (1.0, self.end_temperature)]
 
 
+def _geometric(hot: float, cold: float, progress: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The ramp hot (cold / hot)^progress at equal steps of progress.
+
+    By decimal arithmetic and products, which are the same on every machine: powers of the maths library are not.
+    """
+    if not progress.size:
+        return progress
+    ratio = Decimal(cold) / Decimal(hot)
+    first = Decimal(hot) * ratio ** Decimal(progress[0])
+    factors = np.full(progress.size, float(ratio ** Decimal(progress[1] - progress[0])) if progress.size > 1 else 1.0)
+    factors[0] = float(first)
+    return np.multiply.accumulate(factors)
+
+
 LABYRINTH_SCHEDULE = AnnealSchedule(sweeps=150, over_relaxation=4, quench_sweeps=200)
-"""Labyrinths as 3000 heat-bath sweeps and 1000 at T = 0 make them, in mean energy, place and width of the structure
-factor's peak and topological charge, in a fifth to a tenth of the time (measured; figures in `tests/benchmarks`)."""
+"""Labyrinths close to those of 3000 heat-bath sweeps and 1000 at T = 0, in a sixth of the time: over 160 fields
+energy, centre and width of the structure factor's peak are 2 to 2.5 standard errors apart, the charge is not
+(docs/schedules.md)."""
 
 DOMAIN_SCHEDULE = AnnealSchedule(
     start_temperature=0.9, sweeps=1200, over_relaxation=6, quench_sweeps=2000, quench_overshoot=0.9

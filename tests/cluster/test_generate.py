@@ -19,9 +19,10 @@ import pytest
 from rayspin import job
 from rayspin.cluster.generate import Generate, ShardMaker
 from rayspin.cluster.session import Session
+from rayspin.config import build
 from rayspin.errors import InputError, RunError
 from rayspin.job import Context
-from rayspin.physics import LABYRINTH, AnnealSchedule, anneal, energy
+from rayspin.physics import DOMAIN_SCHEDULE, LABYRINTH, LABYRINTH_SCHEDULE, AnnealSchedule, anneal, energy
 from rayspin.storage import Catalog, open_dataset
 
 pytestmark = pytest.mark.ray
@@ -231,3 +232,8 @@ def kill_an_actor(driver: subprocess.Popen[bytes]) -> bool:
         except psutil.Error:
             continue
     return False
+
+
+@pytest.mark.parametrize(("hamiltonian", "schedule"), [("labyrinth", LABYRINTH_SCHEDULE), ("domain", DOMAIN_SCHEDULE)])
+def test_a_job_that_names_no_schedule_has_the_measured_one(hamiltonian, schedule):
+    assert build(Generate, {"samples": 1, "hamiltonian": hamiltonian}, "job.toml").schedule == schedule

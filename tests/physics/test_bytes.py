@@ -12,10 +12,20 @@ import pytest
 from rayspin.physics import DOMAIN, LABYRINTH, AnnealSchedule, Hamiltonian, anneal
 
 SCHEDULE = AnnealSchedule(sweeps=12, quench_sweeps=6, over_relaxation=1, quench_overshoot=0.5)
-MODELS = (
-    LABYRINTH,
-    DOMAIN,
-    Hamiltonian(dmi=0.2, dmi_kind="bulk", anisotropy=-0.3, anisotropy_axis=(1.0, 2.0, 3.0), dipole=0.1),
+TURNED = Hamiltonian(dmi=0.2, dmi_kind="bulk", anisotropy=-0.3, anisotropy_axis=(1.0, 2.0, 3.0), dipole=0.1)
+SAMPLES = (
+    (LABYRINTH, SCHEDULE),
+    (DOMAIN, SCHEDULE),
+    (TURNED, SCHEDULE),
+    (LABYRINTH, SCHEDULE.with_updates(ramp="geometric", sweeps=60)),
+    (LABYRINTH, SCHEDULE.with_updates(ramp="geometric", via=((0.3, 0.7), (0.6, 0.1)), sweeps=60)),
+    (LABYRINTH, SCHEDULE.with_updates(via=((0.3, 0.7), (0.6, 0.1)))),
+    (LABYRINTH, SCHEDULE.with_updates(start_field=(0.1, 0.2, 0.7))),
+    (DOMAIN, SCHEDULE.with_updates(start_field=(0.1, 0.2, 0.7), ramp="geometric", over_relaxation=0)),
+    (Hamiltonian(anisotropy=0.5), SCHEDULE),
+    (LABYRINTH, SCHEDULE.with_updates(update="metropolis", over_relaxation=0)),
+    (DOMAIN, SCHEDULE.with_updates(update="metropolis", over_relaxation=0, ramp="geometric")),
+    (LABYRINTH.with_updates(boundary="open"), SCHEDULE.with_updates(start_temperature=100.0)),
 )
 # Its own NaN and rounding habits aside, a CPU differs in these: which instructions Numba, NumPy and glibc find.
 CPUS = {
@@ -29,7 +39,7 @@ CPUS = {
 
 
 def digests():
-    samples = (anneal(model, (16, 40), SCHEDULE, seed=(20, n)) for n, model in enumerate(MODELS))
+    samples = (anneal(model, (16, 40), schedule, seed=(20, n)) for n, (model, schedule) in enumerate(SAMPLES))
     return [hashlib.sha256(sample.tobytes()).hexdigest() for sample in samples]
 
 

@@ -1,0 +1,91 @@
+"""Measures the schedules that docs/schedules.md compares: `python -m tests.benchmarks.schedules docs` (ten minutes).
+
+Writes schedules_labyrinth.png, schedules_domain.png and schedules.json, from which the tables of that page are.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from rayspin.analysis.figures import draw_measurements
+from rayspin.physics import DOMAIN, LABYRINTH, AnnealSchedule, Hamiltonian, anneal, energy, torque
+from rayspin.physics.observables import structure_factor_peak, topological_charge, wall_length
+
+OVER_RELAXED = AnnealSchedule(over_relaxation=4, quench_sweeps=200)
+RELAXED = AnnealSchedule(over_relaxation=4, quench_sweeps=20_000, quench_overshoot=0.95)
+LABYRINTHS = {
+    "heat bath, quench 1000": [AnnealSchedule(sweeps=n) for n in (300, 1000, 3000)],
+    "heat bath + 4, quench 200": [OVER_RELAXED.with_updates(sweeps=n) for n in (60, 100, 150, 300)],
+    "heat bath + 4, to 1e-4 J": [RELAXED.with_updates(sweeps=n) for n in (60, 150)],
+}
+PLAIN = AnnealSchedule(start_temperature=0.9, quench_sweeps=300)
+DOMAINS = {
+    "heat bath, quench 300": [PLAIN.with_updates(sweeps=n) for n in (300, 1000, 3000)],
+    "heat bath + 4, quench 300": [PLAIN.with_updates(sweeps=n, over_relaxation=4) for n in (300, 1000, 3000)],
+    "heat bath + 6, overshoot 0.9": [
+        PLAIN.with_updates(sweeps=n, over_relaxation=6, quench_sweeps=2000, quench_overshoot=0.9)
+        for n in (300, 1200, 3000)
+    ],
+}
+
+
+def mean_and_error(values):
+    values = np.asarray(values, np.float64)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size))
+
+
+def measured(hamiltonian: Hamiltonian, schedule: AnnealSchedule, samples: int):
+    """Mean and standard error of what is compared, and the least CPU time, over as many samples."""
+    fields, seconds = [], []
+    for n in range(samples):
+        begin = time.thread_time()  # of this thread alone: waiting for a core on a busy machine doesn't count
+        fields.append(anneal(hamiltonian, 128, schedule, seed=(2024, schedule.sweeps, schedule.over_relaxation, n)))
+        seconds.append(time.thread_time() - begin)
+    spins = np.stack(fields)
+    centre, width = structure_factor_peak(spins)
+    return {
+        "schedule": schedule.to_table(),
+        "samples": samples,
+        "milliseconds": 1e3 * float(np.min(seconds)),
+        "energy (J per site)": mean_and_error(energy(spins, hamiltonian)),
+        "peak: centre (1/site)": mean_and_error(centre),
+        "peak: width (1/site)": mean_and_error(width),
+        "|topological charge|": mean_and_error(np.abs(topological_charge(spins))),
+        "wall per site": mean_and_error(wall_length(spins)),
+        "largest torque (J)": mean_and_error([np.linalg.norm(torque(s, hamiltonian), axis=-1).max() for s in spins]),
+    }
+
+
+def main(folder: Path, labyrinths: int = 200, domains: int = 32) -> None:
+    """Measures both and draws them."""
+    results = {
+        "labyrinth": {name: [measured(LABYRINTH, s, labyrinths) for s in ss] for name, ss in LABYRINTHS.items()},
+        "domain": {name: [measured(DOMAIN, s, domains) for s in ss] for name, ss in DOMAINS.items()},
+    }
+    (folder / "schedules.json").write_text(json.dumps(results, indent=1) + "\n")
+    draw(results, folder)
+
+
+def draw(results, folder: Path) -> None:
+    """The two pictures: labyrinths against time, domains against sweeps."""
+    times = {
+        name: [(point["milliseconds"], point) for point in points] for name, points in results["labyrinth"].items()
+    }
+    reference = results["labyrinth"]["heat bath, quench 1000"][-1]
+    quantities = ["energy (J per site)", "peak: centre (1/site)", "peak: width (1/site)", "|topological charge|"]
+    draw_measurements(times, quantities, "CPU time per field (ms)", folder / "schedules_labyrinth.png", reference)
+    sweeps = {
+        name: [(point["schedule"]["sweeps"], point) for point in points] for name, points in results["domain"].items()
+    }
+    draw_measurements(
+        sweeps, ["energy (J per site)", "wall per site"], "heat-bath sweeps", folder / "schedules_domain.png"
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
