@@ -38,7 +38,7 @@ class TrainingConfig(Config):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network while it trains. bfloat16 has 3 digits: 1.4 times as fast, and no field to better than 1e-4."""
     compile: bool = False
-    """Have torch.compile make kernels for the network. For GPUs: on a CPU half as fast, after a minute or two."""
+    """Have torch.compile make kernels for the network. For GPUs: no gain on a CPU, after a minute or two."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Epochs without a lower validation loss after which the training ends; None for never."""
     augmentation: Augmentation = "none"
