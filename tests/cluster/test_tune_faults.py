@@ -25,7 +25,7 @@ from tests.cluster.test_generate import started, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(400)]
 
-EPOCHS = 40
+EPOCHS = 16
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Tune:
     training = {"epochs": EPOCHS, "batch_size": 4}
     base = {"kind": "train-sr", "dataset": str(folder / "data"), "network": {"scale": 4}, "training": training}
     space = {"training.learning_rate": [0.01, 0.003, 0.001, 0.0003, 0.0001]}
-    return build(Tune, {"base": base, "space": space, "asha": {"first": 10, "reduction": 2}}, "")
+    return build(Tune, {"base": base, "space": space, "asha": {"first": 4, "reduction": 2}}, "")
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +96,11 @@ def kill_a_trial(driver: subprocess.Popen[bytes]) -> bool:
 def test_kills_of_trial_and_driver_change_no_byte(job_file: Path, undisturbed: bytes, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     with started(job_file, folder) as driver:
-        wait_for(lambda: epochs(folder) > 5, driver)
+        wait_for(lambda: epochs(folder) > 2, driver)
         wait_for(lambda: kill_a_trial(driver), driver)
         wait_for(lambda: results(folder) >= 2, driver)
         before = epochs(folder)
-        wait_for(lambda: epochs(folder) > before + 3, driver)
+        wait_for(lambda: epochs(folder) > before + 1, driver)
         driver.send_signal(signal.SIGKILL)
         driver.wait()
     kept = Ledger(folder).order
@@ -133,7 +133,7 @@ def test_a_sweep_that_is_asked_to_stop_ends_after_the_epoch_and_goes_on(
 ) -> None:
     folder = tmp_path / "stopped"
     with started(job_file, folder) as driver:
-        wait_for(lambda: epochs(folder) > 5, driver)
+        wait_for(lambda: epochs(folder) > 2, driver)
         driver.send_signal(signal.SIGTERM)
         assert driver.wait(60) == 75
         said = driver.stderr.read().decode() if driver.stderr else ""

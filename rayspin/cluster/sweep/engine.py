@@ -98,6 +98,8 @@ def run_legs(context: Context, feed: Feed, work: Work, needs: Needs, most: int |
     places = min(needs.places(), most or math.inf)
     searcher = _Legs(context, feed, work)
     scratch, stop = folder / ".ray", folder / STOP
+    # What a killed driver left behind.
+    shutil.rmtree(scratch, ignore_errors=True)
     stop.unlink(missing_ok=True)
 
     def watch() -> None:
