@@ -35,6 +35,10 @@ class RunError(RayspinError):
     exit_code = 1
 
 
+class MachineError(RunError):
+    """The machine's failure, not the work's: a full disk, a folder that can't be written. No item is charged for it."""
+
+
 class Incomplete(RayspinError):  # noqa: N818  it is a state, not a fault: asked again, the run goes on
     """A run that stopped before its end on request; the same command resumes it."""
 

@@ -6,13 +6,14 @@ different job is refused with the differences; a run that ended says so in a sum
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,12 +22,38 @@ from typing import Any, TypeAlias
 import tomli_w
 
 from rayspin.claims import PATIENCE_S, HeldError, claim
-from rayspin.errors import InputError
+from rayspin.errors import InputError, MachineError
 
 Table: TypeAlias = dict[str, Any]
 
 _MARK_S = 40.0
 """How long a task waits for the mark of another: an NFS client may not see a new file for 30 s."""
+
+_NO_ROOM = "make room there, then run the same command again: it goes on"
+_NOT_OURS = "give a folder that can be written, with --out"
+_REMEDIES = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), then run the same command again: it goes on",
+    errno.EACCES: _NOT_OURS,
+    errno.EPERM: _NOT_OURS,
+    errno.EROFS: _NOT_OURS,
+    errno.ENOTDIR: _NOT_OURS,
+}
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """The block writes in `folder`; if the system refuses, that is the machine's failure.
+
+    Raises:
+        MachineError: with what the system says.
+    """
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "look after that file system, then run the same command again")
+        raise MachineError(str(folder), error.strerror or str(error), remedy) from None
 
 
 @contextmanager
@@ -36,16 +63,20 @@ def replacing(path: Path) -> Iterator[Path]:
     After a crash or a power failure `path` holds the old content or the new, never a part: the temporary file is
     synced before it is renamed, and the folder after. What an error leaves behind is removed; what a kill leaves
     behind starts with ".tmp-" and is swept by the next run (`sweep_temporaries`).
+
+    Raises:
+        MachineError: the system refuses, for want of room or of rights.
     """
     # Tasks on other nodes may make the same file at the same time.
     temporary = path.with_name(f".tmp-{socket.gethostname()}-{os.getpid()}-{path.name}")
-    try:
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path.parent):
+        try:
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -131,11 +162,18 @@ class RunDir:
         return self.path / "summary.json"
 
     def asked(self) -> Table | None:
-        """The resolved job that this folder was made for, or None."""
+        """The resolved job that this folder was made for, or None.
+
+        Raises:
+            InputError: it is there and can't be read.
+        """
         try:
             return tomllib.loads(self.job_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+        except (OSError, ValueError) as error:
+            problem = f"can't be read ({error})"
+            raise InputError(str(self.job_file), problem, "it is the mark of a run: look who owns it") from None
 
     def finished(self, job: Table) -> Summary | None:
         """The summary, if exactly this job has ended here."""
@@ -179,15 +217,20 @@ class RunDir:
         Raises:
             InputError: the folder holds the run of another job.
             HeldError: another process works on it.
+            MachineError: it can't be written.
         """
         self.check_same(job, may_change)
-        self.path.mkdir(parents=True, exist_ok=True)
-        with claim(self.path, patience_s=patience_s):
-            # Alone: whatever is left of others is of the dead.
-            sweep_temporaries(self.path)
-            if self.asked() != job:
-                self.summary_file.unlink(missing_ok=True)
-                write_text(self.job_file, tomli_w.dumps(job))
+        with ExitStack() as stack:
+            with writing(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(claim(self.path, patience_s=patience_s))
+                # Another job may have come first.
+                self.check_same(job, may_change)
+                # Alone: whatever is left of others is of the dead.
+                sweep_temporaries(self.path)
+                if self.asked() != job:
+                    self.summary_file.unlink(missing_ok=True)
+                    write_text(self.job_file, tomli_w.dumps(job))
             yield
 
     @contextmanager
@@ -202,12 +245,15 @@ class RunDir:
         Raises:
             InputError: the folder holds the run of another job.
             HeldError: a run that works alone holds it, or tasks of a larger or smaller job.
+            MachineError: it can't be written.
         """
         self.check_same(job, may_change)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._mark(job, may_change)
-        with claim(self.path, task, PATIENCE_S):
-            self.check_same(job, frozenset())
+        with ExitStack() as stack:
+            with writing(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._mark(job, may_change)
+                stack.enter_context(claim(self.path, task, PATIENCE_S))
+                self.check_same(job, frozenset())
             yield
 
     def _mark(self, job: Table, may_change: frozenset[str]) -> None:

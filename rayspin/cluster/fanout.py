@@ -3,7 +3,8 @@
 One call in flight per actor, no retries of Ray's own: they would be burnt by innocent calls while a node dies. Two
 kinds of failure are told apart. An exception of the worker is the item's fault: it counts, and after `ATTEMPTS` the
 item is set aside, while the rest goes on. A lost actor, worker or node is the machine's: the item goes back to the
-front of the queue, the actor is replaced, and nothing is counted.
+front of the queue, the actor is replaced, and nothing is counted. So is a full disk (`MachineError`), but another actor
+would fare no better: no further item is given out, those in flight end, and the error ends the run.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from rayspin.cluster.session import Session
-from rayspin.cluster.stopping import StopRequest
-from rayspin.errors import RunError
+from rayspin.cluster.stopping import StopRequest, interruptible
+from rayspin.errors import MachineError, RunError
 
 ATTEMPTS = 2
 """Tries of an item that raises: a second one tells a hiccup of the file system from a poison item."""
@@ -76,10 +77,11 @@ def fan_out(
 
     Raises:
         RunError: an actor can't be made, or they keep dying without a single success.
+        MachineError: raised by a worker; its item and the rest were left.
     """
     pool = _Pool(session, stop, worker, arguments, deque(items))
     try:
-        with stop.draining():
+        with interruptible(), stop.draining():
             pool.run(on_result)
     finally:
         pool.close()
@@ -95,6 +97,7 @@ class _Pool(Generic[Item, Result]):
         arguments: Sequence[Any],
         queue: deque[Item],
     ) -> None:
+        self._session = session
         self._ray = session.ray()
         actor = self._ray.remote(worker)
         self._actor = actor.options(num_cpus=1, scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0)
@@ -105,6 +108,7 @@ class _Pool(Generic[Item, Result]):
         self._failures: Counter[Item] = Counter()
         self._lost_in_a_row = 0
         self._size = min(session.cpus(), len(queue))
+        self._halted: MachineError | None = None
         self.set_aside: list[SetAside[Item]] = []
 
     def run(self, on_result: Callable[[Item, Result], None]) -> None:
@@ -115,8 +119,12 @@ class _Pool(Generic[Item, Result]):
             for reference in ready:
                 actor, item = self._in_flight.pop(reference)
                 self._take(reference, actor, item, on_result)
+        if self._halted is not None:
+            raise self._halted
 
     def close(self) -> None:
+        if self._session.lost:
+            return
         for actor, _ in self._in_flight.values():
             self._ray.kill(actor)
         self._in_flight.clear()
@@ -136,12 +144,16 @@ class _Pool(Generic[Item, Result]):
         self._give_next(actor)
 
     def _failed(self, item: Item, error: Exception) -> None:
+        # `cause` is the exception itself; RayTaskError's own text repeats Ray's internals.
+        cause = getattr(error, "cause", None) or error
+        if isinstance(cause, MachineError):
+            self.queue.appendleft(item)
+            self._halted = cause
+            return
         self._failures[item] += 1
         if self._failures[item] < ATTEMPTS:
             self.queue.append(item)
             return
-        # `cause` is the exception itself; RayTaskError's own text repeats Ray's internals.
-        cause = getattr(error, "cause", None) or error
         self.set_aside.append(SetAside(item, f"{type(cause).__name__}: {cause}", str(error)))
 
     def _lost(self, actor: Any, item: Item, error: Exception) -> None:
@@ -161,6 +173,6 @@ class _Pool(Generic[Item, Result]):
         return self._actor.remote(*self._arguments)
 
     def _give_next(self, actor: Any) -> None:
-        if self.queue and not self._stop.requested:
+        if self.queue and not self._stop.requested and self._halted is None:
             item = self.queue.popleft()
             self._in_flight[actor.work.remote(item)] = (actor, item)

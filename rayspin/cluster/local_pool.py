@@ -1,6 +1,6 @@
 """Spread items over processes of this machine without Ray: what `fan_out` does over a cluster, for one node alone.
 
-The same two kinds of failure are told apart: an exception counts against its item, a lost process does not.
+The same kinds of failure are told apart: an exception counts against its item, a lost process or a full disk does not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Generic
 
 from rayspin.cluster.fanout import ATTEMPTS, LOST_IN_A_ROW, Item, Outcome, Result, SetAside, Worker
 from rayspin.cluster.stopping import StopRequest
-from rayspin.errors import RunError
+from rayspin.errors import MachineError, RunError
 
 _LOOK_S = 0.5
 
@@ -58,6 +58,7 @@ class _Pool(Generic[Item, Result]):
         self._busy: dict[Any, _Process[Item]] = {}
         self._failures: Counter[Item] = Counter()
         self._lost_in_a_row = 0
+        self._halted: MachineError | None = None
         self.set_aside: list[SetAside[Item]] = []
 
     def run(self, processes: int, stop: StopRequest, on_result: Callable[[Item, Result], None]) -> None:
@@ -73,15 +74,17 @@ class _Pool(Generic[Item, Result]):
                     outcome = at_work.pipe.recv()
                 except (EOFError, OSError):
                     self._lost(at_work)
-                    if not stop.requested:
+                    if not stop.requested and self._halted is None:
                         self._start(self.queue.popleft())
                     continue
                 self._take(at_work.item, outcome, on_result)
-                if self.queue and not stop.requested:
+                if self.queue and not stop.requested and self._halted is None:
                     self._give(at_work, self.queue.popleft())
                 else:
                     at_work.pipe.close()
                     at_work.process.join()
+        if self._halted is not None:
+            raise self._halted
 
     def close(self) -> None:
         for at_work in self._busy.values():
@@ -116,6 +119,9 @@ class _Pool(Generic[Item, Result]):
                     self.queue.append(item)
                 else:
                     self.set_aside.append(SetAside(item, error, trace))
+            case ("refused", error):
+                self.queue.appendleft(item)
+                self._halted = error
             case (_, error):
                 raise RunError("workers", f"can't start ({error})", "mend that, then run the same command again")
 
@@ -145,6 +151,8 @@ def _serve(pipe: connection.Connection, worker: type[Worker[Item, Result]], argu
             item = pipe.recv()
             try:
                 outcome: tuple[Any, ...] = "made", made.work(item)
+            except MachineError as error:
+                outcome = "refused", error
             except Exception as error:
                 outcome = "failed", f"{type(error).__name__}: {error}", traceback.format_exc()
             pipe.send(outcome)

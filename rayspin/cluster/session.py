@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
+from rayspin.cluster.embedded import EmbeddedRay
 from rayspin.errors import InputError, RunError
 
 EMBEDDED = "local"
@@ -40,6 +42,7 @@ class Session:
         self.address = address
         self._cpus = cpus or usable_cpus()
         self._started = False
+        self._embedded: EmbeddedRay | None = None
 
     def ray(self) -> ModuleType:
         """The `ray` module, connected.
@@ -51,24 +54,22 @@ class Session:
         import ray
 
         if not ray.is_initialized():
-            embedded = {"num_cpus": self._cpus, "object_store_memory": STORE_BYTES, "include_dashboard": False}
-            options: dict[str, Any] = embedded if self.address == EMBEDDED else {}
-            environment = {"env_vars": _worker_environment()}
             # Ray takes SIGTERM for itself; a run that is asked to stop must hear it.
             on_terminate = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+            self._started = True
             try:
-                ray.init(
-                    self.address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, **options
-                )
+                self._connect(ray.init)
             except (ConnectionError, RuntimeError) as error:
+                self.close()
                 reason = str(error).splitlines()[0]
                 raise RunError(f"Ray at {self.address}", reason, "check the address, or leave it out") from None
             except Exception as error:
                 # Ray gives its own processes 30 seconds, and says so with a bare Exception.
+                self.close()
                 reason = str(error).splitlines()[0]
                 raise RunError(f"Ray at {self.address}", reason, "try again when the machine is less busy") from None
             signal.signal(signal.SIGTERM, on_terminate)
-            self._started = True
+            _quieten()
         return ray
 
     def check(self) -> None:
@@ -91,13 +92,46 @@ class Session:
         """CPUs of the whole session."""
         return int(self.ray().cluster_resources().get("CPU", 1))
 
+    @property
+    def lost(self) -> bool:
+        """Whether the embedded Ray has died: calls into it would block."""
+        return self._embedded is not None and self._embedded.lost is not None
+
     def close(self) -> None:
         """End the session, if this object started it."""
-        if self._started:
-            import ray
+        if not self._started:
+            return
+        import ray
 
+        self._started = False
+        if self._embedded is None:
             ray.shutdown()
-            self._started = False
+        else:
+            self._embedded.close(ray.shutdown)
+            self._embedded = None
+
+    def _connect(self, init: Callable[..., object]) -> None:
+        connect = functools.partial(
+            init,
+            self.address,
+            runtime_env={"env_vars": _worker_environment()},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        if self.address != EMBEDDED:
+            connect()
+            return
+        self._embedded = EmbeddedRay()
+        self._embedded.start(
+            functools.partial(connect, num_cpus=self._cpus, object_store_memory=STORE_BYTES, include_dashboard=False)
+        )
+
+
+def _quieten() -> None:
+    """Leave the last words of workers and daemons, pages of them, to Ray's logs; it has no setting for that."""
+    import ray._private.worker as internals
+
+    internals.__dict__["print_to_stdstream"] = lambda *_, **__: None
 
 
 def _worker_environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rayspin.cluster.session import Session
-from rayspin.cluster.stopping import StopRequest
+from rayspin.cluster.stopping import StopRequest, interruptible
 from rayspin.config import Config, build, suggestion
 from rayspin.errors import InputError
 from rayspin.progress import Progress, Silent
@@ -112,7 +112,8 @@ def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
         context.progress.say(f"{run.path}: done before")
         return done
     with run.claimed(job, stage.may_change):
-        summary = stage.run(run, context)
+        with interruptible():
+            summary = stage.run(run, context)
         run.finish(summary)
     return summary
 

@@ -12,9 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from rayspin.errors import Incomplete
+from rayspin.errors import Incomplete, RayspinError
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGALRM)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """What a signal's handler raises in the block comes out as it is; Ray wraps it while it waits."""
+    try:
+        yield
+    except SystemError as error:
+        raise error.__cause__ if isinstance(error.__cause__, RayspinError) else error from None
 
 
 class StopRequest:

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rayspin.rundir import write_text
+from rayspin.rundir import write_text, writing
 
 LEDGER = "ledger.jsonl"
 _PARTS = "ledger-*.jsonl"
@@ -31,10 +31,14 @@ def own_ledger() -> str:
 
 
 def append(path: Path, entry: Mapping[str, Any]) -> None:
-    """Add a line to the ledger at `path`, durably, with the time."""
+    """Add a line to the ledger at `path`, durably, with the time.
+
+    Raises:
+        MachineError: the system refuses to write.
+    """
     entered = datetime.now().astimezone().isoformat(timespec="seconds")
     line = json.dumps({"entered": entered, **entry}).encode()
-    with path.open("ab+") as stream:
+    with writing(path.parent), path.open("ab+") as stream:
         # A kill can leave half a line; it must not swallow the next one.
         torn = stream.tell() > 0 and _last_byte(stream.fileno()) != b"\n"
         stream.write(b"\n" * torn + line + b"\n")

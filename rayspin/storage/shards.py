@@ -8,6 +8,7 @@ library too; the digest of the raw values does not.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ h5py.h5pl.prepend(os.fsencode(Path(netCDF4.__file__).parent / "plugins"))
 
 _PLAIN = Storage()
 _PARAMETERS = "parameters"
+
+METADATA_BYTES = 64 * 1024
+"""Room for what a shard holds beside its values: about 6 KiB and its attributes."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,17 @@ def write_shard(
         attributes: global attributes: where the data comes from, in full.
         variables: those of `schema.VARIABLES`, and after them the parameters that vary between samples.
         storage: how spins lie in the file.
+
+    Raises:
+        MachineError: the system refuses to write. HDF5 keeps hold of the failed file then, so that another try in
+            this process may fail too, even when there is room again.
     """
     parameters = " ".join(name for name in variables if name not in VARIABLES)
     attributes = {**attributes, **({_PARAMETERS: parameters} if parameters else {})}
     values = {name: values[name] for name in variables}
     with replacing(path) as temporary:
-        with netCDF4.Dataset(temporary, "w", format="NETCDF4") as file:
-            _fill(file, values, variables, storage)
-            file.setncatts(
-                {
-                    "Conventions": "CF-1.11",
-                    **attributes,
-                    "values_sha256": _digest(values),
-                }
-            )
+        marks = {"Conventions": "CF-1.11", **attributes, "values_sha256": _digest(values)}
+        _write(temporary, values, marks, variables, storage)
         record = inspect_shard(temporary, attributes)
     return replace(record, file=path.name)
 
@@ -141,6 +142,40 @@ def read_spins(path: Path, rows: npt.NDArray[np.int64], window: tuple[Any, ...] 
     with h5py.File(path) as file:
         stored = file["spins"]
         return np.stack([stored[int(row)][window] for row in rows])
+
+
+def _write(
+    path: Path,
+    values: Mapping[str, npt.NDArray[np.generic]],
+    attributes: Mapping[str, str],
+    variables: Mapping[str, Variable],
+    storage: Storage,
+) -> None:
+    """Write the file of a shard; an OSError says why it can't be written."""
+    size = sum(array.nbytes for array in values.values()) + METADATA_BYTES
+    _reserve(path, size)
+    try:
+        with netCDF4.Dataset(path, "w", format="NETCDF4") as file:
+            _fill(file, values, variables, storage)
+            file.setncatts(attributes)
+    except (RuntimeError, OSError) as error:
+        # HDF5 says that it failed, and often of the wrong thing; the system may say it when asked again.
+        _reserve(path, size)
+        raise OSError(errno.EIO, f"HDF5 failed to write ({error})") from None
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Fail now if there is no room for a file of this size, or no right to write it.
+
+    HDF5 that runs out of room in the middle may take its process down. It frees what is reserved and writes anew, so
+    another may still come between; then the worker is lost, and the next one ends here.
+    """
+    with path.open("wb") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
 
 
 def _fill(

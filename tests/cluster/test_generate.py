@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from rayspin import job
@@ -153,27 +152,6 @@ def undisturbed(ray_session: Session, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_kills_of_actors_and_driver_change_no_byte(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    """SIGKILL an actor and then the driver in mid-run, twice; the same command ends with the undisturbed bytes."""
-    folder = tmp_path / "killed"
-    for _ in range(2):
-        with started(undisturbed.job_file, folder) as driver:
-            wait_for_more(6, folder, driver)
-            wait_for(lambda: kill_an_actor(driver), driver)
-            wait_for_more(4, folder, driver)
-            driver.kill()
-            driver.wait()
-        assert done(folder) < undisturbed.samples
-    with started(undisturbed.job_file, folder) as driver:
-        assert driver.wait(120) == 0
-    assert files(folder) == undisturbed.files
-    assert not list(folder.glob(".tmp-*"))
-    assert not list(folder.glob("failed-*"))
-
-
-@pytest.mark.faults
-@pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_run_that_is_asked_to_stop_drains_exits_75_and_goes_on(undisturbed: Undisturbed, tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
     for number in (signal.SIGUSR2, signal.SIGTERM):
@@ -220,18 +198,6 @@ def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> 
 def wait_for_more(samples: int, folder: Path, driver: subprocess.Popen[bytes]) -> None:
     goal = done(folder) + samples
     wait_for(lambda: done(folder) >= goal, driver)
-
-
-def kill_an_actor(driver: subprocess.Popen[bytes]) -> bool:
-    """Whether one was found; between two tasks an actor can be nameless for a moment."""
-    for process in psutil.Process(driver.pid).children(recursive=True):
-        try:
-            if "ShardMaker" in " ".join(process.cmdline()):
-                process.kill()
-                return True
-        except psutil.Error:
-            continue
-    return False
 
 
 @pytest.mark.parametrize(("hamiltonian", "schedule"), [("labyrinth", LABYRINTH_SCHEDULE), ("domain", DOMAIN_SCHEDULE)])

@@ -86,7 +86,7 @@ def allow_many_files() -> None:
 def end_descendants(seconds: float = 10.0) -> None:
     """Kill whatever this process started, directly or not, and wait until all of it is gone."""
     deadline = time.monotonic() + seconds
-    while (left := _descendants(os.getpid())) and time.monotonic() < deadline:
+    while (left := descendants(os.getpid())) and time.monotonic() < deadline:
         for pid in left:
             _kill_and_reap(pid)
         time.sleep(0.02)
@@ -97,7 +97,8 @@ def _prepare() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-def _descendants(root: int) -> list[int]:
+def descendants(*roots: int) -> list[int]:
+    """Children of these processes, their children, and so on."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -108,7 +109,7 @@ def _descendants(root: int) -> list[int]:
                 continue
             children.setdefault(int(fields[1]), []).append(int(entry.name))
     found: list[int] = []
-    queue = [root]
+    queue = list(roots)
     while queue:
         below = children.get(queue.pop(), [])
         found += below
