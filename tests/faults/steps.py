@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
+import importlib
 import itertools
 import os
 import shutil
@@ -26,6 +27,7 @@ from rig import JOB, check_finished, check_whole, inodes, visible
 from rayspin.cli import main
 from rayspin.cluster import card, generate
 from rayspin.cluster.fanout import Outcome
+from rayspin.physics import LABYRINTH, warm_up
 
 MODES = {"kill": -1, "half": -2, "full": errno.ENOSPC, "broken": errno.EIO}
 libc = ctypes.CDLL(None)
@@ -105,12 +107,17 @@ def disturb(base: Path, mode: str, stride: int) -> int:
     raise AssertionError
 
 
-if __name__ == "__main__":
-    # Whatever is slow once is done before the first fork.
+def prepare() -> None:
+    """Make shards in this process from now on; and do whatever is slow once before the first fork."""
     generate.fan_out = serially  # type: ignore[assignment]
+    generate.warm_up_nodes = lambda *_: None
     # The card's text is written as ever; its pictures would take seconds a run.
     card._draw = lambda catalog: None
-    from rayspin.physics import LABYRINTH, warm_up
-
+    for module in ("rich.console", "rayspin.console", "rayspin.job", "rayspin.cluster.repair"):
+        importlib.import_module(module)
     warm_up(LABYRINTH)
+
+
+if __name__ == "__main__":
+    prepare()
     print(disturb(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

@@ -141,11 +141,7 @@ def in_process(base: Path, before: str, *arguments: str) -> subprocess.Completed
 import os, resource, sys
 sys.path.insert(0, {str(STEPS.parent)!r})
 import steps
-import rayspin.cluster.repair, rayspin.console, rayspin.job, rayspin.storage.verification, rich.console
-from rayspin.physics import LABYRINTH, warm_up
-steps.generate.fan_out = steps.serially
-steps.card._draw = lambda catalog: None
-warm_up(LABYRINTH)
+steps.prepare()
 {before}
 steps.main(sys.argv[1:], prog_name="rayspin")
 """
