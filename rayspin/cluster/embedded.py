@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from rayspin.cluster.launch.processes import descendants
+from rayspin.cluster.process_table import descendants, stat
 from rayspin.errors import RunError
 
 _MARK = "RAYSPIN_EMBEDDED_RAY"
@@ -47,10 +47,10 @@ class _Process(NamedTuple):
 
     @classmethod
     def of(cls, pid: int) -> _Process:
-        return cls(pid, _stat(pid)[21])
+        return cls(pid, stat(pid)[21])
 
     def runs(self) -> bool:
-        state = _stat(self.pid)
+        state = stat(self.pid)
         return state[21] == self.started and state[2] != "Z"
 
 
@@ -81,7 +81,7 @@ class EmbeddedRay:
         finally:
             del os.environ[_MARK]
         self._learn(pid for pid in descendants(os.getpid()) if pid not in before)
-        daemons = {os.pidfd_open(pid): name for pid, _ in self._known if (name := _stat(pid)[1]) in _DAEMONS}
+        daemons = {os.pidfd_open(pid): name for pid, _ in self._known if (name := stat(pid)[1]) in _DAEMONS}
         signal.signal(signal.SIGUSR1, self._raise)
         self._watch = threading.Thread(target=self._look, args=(daemons,), daemon=True)
         self._watch.start()
@@ -136,16 +136,6 @@ class EmbeddedRay:
     def _error(self) -> RunError:
         remedy = "what is done is kept, and the same command goes on; if it comes again, look at memory"
         return RunError("Ray on this machine", f"its {self.lost} died", remedy)
-
-
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat, counted from 0; empty ones if there is no such process."""
-    with suppress(OSError):
-        number, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").partition(" (")
-        # The name may itself hold brackets and blanks.
-        name, _, fields = rest.rpartition(") ")
-        return [number, name, *fields.split()]
-    return [""] * 22
 
 
 def _kill(known: Iterable[_Process], mark: str) -> None:

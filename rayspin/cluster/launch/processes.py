@@ -16,6 +16,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rayspin.cluster.process_table import descendants
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _MANY_FILES = 65536
 _libc = ctypes.CDLL(None)
@@ -95,26 +97,6 @@ def end_descendants(seconds: float = 10.0) -> None:
 def _prepare() -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-
-def descendants(*roots: int) -> list[int]:
-    """Children of these processes, their children, and so on."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                # The name of the command, in brackets, may itself hold brackets and blanks.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found: list[int] = []
-    queue = list(roots)
-    while queue:
-        below = children.get(queue.pop(), [])
-        found += below
-        queue += below
-    return found
 
 
 def _kill_and_reap(pid: int) -> None:

@@ -44,14 +44,14 @@ def test_a_child_and_its_children_ignore_the_warning_of_the_walltime() -> None:
     supervisor = run_supervisor(f"""
         grandchild = "import subprocess, sys; sys.exit(subprocess.run({SLEEPS}).returncode)"
         child = Child([sys.executable, "-c", grandchild], os.environ)
-        from rayspin.cluster.launch.processes import descendants
+        from rayspin.cluster.process_table import descendants
         while len(descendants(os.getpid())) < 2: time.sleep(0.01)
         time.sleep(0.3)
         for pid in descendants(os.getpid()): os.kill(pid, signal.SIGUSR2)
         time.sleep(0.3)
         print(child.ended(), len(descendants(os.getpid())))
         child.kill()
-        enddescendants()
+        end_descendants()
         print(descendants(os.getpid()))
     """)
     assert supervisor.communicate(timeout=30)[0].splitlines() == ["None 2", "[]"]
@@ -63,7 +63,7 @@ def test_orphans_that_left_the_process_group_are_ended_too() -> None:
         orphan = "import subprocess, sys; print(subprocess.Popen({SLEEPS}, process_group=0).pid, flush=True)"
         child = Child([sys.executable, "-c", orphan], os.environ)
         while child.ended() is None: time.sleep(0.01)
-        enddescendants()
+        end_descendants()
     """)
     orphan = int(supervisor.communicate(timeout=30)[0])
     assert supervisor.returncode == 0
