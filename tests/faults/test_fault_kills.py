@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -174,52 +173,3 @@ def test_a_storm_of_kills_changes_no_byte(undisturbed: Undisturbed, tmp_path: Pa
             assert run.driver.wait(120) == 0, run.said()
         check_finished(folder, undisturbed.files)
         assert before.items() <= inodes(folder).items(), "a shard that was whole was made again"
-
-
-def test_a_second_ctrl_c_ends_a_run_at_once_and_in_one_line(tmp_path: Path) -> None:
-    """Ray wraps what a handler raises while it waits; the first Ctrl-C drains, with shards of minutes."""
-    (tmp_path / "job.toml").write_text(JOB.format(samples=8, sweeps=3_000_000))
-    with started(tmp_path / "job.toml", tmp_path / "data") as run:
-        run.wait_for(lambda: bool(run.find("ray::ShardMaker.work")))
-        for _ in range(2):
-            run.driver.send_signal(signal.SIGINT)
-            time.sleep(1)
-        assert run.driver.wait(ENDS_S) == 75
-        assert run.said() == "run: stopped by SIGINT with what its folder holds; the same command goes on\n"
-        run.check_gone()
-
-
-def test_a_second_run_is_refused_and_a_dead_one_taken_over(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    with started(undisturbed.job_file, folder, SLURM_JOB_ID="4711") as first:
-        first.wait_for_shards(1)
-        with started(undisturbed.job_file, folder) as second:
-            assert second.driver.wait(30) == 1
-            said = second.said()
-        holder = f"process {first.driver.pid} on {socket.gethostname()} (job 4711, since "
-        assert said.startswith(f"{folder}: {holder}"), said
-        assert said.endswith(" works on it; wait for its end, or stop it\n"), said
-        first.driver.kill()
-        first.driver.wait()
-    # At once: nobody waits for the dead.
-    run_shards(undisturbed.job_file, folder)
-    check_finished(folder, undisturbed.files)
-
-
-@pytest.mark.timeout(280)
-def test_a_lost_node_costs_time_only(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    """Two nodes, the driver on the first; the second one dies in mid-run."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        node = cluster.add_node(num_cpus=1)
-        with started(undisturbed.job_file, tmp_path / "data", "--address", cluster.address) as run:
-            run.wait_for_shards(6)
-            cluster.remove_node(node, allow_graceful=False)
-            at_the_loss = run.done()
-            assert run.driver.wait(180) == 0, run.said()
-    finally:
-        cluster.shutdown()
-    assert at_the_loss < len(undisturbed.files) - 10
-    check_finished(tmp_path / "data", undisturbed.files)
