@@ -111,7 +111,7 @@ def test_the_published_baselines_come_out(tables, scale, name):
 def test_the_better_baselines_come_out(tables, scale, name):
     mse, correlation, normalized_mse, normalized_correlation = MEASURED[scale, name]
     row = tables[scale][name]
-    # The spread of 16 fields, and half a unit of the last digit that was noted.
+    # The spread of 100 fields, and half a unit of the last digit that was noted.
     assert row.raw.mse.mean() == pytest.approx(mse, rel=0.1)
     assert row.raw.correlation.mean() == pytest.approx(correlation, abs=0.02)
     assert row.normalized.mse.mean() == pytest.approx(normalized_mse, rel=0.1)
