@@ -94,7 +94,7 @@ def run(
     context = _context(address if shards is None else None)
     context.stop.listen(stop_after)
     try:
-        summary = job.run(asked, folder, context, stage, shards)
+        summary = job.run(asked, folder, context, stage=stage, shards=shards)
     finally:
         context.session.close()
     show_summary(_console(), summary, folder / (stage or ""))

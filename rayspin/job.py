@@ -77,7 +77,7 @@ def plan(job: Stage, out: Path) -> Plan:
     return job.plan(run_dir, {})
 
 
-def run(job: Stage, out: Path, context: Context, stage: str | None = None, shards: str | None = None) -> Summary:
+def run(job: Stage, out: Path, context: Context, *, stage: str | None = None, shards: str | None = None) -> Summary:
     """Start or resume the job in the folder `out`.
 
     Args:

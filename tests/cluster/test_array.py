@@ -82,25 +82,25 @@ def test_parts_in_any_order_give_the_bytes_of_a_whole_run_and_the_last_marks_it(
     run = RunDir.at(folder)
     for part in ("4:6", "0:3", "1:4"):
         assert run.finished(SMALL.identity()) is None
-        summary = job.run(SMALL, folder, Context(), part)
+        summary = job.run(SMALL, folder, Context(), shards=part)
     assert summary.title == "dataset"
     assert run.finished(SMALL.identity()) == summary
     assert files(folder) == reference
     assert verify(Catalog.entered(folder)).faults == []
     # The ledgers of the tasks are one now.
     assert [path.name for path in folder.glob("*.jsonl")] == ["ledger.jsonl"]
-    assert job.run(SMALL, folder, Context(), "0:1") == summary
+    assert job.run(SMALL, folder, Context(), shards="0:1") == summary
     assert job.run(SMALL, folder, Context()) == summary
 
 
 def test_a_part_extends_a_finished_dataset(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    job.run(SMALL, folder, Context(), "1/1")
+    job.run(SMALL, folder, Context(), shards="1/1")
     before = files(folder)
     grown = SMALL.with_updates(samples=30)
-    job.run(grown, folder, Context(), "1/2")
+    job.run(grown, folder, Context(), shards="1/2")
     assert RunDir.at(folder).finished(grown.identity()) is None
-    job.run(grown, folder, Context(), "2/2")
+    job.run(grown, folder, Context(), shards="2/2")
     assert RunDir.at(folder).finished(grown.identity()) is not None
     assert before.items() < files(folder).items()
     assert Catalog.read(folder).samples_done == 30
@@ -113,9 +113,9 @@ def test_tasks_refuse_another_job_and_a_run_that_works_alone(tmp_path: Path) -> 
         with pytest.raises(RunError, match=r"process \d+ on .* \(shards 0:1, .*works on it"):
             job.run(SMALL, folder, Context())
         with pytest.raises(InputError, match="seed is 5 there and 6 in the job"):
-            job.run(SMALL.with_updates(seed=6), folder, Context(), "0:1")
+            job.run(SMALL.with_updates(seed=6), folder, Context(), shards="0:1")
     with pytest.raises(InputError, match="has no shards"):
-        job.run(job.load(Path("jobs/smoke/train_fcn.toml")), tmp_path, Context(), "0:1")
+        job.run(job.load(Path("jobs/smoke/train_fcn.toml")), tmp_path, Context(), shards="0:1")
 
 
 def test_a_job_of_another_count_waits_for_the_tasks_that_are_at_work(
@@ -124,7 +124,7 @@ def test_a_job_of_another_count_waits_for_the_tasks_that_are_at_work(
     monkeypatch.setattr("rayspin.rundir._MARK_S", 0.2)
     folder = tmp_path / "data"
     with RunDir.at(folder).shared(SMALL.identity(), SMALL.may_change, "shards 0:1"), pytest.raises(HeldError):
-        job.run(SMALL.with_updates(samples=30), folder, Context(), "0:1")
+        job.run(SMALL.with_updates(samples=30), folder, Context(), shards="0:1")
     assert RunDir.at(folder).asked() == SMALL.identity()
 
 
@@ -134,7 +134,7 @@ def test_a_stop_ends_a_part_as_it_ends_a_run(reference: dict[str, bytes], tmp_pa
         context.stop._take(signal.SIGUSR2, None)
     with pytest.raises(Incomplete, match="stopped by SIGUSR2 with 0 of 8 samples of shards 0:2 done"):
         job.run(SMALL, folder, context, "0:2")
-    job.run(SMALL, folder, Context(), "0:2")
+    job.run(SMALL, folder, Context(), shards="0:2")
     assert files(folder) == {name: reference[name] for name in (shard_name(0), shard_name(4))}
 
 
@@ -152,7 +152,7 @@ def test_a_poison_sample_leaves_the_rest_of_the_part(tmp_path: Path) -> None:
     with pytest.raises(
         RunError, match=r"1 shards failed, the first \(samples 4 to 7\) with FloatingPointError: spin 6"
     ):
-        job.run(_Poisoned(**dict(SMALL)), folder, Context(), "0:3")
+        job.run(_Poisoned(**dict(SMALL)), folder, Context(), shards="0:3")
     assert Catalog.read(folder).samples_done == 8
     assert "anneal_sample" in (folder / "failed-00000004.txt").read_text()
 
@@ -174,13 +174,13 @@ def test_a_poison_sample_leaves_the_rest_of_the_part(tmp_path: Path) -> None:
         repeat(found, folder, said.append)
     assert [line.split(":")[0] for line in said] == ["sample 4", "sample 5"]
     # Made at last, it is no failure any more.
-    job.run(SMALL, folder, Context(), "1/1")
+    job.run(SMALL, folder, Context(), shards="1/1")
     assert not list(folder.glob("failed-*"))
 
 
 def test_explain_repeats_a_shard_that_is_there(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    job.run(SMALL, folder, Context(), "0:2")
+    job.run(SMALL, folder, Context(), shards="0:2")
     told = CliRunner().invoke(main, ["explain", str(folder), "1", "--run"])
     assert told.exit_code == 0, told.output
     assert told.stdout.count(", as stored") == 4
@@ -203,7 +203,7 @@ def test_overlapping_tasks_at_once_and_kills_change_no_byte(tmp_path: Path) -> N
     """Three tasks whose parts overlap; a worker and a task killed, one drained; asked again, the bytes are the same."""
     slow = SMALL.with_updates(samples=24, shard_samples=1, size=64, schedule=SMALL.schedule.with_updates(sweeps=10000))
     alone = tmp_path / "alone"
-    job.run(slow, alone, Context(), "1/1")
+    job.run(slow, alone, Context(), shards="1/1")
     job_file, folder = tmp_path / "slow.toml", tmp_path / "data"
     job_file.write_text(job.to_toml(slow))
 

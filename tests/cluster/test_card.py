@@ -31,7 +31,7 @@ SMALL = Generate.model_validate(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("card") / "small labyrinths"
-    job.run(SMALL, folder, Context(), "1/1")
+    job.run(SMALL, folder, Context(), shards="1/1")
     return folder
 
 
@@ -76,7 +76,7 @@ def test_its_pictures_are_there(folder: Path) -> None:
 
 def test_it_grows_with_the_dataset(folder: Path, tmp_path: Path) -> None:
     before = (folder / "README.md").read_text()
-    job.run(SMALL.with_updates(samples=30), folder, Context(), "1/1")
+    job.run(SMALL.with_updates(samples=30), folder, Context(), shards="1/1")
     after = (folder / "README.md").read_text()
     assert "30 spin configurations" in after
     digests = [re.search(r"`([0-9a-f]{64})`", card) for card in (before, after)]
@@ -87,7 +87,7 @@ def test_it_grows_with_the_dataset(folder: Path, tmp_path: Path) -> None:
 
 def test_a_grid_is_named_and_drawn_by_point(tmp_path: Path) -> None:
     grid = SMALL.model_validate(SMALL.to_table() | {"grid": {"hamiltonian.dmi": [0.2, 0.4]}})
-    job.run(grid, tmp_path / "grid", Context(), "1/1")
+    job.run(grid, tmp_path / "grid", Context(), shards="1/1")
     card = (tmp_path / "grid" / "README.md").read_text()
     assert "under 2 Hamiltonians and schedules in turn" in card
     assert "grid of hamiltonian.dmi | 0.2, 0.4" in card

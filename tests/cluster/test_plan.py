@@ -34,9 +34,9 @@ def test_walltime_goes_by_whole_shards(tmp_path: Path) -> None:
 
 
 def test_a_finished_dataset_says_what_more_would_cost(tmp_path: Path) -> None:
-    job.run(SMALL, tmp_path / "data", Context(), "0:2")
+    job.run(SMALL, tmp_path / "data", Context(), shards="0:2")
     assert job.plan(SMALL, tmp_path / "data").figures["samples"] == "22 of 16 x 16, 8 done"
-    job.run(SMALL, tmp_path / "data", Context(), "1/1")
+    job.run(SMALL, tmp_path / "data", Context(), shards="1/1")
     plan = job.plan(SMALL, tmp_path / "data")
     assert plan.core_seconds == plan.bytes == 0
     hours, megabytes = plan.figures["each 1000 samples more"].split(" core-hours, ")

@@ -40,7 +40,7 @@ def grid(**changes: Any) -> Generate:
 
 
 def generated(stage: Generate, folder: Path) -> Path:
-    job.run(stage, folder, Context(), "1/1")
+    job.run(stage, folder, Context(), shards="1/1")
     return folder
 
 
