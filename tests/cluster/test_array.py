@@ -115,7 +115,7 @@ def test_tasks_refuse_another_job_and_a_run_that_works_alone(tmp_path: Path) -> 
         with pytest.raises(InputError, match="seed is 5 there and 6 in the job"):
             job.run(SMALL.with_updates(seed=6), folder, Context(), shards="0:1")
     with pytest.raises(InputError, match="has no shards"):
-        job.run(job.load(Path("jobs/smoke/train_fcn.toml")), tmp_path, Context(), shards="0:1")
+        job.run(job.load(Path("jobs/smoke/pipeline.toml")), tmp_path / "other", Context(), shards="0:1")
 
 
 def test_a_job_of_another_count_waits_for_the_tasks_that_are_at_work(
@@ -133,7 +133,7 @@ def test_a_stop_ends_a_part_as_it_ends_a_run(reference: dict[str, bytes], tmp_pa
     with context.stop.draining():
         context.stop._take(signal.SIGUSR2, None)
     with pytest.raises(Incomplete, match="stopped by SIGUSR2 with 0 of 8 samples of shards 0:2 done"):
-        job.run(SMALL, folder, context, "0:2")
+        job.run(SMALL, folder, context, shards="0:2")
     job.run(SMALL, folder, Context(), shards="0:2")
     assert files(folder) == {name: reference[name] for name in (shard_name(0), shard_name(4))}
 
