@@ -230,7 +230,7 @@ def _hand_over(piece: Piece, tasks: Sequence[tuple[int | None, Task]], folder: P
         else:
             jobs = executor.map_array(_call, [task for _, task in tasks])
     except FailedJobError as error:
-        complaint = re.search(r"error: (?!Batch job)(.*)", str(error))
+        complaint = re.search(r"error: (?:Batch job submission failed: )?(.*)", str(error))
         problem = f"sbatch refuses it ({complaint[1] if complaint else error})"
         where = f"submit {piece.stage}".strip()
         raise InputError(where, problem, "change the options or the site profile") from None

@@ -129,7 +129,8 @@ def supervise(job: ClusterJob, place: Place, requests: Requests) -> int:
 
     Returns:
         On rank 0 how the driver ended: 0 done, 1 failed, 2 bad input, 75 incomplete, to be asked again.
-        Elsewhere 0, or 75 if the host was lost.
+        Elsewhere 75 if the host was lost, and else 0: a node that fails is done without, and whether the job can
+        go on without it is for rank 0 to say.
     """
     adopt_orphans()
     allow_many_files()
@@ -141,7 +142,8 @@ def supervise(job: ClusterJob, place: Place, requests: Requests) -> int:
             role = _alone if not job.ray else _lead if place.rank == 0 else _follow
             code = role(node)
     except RayspinError as error:
-        code, problem = error.exit_code, str(error)
+        problem = str(error)
+        code = error.exit_code if place.rank == 0 or error.exit_code == INCOMPLETE else DONE
         print(error, file=sys.stderr, flush=True)  # noqa: T201  the log of the task is where its user looks
     finally:
         end_descendants()
