@@ -27,6 +27,7 @@ from pathlib import Path
 import filelock
 
 from rayspin.errors import RunError
+from rayspin.process_table import START, stat
 
 BEAT_S = 10.0
 """Seconds between two signs of life of a holder."""
@@ -66,7 +67,7 @@ class Holder:
         array = f"{os.environ.get('SLURM_ARRAY_JOB_ID')}_{os.environ.get('SLURM_ARRAY_TASK_ID')}"
         job = array if "SLURM_ARRAY_JOB_ID" in os.environ else os.environ.get("SLURM_JOB_ID", "")
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        return cls(socket.gethostname(), os.getpid(), _started(os.getpid()), now, job, task)
+        return cls(socket.gethostname(), os.getpid(), stat(os.getpid())[START], now, job, task)
 
     def __str__(self) -> str:
         job = f"job {self.job}, " if self.job else ""
@@ -108,7 +109,7 @@ def holders(folder: Path) -> dict[Holder, float]:
             silent_s = max(time.time() - path.stat().st_mtime, 0.0)
             holder = Holder(**json.loads(path.read_text(encoding="utf-8")))
             if holder.host == socket.gethostname():
-                alive = _started(holder.process) == holder.started
+                alive = stat(holder.process)[START] == holder.started
             else:
                 alive = silent_s < LEASE_S
             if alive:
@@ -183,12 +184,3 @@ def _note(folder: Path, holder: Holder) -> Iterator[None]:
         stop.set()
         beating.join()
         path.unlink(missing_ok=True)
-
-
-def _started(process: int) -> str:
-    """When the process with this number started on this host; empty if there is none."""
-    try:
-        # The name before it, in parentheses, may hold blanks.
-        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    except OSError:
-        return ""

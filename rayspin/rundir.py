@@ -12,7 +12,7 @@ import os
 import socket
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
@@ -83,6 +83,38 @@ def write_text(path: Path, text: str) -> None:
     """Put `text` in place of the file at `path`, atomically and durably."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def append_lines(path: Path, entries: Iterable[Mapping[str, Any]], *, durably: bool = True) -> None:
+    """Add a line of JSON for each entry to the file at `path`, all in one go; `durably`: they are on disk afterwards.
+
+    Raises:
+        MachineError: the system refuses to write.
+    """
+    lines = "".join(json.dumps(entry) + "\n" for entry in entries).encode()
+    with writing(path.parent), path.open("ab+") as stream:
+        # A kill can leave half a line; it must not swallow the next one.
+        size = stream.tell()
+        torn = size > 0 and os.pread(stream.fileno(), 1, size - 1) != b"\n"
+        stream.write(b"\n" * torn + lines)
+        stream.flush()
+        if durably:
+            os.fsync(stream.fileno())
+
+
+def read_lines(path: Path) -> Iterator[Table]:
+    """The entries that `append_lines` wrote, the oldest first; none if there is no file. Torn lines are passed over."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                try:
+                    entry = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                if isinstance(entry, dict):
+                    yield entry
+    except FileNotFoundError:
+        return
 
 
 def sync(path: Path) -> None:

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from rayspin.cluster.process_table import descendants, stat
 from rayspin.errors import RunError
+from rayspin.process_table import NAME, START, STATE, descendants, stat
 
 _MARK = "RAYSPIN_EMBEDDED_RAY"
 _DAEMONS = ("gcs_server", "raylet")
@@ -47,11 +47,11 @@ class _Process(NamedTuple):
 
     @classmethod
     def of(cls, pid: int) -> _Process:
-        return cls(pid, stat(pid)[21])
+        return cls(pid, stat(pid)[START])
 
     def runs(self) -> bool:
         state = stat(self.pid)
-        return state[21] == self.started and state[2] != "Z"
+        return state[START] == self.started and state[STATE] != "Z"
 
 
 class EmbeddedRay:
@@ -81,7 +81,7 @@ class EmbeddedRay:
         finally:
             del os.environ[_MARK]
         self._learn(pid for pid in descendants(os.getpid()) if pid not in before)
-        daemons = {os.pidfd_open(pid): name for pid, _ in self._known if (name := stat(pid)[1]) in _DAEMONS}
+        daemons = {os.pidfd_open(pid): name for pid, _ in self._known if (name := stat(pid)[NAME]) in _DAEMONS}
         signal.signal(signal.SIGUSR1, self._raise)
         self._watch = threading.Thread(target=self._look, args=(daemons,), daemon=True)
         self._watch.start()

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rayspin.rundir import write_text, writing
+from rayspin.rundir import append_lines, read_lines, write_text
 
 LEDGER = "ledger.jsonl"
 _PARTS = "ledger-*.jsonl"
@@ -37,19 +37,13 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
         MachineError: the system refuses to write.
     """
     entered = datetime.now().astimezone().isoformat(timespec="seconds")
-    line = json.dumps({"entered": entered, **entry}).encode()
-    with writing(path.parent), path.open("ab+") as stream:
-        # A kill can leave half a line; it must not swallow the next one.
-        torn = stream.tell() > 0 and _last_byte(stream.fileno()) != b"\n"
-        stream.write(b"\n" * torn + line + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    append_lines(path, [{"entered": entered, **entry}])
 
 
 def entries(folder: Path) -> Iterator[Entry]:
     """Every entry of the dataset's ledgers; those of one file in the order of entry. Torn lines are passed over."""
     for path in (folder / LEDGER, *sorted(folder.glob(_PARTS))):
-        yield from _entries(path)
+        yield from (entry for entry in read_lines(path) if "first_sample" in entry)
 
 
 def begun(folder: Path) -> bool:
@@ -68,21 +62,3 @@ def merge(folder: Path) -> None:
         write_text(folder / LEDGER, "".join(lines))
         for path in parts:
             path.unlink()
-
-
-def _entries(path: Path) -> Iterator[Entry]:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                try:
-                    entry = json.loads(line)
-                except json.JSONDecodeError:
-                    continue
-                if isinstance(entry, dict) and "first_sample" in entry:
-                    yield entry
-    except FileNotFoundError:
-        return
-
-
-def _last_byte(descriptor: int) -> bytes:
-    return os.pread(descriptor, 1, os.fstat(descriptor).st_size - 1)

@@ -6,9 +6,7 @@ status and table come from it without a look at the trials' folders, so they are
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +16,7 @@ from typing import Any
 from rayspin.cluster.sweep.course import Leg
 from rayspin.cluster.sweep.space import label
 from rayspin.cluster.sweep.trials import Trial
+from rayspin.rundir import append_lines, read_lines
 
 LEDGER = "trials.jsonl"
 
@@ -58,7 +57,7 @@ class Ledger:
         """Core time of all results."""
         self.last = ""
         """When the last entry was made."""
-        for line in _lines(self._path):
+        for line in read_lines(self._path):
             self._take(line)
 
     def plan(self, trials: Iterable[Trial]) -> None:
@@ -110,14 +109,7 @@ class Ledger:
             return
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         lines = [{**entry, "entered": now} for entry in entries]
-        with self._path.open("ab+") as stream:
-            # A kill can leave half a line; it must not swallow the next one.
-            end = os.fstat(stream.fileno()).st_size
-            torn = end > 0 and os.pread(stream.fileno(), 1, end - 1) != b"\n"
-            stream.write(b"\n" * torn + "".join(json.dumps(line) + "\n" for line in lines).encode())
-            stream.flush()
-            if durably:
-                os.fsync(stream.fileno())
+        append_lines(self._path, lines, durably=durably)
         for line in lines:
             self._take(line)
 
@@ -141,16 +133,3 @@ class Ledger:
                 entry.started, entry.error = 0, line["error"]
             case "ended":
                 entry.started, entry.ended = 0, line["how"]
-
-
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            # Half a line, left by a kill.
-            continue

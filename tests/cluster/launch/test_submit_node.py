@@ -44,7 +44,7 @@ def test_a_child_and_its_children_ignore_the_warning_of_the_walltime() -> None:
     supervisor = run_supervisor(f"""
         grandchild = "import subprocess, sys; sys.exit(subprocess.run({SLEEPS}).returncode)"
         child = Child([sys.executable, "-c", grandchild], os.environ)
-        from rayspin.cluster.process_table import descendants
+        from rayspin.process_table import descendants
         while len(descendants(os.getpid())) < 2: time.sleep(0.01)
         time.sleep(0.3)
         for pid in descendants(os.getpid()): os.kill(pid, signal.SIGUSR2)

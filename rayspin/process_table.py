@@ -5,12 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+NAME, STATE, PARENT, START = 1, 2, 3, 21
+"""Places of fields in what `stat` returns; the start, in ticks since boot, tells a process from a later namesake."""
+
 
 def descendants(*roots: int) -> list[int]:
     """Children of these processes, their children, and so on."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (parent := stat(int(entry.name))[3]):
+        if entry.name.isdigit() and (parent := stat(int(entry.name))[PARENT]):
             children.setdefault(int(parent), []).append(int(entry.name))
     found: list[int] = []
     queue = list(roots)
@@ -22,7 +25,7 @@ def descendants(*roots: int) -> list[int]:
 
 
 def stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat, counted from 0 (1: name, 2: state, 3: parent, 21: start); empty ones if it is gone."""
+    """The fields of /proc/PID/stat, `NAME` and so on; empty ones if it is gone."""
     with suppress(OSError):
         number, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").partition(" (")
         # The name may itself hold brackets and blanks.
