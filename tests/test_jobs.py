@@ -108,7 +108,7 @@ def test_the_sweep_has_every_point_of_its_grid(summaries: dict[str, Summary]) ->
     assert points == {("4", "0.0"), ("4", "0.2"), ("8", "0.0"), ("8", "0.2")}
     assert len({row["trial"] for row in rows}) == 4
     best = min(rows, key=lambda row: float(row["validation_loss"]))
-    assert summaries["tune"].figures["network.scale"] == best["network.scale"]
+    assert summaries["tune"].figures["best network.scale"] == best["network.scale"]
 
 
 def test_a_larger_grid_runs_only_its_new_points(summaries: dict[str, Summary], ray_session: Session) -> None:

@@ -1,10 +1,11 @@
-"""SIGKILL of actors, driver, raylet and GCS at random moments; a node lost; two runs at once."""
+"""SIGKILL of actors, driver, raylet and GCS at random moments; two runs at once."""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,9 +32,9 @@ hamiltonian = "labyrinth"
 schedule = {{ sweeps = {sweeps}, quench_sweeps = 200 }}
 splits = {{ test = 2, validation = 3 }}
 """
-SAMPLES = 120
-SWEEPS = 3000
-"""A shard takes a tenth of a second or two: time enough to be killed in."""
+SAMPLES = 160
+SWEEPS = 100_000
+"""A shard takes a third of a second or more: time enough to be killed in, and work enough for all the kills."""
 
 ENDS_S = 30
 """What a driver gets to end that has lost its Ray; some six seconds are usual."""
@@ -173,3 +174,33 @@ def test_a_storm_of_kills_changes_no_byte(undisturbed: Undisturbed, tmp_path: Pa
             assert run.driver.wait(120) == 0, run.said()
         check_finished(folder, undisturbed.files)
         assert before.items() <= inodes(folder).items(), "a shard that was whole was made again"
+
+
+def test_a_second_ctrl_c_ends_a_run_at_once_and_in_one_line(tmp_path: Path) -> None:
+    """Ray wraps what a handler raises while it waits; the first Ctrl-C drains, with shards of minutes."""
+    (tmp_path / "job.toml").write_text(JOB.format(samples=8, sweeps=3_000_000))
+    with started(tmp_path / "job.toml", tmp_path / "data") as run:
+        run.wait_for(lambda: bool(run.find("ray::ShardMaker.work")))
+        for _ in range(2):
+            run.driver.send_signal(signal.SIGINT)
+            time.sleep(1)
+        assert run.driver.wait(ENDS_S) == 75
+        assert run.said() == "run: stopped by SIGINT with what its folder holds; the same command goes on\n"
+        run.check_gone()
+
+
+def test_a_second_run_is_refused_and_a_dead_one_taken_over(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with started(undisturbed.job_file, folder, SLURM_JOB_ID="4711") as first:
+        first.wait_for_shards(1)
+        with started(undisturbed.job_file, folder) as second:
+            assert second.driver.wait(30) == 1
+            said = second.said()
+        holder = f"process {first.driver.pid} on {socket.gethostname()} (job 4711, since "
+        assert said.startswith(f"{folder}: {holder}"), said
+        assert said.endswith(" works on it; wait for its end, or stop it\n"), said
+        first.driver.kill()
+        first.driver.wait()
+    # At once: nobody waits for the dead.
+    run_shards(undisturbed.job_file, folder)
+    check_finished(folder, undisturbed.files)

@@ -1,0 +1,102 @@
+"""A disk that is full, a clock that leaps, another CPU: the command line, from outside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rig import JOB, check_finished, check_whole, environment, visible
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+LARGER = JOB.replace("samples = 3", "samples = 60").replace("size = 8", "size = 48")
+"""Thirty shards, 1.8 MB."""
+
+
+def rayspin(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rayspin", *map(str, arguments)]
+    return subprocess.run(
+        command, env=environment(**variables), capture_output=True, text=True, check=False, timeout=240
+    )
+
+
+@pytest.fixture(scope="module")
+def job_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("job") / "job.toml"
+    path.write_text(LARGER)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(job_file: Path) -> dict[str, bytes]:
+    """Made without Ray, on an ordinary disk, clock and CPU."""
+    done = rayspin("run", job_file, "--out", job_file.parent / "data", "--shards", "1/1")
+    assert done.returncode == 0, done.stderr
+    return visible(job_file.parent / "data")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("only root can mount a small disk, and not in every container")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("mode", [(), ("--shards", "1/1")], ids=["ray", "array"])
+def test_a_full_disk_ends_the_run_in_one_line_and_with_room_it_goes_on(
+    mode: tuple[str, ...], small_disk: Path, job_file: Path, undisturbed: dict[str, bytes]
+) -> None:
+    folder = small_disk / "data"
+    command = ("run", job_file, "--out", folder, *mode)
+    line = f"{folder}: No space left on device; make room there, then the same command again: it goes on\n"
+    for _ in range(2):
+        full = rayspin(*command)
+        assert (full.returncode, full.stderr) == (1, line.replace("then the same", "then run the same"))
+        check_whole(folder, undisturbed, writers=0)
+        assert not list(folder.glob("failed-*"))
+    assert 0 < len(list(folder.glob("shard-*.nc"))) < 30
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    done = rayspin(*command)
+    assert done.returncode == 0, done.stderr
+    check_finished(folder, undisturbed)
+
+
+@pytest.mark.ray
+def test_a_clock_that_leaps_changes_nothing(
+    interpose: Path, job_file: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """A day ahead and a year back each second, in Ray's processes too; with a deadline that must not come."""
+    leaping = {"LD_PRELOAD": str(interpose), "WALL_CLOCK_JUMPS": "1"}
+    done = rayspin("run", job_file, "--out", tmp_path / "data", "--stop-after", "200", **leaping)
+    assert done.returncode == 0, done.stderr
+    check_finished(tmp_path / "data", undisturbed)
+    long = LARGER.replace("samples = 60", "samples = 20000").replace("sweeps = 20,", "sweeps = 2000,")
+    (tmp_path / "long.toml").write_text(long)
+    # And with one that must.
+    stopped = rayspin("run", tmp_path / "long.toml", "--out", tmp_path / "long", "--stop-after", "12", **leaping)
+    assert stopped.returncode == 75, stopped.stderr
+
+
+def test_another_cpu_makes_the_same_files(job_file: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    """No FMA and no AVX2 in libm and NumPy, machine code for any x86-64."""
+    other = {
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F,-AVX512VL",
+        "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
+        "NUMBA_CPU_NAME": "generic",
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CACHE_DIR": os.fspath(tmp_path / "cache"),
+    }
+    done = rayspin("run", job_file, "--out", tmp_path / "data", "--shards", "1/1", **other)
+    assert done.returncode == 0, done.stderr
+    check_finished(tmp_path / "data", undisturbed)
