@@ -176,3 +176,6 @@ class _Pool(Generic[Item, Result]):
         if self.queue and not self._stop.requested and self._halted is None:
             item = self.queue.popleft()
             self._in_flight[actor.work.remote(item)] = (actor, item)
+        else:
+            # After the loss of nodes there are more actors than CPUs: one that waits for a CPU holds an item.
+            self._ray.kill(actor)

@@ -83,6 +83,28 @@ def test_a_machine_that_only_loses_actors_is_given_up(
         fan_out(ray_session, StopRequest(), Trouble, (tmp_path,), ["deadly 1", "deadly 2"], lambda *_: None)
 
 
+class Idle:
+    """Takes up a CPU."""
+
+    def here(self) -> None:
+        pass
+
+
+@pytest.mark.timeout(60)
+def test_whoever_has_nothing_left_to_do_makes_room_for_who_waits(ray_session: Session, tmp_path: Path) -> None:
+    """After the loss of nodes there are more actors than CPUs: here two for one."""
+    holder = ray_session.ray().remote(Idle).options(num_cpus=1).remote()
+    ray_session.ray().get(holder.here.remote())
+    results: list[int] = []
+    outcome = fan_out(
+        ray_session, StopRequest(), Trouble, (tmp_path,), ["plain 1", "plain 2", "plain 3"],
+        lambda _, result: results.append(result),
+    )  # fmt: skip
+    assert outcome == Outcome([], [])
+    assert sorted(results) == [1, 4, 9]
+    ray_session.ray().kill(holder)
+
+
 def test_nothing_to_do_starts_nothing(ray_session: Session, tmp_path: Path) -> None:
     assert fan_out(ray_session, StopRequest(), Trouble, (tmp_path,), [], lambda *_: None) == Outcome([], [])
 

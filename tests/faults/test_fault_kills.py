@@ -1,4 +1,4 @@
-"""SIGKILL of actors, driver, raylet and GCS at random moments; two runs at once."""
+"""SIGKILL of actors, driver, raylet and GCS at random moments; a node lost; two runs at once."""
 
 from __future__ import annotations
 
@@ -204,3 +204,22 @@ def test_a_second_run_is_refused_and_a_dead_one_taken_over(undisturbed: Undistur
     # At once: nobody waits for the dead.
     run_shards(undisturbed.job_file, folder)
     check_finished(folder, undisturbed.files)
+
+
+@pytest.mark.timeout(280)
+def test_a_lost_node_costs_time_only(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """Two nodes, the driver on the first; the second one dies in mid-run."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        node = cluster.add_node(num_cpus=1)
+        with started(undisturbed.job_file, tmp_path / "data", "--address", cluster.address) as run:
+            run.wait_for_shards(6)
+            cluster.remove_node(node, allow_graceful=False)
+            at_the_loss = run.done()
+            assert run.driver.wait(180) == 0, run.said()
+    finally:
+        cluster.shutdown()
+    assert at_the_loss < len(undisturbed.files) - 10
+    check_finished(tmp_path / "data", undisturbed.files)
