@@ -59,15 +59,10 @@ class Session:
             self._started = True
             try:
                 self._connect(ray.init)
-            except (ConnectionError, RuntimeError) as error:
-                self.close()
-                reason = str(error).splitlines()[0]
-                raise RunError(f"Ray at {self.address}", reason, "check the address, or leave it out") from None
             except Exception as error:
                 # Ray gives its own processes 30 seconds, and says so with a bare Exception.
                 self.close()
-                reason = str(error).splitlines()[0]
-                raise RunError(f"Ray at {self.address}", reason, "try again when the machine is less busy") from None
+                raise RunError(f"Ray at {self.address}", str(error).splitlines()[0], self._remedy()) from None
             signal.signal(signal.SIGTERM, on_terminate)
             _quieten()
         return ray
@@ -109,6 +104,15 @@ class Session:
         else:
             self._embedded.close(ray.shutdown)
             self._embedded = None
+
+    def _remedy(self) -> str:
+        """What to do when Ray does not start, or does not let us in."""
+        if self.address == EMBEDDED:
+            return "try again when the machine is less busy"
+        if "RAY_AUTH_MODE" in os.environ:
+            return "check the address, or leave it out"
+        # `ray start` asks for a token where the user has one, and `ray.init` does not offer it to an address by itself.
+        return "check the address; if that Ray asks for a token (~/.ray/auth_token), set RAY_AUTH_MODE=token"
 
     def _connect(self, init: Callable[..., object]) -> None:
         connect = functools.partial(

@@ -26,15 +26,15 @@ square."""
 
 
 @inlined
-def local_field(x, y, z, site_x, site_y, site_z, at, left, below, above, exchange, dmi):
-    """The field at a site: of its four neighbours, at these indices of the other colour, and its own."""
+def local_field(x, y, z, site_x, site_y, site_z, here, left, below, above, exchange, dmi):
+    """The field at a site: of its four neighbours, at these indices of the other colour, and its own at `here`."""
     right = left + 1
     lx, rx, bx, ax = load(x, left), load(x, right), load(x, below), load(x, above)
     ly, ry, by, ay = load(y, left), load(y, right), load(y, below), load(y, above)
     lz, rz, bz, az = load(z, left), load(z, right), load(z, below), load(z, above)
-    hx = fma(exchange, (lx + rx) + (bx + ax), fma(dmi, rz - lz, load(site_x, at)))
-    hy = fma(exchange, (ly + ry) + (by + ay), fma(dmi, az - bz, load(site_y, at)))
-    hz = fma(exchange, (lz + rz) + (bz + az), fma(-dmi, (rx - lx) + (ay - by), load(site_z, at)))
+    hx = fma(exchange, (lx + rx) + (bx + ax), fma(dmi, rz - lz, load(site_x, here)))
+    hy = fma(exchange, (ly + ry) + (by + ay), fma(dmi, az - bz, load(site_y, here)))
+    hz = fma(exchange, (lz + rz) + (bz + az), fma(-dmi, (rx - lx) + (ay - by), load(site_z, here)))
     return hx, hy, hz
 
 
@@ -66,18 +66,20 @@ def close_row(x, y, z, here, count, periodic):
 
 
 @inlined
-def padded_width(lattice):
-    """Sites of one colour in a row, up to whole vectors."""
-    return -(-lattice[1] // (2 * LANES)) * LANES
+def vectors_of(lattice):
+    """Vectors that the sites of one colour in a row take. Told a row's length in these, loops need no scalar rest."""
+    return -(-lattice[1] // (2 * LANES))
 
 
 @inlined
-def site_stride_of(spins, site, lattice):
-    return padded_width(lattice) + LANES if site.shape[2] == spins.shape[2] else 0
+def padded_width(lattice):
+    """Sites of one colour in a row, up to whole vectors."""
+    return vectors_of(lattice) * LANES
 
 
 @inlined
 def components(vectors, colour):
+    """Where the three components of a colour begin; of vectors (2, 3), one for each colour, the components."""
     return start(vectors[colour, 0]), start(vectors[colour, 1]), start(vectors[colour, 2])
 
 

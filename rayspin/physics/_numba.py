@@ -99,9 +99,15 @@ def from_bits(typing_context: Any, bits: Any) -> Any:
     return types.float32(types.int32), codegen
 
 
+def _itself(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return args[0]
+
+
 @operation
 def start(typing_context: Any, array: Any) -> Any:
-    """A pointer to the first element of a contiguous array that the caller keeps alive."""
+    """A pointer to the first element of a contiguous array that the caller keeps alive; of a number, the number."""
+    if not isinstance(array, types.Array):
+        return array(array), _itself
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
@@ -111,7 +117,9 @@ def start(typing_context: Any, array: Any) -> Any:
 
 @operation
 def load(typing_context: Any, pointer: Any, index: Any) -> Any:
-    """The element at an index from the pointer."""
+    """The element at an index from the pointer; a number in its place is the same at every index."""
+    if not isinstance(pointer, types.CPointer):
+        return pointer(pointer, types.intp), _itself
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load(cgutils.gep_inbounds(builder, *args))

@@ -51,10 +51,6 @@ class Checkerboard:
         # One row more than the lattice's: what lies beyond an open edge.
         return aligned_zeros(2, 3, START + (self.rows + 1) * (self.padded + LANES))
 
-    def row_of_zeros(self) -> Spins:
-        """The same with one row only, (2, 3, .)."""
-        return aligned_zeros(2, 3, START + self.padded + LANES)
-
     @property
     def block_size(self) -> int:
         """Packed sites of the rows that `heat_bath_sweeps` treats together: random streams and buffers it needs."""

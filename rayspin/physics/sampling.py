@@ -53,11 +53,12 @@ class Sampler:
         # Bulk DMI is the interfacial one for spins turned by 90 degrees about z: the kernels know these.
         self._turned = hamiltonian.dmi_kind == "bulk"
         streams = self._board.block_size
-        self._states = seed_words("anneal", seed, 4 * streams).reshape(4, streams)
+        self._states = aligned_zeros(4, streams).view(np.uint32)
+        self._states[:] = seed_words("anneal", seed, 4 * streams).reshape(4, streams)
         self._scratch = aligned_zeros(3, streams)
         self._draw = self._auxiliary(hamiltonian, seed)
         self._spins = self._board.zeros()
-        self._site = self._board.row_of_zeros() if self._draw is None else self._board.zeros()
+        self._site = aligned_zeros(2, 3) if self._draw is None else self._board.zeros()
         self._updates_since_draw = 0
         self._cap = np.float32(1)
         self.set_external_field(hamiltonian.external_field)
@@ -72,7 +73,7 @@ class Sampler:
         self._external = self._turn(np.array(field)).astype(np.float32)
         self._updates_since_draw = 0
         if self._draw is None:
-            self._site[:] = self._external[:, None]
+            self._site[:] = self._external
 
     def heat_bath(self, temperatures: Array, over_relaxation: int = 0) -> None:
         """One heat-bath sweep at each temperature, (sweeps,), and so many sweeps of reflections after each."""

@@ -7,7 +7,9 @@
  *
  * WRITE_HISTORY=FILE and WRITE_HISTORY_BELOW=FOLDER in the environment: no faults, but a line in FILE for each such call.
  *
- * WALL_CLOCK_JUMPS=1 in the environment: the wall clock leaps a day ahead and a year back, each second of the true one.
+ * WALL_CLOCK_JUMPS=1 in the environment: the wall clock leaps a year back, and ahead again, with each second of the true
+ * one. It is never ahead of the kernel's, which is the one that ends a wait for a time of day: such a wait would take as
+ * long as the leap, and no real clock does that.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -150,7 +152,7 @@ static void leap(time_t *seconds) {
     if (!jumps) return;
     int (*next)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
     next(CLOCK_MONOTONIC, &true_time);
-    *seconds += true_time.tv_sec % 2 ? 86400 : -365 * 86400;
+    if (true_time.tv_sec % 2) *seconds -= 365 * 86400;
 }
 int clock_gettime(clockid_t clock, struct timespec *now) {
     NEXT(clock_gettime);

@@ -76,7 +76,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_with_room_it_goes_on(
 def test_a_clock_that_leaps_changes_nothing(
     interpose: Path, job_file: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """A day ahead and a year back each second, in Ray's processes too; with a deadline that must not come."""
+    """A year back and ahead again each second, in Ray's processes too; with a deadline that must not come."""
     leaping = {"LD_PRELOAD": str(interpose), "WALL_CLOCK_JUMPS": "1"}
     done = rayspin("run", job_file, "--out", tmp_path / "data", "--stop-after", "200", **leaping)
     assert done.returncode == 0, done.stderr
