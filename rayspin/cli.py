@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rayspin.cluster.launch.submissions import Submission
     from rayspin.job import Context
 
+_FOREVER_S = 1e9
+
 _job_argument = click.argument("job_file", metavar="JOB.toml", type=click.Path(path_type=Path))
 _run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 _set_option = click.option(
@@ -28,6 +30,16 @@ _set_option = click.option(
 _address_option = click.option(
     "--address", envvar="RAY_ADDRESS", metavar="HOST:PORT", help="A running Ray cluster; default: Ray on this machine."
 )
+
+
+def _seconds(text: str) -> float:
+    """A time that a clock can be set to."""
+    seconds = float(text)
+    if not 0 < seconds < _FOREVER_S:
+        raise click.BadParameter(f"{text} is no time to stop after; give seconds, more than 0")
+    return seconds
+
+
 _out_option = click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -65,7 +77,10 @@ def main() -> None:
 @_out_option
 @_address_option
 @click.option(
-    "--stop-after", type=float, metavar="SECONDS", help="Take up no more work after that, and exit with code 75."
+    "--stop-after",
+    type=_seconds,
+    metavar="SECONDS",
+    help="Take up no more work after that, and exit with code 75.",
 )
 @click.option(
     "--shards",

@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rayspin.cli import main
+from rayspin.cluster.session import usable_cpus
+from rayspin.errors import InputError
 from rayspin.job import KINDS
 
 JOBS = Path(__file__).parent.parent / "jobs"
@@ -132,6 +134,20 @@ def test_missing_files_and_bad_overrides_are_named(invoke: object, tmp_path: Pat
         result = invoke(*arguments)  # type: ignore[operator]
         assert result.exit_code == 2, result.output
         assert line in result.stderr
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0", "nan", "inf", "soon"])
+def test_a_time_to_stop_after_that_is_none_is_refused(invoke: object, seconds: str) -> None:
+    result = invoke("run", "jobs/smoke/generate.toml", "--stop-after", seconds)  # type: ignore[operator]
+    assert result.exit_code == 2
+    assert "--stop-after" in result.stderr
+
+
+@pytest.mark.parametrize("cpus", ["0", "-1", "two", "1.5", ""])
+def test_a_limit_of_cpus_that_is_none_is_refused(cpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYSPIN_CPUS", cpus)
+    with pytest.raises(InputError, match="RAYSPIN_CPUS"):
+        usable_cpus()
 
 
 def test_check_prints_a_job_that_checks_to_itself(invoke: object, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ ATTEMPTS = 2
 """Tries of an item that raises: a second one tells a hiccup of the file system from a poison item."""
 
 LOST_IN_A_ROW = 20
-"""Lost actors without a success in between after which the machine is held to be at fault for good."""
+"""Lost actors, made since the last success, after which the machine is held to be at fault for good. Older ones don't
+count: a node takes all of its actors with it, however many."""
 
 _LOOK_S = 0.5
 """Seconds after which a signal is heard at the latest."""
@@ -88,6 +89,13 @@ def fan_out(
     return Outcome(pool.set_aside, list(pool.queue))
 
 
+@dataclass(frozen=True)
+class _Actor:
+    handle: Any
+    successes_before: int
+    """Of the whole pool, when it was made."""
+
+
 class _Pool(Generic[Item, Result]):
     def __init__(
         self,
@@ -104,9 +112,10 @@ class _Pool(Generic[Item, Result]):
         self._arguments = arguments
         self._stop = stop
         self.queue = queue
-        self._in_flight: dict[Any, tuple[Any, Item]] = {}
+        self._in_flight: dict[Any, tuple[_Actor, Item]] = {}
         self._failures: Counter[Item] = Counter()
         self._lost_in_a_row = 0
+        self._successes = 0
         self._size = min(session.cpus(), len(queue))
         self._halted: MachineError | None = None
         self.set_aside: list[SetAside[Item]] = []
@@ -126,10 +135,10 @@ class _Pool(Generic[Item, Result]):
         if self._session.lost:
             return
         for actor, _ in self._in_flight.values():
-            self._ray.kill(actor)
+            self._ray.kill(actor.handle)
         self._in_flight.clear()
 
-    def _take(self, ready: Any, actor: Any, item: Item, on_result: Callable[[Item, Result], None]) -> None:
+    def _take(self, ready: Any, actor: _Actor, item: Item, on_result: Callable[[Item, Result], None]) -> None:
         errors = self._ray.exceptions
         try:
             result = self._ray.get(ready)
@@ -139,6 +148,7 @@ class _Pool(Generic[Item, Result]):
             self._lost(actor, item, error)
             actor = self._new_actor()
         else:
+            self._successes += 1
             self._lost_in_a_row = 0
             on_result(item, result)
         self._give_next(actor)
@@ -156,8 +166,9 @@ class _Pool(Generic[Item, Result]):
             return
         self.set_aside.append(SetAside(item, f"{type(cause).__name__}: {cause}", str(error)))
 
-    def _lost(self, actor: Any, item: Item, error: Exception) -> None:
-        self._lost_in_a_row += 1
+    def _lost(self, actor: _Actor, item: Item, error: Exception) -> None:
+        if actor.successes_before == self._successes:
+            self._lost_in_a_row += 1
         # A worker that can't even be made will not be made better by another try.
         if getattr(error, "actor_init_failed", False) or self._lost_in_a_row >= LOST_IN_A_ROW:
             reason = str(error).strip().splitlines()[-1].strip()
@@ -167,15 +178,15 @@ class _Pool(Generic[Item, Result]):
                 "look at memory and at Ray's logs, then run the same command again",
             ) from None
         self.queue.appendleft(item)
-        self._ray.kill(actor)
+        self._ray.kill(actor.handle)
 
-    def _new_actor(self) -> Any:
-        return self._actor.remote(*self._arguments)
+    def _new_actor(self) -> _Actor:
+        return _Actor(self._actor.remote(*self._arguments), self._successes)
 
-    def _give_next(self, actor: Any) -> None:
+    def _give_next(self, actor: _Actor) -> None:
         if self.queue and not self._stop.requested and self._halted is None:
             item = self.queue.popleft()
-            self._in_flight[actor.work.remote(item)] = (actor, item)
+            self._in_flight[actor.handle.work.remote(item)] = (actor, item)
         else:
             # After the loss of nodes there are more actors than CPUs: one that waits for a CPU holds an item.
-            self._ray.kill(actor)
+            self._ray.kill(actor.handle)

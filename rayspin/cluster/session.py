@@ -25,9 +25,16 @@ CPUS = "RAYSPIN_CPUS"
 
 
 def usable_cpus() -> int:
-    """How many CPUs this process may use: Ray counts those of the machine, whatever Slurm or taskset allowed."""
+    """How many CPUs this process may use: Ray counts those of the machine, whatever Slurm or taskset allowed.
+
+    Raises:
+        InputError: `CPUS` is set to what is no number.
+    """
     affinity = len(os.sched_getaffinity(0))
-    return min(affinity, int(os.environ.get(CPUS, affinity)))
+    limit = os.environ.get(CPUS, str(affinity))
+    if not limit.isdecimal() or int(limit) == 0:
+        raise InputError(CPUS, f"{limit!r} in the environment is no number of CPUs", "give 1 or more, or unset it")
+    return min(affinity, int(limit))
 
 
 class Session:

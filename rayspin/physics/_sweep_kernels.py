@@ -289,9 +289,7 @@ def metropolis_sweeps(spins, site, states, lattice, couplings, betas, cap, adapt
         accepted = 0
         for colour in range(2):
             own, other, own_site = _seen_by(colour, spins, site)
-            accepted += _metropolis(
-                own, other, own_site, streams, vectors, colour, lattice, couplings, beta, cap
-            )
+            accepted += _metropolis(own, other, own_site, streams, vectors, colour, lattice, couplings, beta, cap)
         total += accepted
         if adapt:
             wider = 2 * accepted > lattice[0] * lattice[1]

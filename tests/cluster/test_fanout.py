@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Trouble:
-    """Squares numbers; some items raise, always or once; some kill their process, always or a few times."""
+    """Squares numbers; some items raise, always or once; some kill their process: always, a few times, in pairs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -37,6 +38,10 @@ class Trouble:
             raise ValueError(f"no {number}")
         # Were a lost process charged to its item, this one would be set aside.
         if kind == "kill" and times <= fanout.ATTEMPTS:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "together" and times == 1:
+            while len(list(self._folder.glob("together *"))) < 2:
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -81,6 +86,17 @@ def test_a_machine_that_only_loses_actors_is_given_up(
     monkeypatch.setattr(fanout, "LOST_IN_A_ROW", 3)
     with pytest.raises(RunError, match="3 lost in a row without one result"):
         fan_out(ray_session, StopRequest(), Trouble, (tmp_path,), ["deadly 1", "deadly 2"], lambda *_: None)
+
+
+def test_a_node_that_takes_all_of_its_actors_with_it_is_one_misfortune(
+    ray_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "LOST_IN_A_ROW", 2)
+    items = ["plain 1", "plain 2", "together 3", "together 4", "plain 5"]
+    results: list[int] = []
+    outcome = fan_out(ray_session, StopRequest(), Trouble, (tmp_path,), items, lambda _, result: results.append(result))
+    assert outcome == Outcome([], [])
+    assert sorted(results) == [1, 4, 9, 16, 25]
 
 
 class Idle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,10 +19,17 @@ LARGER = JOB.replace("samples = 3", "samples = 60").replace("size = 8", "size = 
 
 
 def rayspin(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rayspin", *map(str, arguments)]
-    return subprocess.run(
-        command, env=environment(**variables), capture_output=True, text=True, check=False, timeout=240
-    )
+    command = [sys.executable, "-X", "faulthandler", "-m", "rayspin", *map(str, arguments)]
+    with subprocess.Popen(
+        command, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            said = process.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            # Where each of its threads is, before it goes.
+            process.send_signal(signal.SIGABRT)
+            pytest.fail(f"no end after 240 s:\n{process.communicate()[1]}")
+    return subprocess.CompletedProcess(command, process.returncode, *said)
 
 
 @pytest.fixture(scope="module")
