@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from rayspin.errors import RunError
 from rayspin.process_table import NAME, START, STATE, descendants, stat
@@ -34,6 +34,9 @@ _LOOK_S = 2.0
 
 _GRACE_S = 20.0
 """What a command gets to end in order after it has lost its Ray: calls into a Ray without GCS block for a minute."""
+
+_START_S = 180.0
+"""What Ray gets to start. It gives its own processes 30 seconds each, but its raylet all the time in the world."""
 
 _KILL_S = 10.0
 """How long it may take until what was killed is gone."""
@@ -76,9 +79,13 @@ class EmbeddedRay:
         """Call `init`, which starts Ray as children of this process; from the main thread."""
         before = {os.getpid(), self._reaper.pid, *descendants(os.getpid())}
         os.environ[_MARK] = self._mark
+        too_long = threading.Timer(_START_S, self._give_up)
+        too_long.daemon = True
+        too_long.start()
         try:
             init()
         finally:
+            too_long.cancel()
             del os.environ[_MARK]
         self._learn(pid for pid in descendants(os.getpid()) if pid not in before)
         daemons = {os.pidfd_open(pid): name for pid, _ in self._known if (name := stat(pid)[NAME]) in _DAEMONS}
@@ -117,9 +124,11 @@ class EmbeddedRay:
         _kill(self._known, self._mark)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
         if not self._closing.wait(_GRACE_S):
-            sys.stderr.write(f"{self._error()}\n")
-            sys.stderr.flush()
-            os._exit(RunError.exit_code)
+            _exit(self._error())
+
+    def _give_up(self) -> None:
+        """Ray does not start, and the main thread waits for it where no signal is heard."""
+        _exit(RunError("Ray on this machine", f"no start within {_START_S:.0f} s", "run the same command again"))
 
     def _learn(self, pids: Iterable[int]) -> None:
         new = {_Process.of(pid) for pid in pids} - self._known
@@ -136,6 +145,13 @@ class EmbeddedRay:
     def _error(self) -> RunError:
         remedy = "what is done is kept, and the same command goes on; if it comes again, look at memory"
         return RunError("Ray on this machine", f"its {self.lost} died", remedy)
+
+
+def _exit(error: RunError) -> NoReturn:
+    """End the command at once; the process beside it ends the rest of Ray."""
+    sys.stderr.write(f"{error}\n")
+    sys.stderr.flush()
+    os._exit(error.exit_code)
 
 
 def _kill(known: Iterable[_Process], mark: str) -> None:

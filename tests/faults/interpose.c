@@ -7,8 +7,8 @@
  *
  * WRITE_HISTORY=FILE and WRITE_HISTORY_BELOW=FOLDER in the environment: no faults, but a line in FILE for each such call.
  *
- * WALL_CLOCK_JUMPS=1 in the environment: the wall clock leaps a year back, and ahead again, with each second of the true
- * one. It is never ahead of the kernel's, which is the one that ends a wait for a time of day: such a wait would take as
+ * WALL_CLOCK_JUMPS=FILE in the environment: while there is such a file the wall clock leaps a year back, and ahead again,
+ * with each second of the true one. It is never ahead of the kernel's, which is the one that ends a wait for a time of day: such a wait would take as
  * long as the leap, and no real clock does that.
  */
 #define _GNU_SOURCE
@@ -146,13 +146,16 @@ OPEN(open)
 OPEN(open64)
 
 static void leap(time_t *seconds) {
-    static int jumps = -1;
+    static const char *jumps = "";
+    static time_t looked = -1;
+    static int leaping;
     struct timespec true_time;
-    if (jumps < 0) jumps = getenv("WALL_CLOCK_JUMPS") != NULL;
+    if (jumps && !*jumps) jumps = getenv("WALL_CLOCK_JUMPS");
     if (!jumps) return;
     int (*next)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
     next(CLOCK_MONOTONIC, &true_time);
-    if (true_time.tv_sec % 2) *seconds -= 365 * 86400;
+    if (looked != true_time.tv_sec) looked = true_time.tv_sec, leaping = access(jumps, F_OK) == 0;
+    if (leaping && true_time.tv_sec % 2) *seconds -= 365 * 86400;
 }
 int clock_gettime(clockid_t clock, struct timespec *now) {
     NEXT(clock_gettime);

@@ -176,6 +176,24 @@ def test_a_storm_of_kills_changes_no_byte(undisturbed: Undisturbed, tmp_path: Pa
         assert before.items() <= inodes(folder).items(), "a shard that was whole was made again"
 
 
+def test_a_ray_that_does_not_start_is_given_up(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    def daemons() -> set[psutil.Process]:
+        return {
+            process for process in psutil.process_iter(["name"]) if process.info["name"] in ("raylet", "gcs_server")
+        }
+
+    before = daemons()
+    code = "from rayspin import cli; from rayspin.cluster import embedded; embedded._START_S = 0.7; cli.main()"
+    command = [sys.executable, "-c", code, "run", undisturbed.job_file, "--out", tmp_path / "data"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "Ray on this machine: no start within 1 s; run the same command again\n"
+    end = time.monotonic() + 15
+    while daemons() - before:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_a_second_ctrl_c_ends_a_run_at_once_and_in_one_line(tmp_path: Path) -> None:
     """Ray wraps what a handler raises while it waits; the first Ctrl-C drains, with shards of minutes."""
     (tmp_path / "job.toml").write_text(JOB.format(samples=8, sweeps=3_000_000))
