@@ -32,8 +32,10 @@ Draw = Callable[[Spins, Spins, Spins, float], None]
 
 _STREAMS = 256
 
-# c is rounded up to this grid, so that the last bits of an eigenvalue, which differ between CPUs, don't matter.
+# c is rounded up to this grid, so that the last bits of an eigenvalue, which differ between CPUs, don't matter; nor does
+# it where the eigenvalue lies on the grid, as 0 does, and comes out a little above or below.
 _GRID = 2.0**16
+_ROUNDING = 1e-3
 
 # The six numbers of a symmetric matrix, column by column from the diagonal down.
 _ROW, _COLUMN = np.array([0, 1, 2, 1, 2, 2]), np.array([0, 0, 0, 1, 1, 2])
@@ -107,7 +109,7 @@ def _operators(matrix: Array, rows: int) -> Array:
 def _positive(form: Array) -> Array:
     """M = c - A for the quadratic form A, (..., 3, 3), with the smallest c on a grid that leaves no eigenvalue < 0."""
     largest = np.linalg.eigvalsh(form).max()
-    c = np.ceil(max(largest, 0) * _GRID) / _GRID
+    c = np.ceil(max(largest, 0) * _GRID - _ROUNDING) / _GRID
     positive: Array = c * np.eye(3) - form
     return positive
 

@@ -107,7 +107,9 @@ def _dipole(spins: Array, hamiltonian: Hamiltonian) -> Array:
 
 def _anisotropy(spins: Array, hamiltonian: Hamiltonian) -> Array:
     axis = hamiltonian.unit_axis.astype(spins.dtype)
-    return spins.dtype.type(2 * hamiltonian.anisotropy) * (spins @ axis)[..., None] * axis
+    # Not `spins @ axis`: the order in which a linear algebra library adds depends on the CPU.
+    along = spins[..., 0] * axis[0] + spins[..., 1] * axis[1] + spins[..., 2] * axis[2]
+    return spins.dtype.type(2 * hamiltonian.anisotropy) * along[..., None] * axis
 
 
 def _external_field(spins: Array, hamiltonian: Hamiltonian) -> Array:
