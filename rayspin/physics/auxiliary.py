@@ -32,8 +32,8 @@ Draw = Callable[[Spins, Spins, Spins, float], None]
 
 _STREAMS = 256
 
-# c is rounded up to this grid, so that the last bits of an eigenvalue, which differ between CPUs, don't matter; nor does
-# it where the eigenvalue lies on the grid, as 0 does, and comes out a little above or below.
+# c is rounded up to this grid, so that the last bits of an eigenvalue, which differ between CPUs, do not matter: nor do
+# they where it lies on the grid, as 0 does, and comes out a little above or below.
 _GRID = 2.0**16
 _ROUNDING = 1e-3
 
