@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import math
 
-from rayspin.physics._numba import kernel
+import numpy as np
+
+from rayspin.physics._numba import kernel, load, restrict, start, store
+
+_LANES = 8
 
 
 @kernel
@@ -17,51 +21,74 @@ def check_sample(spins, beside, exchange, dmi, bulk, anisotropy, axis, external,
     Neighbours beyond an edge are those of the other edge, `edge` times: 1 is periodic, 0 is open.
     """
     rows, columns, _ = spins.shape
-    length_error, energy, torque = 0.0, 0.0, 0.0
-    for y in range(rows):
-        below, above = (y - 1) % rows, (y + 1) % rows
-        has_below = 1.0 if y > 0 else edge
-        has_above = 1.0 if y < rows - 1 else edge
-        for x in range(columns):
-            left, right = x - 1, x + 1
-            has_left = has_right = 1.0
-            if left < 0:
-                left, has_left = columns - 1, edge
-            if right == columns:
-                right, has_right = 0, edge
-            lx, ly, lz = has_left * spins[y, left, 0], has_left * spins[y, left, 1], has_left * spins[y, left, 2]
-            rx, ry, rz = has_right * spins[y, right, 0], has_right * spins[y, right, 1], has_right * spins[y, right, 2]
-            bx, by, bz = has_below * spins[below, x, 0], has_below * spins[below, x, 1], has_below * spins[below, x, 2]
-            ax, ay, az = has_above * spins[above, x, 0], has_above * spins[above, x, 1], has_above * spins[above, x, 2]
-            sx, sy, sz = float(spins[y, x, 0]), float(spins[y, x, 1]), float(spins[y, x, 2])
-            fx = exchange * (lx + rx + bx + ax)
-            fy = exchange * (ly + ry + by + ay)
-            fz = exchange * (lz + rz + bz + az)
-            if bulk:
-                fx += dmi * (az - bz)
-                fy -= dmi * (rz - lz)
-                fz += dmi * (ry - ly - ax + bx)
-            else:
-                fx += dmi * (rz - lz)
-                fy += dmi * (az - bz)
-                fz -= dmi * (rx - lx + ay - by)
-            along = 2 * anisotropy * (sx * axis[0] + sy * axis[1] + sz * axis[2])
-            fx += along * axis[0]
-            fy += along * axis[1]
-            fz += along * axis[2]
-            if beside.size:
-                fx += beside[y, x, 0]
-                fy += beside[y, x, 1]
-                fz += beside[y, x, 2]
-            energy -= 0.5 * (sx * fx + sy * fy + sz * fz)
-            energy -= sx * external[0] + sy * external[1] + sz * external[2]
-            fx += external[0]
-            fy += external[1]
-            fz += external[2]
-            tx, ty, tz = sy * fz - sz * fy, sz * fx - sx * fz, sx * fy - sy * fx
-            length_error = max(length_error, abs(math.sqrt(sx * sx + sy * sy + sz * sz) - 1))
-            torque = max(torque, tx * tx + ty * ty + tz * tz)
-            # A maximum passes over NaN; it must not.
-            if sx != sx or sy != sy or sz != sz:
-                return math.inf, math.nan, math.inf
+    width = -(-columns // _LANES) * _LANES
+    # A site more on each side, and zeros up to whole vectors; of the further field one row of zeros may serve for all.
+    planes = np.zeros((3, rows + 2, width + 2))
+    further = np.zeros((3, rows if beside.size else 1, width))
+    for component in range(3):
+        plane = planes[component]
+        for y in range(rows):
+            for x in range(columns):
+                plane[y + 1, x + 1] = spins[y, x, component]
+            plane[y + 1, 0], plane[y + 1, columns + 1] = edge * plane[y + 1, columns], edge * plane[y + 1, 1]
+        for x in range(1, columns + 1):
+            plane[0, x], plane[rows + 1, x] = edge * plane[rows, x], edge * plane[1, x]
+        if beside.size:
+            for y in range(rows):
+                for x in range(columns):
+                    further[component, y, x] = beside[y, x, component]
+    sums = np.zeros((3, _LANES))
+    field = (start(further[0]), start(further[1]), start(further[2])), width if beside.size else 0
+    couplings = exchange, dmi if not bulk else 0.0, dmi if bulk else 0.0, 2 * anisotropy
+    along, outer = (axis[0], axis[1], axis[2]), (external[0], external[1], external[2])
+    _add_up(
+        (start(planes[0]), start(planes[1]), start(planes[2])), *field, couplings, along, outer,
+        (start(sums[0]), start(sums[1]), start(sums[2])), (rows, columns, width),
+    )  # fmt: skip
+    length_error, energy, torque = sums[0].max(), sums[1].sum(), sums[2].max()
+    # A maximum passes over NaN, a sum does not.
+    if energy != energy:
+        return math.inf, math.nan, math.inf
     return length_error, energy / (rows * columns), math.sqrt(torque)
+
+
+@kernel
+def _add_up(planes, further, further_stride, couplings, along, outer, sums, lattice):
+    """Per lane, the largest ||S| - 1|, the sum of the energies, and the largest |S x F|^2.
+
+    One sum or maximum for all would have to be taken in order: floats don't associate, and are not vectorized then.
+    """
+    restrict()
+    x, y, z = planes
+    gx, gy, gz = further
+    exchange, interfacial, bulk, twice_anisotropy = couplings
+    nx, ny, nz = along
+    ox, oy, oz = outer
+    length_errors, energies, torques = sums
+    rows, columns, width = lattice
+    stride = width + 2
+    for row in range(rows):
+        for first in range(0, width, _LANES):
+            for lane in range(_LANES):
+                k = first + lane
+                here, beside = (row + 1) * stride + 1 + k, row * further_stride + k
+                left, right, below, above = here - 1, here + 1, here - stride, here + stride
+                sx, sy, sz = load(x, here), load(y, here), load(z, here)
+                lx, rx, bx, ax = load(x, left), load(x, right), load(x, below), load(x, above)
+                ly, ry, by, ay = load(y, left), load(y, right), load(y, below), load(y, above)
+                lz, rz, bz, az = load(z, left), load(z, right), load(z, below), load(z, above)
+                easy = twice_anisotropy * (sx * nx + sy * ny + sz * nz)
+                fx = exchange * (lx + rx + bx + ax) + interfacial * (rz - lz) + bulk * (az - bz)
+                fy = exchange * (ly + ry + by + ay) + interfacial * (az - bz) - bulk * (rz - lz)
+                fz = exchange * (lz + rz + bz + az) - interfacial * (rx - lx + ay - by) + bulk * (ry - ly - ax + bx)
+                fx, fy, fz = fx + easy * nx + load(gx, beside), fy + easy * ny + load(gy, beside), fz + easy * nz
+                fz += load(gz, beside)
+                energy = 0.5 * (sx * fx + sy * fy + sz * fz) + (sx * ox + sy * oy + sz * oz)
+                fx, fy, fz = fx + ox, fy + oy, fz + oz
+                tx, ty, tz = sy * fz - sz * fy, sz * fx - sx * fz, sx * fy - sy * fx
+                torque = tx * tx + ty * ty + tz * tz
+                error = abs(np.sqrt(sx * sx + sy * sy + sz * sz) - 1.0) if k < columns else 0.0
+                store(energies, lane, load(energies, lane) - energy if k < columns else load(energies, lane))
+                largest, worst = load(torques, lane), load(length_errors, lane)
+                store(torques, lane, torque if torque > largest and k < columns else largest)
+                store(length_errors, lane, error if error > worst else worst)

@@ -108,7 +108,7 @@ def _dipole(spins: Array, hamiltonian: Hamiltonian) -> Array:
 def _anisotropy(spins: Array, hamiltonian: Hamiltonian) -> Array:
     axis = hamiltonian.unit_axis.astype(spins.dtype)
     # Not `spins @ axis`: the order in which a linear algebra library adds depends on the CPU.
-    along = spins[..., 0] * axis[0] + spins[..., 1] * axis[1] + spins[..., 2] * axis[2]
+    along: Array = spins[..., 0] * axis[0] + spins[..., 1] * axis[1] + spins[..., 2] * axis[2]
     return spins.dtype.type(2 * hamiltonian.anisotropy) * along[..., None] * axis
 
 
