@@ -132,5 +132,12 @@ def _radix(xr, xi, yr, yi, factor, length, block, cosines, sines):
                 source = (q + m * length) * block
                 for k in range(block):
                     r, i = load(xr, source + k), load(xi, source + k)
-                    store(yr, out + k, fma(r, c, fma(-i, s, load(yr, out + k))))
-                    store(yi, out + k, fma(r, s, fma(i, c, load(yi, out + k))))
+                    r, i = accumulated(r, i, c, s, load(yr, out + k), load(yi, out + k))
+                    store(yr, out + k, r)
+                    store(yi, out + k, i)
+
+
+@inlined
+def accumulated(r, i, c, s, sum_r, sum_i):
+    """A complex sum with one more term, r and i its parts, turned by the angle with cosine c and sine s."""
+    return fma(r, c, fma(-i, s, sum_r)), fma(r, s, fma(i, c, sum_i))

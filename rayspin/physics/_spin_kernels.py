@@ -19,6 +19,12 @@ _ONE, _TWO = np.float32(1), np.float32(2)
 
 
 @inlined
+def square_of(x, y, z):
+    """x^2 + y^2 + z^2."""
+    return fma(x, x, fma(y, y, z * z))
+
+
+@inlined
 def drawn(hx, hy, hz, square, exponential, cosine, sine, unit):
     """A spin drawn with density proportional to exp(beta h . S), h^2 = square (method: `_sweep_kernels._heat_bath`).
 
@@ -44,7 +50,7 @@ def drawn(hx, hy, hz, square, exponential, cosine, sine, unit):
 def drawn_in_weak_field(hx, hy, hz, exponential, cosine, sine, unit):
     """The same by inversion of the distribution, for fields so weak, or zero, that rounding would show in `drawn`."""
     hz += TINY
-    h = sqrt(fma(hx, hx, fma(hy, hy, hz * hz)))
+    h = sqrt(square_of(hx, hy, hz))
     apart = h + abs(hz)
     inverse = _ONE / (h * apart)
     reciprocal = inverse * apart
@@ -82,7 +88,7 @@ def tilted(w, cosine, sine, hx, hy, hz, inverse, reciprocal):
 def reflected(sx, sy, sz, hx, hy, hz):
     """The spin reflected about its field, S' = 2 (S . h) h / h^2 - S: the energy stays."""
     hz += TINY
-    twice = _TWO * fma(sx, hx, fma(sy, hy, sz * hz)) / fma(hx, hx, fma(hy, hy, hz * hz))
+    twice = _TWO * fma(sx, hx, fma(sy, hy, sz * hz)) / square_of(hx, hy, hz)
     return fma(twice, hx, -sx), fma(twice, hy, -sy), fma(twice, hz, -sz)
 
 
@@ -91,9 +97,9 @@ def aligned(sx, sy, sz, hx, hy, hz, overshoot):
     """The spin turned along its field and beyond (`_sweep_kernels._align`), and |S x h|^2 as it was before."""
     hz += TINY
     tx, ty, tz = fma(sy, hz, -(sz * hy)), fma(sz, hx, -(sx * hz)), fma(sx, hy, -(sy * hx))
-    torque = fma(tx, tx, fma(ty, ty, tz * tz))
-    reciprocal = _ONE / sqrt(fma(hx, hx, fma(hy, hy, hz * hz)))
+    torque = square_of(tx, ty, tz)
+    reciprocal = _ONE / sqrt(square_of(hx, hy, hz))
     nx, ny, nz = times(hx, reciprocal), times(hy, reciprocal), times(hz, reciprocal)
     nx, ny, nz = fma(overshoot, nx - sx, nx), fma(overshoot, ny - sy, ny), fma(overshoot, nz - sz, nz)
-    reciprocal = _ONE / sqrt(fma(nx, nx, fma(ny, ny, nz * nz)))
+    reciprocal = _ONE / sqrt(square_of(nx, ny, nz))
     return nx * reciprocal, ny * reciprocal, nz * reciprocal, torque

@@ -20,13 +20,13 @@ from rayspin.physics._lattice_kernels import (
     vectors_of,
 )
 from rayspin.physics._numba import fma, from_bits, inlined, kernel, load, restrict, start, store, to_bits
-from rayspin.physics._spin_kernels import aligned, drawn, drawn_in_weak_field, reflected, tilted
+from rayspin.physics._spin_kernels import aligned, drawn, drawn_in_weak_field, reflected, square_of, tilted
 
 BLOCK = 256  # sites per stage: enough to hide latencies, few enough for buffers to stay in the nearest cache
 
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 _LN2 = np.float32(0.6931471805599453)
-_WEAK = np.float32(1 / 16)  # beta h below which the whole numbers taken from an exponential would cost digits
+WEAK = np.float32(1 / 16)  # beta h below which the whole numbers taken from an exponential would cost digits
 
 
 @kernel
@@ -51,7 +51,7 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
     exponentials, cosines, sines = scratch
     block = max(1, BLOCK // padded)
     unit = np.float32(0.5) * _LN2 / beta
-    weak = to_bits((_WEAK / beta) * (_WEAK / beta))
+    weak = to_bits((WEAK / beta) * (WEAK / beta))
     for first in range(0, rows, block):
         last = min(first + block, rows)
         for k in range(block * padded):
@@ -72,7 +72,7 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
                 hx, hy, hz = local_field(
                     x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
                 )
-                square = fma(hx, hx, fma(hy, hy, hz * hz))
+                square = square_of(hx, hy, hz)
                 weakest = min(weakest, to_bits(square))
                 e, cosine, sine = load(exponentials, buffer + k), load(cosines, buffer + k), load(sines, buffer + k)
                 sx, sy, sz = drawn(hx, hy, hz, square, e, cosine, sine, unit)
@@ -180,7 +180,7 @@ def _metropolis(own, other, site, states, vectors, colour, lattice, couplings, b
             cosine, sine = circle(two)
             tx, ty, tz = tilted(half_cap * uniform(one), cosine, sine, sx, sy, sz, _ONE / (_ONE + abs(sz)), _ONE)
             # One step of Newton's method for the length: trials start from trials, and rounding would add up.
-            scale = fma(np.float32(-0.5), fma(tx, tx, fma(ty, ty, tz * tz)), np.float32(1.5))
+            scale = fma(np.float32(-0.5), square_of(tx, ty, tz), np.float32(1.5))
             tx, ty, tz = tx * scale, ty * scale, tz * scale
             gain = fma(tx - sx, hx, fma(ty - sy, hy, (tz - sz) * hz))
             accept = uniform(three) >= one_minus_exp2(min(gain * beta * np.float32(1 / _LN2), _ZERO))
