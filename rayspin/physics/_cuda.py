@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from numba import cuda as _cuda_of_numba
-from numba.core import config
+from numba.core import config as _config
 
 from rayspin.errors import InputError
 from rayspin.physics import _numba
@@ -93,6 +93,8 @@ def store(array, index, value):
     array[np.uint32(index)] = value
 
 
+config: Any = _config
+
 if config.ENABLE_CUDASIM:
     # The simulator runs kernels as Python, and knows no such functions of the device.
     floor, sqrt, times = np.floor, np.sqrt, np.multiply
@@ -110,10 +112,10 @@ if config.ENABLE_CUDASIM:
         return np.int32(bits).view(np.float32)
 else:
     from numba.cuda.libdevice import float_as_int as to_bits
-    from numba.cuda.libdevice import floorf as floor
+    from numba.cuda.libdevice import floorf as floor  # type: ignore[assignment]
     from numba.cuda.libdevice import fmaf_rn as fma
-    from numba.cuda.libdevice import fmul_rn as times
-    from numba.cuda.libdevice import fsqrt_rn as sqrt
+    from numba.cuda.libdevice import fmul_rn as times  # type: ignore[assignment]
+    from numba.cuda.libdevice import fsqrt_rn as sqrt  # type: ignore[assignment]
     from numba.cuda.libdevice import int_as_float as from_bits
 
 _OPERATIONS: dict[int, Any] = {

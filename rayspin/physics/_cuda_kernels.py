@@ -153,7 +153,7 @@ def _over_relax(own, other, site, colour, lattice, couplings, step):
 
 @cuda_kernel
 def heat_bath_sweeps(
-    spins, site, states, weak_rows, rows, columns, periodic, exchange, dmi, step, betas, over_relaxation
+    spins, site, states, weak_rows, half_sweeps, rows, columns, periodic, exchange, dmi, step, betas, over_relaxation
 ):
     """`_sweep_kernels.heat_bath_sweeps` of many samples.
 
@@ -161,7 +161,8 @@ def heat_bath_sweeps(
         spins: (N, 2, 3, n) float32.
         site: (N, 2, 3, n), or (N, 2, 3, 1) where each colour has one vector and `step` is 0.
         states: (N, 2, 4, streams) uint32; the first of the two is read and written, the second scratch.
-        weak_rows: (N, rows) int32, zeros.
+        weak_rows: (N, rows) int32, zeros before the first sweeps.
+        half_sweeps: how many there were before.
         rows: of the lattice.
         columns: likewise.
         periodic: whether the lattice is.
@@ -178,7 +179,7 @@ def heat_bath_sweeps(
             own, other = _components(spins, sample, colour), _components(spins, sample, 1 - colour)
             own_site = _components(site, sample, colour)
             old, new = _streams(states, sample, colour), _streams(states, sample, 1 - colour)
-            stamp = 2 * sweep + colour + 1
+            stamp = half_sweeps + 2 * sweep + colour + 1
             _heat_bath(
                 own, other, own_site, old, new, weak_rows[sample], stamp, colour, lattice, couplings, step, betas[sweep]
             )

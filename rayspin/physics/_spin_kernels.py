@@ -54,7 +54,7 @@ def drawn_in_weak_field(hx, hy, hz, exponential, cosine, sine, unit):
     apart = h + abs(hz)
     inverse = _ONE / (h * apart)
     reciprocal = inverse * apart
-    part = one_minus_exp2(-exponential) * one_minus_exp2(-h / unit)
+    part = times(one_minus_exp2(-exponential), one_minus_exp2(-h / unit))
     w = min(minus_log2_one_minus(part) * (reciprocal * unit), _ONE)
     return tilted(w, cosine, sine, hx, hy, hz, inverse * h, reciprocal)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.physics import _cuda
+from rayspin.physics import _cuda, _cuda_kernels
 from rayspin.physics._fourier_kernels import twiddles
 from rayspin.physics.auxiliary import STREAMS, convolution, local_parts, noise_states
 from rayspin.physics.checkerboard import Spins
@@ -35,16 +35,14 @@ class BatchSampler(Moves):
 
     def __init__(self, hamiltonian: Hamiltonian, size: int | tuple[int, int], seeds: Sequence[Sequence[int]]) -> None:
         _cuda.check_available()
-        # Numba looks for a GPU on import.
-        from rayspin.physics import _cuda_kernels
-
         super().__init__(hamiltonian, size)
-        self._kernels = _cuda_kernels
         self._samples = len(seeds)
         self._lattice = *self._board.key, *self._couplings
         states = np.zeros((len(seeds), 2, 4, self._board.block_size), np.uint32)
         states[:, 0] = [first_states(self._board, seed) for seed in seeds]
         self._states = _cuda.on_gpu_memory(states)
+        self._weak_rows = _cuda.zeros((len(seeds), self._board.rows), np.int32)
+        self._half_sweeps = 0
         packed = self._board.zeros().shape
         self._spins = _cuda.zeros((len(seeds), *packed))
         self._draw = self._auxiliary(hamiltonian, seeds)
@@ -82,12 +80,12 @@ class BatchSampler(Moves):
         return np.stack([self._turn_back(self._board.unpack(packed)) for packed in self._spins.copy_to_host()])
 
     def _heat_bath(self, betas: npt.NDArray[np.float32], over_relaxation: int) -> None:
-        weak_rows = _cuda.zeros((self._samples, self._board.rows), np.int32)
         self._launch(
-            self._kernels.heat_bath_sweeps,
-            *(self._spins, self._site, self._states, weak_rows, *self._lattice, self._step),
+            _cuda_kernels.heat_bath_sweeps,
+            *(self._spins, self._site, self._states, self._weak_rows, self._half_sweeps, *self._lattice, self._step),
             *(_cuda.on_gpu_memory(betas), over_relaxation),
         )
+        self._half_sweeps += 2 * betas.size
 
     def _descend(self, sweeps: Counts, tolerance: float, overshoot: float) -> tuple[Counts, Torques]:
         """`Sampler._descend` of each sample, at most (N,) sweeps."""
@@ -99,7 +97,7 @@ class BatchSampler(Moves):
         self._updates_since_draw = 0
         done, largest = self._align(active, tolerance, overshoot)
         arrays = self._site, before, np.float32(overshoot), _cuda.on_gpu_memory(active)
-        self._launch(self._kernels.extrapolate, *arrays)
+        self._launch(_cuda_kernels.extrapolate, *arrays)
         more, _ = self._align(np.minimum(UPDATES_PER_DRAW, sweeps) - active, 0.0, overshoot)
         return done + more, largest
 
@@ -115,7 +113,7 @@ class BatchSampler(Moves):
         done, largest = _cuda.zeros((self._samples,), np.int32), _cuda.zeros((self._samples,))
         limits = _cuda.on_gpu_memory(sweeps.astype(np.int32)), np.float32(tolerance), np.float32(overshoot)
         self._launch(
-            self._kernels.quench_sweeps, self._spins, self._site, *self._lattice, self._step, *limits, done, largest
+            _cuda_kernels.quench_sweeps, self._spins, self._site, *self._lattice, self._step, *limits, done, largest
         )
         return done.copy_to_host(), largest.copy_to_host()
 
@@ -133,14 +131,14 @@ class BatchSampler(Moves):
         states = _cuda.on_gpu_memory(np.stack([noise_states(seed) for seed in seeds]))
         everyone = np.ones(self._samples, np.int32)
         if dipole is None:
-            kernel, rest = self._kernels.draw_local, [_cuda.on_gpu_memory(part) for part in local_parts(anisotropy)]
+            kernel, rest = _cuda_kernels.draw_local, [_cuda.on_gpu_memory(part) for part in local_parts(anisotropy)]
             noise = self._noise(int(np.prod(self._board.zeros().shape)))
         else:
             operators = convolution(self._board, dipole, anisotropy)
             half, _, lanes = operators.shape
             rows, columns, padded = self._board.rows, self._board.columns, self._board.padded
             tables = *twiddles(rows), *twiddles(half), *twiddles(columns)[1:]
-            kernel = self._kernels.draw_convolved
+            kernel = _cuda_kernels.draw_convolved
             rest = [
                 _cuda.on_gpu_memory(operators.reshape(half, 24 * lanes)),
                 *(rows, padded),
