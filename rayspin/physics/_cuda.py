@@ -16,7 +16,6 @@ import numpy.typing as npt
 from numba import cuda as _cuda_of_numba
 from numba.core import config as _config
 
-from rayspin.errors import InputError
 from rayspin.physics import _numba
 
 cuda: Any = _cuda_of_numba
@@ -49,14 +48,6 @@ def _translated(value: Any) -> Any:
     if hasattr(value, "py_func"):
         return on_gpu(value)
     return _OPERATIONS.get(id(value), value)
-
-
-def check_available() -> None:
-    """Raise InputError unless there is a GPU that can be used."""
-    if not cuda.is_available():
-        raise InputError(
-            "device", "no CUDA device can be used here", "pip install 'rayspin[cuda]' on a node with a GPU"
-        )
 
 
 def on_gpu_memory(array: npt.ArrayLike) -> Any:

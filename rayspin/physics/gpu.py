@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.errors import InputError
 from rayspin.physics import _cuda, _cuda_kernels
 from rayspin.physics._fourier_kernels import twiddles
 from rayspin.physics.auxiliary import STREAMS, convolution, local_parts, noise_states
@@ -34,7 +35,7 @@ class BatchSampler(Moves):
     _draw: Callable[..., None] | None
 
     def __init__(self, hamiltonian: Hamiltonian, size: int | tuple[int, int], seeds: Sequence[Sequence[int]]) -> None:
-        _cuda.check_available()
+        check_available()
         super().__init__(hamiltonian, size)
         self._samples = len(seeds)
         self._lattice = *self._board.key, *self._couplings
@@ -73,6 +74,10 @@ class BatchSampler(Moves):
             if settled.any():
                 largest[settled] = self._torque(settled)[settled]
         return largest
+
+    def synchronize(self) -> None:
+        """Waits until all moves so far are done; they are queued otherwise."""
+        _cuda.cuda.synchronize()
 
     @property
     def spins(self) -> Spins:
@@ -160,8 +165,26 @@ class BatchSampler(Moves):
         return _cuda.zeros((self._samples, -(-size // (2 * STREAMS)) * 2 * STREAMS))
 
 
+def available() -> bool:
+    """Whether there is a GPU that can be used; Numba's simulator counts as one."""
+    return bool(_cuda.cuda.is_available())
+
+
+def check_available() -> None:
+    """Raise InputError unless there is a GPU that can be used."""
+    if not available():
+        raise InputError(
+            "device", "no CUDA device can be used here", "pip install 'rayspin[cuda]' on a node with a GPU"
+        )
+
+
 def samples_at_once(size: int | tuple[int, int]) -> int:
-    """How many samples of this size the free memory of the GPU has room for, at most 4096."""
+    """How many samples of this size the free memory of the GPU has room for, at most 4096.
+
+    Raises:
+        InputError: there is no GPU that can be used.
+    """
+    check_available()
     rows, columns = (size, size) if isinstance(size, int) else size
     # Spins, site fields and their last ones, noise, spectra, buffers: 30 numbers for a site and a third in padding.
     return max(1, min(4096, int(0.8 * _cuda.free_memory() / (40 * 4 * rows * (columns + 64)))))
