@@ -100,7 +100,9 @@ def _make(job: Generate, part: Part, run: RunDir, context: Context) -> Summary:
             track.update(done, energy=made.mean_energy)
 
         maker = (job, run.path.resolve())
-        outcome = fan_out_here(usable_cpus(), context.stop, ShardMaker, maker, shards, finished)
+        # A GPU takes many samples at once, from one process.
+        processes = 1 if job.resources.gpu else usable_cpus()
+        outcome = fan_out_here(processes, context.stop, ShardMaker, maker, shards, finished)
     if outcome.set_aside:
         raise quarantined(run.path, job, outcome.set_aside)
     if outcome.left:

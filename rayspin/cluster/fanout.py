@@ -65,6 +65,8 @@ def fan_out(
     arguments: Sequence[Any],
     items: Iterable[Item],
     on_result: Callable[[Item, Result], None],
+    *,
+    gpu: bool = False,
 ) -> Outcome[Item]:
     """Have every item done by a pool of actors, one on each CPU of the session, spread over the nodes.
 
@@ -75,12 +77,13 @@ def fan_out(
         arguments: what each actor is made with.
         items: what to do, in order of dispatch; hashable and small.
         on_result: called in this process with each item and its result, as they come in.
+        gpu: one actor on each GPU instead.
 
     Raises:
-        RunError: an actor can't be made, or they keep dying without a single success.
+        RunError: an actor can't be made, or they keep dying without a single success; there is no GPU for one.
         MachineError: raised by a worker; its item and the rest were left.
     """
-    pool = _Pool(session, stop, worker, arguments, deque(items))
+    pool = _Pool(session, stop, worker, arguments, deque(items), gpu=gpu)
     try:
         with interruptible(), stop.draining():
             pool.run(on_result)
@@ -104,11 +107,14 @@ class _Pool(Generic[Item, Result]):
         worker: type[Worker[Item, Result]],
         arguments: Sequence[Any],
         queue: deque[Item],
+        *,
+        gpu: bool,
     ) -> None:
         self._session = session
         self._ray = session.ray()
         actor = self._ray.remote(worker)
-        self._actor = actor.options(num_cpus=1, scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0)
+        needs = {"num_cpus": 1, "num_gpus": int(gpu)}
+        self._actor = actor.options(**needs, scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0)
         self._arguments = arguments
         self._stop = stop
         self.queue = queue
@@ -116,7 +122,9 @@ class _Pool(Generic[Item, Result]):
         self._failures: Counter[Item] = Counter()
         self._lost_in_a_row = 0
         self._successes = 0
-        self._size = min(session.cpus(), len(queue))
+        self._size = min(session.gpus() if gpu else session.cpus(), len(queue))
+        if queue and not self._size:
+            raise RunError("resources.gpu", "no GPU is there", "ask for nodes with GPUs, or leave it out")
         self._halted: MachineError | None = None
         self.set_aside: list[SetAside[Item]] = []
 

@@ -22,7 +22,15 @@ from rayspin.cluster.session import Session
 from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.config import Config, build
 from rayspin.errors import InputError
-from rayspin.physics import DOMAIN_SCHEDULE, LABYRINTH_SCHEDULE, AnnealSchedule, Hamiltonian, anneal, warm_up
+from rayspin.physics import (
+    DOMAIN_SCHEDULE,
+    LABYRINTH_SCHEDULE,
+    AnnealSchedule,
+    Hamiltonian,
+    anneal,
+    anneal_many,
+    warm_up,
+)
 from rayspin.physics.checkerboard import Checkerboard
 from rayspin.rundir import RunDir, Summary, Table
 from rayspin.storage import (
@@ -63,6 +71,13 @@ class Variant(Config):
     schedule: AnnealSchedule | None = None
 
 
+class Resources(Config):
+    """What a dataset is made on: its bytes are the same on all of it."""
+
+    gpu: bool = False
+    """Anneal on GPUs, a shard at a time on each. One works on a thousand fields at once: make shards of as many."""
+
+
 class Generate(Stage):
     """A dataset of annealed spin configurations."""
 
@@ -89,6 +104,7 @@ class Generate(Stage):
     """Lists of values by dotted key ("hamiltonian.dmi"): every variant at every point of this grid."""
     splits: SplitCounts = SplitCounts(test=0)
     storage: Storage = Storage()
+    resources: Resources = Resources()
 
     _points: tuple[Point, ...] = pydantic.PrivateAttr()
 
@@ -170,7 +186,9 @@ class Generate(Stage):
 
                 maker = (self, run.path.resolve())
                 warm_up_nodes(context.session, self)
-                outcome = fan_out(context.session, context.stop, ShardMaker, maker, shards, finished)
+                outcome = fan_out(
+                    context.session, context.stop, ShardMaker, maker, shards, finished, gpu=self.resources.gpu
+                )
             if outcome.set_aside:
                 raise quarantined(run.path, self, outcome.set_aside)
             if outcome.left:
@@ -219,6 +237,26 @@ class Generate(Stage):
         point = self.points[sample % len(self.points)]
         return anneal(point.hamiltonian, size=self.size, schedule=point.schedule, seed=(self.seed, sample))
 
+    def anneal_samples(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Those samples, (N, Y, X, 3), on a GPU if the job asks for one."""
+        if not self.resources.gpu:
+            return np.stack([self._anneal_named(int(sample)) for sample in samples])
+        spins_NYXC = np.empty((len(samples), *self.size, 3), np.float32)
+        numbers = point_numbers(samples, self.points)
+        for number in np.unique(numbers):
+            point, mine = self.points[number], numbers == number
+            seeds = [(self.seed, int(sample)) for sample in samples[mine]]
+            spins_NYXC[mine] = anneal_many(point.hamiltonian, self.size, point.schedule, seeds, device="cuda")
+        return spins_NYXC
+
+    def _anneal_named(self, sample: int) -> npt.NDArray[np.float32]:
+        try:
+            return self.anneal_sample(sample)
+        except Exception as error:
+            # Goes with the traceback, whoever shows it.
+            error.add_note(f"in sample {sample}")
+            raise
+
     def sample(self, sample: int) -> tuple[npt.NDArray[np.float32], float]:
         """The same, with its energy per site in J."""
         spins_YXC = self.anneal_sample(sample)
@@ -236,9 +274,13 @@ class MadeShard:
 
 
 class ShardMaker:
-    """Anneals the samples of a shard one after another and writes them; lives in an actor, one on each core."""
+    """Anneals the samples of a shard and writes them; lives in an actor, one on each core or on each GPU."""
 
     def __init__(self, job: Generate, folder: Path) -> None:
+        if job.resources.gpu:
+            from rayspin.physics import gpu  # takes a second
+
+            gpu.check_available()
         self._job, self._folder = job, folder
         self._variables, self._parameters = variables_of(job.points), parameters_of(job.points)
         # Asking packages for their versions takes longer than writing a small file.
@@ -250,7 +292,7 @@ class ShardMaker:
         first, count = item
         start = time.perf_counter()
         samples = np.arange(first, first + count, dtype=np.int64)
-        spins_NYXC = np.stack([self._anneal(int(sample)) for sample in samples])
+        spins_NYXC = self._job.anneal_samples(samples)
         energies = energies_at(self._job.points, samples, spins_NYXC)
         points = point_numbers(samples, self._job.points)
         values: dict[str, npt.NDArray[Any]] = {
@@ -264,14 +306,6 @@ class ShardMaker:
         record = write_shard(path, values, self._attributes, self._variables, self._job.storage)
         seconds = round(time.perf_counter() - start, 3)
         return MadeShard(record, socket.gethostname(), seconds, float(energies.mean()))
-
-    def _anneal(self, sample: int) -> npt.NDArray[np.float32]:
-        try:
-            return self._job.anneal_sample(sample)
-        except Exception as error:
-            # Goes with the traceback, whoever shows it.
-            error.add_note(f"in sample {sample}")
-            raise
 
 
 def warm_up_nodes(session: Session, job: Generate) -> None:

@@ -94,6 +94,10 @@ class Session:
         """CPUs of the whole session."""
         return int(self.ray().cluster_resources().get("CPU", 1))
 
+    def gpus(self) -> int:
+        """GPUs of the whole session."""
+        return int(self.ray().cluster_resources().get("GPU", 0))
+
     @property
     def lost(self) -> bool:
         """Whether the embedded Ray has died: calls into it would block."""

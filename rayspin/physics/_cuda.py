@@ -67,9 +67,9 @@ def copy(array: Any) -> Any:
     return other
 
 
-def free_memory() -> int:
+def free_memory() -> float:
     """Bytes that are free on the GPU."""
-    return int(cuda.current_context().get_memory_info()[0])
+    return float(cuda.current_context().get_memory_info()[0])
 
 
 @device

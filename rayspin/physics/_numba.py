@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,25 @@ _SOURCES = hashlib.sha256(
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """A compiled version of `function`, cached on disk until any kernel file changes, that runs without the GIL."""
-    compiled: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
-    compiled._cache._cache_file._source_stamp = _SOURCES
+    """A compiled version of `function`, cached on disk until any kernel file changes, that runs without the GIL.
+
+    Where nothing can be written, neither beside this file nor at home, each process compiles for itself.
+    """
+    compiled: Any = njit(nogil=True, error_model="numpy")(function)
+    with suppress(RuntimeError):  # no folder for it
+        compiled.enable_caching()
+        cache = compiled._cache
+        cache._cache_file._source_stamp = _SOURCES
+        cache.save_overload = _if_possible(cache.save_overload)
     return compiled
+
+
+def _if_possible(save: Callable[..., None]) -> Callable[..., None]:
+    def attempt(*arguments: Any) -> None:
+        with suppress(OSError):  # a full disk, a quota, rights
+            save(*arguments)
+
+    return attempt
 
 
 def inlined(function: Callable[..., Any]) -> Any:

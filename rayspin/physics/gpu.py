@@ -187,4 +187,4 @@ def samples_at_once(size: int | tuple[int, int]) -> int:
     check_available()
     rows, columns = (size, size) if isinstance(size, int) else size
     # Spins, site fields and their last ones, noise, spectra, buffers: 30 numbers for a site and a third in padding.
-    return max(1, min(4096, int(0.8 * _cuda.free_memory() / (40 * 4 * rows * (columns + 64)))))
+    return max(1, int(min(4096, 0.8 * _cuda.free_memory() / (40 * 4 * rows * (columns + 64)))))

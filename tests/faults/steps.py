@@ -40,6 +40,8 @@ def serially(
     arguments: Iterable[Any],
     items: Iterable[Any],
     on_result: Callable[[Any, Any], None],
+    *,
+    gpu: bool,
 ) -> Outcome[Any]:
     made = worker(*arguments)
     for item in items:

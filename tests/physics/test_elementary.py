@@ -9,7 +9,7 @@ import numpy as np
 
 from rayspin.physics import warm_up
 from rayspin.physics._elementary_kernels import SIGN, circle, exponential, minus_log2_one_minus, one_minus_exp2
-from rayspin.physics._numba import _SOURCES
+from rayspin.physics._numba import _SOURCES, kernel
 from rayspin.physics._sweep_kernels import heat_bath_sweeps
 
 
@@ -72,3 +72,16 @@ def test_machine_code_on_disk_is_stamped_with_all_kernel_files():
     """Through an attribute of Numba's that is not public: this notices when it has become another."""
     warm_up()
     assert _SOURCES.encode() in Path(heat_bath_sweeps._cache._cache_file._index_path).read_bytes()
+
+
+def test_where_no_machine_code_can_be_kept_it_is_made_again(tmp_path):
+    source = tmp_path / "doubled.py"
+    source.write_text("def doubled(x):\n    return 2 * x\n")
+    of_a_file, of_none = {}, {}
+    exec(compile(source.read_text(), str(source), "exec"), of_a_file)
+    exec(compile(source.read_text(), "<nowhere>", "exec"), of_none)
+    kept = kernel(of_a_file["doubled"])
+    # Root may write anywhere, but not into a folder that its name leads to in vain.
+    (tmp_path / "__pycache__").rmdir()
+    (tmp_path / "__pycache__").symlink_to(tmp_path / "gone")
+    assert kept(3) == kernel(of_none["doubled"])(3) == 6

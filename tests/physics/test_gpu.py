@@ -72,7 +72,12 @@ SIMULATED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIMULATED)
 def test_kernels_on_the_simulator_have_the_bits_of_a_cpu(name):
-    command = [sys.executable, "-m", "tests.physics.test_gpu", name]
+    simulate("tests.physics.test_gpu", name)
+
+
+def simulate(module, *arguments):
+    """Run a module with Numba's simulator as its GPU."""
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(
         command, env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True, timeout=250
     )

@@ -83,3 +83,15 @@ def test_symmetries_keep_the_energy_and_use_the_whole_group():
     # Reversals and reflections change the sign of the mean of S_z; both happen about half the time (40 samples).
     same = np.sign(spins[..., 2].mean(axis=(1, 2))) == np.sign(source.spins_NYXC[..., 2].mean(axis=(1, 2)))
     assert 8 < same.sum() < 32
+
+
+@pytest.mark.parametrize("augmentation", ["none", "translations", "symmetries"])
+def test_batches_of_resident_samples_are_those_that_are_read(augmentation):
+    """What a GPU with room does, in the memory of a CPU."""
+    source = memory_source(12, seed=4)
+    read, resident = (Loader(source, seed=5, augmentation=augmentation, device=torch.device("cpu")) for _ in range(2))
+    resident.__dict__["_resident"] = torch.from_numpy(source.spins_NYXC)
+    batches = [np.array([3, 0, 7, 1]), np.arange(12)]
+    for expected, found in zip(read.batches(batches, epoch=2), resident.batches(batches, epoch=2)):
+        assert found.addresses == expected.addresses
+        assert torch.equal(found.spins_NCYX, expected.spins_NCYX)
