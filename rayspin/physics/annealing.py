@@ -6,12 +6,14 @@ A sample is a function of (Hamiltonian, size, schedule, seed) alone, bit for bit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.errors import InputError
+from rayspin.physics.arguments import whole
 from rayspin.physics.checkerboard import Spins
 from rayspin.physics.hamiltonian import LABYRINTH, Hamiltonian, Vector
 from rayspin.physics.sampling import Sampler
@@ -20,6 +22,8 @@ from rayspin.physics.trace import Trace
 
 # An external field that changes does so in this many steps.
 _FIELD_STEPS = 100
+
+_MOST_THREADS = 4096
 
 
 def anneal(
@@ -48,21 +52,59 @@ def anneal(
     sampler = Sampler(hamiltonian, size, seed, start)
 
     # Cooling by Monte Carlo.
-    temperatures, acceptance = schedule.temperatures(), 1.0
-    for first, last, field in _ramp_parts(hamiltonian, schedule, trace):
+    records = trace.stops(schedule.sweeps) if trace is not None else frozenset()
+    temperatures, accepted, recorded = schedule.temperatures(), 0.0, 0
+    for first, last, field in _ramp_parts(hamiltonian, schedule, records):
         if field is not None:
             sampler.set_external_field(field)
-            hamiltonian = hamiltonian.with_updates(external_field=field)
         if schedule.update == "heat-bath":
             sampler.heat_bath(temperatures[first:last], schedule.over_relaxation)
+            accepted += last - first
         else:
-            acceptance = sampler.metropolis(temperatures[first:last])
-        if trace is not None and last % trace.every == 0:
-            trace.record(last, temperatures[last - 1], sampler.spins, hamiltonian, acceptance)
+            accepted += sampler.metropolis(temperatures[first:last]) * (last - first)
+        if trace is not None and last in records:
+            acceptance = accepted / (last - recorded)
+            trace.record(last, temperatures[last - 1], sampler.spins, sampler.hamiltonian, acceptance)
+            accepted, recorded = 0.0, last
 
     # Quench: every spin along its field, until the torques vanish.
     sampler.quench(schedule.quench_sweeps, schedule.torque_tolerance, schedule.quench_overshoot)
+    if trace is not None and sampler.sweeps > schedule.sweeps:
+        trace.record(sampler.sweeps, 0.0, sampler.spins, sampler.hamiltonian, 1.0)
     return sampler.spins
+
+
+def quench(
+    hamiltonian: Hamiltonian,
+    size: int | tuple[int, int],
+    seed: Sequence[int],
+    *,
+    sweeps: int = 100_000,
+    torque_tolerance: float = 1e-4,
+    overshoot: float = 0.0,
+    start: npt.ArrayLike | None = None,
+) -> Spins:
+    """Spins (rows, columns, 3), float32, that went downhill from random ones at T = 0 and ended in a local minimum.
+
+    The greedy method of the 2021 paper: each spin in turn is set along its effective field. Nothing is cooled, so
+    many more defects stay than `anneal` leaves.
+
+    Args:
+        hamiltonian: as in `anneal`.
+        size: as in `anneal`.
+        seed: as in `anneal`.
+        sweeps: how many at most.
+        torque_tolerance: it ends when no |S x F| exceeds this, in J; 0 makes all sweeps.
+        overshoot: as `AnnealSchedule.quench_overshoot`; 0 is the greedy method.
+        start: as in `anneal`.
+
+    Raises:
+        InputError: as in `anneal`.
+    """
+    schedule = AnnealSchedule(
+        sweeps=0, quench_sweeps=sweeps, torque_tolerance=torque_tolerance, quench_overshoot=overshoot
+    )
+    return anneal(hamiltonian, size, schedule, seed, start=start)
 
 
 def anneal_many(
@@ -80,8 +122,14 @@ def anneal_many(
         schedule: as in `anneal`.
         seeds: address of each sample's randomness.
         threads: samples at work at the same time; unset: one for each core this process may use.
+
+    Raises:
+        InputError: as in `anneal`; no seeds, or a number of threads that is none.
     """
-    with ThreadPoolExecutor(threads or _cores()) as pool:
+    if len(seeds) == 0:
+        raise InputError("seeds", "are none", "give one for each sample")
+    workers = _cores() if threads is None else whole("threads", threads, 1, _MOST_THREADS)
+    with ThreadPoolExecutor(workers) as pool:
         samples = pool.map(lambda seed: anneal(hamiltonian, size, schedule, seed), seeds)
         return np.stack(list(samples))
 
@@ -97,15 +145,13 @@ def _cores() -> int:
 
 
 def _ramp_parts(
-    hamiltonian: Hamiltonian, schedule: AnnealSchedule, trace: Trace | None
+    hamiltonian: Hamiltonian, schedule: AnnealSchedule, records: Set[int]
 ) -> Iterator[tuple[int, int, Vector | None]]:
     """The ramp as parts between records of the trace and steps of the external field: first and last sweep, field.
 
     The field is None where it stays as it is.
     """
-    stops = {schedule.sweeps}
-    if trace is not None:
-        stops.update(range(trace.every, schedule.sweeps, trace.every))
+    stops = {schedule.sweeps, *records}
     steps: dict[int, Vector] = {}
     if schedule.start_field is not None and schedule.sweeps:
         fields = np.linspace(schedule.start_field, hamiltonian.external_field, min(_FIELD_STEPS, schedule.sweeps))
