@@ -110,7 +110,7 @@ def unit_spins(values: npt.ArrayLike, where: str = "spins", shape: tuple[int, ..
 def series(where: str, values: npt.ArrayLike, *components: int) -> Array:
     """Measurements (n, *components), at least one, all finite."""
     found = _numbers(where, values)
-    if not found.size or found.shape != (len(found), *components):
+    if not found.size or found.ndim != 1 + len(components) or found.shape[1:] != components:
         remedy = f"give (n, {components[0]}), n at least 1" if components else "give (n,), n at least 1"
         raise InputError(where, f"have shape {found.shape}", remedy)
     if not np.isfinite(found).all():

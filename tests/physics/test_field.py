@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 
 import numpy as np
 import pytest
 
 from rayspin.errors import InputError
-from rayspin.physics import LABYRINTH, Hamiltonian, effective_field, energy, energy_terms, torque
+from rayspin.physics import LABYRINTH, Hamiltonian, Sampler, effective_field, energy, energy_terms, field, torque, trace
+from rayspin.physics.examination import examine
 from tests import reference
 
 MODELS = {
@@ -107,19 +109,31 @@ def test_torque_vanishes_on_a_spin_along_its_field():
     )
 
 
-@pytest.mark.parametrize(
-    ("spins", "problem"),
-    [
-        (np.zeros((4, 4)), "shape"),
-        (np.zeros((4, 4, 2)), "shape"),
-        (np.zeros((0, 4, 3)), "shape"),
-        (np.zeros((4, 4, 3), int), "dtype"),
-        (np.full((4, 4, 3), np.nan), "finite"),
-    ],
-)
-def test_bad_spins_are_named(spins, problem):
-    with pytest.raises(InputError, match=problem):
-        energy(spins, LABYRINTH)
+@pytest.mark.parametrize("module", [field, trace])
+def test_examples_of_docstrings_do_as_they_say(module, monkeypatch):
+    monkeypatch.setattr(field, "TERMS", dict(field.TERMS))  # an example adds one
+    result = doctest.testmod(module)
+    assert result.attempted > 5
+    assert result.failed == 0
+
+
+def test_every_strength_of_a_hamiltonian_is_a_term():
+    assert set(Hamiltonian.model_fields) == set(field.TERMS) | {"dmi_kind", "anisotropy_axis", "boundary"}
+
+
+def test_a_term_that_only_the_energy_knows_is_refused_by_sampler_and_examination(monkeypatch):
+    class CubicMagnet(Hamiltonian):
+        cubic: float = 0.0
+
+    monkeypatch.setitem(field.TERMS, "cubic", field.Term(lambda spins, model: 4 * model.cubic * spins**3, degree=4))
+    spins = reference.random_spins(np.random.default_rng(6), 4, 4)
+    model = CubicMagnet(exchange=0.0, cubic=0.5)
+    assert energy(spins, model) == pytest.approx(-0.5 * np.sum(spins**4) / 16)
+    with pytest.raises(InputError, match=r"^cubic: the sampler does not know this term"):
+        Sampler(model, 4, (1,))
+    with pytest.raises(InputError, match=r"^cubic: the examination of stored spins does not know"):
+        examine(spins[None].astype(np.float32), model)
+    Sampler(CubicMagnet(), 4, (1,))
 
 
 def quarter_turn(spins):
