@@ -117,32 +117,6 @@ def test_heat_bath_over_relaxation_and_metropolis_agree_on_the_square_lattice(te
         assert abs(means.mean() - exact) < 4 * error
 
 
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])
-def test_metropolis_draws_from_boltzmanns_distribution(temperature):
-    """Free spins in a field: cos is distributed as exp(h cos / T); chi square over 20 bins of equal probability."""
-    hamiltonian = Hamiltonian(exchange=0.0, external_field=(0.6, 0.0, 0.8))
-    sampler = Sampler(hamiltonian, 256, seed=(18,))
-    assert 0 < sampler.metropolis(np.full(300, temperature)) < 1
-    sampler.metropolis(np.full(100, temperature), adapt=False)
-    assert _chi_square(sampler.spins @ np.array([0.6, 0.0, 0.8]), temperature) < 43.8  # 19 degrees, p = 0.001
-
-
-@pytest.mark.parametrize("temperature", [0.01, 0.3, 1.0, 5.0, 500.0])
-def test_heat_bath_draws_from_boltzmanns_distribution(temperature):
-    hamiltonian = Hamiltonian(exchange=0.0, external_field=(0.6, 0.0, -0.8))
-    sampler = Sampler(hamiltonian, 512, seed=(19,))
-    sampler.heat_bath(np.full(1, temperature))
-    assert _chi_square(sampler.spins @ np.array([0.6, 0.0, -0.8]), temperature) < 43.8
-
-
-def _chi_square(cosines, temperature):
-    """Of the probability integral (exp(c/T) - exp(-1/T)) / (exp(1/T) - exp(-1/T)), which should be uniform."""
-    cosines = cosines.ravel().astype(np.float64)
-    uniform = np.expm1((cosines - 1) / temperature) / np.expm1(-2 / temperature)
-    counts = np.histogram(1 - uniform, bins=20, range=(-1e-6, 1 + 1e-6))[0]
-    return np.sum((counts - cosines.size / 20) ** 2) / (cosines.size / 20)
-
-
 @pytest.mark.parametrize(("temperature", "exact"), [(1.0, -0.330737), (0.5, -0.564197)])
 def test_chain_with_dmi_has_the_energy_of_its_transfer_matrix(temperature, exact):
     """Per site of an endless chain with D = 0.3 across it: it maps to an XXZ chain, not to a larger exchange."""
