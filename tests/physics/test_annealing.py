@@ -63,20 +63,23 @@ def test_free_spins_without_field_are_uniform():
 
 
 @pytest.mark.parametrize("over_relaxation", [0, 3])
-@pytest.mark.parametrize("temperature", [0.5, 2.0])
-def test_open_chain_has_fishers_energy(temperature, over_relaxation):
+@pytest.mark.parametrize(
+    ("temperature", "exact"), [(2.0, -0.163953), (1.0, -0.313035), (0.5, -0.537315), (0.2, -0.800091)]
+)
+def test_open_chain_has_fishers_energy(temperature, exact, over_relaxation):
     """Per bond -(coth(J/T) - T/J), at every length (Fisher, Am. J. Phys. 32, 343 (1964))."""
     hamiltonian = Hamiltonian(boundary="open")
-    schedule = at_temperature(temperature, 200, over_relaxation=over_relaxation)
+    schedule = at_temperature(temperature, 400, over_relaxation=over_relaxation)
     chains = np.stack([anneal(hamiltonian, (1, 201), schedule, seed=(3, n)) for n in range(100)])
-    within(energy(chains, hamiltonian) * 201 / 200, -reference.langevin(1 / temperature))
+    within(energy(chains, hamiltonian) * 201 / 200, exact)
 
 
-def test_square_lattice_has_the_high_temperature_series():
-    """-2u - (12 u^3 + 36 u^5) u' with u = coth K - 1/K, u' = du/dK, K = J/T; -0.168281 at T = 4."""
+@pytest.mark.parametrize(("temperature", "exact"), [(4.0, -0.168281), (2.0, -0.346041)])
+def test_square_lattice_has_the_high_temperature_series(temperature, exact):
+    """-2u - (12 u^3 + 36 u^5) u' with u = coth K - 1/K, u' = du/dK, K = J/T."""
     hamiltonian = Hamiltonian()
-    samples = np.stack([anneal(hamiltonian, 64, at_temperature(4.0, 30), seed=(4, n)) for n in range(200)])
-    within(energy(samples, hamiltonian), -0.168281)
+    samples = np.stack([anneal(hamiltonian, 64, at_temperature(temperature, 30), seed=(4, n)) for n in range(200)])
+    within(energy(samples, hamiltonian), exact)
 
 
 def test_labyrinths_reach_their_measured_energy():
@@ -282,12 +285,15 @@ def _resized(coarse, scale):
 @pytest.mark.paper
 @pytest.mark.parametrize(
     ("field", "mean", "charge"),
-    [(0.01, 0.120, 10), (0.03, 0.348, 26), (0.05, 0.526, 34), (0.07, 0.692, 28), (0.12, 1.0, 0)],
+    [(0.01, 0.120, 10), (0.03, 0.348, 26), (0.05, 0.526, 34), (0.07, 0.692, 28), (0.09, 0.895, 14), (0.12, 1.0, 0)],
 )
 def test_labyrinths_turn_into_skyrmions_in_a_field(field, mean, charge):
-    """Cooled in the field (the 2021 paper's protocol): <S_z> and charge of another program; cores point against H."""
+    """Cooled in the field (the 2021 paper's protocol): <S_z> and charge of another program; cores point against H.
+
+    In 3000 sweeps: near saturation skyrmions go on vanishing, and 1000 leave three more of them at H = 0.09.
+    """
     hamiltonian = LABYRINTH.with_updates(external_field=(0.0, 0.0, field))
-    samples = anneal_many(hamiltonian, 128, AnnealSchedule(), [(15, n) for n in range(8)])
+    samples = anneal_many(hamiltonian, 128, AnnealSchedule(sweeps=3000), [(15, n) for n in range(8)])
     assert magnetization(samples)[:, 2].mean() == pytest.approx(mean, abs=0.02)
     charges = topological_charge(samples)
     assert charges == pytest.approx(np.round(charges), abs=1e-4)

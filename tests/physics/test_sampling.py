@@ -98,13 +98,24 @@ def test_a_quench_with_dipole_lowers_the_energy_at_every_step_and_ends_without_t
     assert np.linalg.norm(torque(sampler.spins, hamiltonian), axis=-1).max() < 1.1e-4
 
 
-@pytest.mark.parametrize(("temperature", "exact"), [(2.0, -0.346041), (1.0, -0.75984), (0.5, -1.45019)])
-def test_heat_bath_over_relaxation_and_metropolis_agree_on_the_square_lattice(temperature, exact):
-    """64 x 64, exchange only: the series at T = 2, else Monte Carlo of another program (errors up to 2e-4)."""
+@pytest.mark.parametrize(
+    ("temperature", "exact", "other"),
+    [
+        (2.0, -0.346041, 0.0),
+        (1.0, -0.75984, 13e-5),
+        (0.7, -1.14681, 39e-5),
+        (0.5, -1.45019, 26e-5),
+        (0.2, -1.79411, 11e-5),
+    ],
+)
+def test_heat_bath_over_relaxation_and_metropolis_agree_on_the_square_lattice(temperature, exact, other):
+    """64 x 64, exchange only: the series at T = 2, else Monte Carlo of another program, with its error."""
     heat_bath, reflected, metropolis = [], [], []
     for n in range(8):
         samplers = [Sampler(Hamiltonian(), 64, seed=(17, n, which)) for which in range(3)]
-        samplers[2].metropolis(np.full(800, temperature))
+        for sampler in samplers:
+            sampler.heat_bath(np.linspace(2.0, temperature, 300), 3)
+        samplers[2].metropolis(np.full(300, temperature))
         for _ in range(60):
             samplers[0].heat_bath(np.full(20, temperature))
             samplers[1].heat_bath(np.full(5, temperature), 3)
@@ -113,7 +124,7 @@ def test_heat_bath_over_relaxation_and_metropolis_agree_on_the_square_lattice(te
                 energies.append(energy(sampler.spins, Hamiltonian()))
     for energies in (heat_bath, reflected, metropolis):
         means = np.reshape(energies, (8, 60))[:, 10:].mean(axis=1)
-        error = means.std(ddof=1) / np.sqrt(8) + 2e-4
+        error = np.hypot(means.std(ddof=1) / np.sqrt(8), other)
         assert abs(means.mean() - exact) < 4 * error
 
 
@@ -130,7 +141,8 @@ def test_chain_with_dmi_has_the_energy_of_its_transfer_matrix(temperature, exact
 
 
 @pytest.mark.parametrize(
-    ("temperature", "exact", "error"), [(2.0, -0.36761, 26e-5), (1.0, -0.80914, 32e-5), (0.5, -1.49166, 20e-5)]
+    ("temperature", "exact", "error"),
+    [(2.0, -0.36761, 26e-5), (1.0, -0.80914, 32e-5), (0.5, -1.49166, 20e-5), (0.3, -1.72766, 10e-5)],
 )
 @pytest.mark.parametrize("kind", ["interfacial", "bulk"])
 def test_square_lattice_with_dmi(temperature, exact, error, kind):
@@ -139,6 +151,7 @@ def test_square_lattice_with_dmi(temperature, exact, error, kind):
     energies = []
     for n in range(8):
         sampler = Sampler(hamiltonian, 128, seed=(23, n))
+        sampler.heat_bath(np.linspace(2.0, temperature, 400), 4)
         sampler.heat_bath(np.full(200, temperature), 4)
         for _ in range(10):
             sampler.heat_bath(np.full(10, temperature), 4)
