@@ -16,7 +16,7 @@ import numpy as np
 from rayspin.physics._elementary_kernels import circle, exponential, two_words
 from rayspin.physics._fourier_kernels import fourier
 from rayspin.physics._lattice_kernels import LANES, START
-from rayspin.physics._numba import fma, inlined, kernel, load, restrict, start, store
+from rayspin.physics._numba import fma, inlined, kernel, load, restrict, sqrt, start, store, times
 
 _HALF_LN2 = np.float32(0.34657359027997264)
 
@@ -45,10 +45,17 @@ def _gaussian_pairs(streams, cosines, sines, width):
         store(b, k, nb)
         store(c, k, nc)
         store(d, k, nd)
-        half_radius = np.sqrt(exponential(one) * _HALF_LN2)
-        cosine, sine = circle(two)
-        store(cosines, k, half_radius * cosine)
-        store(sines, k, half_radius * sine)
+        cosine, sine = gaussian_pair(one, two)
+        store(cosines, k, cosine)
+        store(sines, k, sine)
+
+
+@inlined
+def gaussian_pair(one, two):
+    """Two normal numbers from two times 32 random bits."""
+    half_radius = sqrt(exponential(one) * _HALF_LN2)
+    cosine, sine = circle(two)
+    return half_radius * cosine, half_radius * sine
 
 
 @kernel
@@ -64,8 +71,6 @@ def draw_local(spins, external, site, noise, matrix, factor, deviation):
         factor: (6,) float32: xx, yx, zx, yy, zy, zz of L.
         deviation: sqrt(T).
     """
-    xx, xy, xz, yy, yz, zz = matrix
-    lxx, lyx, lzx, lyy, lzy, lzz = factor
     for colour in range(2):
         sx, sy, sz = spins[colour]
         gx, gy, gz = noise[colour]
@@ -73,9 +78,18 @@ def draw_local(spins, external, site, noise, matrix, factor, deviation):
         for k in range(spins.shape[2]):
             x, y, z = sx[k], sy[k], sz[k]
             u, v, w = deviation * gx[k], deviation * gy[k], deviation * gz[k]
-            hx[k] = external[0] + xx * x + xy * y + xz * z + lxx * u
-            hy[k] = external[1] + xy * x + yy * y + yz * z + lyx * u + lyy * v
-            hz[k] = external[2] + xz * x + yz * y + zz * z + lzx * u + lzy * v + lzz * w
+            hx[k], hy[k], hz[k] = coupled_here(x, y, z, u, v, w, external, matrix, factor)
+
+
+@inlined
+def coupled_here(x, y, z, u, v, w, external, matrix, factor):
+    """Field external + M (x, y, z) + L (u, v, w) at one site; matrices as in `draw_local`."""
+    xx, xy, xz, yy, yz, zz = matrix
+    lxx, lyx, lzx, lyy, lzy, lzz = factor
+    hx = external[0] + times(xx, x) + times(xy, y) + times(xz, z) + times(lxx, u)
+    hy = external[1] + times(xy, x) + times(yy, y) + times(yz, z) + times(lyx, u) + times(lyy, v)
+    hz = external[2] + times(xz, x) + times(yz, y) + times(zz, z) + times(lzx, u) + times(lzy, v) + times(lzz, w)
+    return hx, hy, hz
 
 
 @kernel
@@ -198,19 +212,24 @@ def _couple(xr, xi, yr, yi, zr, zi, here, noise, operators, lanes, deviation, c,
     """Joins even and odd columns to the spectra at k_x and k_x + pi, applies M, adds noise, and parts them again."""
     restrict()
     for k in range(here, here + lanes):
-        n = k - here
-        odd = k + lanes
-        px, qx, mx, nx = _joined(load(xr, k), load(xi, k), load(xr, odd), load(xi, odd), c, s)
-        py, qy, my, ny = _joined(load(yr, k), load(yi, k), load(yr, odd), load(yi, odd), c, s)
-        pz, qz, mz, nz = _joined(load(zr, k), load(zi, k), load(zr, odd), load(zi, odd), c, s)
-        px, py, pz = _applied(px, py, pz, noise, n, operators, n, lanes, deviation)
-        qx, qy, qz = _applied(qx, qy, qz, noise, n + 3 * lanes, operators, n, lanes, deviation)
-        far = n + 6 * lanes
-        mx, my, mz = _applied(mx, my, mz, noise, far, operators, far, lanes, deviation)
-        nx, ny, nz = _applied(nx, ny, nz, noise, far + 3 * lanes, operators, far, lanes, deviation)
-        _part(xr, xi, k, odd, px, qx, mx, nx, c, s)
-        _part(yr, yi, k, odd, py, qy, my, ny, c, s)
-        _part(zr, zi, k, odd, pz, qz, mz, nz, c, s)
+        couple(xr, xi, yr, yi, zr, zi, k, noise, operators, k - here, lanes, deviation, c, s)
+
+
+@inlined
+def couple(xr, xi, yr, yi, zr, zi, even, noise, operators, n, lanes, deviation, c, s):
+    """What `_couple` does to the n-th k_y of a k_x, whose even columns' spectrum lies at `even`."""
+    odd = even + lanes
+    px, qx, mx, nx = _joined(load(xr, even), load(xi, even), load(xr, odd), load(xi, odd), c, s)
+    py, qy, my, ny = _joined(load(yr, even), load(yi, even), load(yr, odd), load(yi, odd), c, s)
+    pz, qz, mz, nz = _joined(load(zr, even), load(zi, even), load(zr, odd), load(zi, odd), c, s)
+    px, py, pz = _applied(px, py, pz, noise, n, operators, n, lanes, deviation)
+    qx, qy, qz = _applied(qx, qy, qz, noise, n + 3 * lanes, operators, n, lanes, deviation)
+    far = n + 6 * lanes
+    mx, my, mz = _applied(mx, my, mz, noise, far, operators, far, lanes, deviation)
+    nx, ny, nz = _applied(nx, ny, nz, noise, far + 3 * lanes, operators, far, lanes, deviation)
+    _part(xr, xi, even, odd, px, qx, mx, nx, c, s)
+    _part(yr, yi, even, odd, py, qy, my, ny, c, s)
+    _part(zr, zi, even, odd, pz, qz, mz, nz, c, s)
 
 
 @inlined

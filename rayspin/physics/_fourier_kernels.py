@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rayspin.physics._numba import fma, kernel, load, restrict, store
+from rayspin.physics._numba import fma, inlined, kernel, load, restrict, store
 
 # pi, in whole units of 2^-100.
 _PI = 0x3243F6A8885A308D313198A2E0  # source: OEIS A062964
@@ -84,19 +84,35 @@ def _radix4(xr, xi, yr, yi, length, block, cosines, sines):
         for k in range(block):
             ar, br, cr, dr = load(xr, a + k), load(xr, b + k), load(xr, c + k), load(xr, d + k)
             ai, bi, ci, di = load(xi, a + k), load(xi, b + k), load(xi, c + k), load(xi, d + k)
-            even_r, even_i, odd_r, odd_i = ar + cr, ai + ci, br + dr, bi + di
-            left_r, left_i, turn_r, turn_i = ar - cr, ai - ci, bi - di, dr - br  # turn = -i (b - d)
-            store(yr, out + k, even_r + odd_r)
-            store(yi, out + k, even_i + odd_i)
-            r, i = left_r + turn_r, left_i + turn_i
-            store(yr, out + block + k, fma(r, c1, -(i * s1)))
-            store(yi, out + block + k, fma(r, s1, i * c1))
-            r, i = even_r - odd_r, even_i - odd_i
-            store(yr, out + 2 * block + k, fma(r, c2, -(i * s2)))
-            store(yi, out + 2 * block + k, fma(r, s2, i * c2))
-            r, i = left_r - turn_r, left_i - turn_i
-            store(yr, out + 3 * block + k, fma(r, c3, -(i * s3)))
-            store(yi, out + 3 * block + k, fma(r, s3, i * c3))
+            ar, ai, br, bi, cr, ci, dr, di = butterfly(ar, ai, br, bi, cr, ci, dr, di, c1, s1, c2, s2, c3, s3)
+            store(yr, out + k, ar)
+            store(yi, out + k, ai)
+            store(yr, out + block + k, br)
+            store(yi, out + block + k, bi)
+            store(yr, out + 2 * block + k, cr)
+            store(yi, out + 2 * block + k, ci)
+            store(yr, out + 3 * block + k, dr)
+            store(yi, out + 3 * block + k, di)
+
+
+@inlined
+def butterfly(ar, ai, br, bi, cr, ci, dr, di, c1, s1, c2, s2, c3, s3):
+    """The four sums of four complex numbers of a transform by 4, turned by the angles with these cosines and sines."""
+    even_r, even_i, odd_r, odd_i = ar + cr, ai + ci, br + dr, bi + di
+    left_r, left_i, turn_r, turn_i = ar - cr, ai - ci, bi - di, dr - br  # turn = -i (b - d)
+    br, bi = left_r + turn_r, left_i + turn_i
+    cr, ci = even_r - odd_r, even_i - odd_i
+    dr, di = left_r - turn_r, left_i - turn_i
+    return (
+        even_r + odd_r,
+        even_i + odd_i,
+        fma(br, c1, -(bi * s1)),
+        fma(br, s1, bi * c1),
+        fma(cr, c2, -(ci * s2)),
+        fma(cr, s2, ci * c2),
+        fma(dr, c3, -(di * s3)),
+        fma(dr, s3, di * c3),
+    )
 
 
 @kernel
@@ -116,5 +132,12 @@ def _radix(xr, xi, yr, yi, factor, length, block, cosines, sines):
                 source = (q + m * length) * block
                 for k in range(block):
                     r, i = load(xr, source + k), load(xi, source + k)
-                    store(yr, out + k, fma(r, c, fma(-i, s, load(yr, out + k))))
-                    store(yi, out + k, fma(r, s, fma(i, c, load(yi, out + k))))
+                    r, i = accumulated(r, i, c, s, load(yr, out + k), load(yi, out + k))
+                    store(yr, out + k, r)
+                    store(yi, out + k, i)
+
+
+@inlined
+def accumulated(r, i, c, s, sum_r, sum_i):
+    """A complex sum with one more term, r and i its parts, turned by the angle with cosine c and sine s."""
+    return fma(r, c, fma(-i, s, sum_r)), fma(r, s, fma(i, c, sum_i))

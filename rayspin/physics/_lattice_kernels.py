@@ -20,9 +20,6 @@ LANES = 16
 START = LANES
 
 _ZERO = np.float32(0)
-TINY = np.float32(1e-15)
-"""Gives a direction to a field that vanishes exactly: far below the rounding of any other, far above underflow of its
-square."""
 
 
 @inlined

@@ -70,6 +70,26 @@ def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @operation
+def times(typing_context: Any, a: Any, b: Any) -> Any:
+    """A float32 a * b, rounded before anything is added to it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fmul(*args)
+
+    return types.float32(types.float32, types.float32), codegen
+
+
+@operation
+def sqrt(typing_context: Any, value: Any) -> Any:
+    """The square root of a float32, correctly rounded."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.call(builder.module.declare_intrinsic("llvm.sqrt", [ir.FloatType()]), args)
+
+    return types.float32(types.float32), codegen
+
+
+@operation
 def floor(typing_context: Any, value: Any) -> Any:
     """The largest whole number up to a float32, as a float32."""
 

@@ -5,30 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from rayspin.physics._elementary_kernels import (
-    SIGN,
     circle,
     exponential,
-    minus_log2_one_minus,
     one_minus_exp2,
     two_words,
     uniform,
 )
 from rayspin.physics._lattice_kernels import (
     LANES,
-    TINY,
     close_row,
     components,
     local_field,
     place,
     vectors_of,
 )
-from rayspin.physics._numba import floor, fma, from_bits, inlined, kernel, load, restrict, start, store, to_bits
+from rayspin.physics._numba import fma, from_bits, inlined, kernel, load, restrict, start, store, to_bits
+from rayspin.physics._spin_kernels import aligned, drawn, drawn_in_weak_field, reflected, square_of, tilted
 
 BLOCK = 256  # sites per stage: enough to hide latencies, few enough for buffers to stay in the nearest cache
 
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 _LN2 = np.float32(0.6931471805599453)
-_WEAK = np.float32(1 / 16)  # beta h below which the whole numbers taken from an exponential would cost digits
+WEAK = np.float32(1 / 16)  # beta h below which the whole numbers taken from an exponential would cost digits
 
 
 @kernel
@@ -53,7 +51,7 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
     exponentials, cosines, sines = scratch
     block = max(1, BLOCK // padded)
     unit = np.float32(0.5) * _LN2 / beta
-    weak = to_bits((_WEAK / beta) * (_WEAK / beta))
+    weak = to_bits((WEAK / beta) * (WEAK / beta))
     for first in range(0, rows, block):
         last = min(first + block, rows)
         for k in range(block * padded):
@@ -74,17 +72,10 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
                 hx, hy, hz = local_field(
                     x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
                 )
-                square = fma(hx, hx, fma(hy, hy, hz * hz))
+                square = square_of(hx, hy, hz)
                 weakest = min(weakest, to_bits(square))
-                h = np.sqrt(square)
-                apart = h + abs(hz)
-                inverse = _ONE / (h * apart)
-                reciprocal = inverse * apart
-                turns = load(exponentials, buffer + k) * (reciprocal * unit)
-                w = turns - floor(turns)
-                sx, sy, sz = _tilted(
-                    w, load(cosines, buffer + k), load(sines, buffer + k), hx, hy, hz, inverse * h, reciprocal
-                )
+                e, cosine, sine = load(exponentials, buffer + k), load(cosines, buffer + k), load(sines, buffer + k)
+                sx, sy, sz = drawn(hx, hy, hz, square, e, cosine, sine, unit)
                 store(own_x, here + k, sx)
                 store(own_y, here + k, sy)
                 store(own_z, here + k, sz)
@@ -93,45 +84,12 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
                     hx, hy, hz = local_field(
                         x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
                     )
-                    hz += TINY
-                    h = np.sqrt(fma(hx, hx, fma(hy, hy, hz * hz)))
-                    apart = h + abs(hz)
-                    inverse = _ONE / (h * apart)
-                    reciprocal = inverse * apart
-                    part = one_minus_exp2(-load(exponentials, buffer + k)) * one_minus_exp2(-h / unit)
-                    w = min(minus_log2_one_minus(part) * (reciprocal * unit), _ONE)
-                    sx, sy, sz = _tilted(
-                        w, load(cosines, buffer + k), load(sines, buffer + k), hx, hy, hz, inverse * h, reciprocal
-                    )
+                    e, cosine, sine = load(exponentials, buffer + k), load(cosines, buffer + k), load(sines, buffer + k)
+                    sx, sy, sz = drawn_in_weak_field(hx, hy, hz, e, cosine, sine, unit)
                     store(own_x, here + k, sx)
                     store(own_y, here + k, sy)
                     store(own_z, here + k, sz)
             close_row(own_x, own_y, own_z, here, count, periodic)
-
-
-@inlined
-def _tilted(w, cosine, sine, hx, hy, hz, inverse, reciprocal):
-    """The unit vector at (1 - cos) / 2 = w from a vector h, around it as twice cosine and sine say.
-
-    It is drawn around the z axis and carried onto h by the reflection that exchanges the axis, taken with the sign of
-    h_z, and h: that is cheaper than a rotation, and the azimuth is uniform anyway.
-
-    Args:
-        w: 0 to 1.
-        cosine: twice that of the azimuth.
-        sine: likewise.
-        hx: h, of any length.
-        hy: likewise.
-        hz: likewise.
-        inverse: 1 / (h + |h_z|).
-        reciprocal: 1 / h.
-    """
-    across = np.sqrt(fma(-w, w, w))
-    vx, vy = across * cosine, across * sine
-    tilt = fma(vx, hx, vy * hy) * inverse
-    along = (tilt + fma(-_TWO, w, _ONE)) * reciprocal
-    upward = from_bits(np.int32(to_bits(tilt) ^ np.int32(to_bits(hz) & SIGN)))
-    return fma(along, hx, -vx), fma(along, hy, -vy), fma(along, hz, upward)
 
 
 @kernel
@@ -152,11 +110,10 @@ def _over_relax(own, other, site, vectors, colour, lattice, couplings):
                     x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
                 )
                 sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
-                hz += TINY
-                twice = _TWO * fma(sx, hx, fma(sy, hy, sz * hz)) / fma(hx, hx, fma(hy, hy, hz * hz))
-                store(own_x, here + k, fma(twice, hx, -sx))
-                store(own_y, here + k, fma(twice, hy, -sy))
-                store(own_z, here + k, fma(twice, hz, -sz))
+                sx, sy, sz = reflected(sx, sy, sz, hx, hy, hz)
+                store(own_x, here + k, sx)
+                store(own_y, here + k, sy)
+                store(own_z, here + k, sz)
         close_row(own_x, own_y, own_z, here, count, periodic)
 
 
@@ -181,19 +138,13 @@ def _align(own, other, site, vectors, colour, lattice, couplings, overshoot):
             hx, hy, hz = local_field(
                 x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
             )
-            hz += TINY
             sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
-            tx, ty, tz = fma(sy, hz, -(sz * hy)), fma(sz, hx, -(sx * hz)), fma(sx, hy, -(sy * hx))
-            torque = fma(tx, tx, fma(ty, ty, tz * tz)) if k < count else _ZERO
+            sx, sy, sz, torque = aligned(sx, sy, sz, hx, hy, hz, overshoot)
             # Floats that are not negative order as their bits do; only a maximum of integers is vectorized.
-            largest = max(largest, to_bits(torque))
-            reciprocal = _ONE / np.sqrt(fma(hx, hx, fma(hy, hy, hz * hz)))
-            nx, ny, nz = hx * reciprocal, hy * reciprocal, hz * reciprocal
-            nx, ny, nz = fma(overshoot, nx - sx, nx), fma(overshoot, ny - sy, ny), fma(overshoot, nz - sz, nz)
-            reciprocal = _ONE / np.sqrt(fma(nx, nx, fma(ny, ny, nz * nz)))
-            store(own_x, here + k, nx * reciprocal)
-            store(own_y, here + k, ny * reciprocal)
-            store(own_z, here + k, nz * reciprocal)
+            largest = max(largest, to_bits(torque if k < count else _ZERO))
+            store(own_x, here + k, sx)
+            store(own_y, here + k, sy)
+            store(own_z, here + k, sz)
         close_row(own_x, own_y, own_z, here, count, periodic)
     return np.sqrt(from_bits(largest))
 
@@ -227,9 +178,9 @@ def _metropolis(own, other, site, states, vectors, colour, lattice, couplings, b
             store(d, stream, nd)
             sx, sy, sz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
             cosine, sine = circle(two)
-            tx, ty, tz = _tilted(half_cap * uniform(one), cosine, sine, sx, sy, sz, _ONE / (_ONE + abs(sz)), _ONE)
+            tx, ty, tz = tilted(half_cap * uniform(one), cosine, sine, sx, sy, sz, _ONE / (_ONE + abs(sz)), _ONE)
             # One step of Newton's method for the length: trials start from trials, and rounding would add up.
-            scale = fma(np.float32(-0.5), fma(tx, tx, fma(ty, ty, tz * tz)), np.float32(1.5))
+            scale = fma(np.float32(-0.5), square_of(tx, ty, tz), np.float32(1.5))
             tx, ty, tz = tx * scale, ty * scale, tz * scale
             gain = fma(tx - sx, hx, fma(ty - sy, hy, (tz - sz) * hz))
             accept = uniform(three) >= one_minus_exp2(min(gain * beta * np.float32(1 / _LN2), _ZERO))

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
-from rayspin.physics.arguments import whole
+from rayspin.physics.arguments import lattice, whole
 from rayspin.physics.checkerboard import Spins
 from rayspin.physics.hamiltonian import LABYRINTH, Hamiltonian, Vector
 from rayspin.physics.sampling import Sampler
@@ -113,8 +114,11 @@ def anneal_many(
     schedule: AnnealSchedule,
     seeds: Sequence[Sequence[int]],
     threads: int | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> Spins:
     """Annealed samples (N, rows, columns, 3), float32, one for each seed and each the same as `anneal` makes it.
+
+    The same bit for bit, on a GPU as well.
 
     Args:
         hamiltonian: as in `anneal`.
@@ -122,13 +126,20 @@ def anneal_many(
         schedule: as in `anneal`.
         seeds: address of each sample's randomness.
         threads: samples at work at the same time; unset: one for each core this process may use.
+        device: "cuda" for a GPU (`pip install 'rayspin[cuda]'`), which works on as many samples at the same time as
+            its memory holds.
 
     Raises:
-        InputError: as in `anneal`; no seeds, or a number of threads that is none.
+        InputError: as in `anneal`; no seeds, threads or device; no GPU that can be used, or a schedule with Metropolis
+            updates there.
     """
     if len(seeds) == 0:
         raise InputError("seeds", "are none", "give one for each sample")
     workers = _cores() if threads is None else whole("threads", threads, 1, _MOST_THREADS)
+    if device == "cuda":
+        return _annealed_on_gpu(hamiltonian, size, schedule, seeds)
+    if device != "cpu":
+        raise InputError("device", f"{device!r} is none", 'give "cpu" or "cuda"')
     with ThreadPoolExecutor(workers) as pool:
         samples = pool.map(lambda seed: anneal(hamiltonian, size, schedule, seed), seeds)
         return np.stack(list(samples))
@@ -137,6 +148,31 @@ def anneal_many(
 def warm_up(hamiltonian: Hamiltonian = LABYRINTH) -> None:
     """Compiles the kernels that annealing this Hamiltonian needs, or loads them from Numba's cache."""
     anneal(hamiltonian, size=4, schedule=AnnealSchedule(sweeps=1, quench_sweeps=1), seed=(0,))
+
+
+def _annealed_on_gpu(
+    hamiltonian: Hamiltonian,
+    size: int | tuple[int, int],
+    schedule: AnnealSchedule,
+    seeds: Sequence[Sequence[int]],
+) -> Spins:
+    # Who works on a CPU never loads what CUDA needs.
+    from rayspin.physics.gpu import BatchSampler, samples_at_once
+
+    if schedule.update != "heat-bath":
+        raise InputError("update", "Metropolis updates run on CPUs only", 'write update = "heat-bath"')
+    at_once = samples_at_once(lattice(size, hamiltonian.boundary))
+    parts = []
+    for first in range(0, len(seeds), at_once):
+        sampler = BatchSampler(hamiltonian, size, seeds[first : first + at_once])
+        temperatures = schedule.temperatures()
+        for begin, end, field in _ramp_parts(hamiltonian, schedule, frozenset()):
+            if field is not None:
+                sampler.set_external_field(field)
+            sampler.heat_bath(temperatures[begin:end], schedule.over_relaxation)
+        sampler.quench(schedule.quench_sweeps, schedule.torque_tolerance, schedule.quench_overshoot)
+        parts.append(sampler.spins)
+    return np.concatenate(parts)
 
 
 def _cores() -> int:

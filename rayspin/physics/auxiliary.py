@@ -30,7 +30,8 @@ Array = npt.NDArray[np.float64]
 Draw = Callable[[Spins, Spins, Spins, float], None]
 """draw(spins, site, external, temperature) writes external (3,) + phi into `site`, packed; phi = M S at T = 0."""
 
-_STREAMS = 256
+STREAMS = 256
+"""Random streams of a sample's noise."""
 
 # c is rounded up to this grid, so that the last bits of an eigenvalue, which differ between CPUs, do not matter: nor do
 # they where it lies on the grid, as 0 does, and comes out a little above or below.
@@ -49,8 +50,7 @@ def local_draw(board: Checkerboard, anisotropy: Array, seed: Sequence[int]) -> D
         anisotropy: (3, 3), the matrix whose quadratic form -S.(anisotropy S) is the energy of a spin.
         seed: address of the noise.
     """
-    matrix = _positive(-2 * anisotropy)
-    parts = tuple(part.astype(np.float32) for part in (matrix[_ROW, _COLUMN], _cholesky(matrix)))
+    parts = local_parts(anisotropy)
     noise, fill = _noise(board.zeros().shape, seed)
 
     def draw(spins: Spins, site: Spins, external: Spins, temperature: float) -> None:
@@ -69,10 +69,9 @@ def convolved_draw(board: Checkerboard, dipole: Array, anisotropy: Array, seed: 
         anisotropy: as in `local_draw`.
         seed: the same.
     """
-    rows, columns, half = board.rows, board.columns, board.columns // 2
-    lanes = -(-(rows // 2 + 1) // LANES) * LANES
-    operators = aligned_zeros(half, 24, lanes)
-    operators[:, :, : rows // 2 + 1] = _operators(_positive(dipole - 2 * anisotropy), rows)
+    rows, columns = board.rows, board.columns
+    operators = convolution(board, dipole, anisotropy)
+    half, _, lanes = operators.shape
     noise, fill = _noise((half, 12, lanes), seed)
     spectra = aligned_zeros(3, 2, half * 2 * lanes)
     buffers = aligned_zeros(4, max(rows * board.padded, half * 2 * lanes))
@@ -86,6 +85,25 @@ def convolved_draw(board: Checkerboard, dipole: Array, anisotropy: Array, seed: 
         draw_convolved(spins, external, site, noise, operators, deviation, lattice, spectra, buffers, *tables)
 
     return draw
+
+
+def local_parts(anisotropy: Array) -> tuple[Spins, Spins]:
+    """M and L of anisotropy alone, each as six numbers (`_auxiliary_kernels.draw_local`)."""
+    matrix = _positive(-2 * anisotropy)
+    return matrix[_ROW, _COLUMN].astype(np.float32), _cholesky(matrix).astype(np.float32)
+
+
+def convolution(board: Checkerboard, dipole: Array, anisotropy: Array) -> Spins:
+    """M and L with a dipole term, (columns / 2, 24, lanes) (`_auxiliary_kernels.draw_convolved`)."""
+    wanted = board.rows // 2 + 1
+    operators = aligned_zeros(board.columns // 2, 24, -(-wanted // LANES) * LANES)
+    operators[:, :, :wanted] = _operators(_positive(dipole - 2 * anisotropy), board.rows)
+    return operators
+
+
+def noise_states(seed: Sequence[int]) -> npt.NDArray[np.uint32]:
+    """The random streams of a sample's noise as they begin, (4, STREAMS)."""
+    return seed_words("auxiliary", seed, 4 * STREAMS).reshape(4, STREAMS)
 
 
 def _operators(matrix: Array, rows: int) -> Array:
@@ -128,8 +146,8 @@ def _cholesky(matrix: Array) -> Array:
 def _noise(shape: tuple[int, ...], seed: Sequence[int]) -> tuple[Spins, Callable[[float], None]]:
     """An array for normal numbers, and what fills it anew unless the temperature is zero."""
     size = int(np.prod(shape))
-    flat = aligned_zeros(-(-size // (2 * _STREAMS)) * 2 * _STREAMS)
-    states = seed_words("auxiliary", seed, 4 * _STREAMS).reshape(4, _STREAMS)
+    flat = aligned_zeros(-(-size // (2 * STREAMS)) * 2 * STREAMS)
+    states = noise_states(seed)
 
     def fill(temperature: float) -> None:
         if temperature > 0:

@@ -111,12 +111,32 @@ class Loader:
 
     def _batch(self, positions: Positions, epoch: int) -> Batch:
         addresses = tuple((self.seed, epoch, int(sample)) for sample in self.source.samples[positions])
-        spins_NYXC = self.source.read(positions)
-        if self.augmentation != "none":
-            spins_NYXC = np.stack([self._moved(spins, address) for spins, address in zip(spins_NYXC, addresses)])
+        if self._resident is not None:
+            spins_NYXC = self._resident[torch.from_numpy(positions).to(self.device)]
+            if self.augmentation != "none":
+                spins_NYXC = self._all_moved(spins_NYXC, addresses)
+        else:
+            read_NYXC = self.source.read(positions)
+            if self.augmentation != "none":
+                read_NYXC = np.stack([self._moved(spins, address) for spins, address in zip(read_NYXC, addresses)])
+            spins_NYXC = torch.from_numpy(read_NYXC).to(self.device)
         # A view: storage has components last, the memory order in which the networks are fast.
-        spins_NCYX = channel_first(torch.from_numpy(spins_NYXC))
-        return Batch(spins_NCYX.to(self.device), addresses)
+        return Batch(channel_first(spins_NYXC), addresses)
+
+    @cached_property
+    def _resident(self) -> Tensor | None:
+        """All spins on a GPU that has room for twice as many: it reads its own memory 100 times as fast as a disk's."""
+        if self.device.type != "cuda":
+            return None
+        rows, columns = self.source.shape
+        count = len(self.source)
+        free, _ = torch.cuda.mem_get_info(self.device)
+        if 2 * count * rows * columns * 3 * 4 > free:
+            return None
+        resident = torch.empty((count, rows, columns, 3), device=self.device)
+        for some in np.array_split(np.arange(count), -(-count // 1000)):
+            resident[some[0] : some[-1] + 1] = torch.from_numpy(self.source.read(some))
+        return resident
 
     @cached_property
     def _symmetries(self) -> tuple[Symmetry, ...]:
@@ -124,11 +144,31 @@ class Loader:
 
     def _moved(self, spins_YXC: npt.NDArray[np.float32], address: tuple[int, ...]) -> npt.NDArray[np.float32]:
         """Spins moved by a random lattice vector, around the edges, and turned by a random symmetry."""
+        move, symmetry = self._moves(address)
+        moved = np.roll(spins_YXC, move, axis=(0, 1))
+        return moved if symmetry is None else self._symmetries[symmetry](moved)
+
+    def _all_moved(self, spins_NYXC: Tensor, addresses: tuple[tuple[int, ...], ...]) -> Tensor:
+        """The same of a batch where it lies."""
+        moves, symmetries = zip(*(self._moves(address) for address in addresses))
+        size = torch.tensor(self.source.shape, device=self.device)
+        origins_N2 = torch.from_numpy(np.stack(moves)).to(self.device)
+        rows, columns = (
+            (torch.arange(side, device=self.device) - origins_N2[:, axis, None]) % size[axis]
+            for axis, side in enumerate(self.source.shape)
+        )
+        samples = torch.arange(len(addresses), device=self.device)
+        moved_NYXC = spins_NYXC[samples[:, None, None], rows[:, :, None], columns[:, None, :]]
+        for symmetry in set(symmetries) - {None}:
+            chosen = torch.tensor([other == symmetry for other in symmetries], device=self.device)
+            moved_NYXC[chosen] = self._symmetries[symmetry].turned(moved_NYXC[chosen])
+        return moved_NYXC
+
+    def _moves(self, address: tuple[int, ...]) -> tuple[Positions, int | None]:
+        """A sample's random lattice vector, (2,), rows first, and the number of its symmetry."""
         stream = generator("augmentation", address)
-        moved = np.roll(spins_YXC, stream.integers(spins_YXC.shape[:2]), axis=(0, 1))
-        if self.augmentation == "symmetries":
-            moved = self._symmetries[stream.integers(len(self._symmetries))](moved)
-        return moved
+        move = stream.integers(self.source.shape)
+        return move, int(stream.integers(len(self._symmetries))) if self.augmentation == "symmetries" else None
 
 
 def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from rayspin.physics import Hamiltonian, effective_field
 
@@ -44,6 +46,11 @@ class Symmetry:
         placed = spins_YXC[:, ::-1] if self.mirror else spins_YXC
         turned: Spins = np.rot90(placed, self.turns, axes=(1, 0)) @ self.matrix.T
         return turned
+
+    def turned(self, spins_NYXC: Tensor) -> Tensor:
+        """The same of many fields, on their device."""
+        placed = spins_NYXC.flip(2) if self.mirror else spins_NYXC
+        return torch.rot90(placed, self.turns, dims=(2, 1)) @ torch.from_numpy(self.matrix.T.copy()).to(placed.device)
 
 
 def symmetries(hamiltonian: Hamiltonian, shape: tuple[int, int]) -> tuple[Symmetry, ...]:

@@ -84,6 +84,7 @@ CASES = {
     "no threads": (lambda: many(threads=0), "threads: 0 won't do; give a whole number from 1"),
     "negative threads": (lambda: many(threads=-2), "threads: -2 won't do"),
     "half a thread": (lambda: many(threads=1.5), "threads: 1.5 won't do"),
+    "unknown device": (lambda: many(device="gpu"), "device: 'gpu' is none; give"),
     # Temperatures and counts.
     "NaN temperature": (lambda: sampler().heat_bath(np.array([1.0, NAN])), "temperatures: nan is out of range"),
     "zero temperature": (lambda: sampler().heat_bath(np.zeros(3)), "temperatures: 0 is out of range"),

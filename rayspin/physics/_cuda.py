@@ -1,0 +1,121 @@
+"""The one door to CUDA: GPU versions of compiled functions of scalars, and a decorator for kernels, through Numba.
+
+A GPU rounds as a CPU does once its compiler may not fuse products with sums: every operation here says how it rounds.
+So the arithmetic of a spin is compiled for both from one source, and both make the same bits.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import cuda as _cuda_of_numba
+from numba.core import config as _config
+
+from rayspin.physics import _numba
+
+cuda: Any = _cuda_of_numba
+
+THREADS = 256
+"""Threads of a block: one block works on one sample."""
+
+
+def device(function: Callable[..., Any]) -> Any:
+    """A function that kernels on GPUs call."""
+    return cuda.jit(device=True)(function)
+
+
+def cuda_kernel(function: Callable[..., Any]) -> Any:
+    """A kernel: `function[blocks, THREADS](...)`, a block for each sample."""
+    return cuda.jit(function)
+
+
+@functools.cache
+def on_gpu(inlined: Any) -> Any:
+    """The GPU version of a function that `_numba.inlined` made: the same source, with the operations below."""
+    python = inlined.py_func
+    names = {
+        name: _translated(python.__globals__[name]) for name in python.__code__.co_names if name in python.__globals__
+    }
+    return device(types.FunctionType(python.__code__, {**python.__globals__, **names}, python.__name__))
+
+
+def _translated(value: Any) -> Any:
+    if hasattr(value, "py_func"):
+        return on_gpu(value)
+    return _OPERATIONS.get(id(value), value)
+
+
+def on_gpu_memory(array: npt.ArrayLike) -> Any:
+    """A copy of an array in the memory of the GPU."""
+    return cuda.to_device(np.ascontiguousarray(array))
+
+
+def zeros(shape: tuple[int, ...], dtype: type = np.float32) -> Any:
+    """Zeros in the memory of the GPU."""
+    return cuda.to_device(np.zeros(shape, dtype))
+
+
+def copy(array: Any) -> Any:
+    """A copy of an array of the GPU there."""
+    other = cuda.device_array_like(array)
+    other.copy_to_device(array)
+    return other
+
+
+def free_memory() -> int:
+    """Bytes that are free on the GPU."""
+    return int(cuda.current_context().get_memory_info()[0])
+
+
+@device
+def load(array, index):
+    """The element at an index that is not negative; Numba would test for that."""
+    return array[np.uint32(index)]
+
+
+@device
+def store(array, index, value):
+    """Writes the element at an index that is not negative."""
+    array[np.uint32(index)] = value
+
+
+config: Any = _config
+
+if config.ENABLE_CUDASIM:
+    # The simulator runs kernels as Python, and knows no such functions of the device.
+    floor, sqrt, times = np.floor, np.sqrt, np.multiply
+
+    def fma(a, b, c):
+        """A float32 a * b + c, rounded once, but for one time in 2^29 when float64 has rounded before."""
+        return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
+
+    def to_bits(value):
+        """The bits of a float32, as an int32."""
+        return np.float32(value).view(np.int32)
+
+    def from_bits(bits):
+        """The float32 with these bits."""
+        return np.int32(bits).view(np.float32)
+else:
+    from numba.cuda.libdevice import float_as_int as to_bits
+    from numba.cuda.libdevice import floorf as floor  # type: ignore[assignment]
+    from numba.cuda.libdevice import fmaf_rn as fma
+    from numba.cuda.libdevice import fmul_rn as times  # type: ignore[assignment]
+    from numba.cuda.libdevice import fsqrt_rn as sqrt  # type: ignore[assignment]
+    from numba.cuda.libdevice import int_as_float as from_bits
+
+_OPERATIONS: dict[int, Any] = {
+    id(_numba.fma): fma,
+    id(_numba.times): times,
+    id(_numba.sqrt): sqrt,
+    id(_numba.floor): floor,
+    id(_numba.to_bits): to_bits,
+    id(_numba.from_bits): from_bits,
+    id(_numba.load): load,
+    id(_numba.store): store,
+}

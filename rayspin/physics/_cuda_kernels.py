@@ -1,0 +1,506 @@
+"""The sweeps and draws of `_sweep_kernels` and `_auxiliary_kernels` on a GPU: a block of threads for each sample.
+
+Layout, random streams and arithmetic of a spin are those of the CPU, and so are the bytes of a sample. A thread
+follows a random stream through the rows, where a CPU follows a row through the streams. Arrays have the sample first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rayspin.physics import _auxiliary_kernels, _elementary_kernels, _fourier_kernels, _lattice_kernels, _spin_kernels
+from rayspin.physics._cuda import (
+    THREADS,
+    cuda,
+    cuda_kernel,
+    device,
+    from_bits,
+    load,
+    on_gpu,
+    sqrt,
+    store,
+    times,
+    to_bits,
+)
+from rayspin.physics._lattice_kernels import LANES, START
+from rayspin.physics._sweep_kernels import BLOCK, WEAK
+
+two_words, circle, exponential = map(
+    on_gpu, (_elementary_kernels.two_words, _elementary_kernels.circle, _elementary_kernels.exponential)
+)
+place, local_field = on_gpu(_lattice_kernels.place), on_gpu(_lattice_kernels.local_field)
+drawn, drawn_in_weak_field = map(on_gpu, (_spin_kernels.drawn, _spin_kernels.drawn_in_weak_field))
+square_of, reflected, aligned = map(on_gpu, (_spin_kernels.square_of, _spin_kernels.reflected, _spin_kernels.aligned))
+gaussian_pair, couple, coupled_here = map(
+    on_gpu, (_auxiliary_kernels.gaussian_pair, _auxiliary_kernels.couple, _auxiliary_kernels.coupled_here)
+)
+butterfly, accumulated = on_gpu(_fourier_kernels.butterfly), on_gpu(_fourier_kernels.accumulated)
+
+_HALF_LN2 = np.float32(0.5) * np.float32(0.6931471805599453)
+_ZERO = np.float32(0)
+
+
+@device
+def _padded(columns):
+    """Sites of one colour in a row, up to whole vectors of a CPU."""
+    return (columns + 2 * LANES - 1) // (2 * LANES) * LANES
+
+
+@device
+def _field_of(other, site, here, left, below, above, k, step, exchange, dmi):
+    """The field at the k-th site of a row; `step` is 0 where the site field is one vector."""
+    x, y, z = other
+    site_x, site_y, site_z = site
+    at = (here + k) * step
+    return local_field(x, y, z, site_x, site_y, site_z, at, left + k, below + k, above + k, exchange, dmi)
+
+
+@device
+def _put(own, here, k, count, periodic, sx, sy, sz):
+    """Writes the k-th spin of a row, and what continues the row beyond its ends (`_lattice_kernels.close_row`)."""
+    x, y, z = own
+    if k != count:
+        store(x, here + k, sx)
+        store(y, here + k, sy)
+        store(z, here + k, sz)
+    if k == 0 or k == count - 1:
+        if not periodic:
+            sx, sy, sz = _ZERO, _ZERO, _ZERO
+        if k == 0:
+            store(x, here + count, sx)
+            store(y, here + count, sy)
+            store(z, here + count, sz)
+        if k == count - 1:
+            store(x, here - 1, sx)
+            store(y, here - 1, sy)
+            store(z, here - 1, sz)
+
+
+@device
+def _components(vectors, sample, colour):
+    return vectors[sample, colour, 0], vectors[sample, colour, 1], vectors[sample, colour, 2]
+
+
+@device
+def _streams(states, sample, half):
+    return states[sample, half, 0], states[sample, half, 1], states[sample, half, 2], states[sample, half, 3]
+
+
+@device
+def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, couplings, step, beta):
+    """Draws every spin of a colour anew (`_sweep_kernels._heat_bath`).
+
+    The random streams go from `old` to `new`: rows with a weak field are drawn again from the old ones.
+    """
+    rows, columns, periodic = lattice
+    exchange, dmi = couplings
+    padded = _padded(columns)
+    together = max(1, BLOCK // padded)
+    unit = _HALF_LN2 / beta
+    weak = to_bits((WEAK / beta) * (WEAK / beta))
+    any_weak = 0
+    for stream in range(cuda.threadIdx.x, together * padded, THREADS):
+        a, b, c, d = load(old[0], stream), load(old[1], stream), load(old[2], stream), load(old[3], stream)
+        k, within = stream % padded, stream // padded
+        for first in range(0, rows, together):
+            one, two, a, b, c, d = two_words(a, b, c, d)
+            row = first + within
+            if row < rows:
+                count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+                hx, hy, hz = _field_of(other, site, here, left, below, above, k, step, exchange, dmi)
+                square = square_of(hx, hy, hz)
+                if to_bits(square) < weak:
+                    any_weak = 1
+                    weak_rows[row] = stamp
+                cosine, sine = circle(two)
+                sx, sy, sz = drawn(hx, hy, hz, square, exponential(one), cosine, sine, unit)
+                _put(own, here, k, count, periodic, sx, sy, sz)
+        store(new[0], stream, a)
+        store(new[1], stream, b)
+        store(new[2], stream, c)
+        store(new[3], stream, d)
+    if cuda.syncthreads_or(any_weak):
+        for stream in range(cuda.threadIdx.x, together * padded, THREADS):
+            a, b, c, d = load(old[0], stream), load(old[1], stream), load(old[2], stream), load(old[3], stream)
+            k, within = stream % padded, stream // padded
+            for first in range(0, rows, together):
+                one, two, a, b, c, d = two_words(a, b, c, d)
+                row = first + within
+                if row < rows and weak_rows[row] == stamp:
+                    count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+                    hx, hy, hz = _field_of(other, site, here, left, below, above, k, step, exchange, dmi)
+                    cosine, sine = circle(two)
+                    sx, sy, sz = drawn_in_weak_field(hx, hy, hz, exponential(one), cosine, sine, unit)
+                    _put(own, here, k, count, periodic, sx, sy, sz)
+        cuda.syncthreads()
+
+
+@device
+def _over_relax(own, other, site, colour, lattice, couplings, step):
+    """Reflects every spin of a colour about its field."""
+    rows, columns, periodic = lattice
+    exchange, dmi = couplings
+    padded = _padded(columns)
+    x, y, z = own
+    for i in range(cuda.threadIdx.x, rows * padded, THREADS):
+        row, k = i // padded, i % padded
+        count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+        hx, hy, hz = _field_of(other, site, here, left, below, above, k, step, exchange, dmi)
+        sx, sy, sz = reflected(load(x, here + k), load(y, here + k), load(z, here + k), hx, hy, hz)
+        _put(own, here, k, count, periodic, sx, sy, sz)
+    cuda.syncthreads()
+
+
+@cuda_kernel
+def heat_bath_sweeps(
+    spins, site, states, weak_rows, half_sweeps, rows, columns, periodic, exchange, dmi, step, betas, over_relaxation
+):
+    """`_sweep_kernels.heat_bath_sweeps` of many samples.
+
+    Args:
+        spins: (N, 2, 3, n) float32.
+        site: (N, 2, 3, n), or (N, 2, 3, 1) where each colour has one vector and `step` is 0.
+        states: (N, 2, 4, streams) uint32; the first of the two is read and written, the second scratch.
+        weak_rows: (N, rows) int32, zeros before the first sweeps.
+        half_sweeps: how many there were before.
+        rows: of the lattice.
+        columns: likewise.
+        periodic: whether the lattice is.
+        exchange: float32.
+        dmi: float32.
+        step: 1 or 0.
+        betas: (sweeps,) float32.
+        over_relaxation: reflections after each sweep.
+    """
+    sample = cuda.blockIdx.x
+    lattice, couplings = (rows, columns, periodic), (exchange, dmi)
+    for sweep in range(betas.size):
+        for colour in range(2):
+            own, other = _components(spins, sample, colour), _components(spins, sample, 1 - colour)
+            own_site = _components(site, sample, colour)
+            old, new = _streams(states, sample, colour), _streams(states, sample, 1 - colour)
+            stamp = half_sweeps + 2 * sweep + colour + 1
+            _heat_bath(
+                own, other, own_site, old, new, weak_rows[sample], stamp, colour, lattice, couplings, step, betas[sweep]
+            )
+        for half_sweep in range(2 * over_relaxation):
+            colour = half_sweep & 1
+            own, other = _components(spins, sample, colour), _components(spins, sample, 1 - colour)
+            own_site = _components(site, sample, colour)
+            _over_relax(own, other, own_site, colour, lattice, couplings, step)
+
+
+@cuda_kernel
+def quench_sweeps(
+    spins, site, rows, columns, periodic, exchange, dmi, step, sweeps, tolerance, overshoot, done, torque
+):
+    """`_sweep_kernels.quench_sweeps` of many samples: each ends by itself.
+
+    Args:
+        spins: as in `heat_bath_sweeps`, like all that is not named here.
+        site: likewise.
+        rows: likewise.
+        columns: likewise.
+        periodic: likewise.
+        exchange: likewise.
+        dmi: likewise.
+        step: likewise.
+        sweeps: (N,) int32, how many at most; 0 leaves a sample as it is.
+        tolerance: float32.
+        overshoot: float32.
+        done: (N,) int32, written: the sweeps done.
+        torque: (N,) float32, written unless no sweep was to be done: the largest that the last sweep met.
+    """
+    sample = cuda.blockIdx.x
+    largest = cuda.shared.array(1, np.int32)
+    padded = _padded(columns)
+    count_done = 0
+    for sweep in range(sweeps[sample]):
+        if cuda.threadIdx.x == 0:
+            largest[0] = 0
+        cuda.syncthreads()
+        mine = np.int32(0)
+        for colour in range(2):
+            own, other = _components(spins, sample, colour), _components(spins, sample, 1 - colour)
+            own_site = _components(site, sample, colour)
+            x, y, z = own
+            for i in range(cuda.threadIdx.x, rows * padded, THREADS):
+                row, k = i // padded, i % padded
+                count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+                hx, hy, hz = _field_of(other, own_site, here, left, below, above, k, step, exchange, dmi)
+                sx, sy, sz = load(x, here + k), load(y, here + k), load(z, here + k)
+                sx, sy, sz, square = aligned(sx, sy, sz, hx, hy, hz, overshoot)
+                if k < count:
+                    mine = max(mine, to_bits(square))
+                _put(own, here, k, count, periodic, sx, sy, sz)
+            cuda.syncthreads()
+        cuda.atomic.max(largest, 0, mine)
+        cuda.syncthreads()
+        count_done = sweep + 1
+        met = sqrt(from_bits(largest[0]))
+        cuda.syncthreads()
+        if cuda.threadIdx.x == 0:
+            torque[sample] = met
+        if met <= tolerance:
+            break
+    if cuda.threadIdx.x == 0:
+        done[sample] = count_done
+
+
+@device
+def _fill(states, sample, noise):
+    """Fills the sample's noise with normal numbers (`_auxiliary_kernels.gaussians`)."""
+    a_s, b_s, c_s, d_s = states[sample, 0], states[sample, 1], states[sample, 2], states[sample, 3]
+    width = a_s.size
+    for k in range(cuda.threadIdx.x, width, THREADS):
+        a, b, c, d = load(a_s, k), load(b_s, k), load(c_s, k), load(d_s, k)
+        for first in range(0, noise.size, 2 * width):
+            one, two, a, b, c, d = two_words(a, b, c, d)
+            cosine, sine = gaussian_pair(one, two)
+            store(noise, first + k, cosine)
+            store(noise, first + width + k, sine)
+        store(a_s, k, a)
+        store(b_s, k, b)
+        store(c_s, k, c)
+        store(d_s, k, d)
+    cuda.syncthreads()
+
+
+@cuda_kernel
+def draw_local(spins, external, site, states, noise, deviation, active, matrix, factor):
+    """`_auxiliary_kernels.gaussians`, unless the deviation is 0, and then its `draw_local`, of the active samples.
+
+    Args:
+        spins: (N, 2, 3, n) float32.
+        external: (3,) float32.
+        site: (N, 2, 3, n), written.
+        states: (N, 4, STREAMS) uint32.
+        noise: (N, size) float32, at least 6 n.
+        deviation: sqrt(T).
+        active: (N,) int32.
+        matrix: (6,).
+        factor: (6,).
+    """
+    sample = cuda.blockIdx.x
+    if active[sample] == 0:
+        return
+    if deviation > 0:
+        _fill(states, sample, noise[sample])
+    m = matrix[0], matrix[1], matrix[2], matrix[3], matrix[4], matrix[5]
+    l = factor[0], factor[1], factor[2], factor[3], factor[4], factor[5]  # noqa: E741
+    n = spins.shape[3]
+    for colour in range(2):
+        sx, sy, sz = _components(spins, sample, colour)
+        hx, hy, hz = _components(site, sample, colour)
+        g = noise[sample]
+        for k in range(cuda.threadIdx.x, n, THREADS):
+            at = 3 * n * colour + k
+            u, v, w = deviation * load(g, at), deviation * load(g, at + n), deviation * load(g, at + 2 * n)
+            fx, fy, fz = coupled_here(load(sx, k), load(sy, k), load(sz, k), u, v, w, external, m, l)
+            store(hx, k, fx)
+            store(hy, k, fy)
+            store(hz, k, fz)
+
+
+@cuda_kernel
+def extrapolate(site, before, overshoot, active):
+    """Takes the site fields of the active samples further on from what they were, site + overshoot (site - before)."""
+    sample = cuda.blockIdx.x
+    if active[sample] == 0:
+        return
+    for colour in range(2):
+        for component in range(3):
+            now, then = site[sample, colour, component], before[sample, colour, component]
+            for k in range(cuda.threadIdx.x, now.size, THREADS):
+                store(now, k, load(now, k) + times(overshoot, load(now, k) - load(then, k)))
+
+
+@device
+def _fourier(xr, xi, yr, yi, width, factors, cosines, sines):
+    """`_fourier_kernels.fourier`; the result lies in x after an even number of factors, else in y."""
+    length, across = cosines.size, width
+    for stage in range(factors.size):
+        factor = factors[stage]
+        length //= factor
+        if stage & 1:
+            ar, ai, br, bi = yr, yi, xr, xi
+        else:
+            ar, ai, br, bi = xr, xi, yr, yi
+        if factor == 4:
+            _radix4(ar, ai, br, bi, length, across, cosines, sines)
+        else:
+            _radix(ar, ai, br, bi, factor, length, across, cosines, sines)
+        cuda.syncthreads()
+        across *= factor
+
+
+@device
+def _radix4(xr, xi, yr, yi, length, across, cosines, sines):
+    step = cosines.size // (4 * length)
+    for i in range(cuda.threadIdx.x, length * across, THREADS):
+        q = i // across
+        a, far = i, length * across
+        ar, br, cr, dr = load(xr, a), load(xr, a + far), load(xr, a + 2 * far), load(xr, a + 3 * far)
+        ai, bi, ci, di = load(xi, a), load(xi, a + far), load(xi, a + 2 * far), load(xi, a + 3 * far)
+        c1, s1 = load(cosines, q * step), load(sines, q * step)
+        c2, s2 = load(cosines, 2 * q * step), load(sines, 2 * q * step)
+        c3, s3 = load(cosines, 3 * q * step), load(sines, 3 * q * step)
+        ar, ai, br, bi, cr, ci, dr, di = butterfly(ar, ai, br, bi, cr, ci, dr, di, c1, s1, c2, s2, c3, s3)
+        out = i + 3 * q * across
+        store(yr, out, ar)
+        store(yi, out, ai)
+        store(yr, out + across, br)
+        store(yi, out + across, bi)
+        store(yr, out + 2 * across, cr)
+        store(yi, out + 2 * across, ci)
+        store(yr, out + 3 * across, dr)
+        store(yi, out + 3 * across, di)
+
+
+@device
+def _radix(xr, xi, yr, yi, factor, length, across, cosines, sines):
+    n = cosines.size
+    step = n // (factor * length)
+    for i in range(cuda.threadIdx.x, length * across * factor, THREADS):
+        target, k = i // across, i % across
+        q, j = target // factor, target % factor
+        sum_r, sum_i = _ZERO, _ZERO
+        for m in range(factor):
+            turn = (m * j * (n // factor) + j * q * step) % n
+            c, s = load(cosines, turn), load(sines, turn)
+            source = (q + m * length) * across + k
+            r, im = load(xr, source), load(xi, source)
+            sum_r, sum_i = accumulated(r, im, c, s, sum_r, sum_i)
+        store(yr, i, sum_r)
+        store(yi, i, sum_i)
+
+
+@cuda_kernel
+def draw_convolved(
+    spins, external, site, states, noise, deviation, active, operators, rows, padded, spectra, buffers,
+    factors_y, cosines_y, sines_y, factors_x, cosines_x, sines_x, join_cosines, join_sines,
+):  # fmt: skip
+    """`_auxiliary_kernels.gaussians`, unless the deviation is 0, and its `draw_convolved`, of the active samples.
+
+    Args:
+        spins: (N, 2, 3, n) float32.
+        external: (3,) float32.
+        site: (N, 2, 3, n), written.
+        states: (N, 4, STREAMS) uint32.
+        noise: (N, size) float32, at least half * 12 * lanes.
+        deviation: sqrt(T).
+        active: (N,) int32.
+        operators: (half, 24 * lanes) float32.
+        rows: of the lattice.
+        padded: sites of one colour in a row.
+        spectra: (N, 3, 2, half * 2 * lanes) float32.
+        buffers: (N, 4, max(rows * padded, half * 2 * lanes)) float32.
+        factors_y: twiddles of the rows, like the next two.
+        cosines_y: likewise.
+        sines_y: likewise.
+        factors_x: twiddles of half the columns, like the next two.
+        cosines_x: likewise.
+        sines_x: likewise.
+        join_cosines: of the columns.
+        join_sines: likewise.
+    """
+    sample = cuda.blockIdx.x
+    if active[sample] == 0:
+        return
+    if deviation > 0:
+        _fill(states, sample, noise[sample])
+    half = operators.shape[0]
+    lanes = operators.shape[1] // 24
+    buffer = buffers[sample, 0], buffers[sample, 1], buffers[sample, 2], buffers[sample, 3]
+    along_y, along_x = (factors_y, cosines_y, sines_y), (factors_x, cosines_x, sines_x)
+    for component in range(3):
+        colours = spins[sample, 0, component], spins[sample, 1, component]
+        spectrum = spectra[sample, component, 0], spectra[sample, component, 1]
+        _transform(colours, spectrum, buffer, rows, padded, half, lanes, along_y, along_x)
+    xr, xi = spectra[sample, 0, 0], spectra[sample, 0, 1]
+    yr, yi = spectra[sample, 1, 0], spectra[sample, 1, 1]
+    zr, zi = spectra[sample, 2, 0], spectra[sample, 2, 1]
+    for i in range(cuda.threadIdx.x, half * lanes, THREADS):
+        j, n = i // lanes, i % lanes
+        g, m = noise[sample, j * 12 * lanes : (j + 1) * 12 * lanes], operators[j]
+        cosine, sine = load(join_cosines, j), load(join_sines, j)
+        couple(xr, xi, yr, yi, zr, zi, 2 * lanes * j + n, g, m, n, lanes, deviation, cosine, sine)
+    cuda.syncthreads()
+    for component in range(3):
+        colours = site[sample, 0, component], site[sample, 1, component]
+        spectrum = spectra[sample, component, 0], spectra[sample, component, 1]
+        _transform_back(colours, spectrum, buffer, rows, padded, half, lanes, along_y, along_x, external[component])
+
+
+@device
+def _transform(colours, spectrum, buffer, rows, padded, half, lanes, along_y, along_x):
+    """Twice the spectra of one component's even columns and, behind them, of the odd ones, with k_y in the lanes."""
+    first, second = colours
+    er, ei = spectrum
+    a, b, c, d = buffer
+    # The even and the odd columns: colour 0 and 1 in even rows, 1 and 0 in odd ones.
+    for i in range(cuda.threadIdx.x, rows * padded, THREADS):
+        row, k = i // padded, i % padded
+        here = START + row * (padded + LANES) + k
+        zero, one = load(first, here), load(second, here)
+        store(a, i, one if row & 1 else zero)
+        store(b, i, zero if row & 1 else one)
+    cuda.syncthreads()
+    factors, cosines, sines = along_y
+    _fourier(a, b, c, d, padded, factors, cosines, sines)
+    wr, wi = (c, d) if factors.size & 1 else (a, b)
+    for i in range(cuda.threadIdx.x, (rows // 2 + 1) * half, THREADS):
+        ky, k = i // half, i % half
+        here, mirror = ky * padded + k, (rows - ky) % rows * padded + k
+        r, im, mr, mi = load(wr, here), load(wi, here), load(wr, mirror), load(wi, mirror)
+        target = k * 2 * lanes + ky
+        store(er, target, r + mr)
+        store(ei, target, im - mi)
+        store(er, target + lanes, im + mi)
+        store(ei, target + lanes, mr - r)
+    cuda.syncthreads()
+    _transform_in_place(er, ei, a, b, 2 * lanes, half, along_x)
+
+
+@device
+def _transform_back(colours, spectrum, buffer, rows, padded, half, lanes, along_y, along_x, external):
+    """The way back from `_transform`, onto an external field."""
+    first, second = colours
+    er, ei = spectrum
+    a, b, c, d = buffer
+    # With real and imaginary parts exchanged a transform is the inverse.
+    _transform_in_place(ei, er, a, b, 2 * lanes, half, along_x)
+    for i in range(cuda.threadIdx.x, (rows // 2 + 1) * half, THREADS):
+        ky, k = i // half, i % half
+        here, mirror = ky * padded + k, (rows - ky) % rows * padded + k
+        source = k * 2 * lanes + ky
+        r, im = load(er, source), load(ei, source)
+        odd_r, odd_i = load(er, source + lanes), load(ei, source + lanes)
+        if here == mirror:
+            im, odd_i = _ZERO, _ZERO
+        store(a, here, r - odd_i)
+        store(b, here, im + odd_r)
+        store(a, mirror, r + odd_i)
+        store(b, mirror, odd_r - im)
+    cuda.syncthreads()
+    factors, cosines, sines = along_y
+    _fourier(b, a, d, c, padded, factors, cosines, sines)
+    wr, wi = (c, d) if factors.size & 1 else (a, b)
+    for i in range(cuda.threadIdx.x, rows * padded, THREADS):
+        row, k = i // padded, i % padded
+        here = START + row * (padded + LANES) + k
+        zero, one = load(wr, i), load(wi, i)
+        store(first, here, external + (one if row & 1 else zero))
+        store(second, here, external + (zero if row & 1 else one))
+    cuda.syncthreads()
+
+
+@device
+def _transform_in_place(xr, xi, yr, yi, width, length, tables):
+    factors, cosines, sines = tables
+    _fourier(xr, xi, yr, yi, width, factors, cosines, sines)
+    if factors.size & 1:
+        for k in range(cuda.threadIdx.x, width * length, THREADS):
+            store(xr, k, load(yr, k))
+            store(xi, k, load(yi, k))
+        cuda.syncthreads()
