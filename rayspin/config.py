@@ -26,6 +26,12 @@ class Config(pydantic.BaseModel):
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
 
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except pydantic.ValidationError as error:
+            raise _first_error(type(self), error, "") from None
+
     @pydantic.model_validator(mode="before")
     @classmethod
     def _lists_are_tuples(cls, data: Any) -> Any:
@@ -38,7 +44,7 @@ class Config(pydantic.BaseModel):
 
     def with_updates(self, **changes: Any) -> Self:
         """A checked copy with some fields replaced."""
-        return type(self).model_validate(dict(self) | changes)
+        return build(type(self), dict(self) | changes, "")
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -59,10 +65,7 @@ def build(config_type: type[ConfigT], table: Mapping[str, Any], where: str) -> C
     try:
         return config_type.model_validate(dict(table))
     except pydantic.ValidationError as error:
-        details = error.errors(include_url=False)
-        # An unknown key explains a missing one (a misspelling), so it is named first.
-        first = min(details, key=lambda detail: detail["type"] != "extra_forbidden")
-        raise _input_error(config_type, first, where) from None
+        raise _first_error(config_type, error, where) from None
 
 
 def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None:
@@ -113,6 +116,12 @@ _REMEDIES = {
     "dict_type": "write a table",
     "model_type": "write a table",
 }
+
+
+def _first_error(config_type: type[Config], error: pydantic.ValidationError, where: str) -> InputError:
+    """The first thing wrong; an unknown key explains a missing one (a misspelling), so it is named first."""
+    details = error.errors(include_url=False)
+    return _input_error(config_type, min(details, key=lambda detail: detail["type"] != "extra_forbidden"), where)
 
 
 def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) -> InputError:

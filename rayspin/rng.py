@@ -21,11 +21,11 @@ def seed_words(stage: str, address: Sequence[int], count: int) -> npt.NDArray[np
 
     Args:
         stage: what the numbers are for ("anneal", "noise"); streams of different stages are independent.
-        address: non-negative integers, the root seed first: (root_seed, sample, ...).
+        address: integers from 0 to 2^63 - 1, the root seed first: (root_seed, sample, ...).
         count: how many words.
 
     Raises:
-        InputError: an address that is empty, negative or not made of integers.
+        InputError: an address that is empty, out of range or not made of integers.
     """
     return _sequence(stage, address).generate_state(count, np.uint32).astype(np.uint32, copy=False)
 
@@ -36,7 +36,12 @@ def generator(stage: str, address: Sequence[int]) -> np.random.Generator:
 
 
 def _sequence(stage: str, address: Sequence[int]) -> np.random.SeedSequence:
-    if not address or any(not isinstance(part, int | np.integer) or part < 0 for part in address):
-        raise InputError("seed", f"{address!r} is no address", "give non-negative integers: (root_seed, sample)")
-    root, *rest = (int(part) for part in address)
+    if not isinstance(address, Sequence | np.ndarray) or not len(address) or not all(map(_is_part, address)):
+        raise InputError("seed", f"{address!r} is no address", "give integers from 0 to 2^63 - 1: (root_seed, sample)")
+    root, *rest = map(int, address)
     return np.random.SeedSequence(root, spawn_key=(zlib.crc32(stage.encode()), *rest))
+
+
+def _is_part(part: object) -> bool:
+    """Whether an address may hold it. Datasets store addresses as 64-bit integers."""
+    return isinstance(part, int | np.integer) and not isinstance(part, bool) and 0 <= int(part) < 2**63

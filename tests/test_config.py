@@ -71,6 +71,18 @@ def test_the_table_of_a_config_builds_it_again() -> None:
     assert build(Outer, built.to_table(), "again") == built
 
 
-def test_updates_are_checked() -> None:
-    with pytest.raises(pydantic.ValidationError):
-        Outer(count=1).with_updates(count="many")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Outer(count=1).with_updates(count="many"), "count: 'many' won't do; write a whole number"),
+        (lambda: Outer(count="many"), "count: 'many' won't do; write a whole number"),
+        (lambda: Outer(), "count: missing key; add it"),
+        (lambda: Outer(cuont=1), "cuont: unknown key; did you mean 'count'?"),
+        (lambda: Outer(count=1, schedule={"mode": "bad"}), "schedule.mode: is bad; choose another"),
+        (lambda: Inner(mode="bad"), "mode: is bad; choose another"),
+    ],
+)
+def test_what_python_gives_is_checked_like_a_job_file(make, message) -> None:
+    with pytest.raises(InputError) as error:
+        make()
+    assert str(error.value) == message

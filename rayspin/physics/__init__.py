@@ -1,6 +1,6 @@
 """Spin fields on a square lattice: Hamiltonians, fields and energies, annealing, damage, observables."""
 
-from rayspin.physics.annealing import anneal, anneal_many, warm_up
+from rayspin.physics.annealing import anneal, anneal_many, quench, warm_up
 from rayspin.physics.field import effective_field, energy, energy_terms, torque
 from rayspin.physics.hamiltonian import DOMAIN, LABYRINTH, PRESETS, Hamiltonian
 from rayspin.physics.sampling import Sampler
@@ -23,6 +23,7 @@ __all__ = [
     "effective_field",
     "energy",
     "energy_terms",
+    "quench",
     "torque",
     "warm_up",
 ]

@@ -6,7 +6,7 @@ A sample is a function of (Hamiltonian, size, schedule, seed) alone, bit for bit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
+from rayspin.physics.arguments import lattice, whole
 from rayspin.physics.checkerboard import Spins
 from rayspin.physics.hamiltonian import LABYRINTH, Hamiltonian, Vector
 from rayspin.physics.sampling import Sampler
@@ -22,6 +23,8 @@ from rayspin.physics.trace import Trace
 
 # An external field that changes does so in this many steps.
 _FIELD_STEPS = 100
+
+_MOST_THREADS = 4096
 
 
 def anneal(
@@ -50,21 +53,59 @@ def anneal(
     sampler = Sampler(hamiltonian, size, seed, start)
 
     # Cooling by Monte Carlo.
-    temperatures, acceptance = schedule.temperatures(), 1.0
-    for first, last, field in _ramp_parts(hamiltonian, schedule, trace):
+    records = trace.stops(schedule.sweeps) if trace is not None else frozenset()
+    temperatures, accepted, recorded = schedule.temperatures(), 0.0, 0
+    for first, last, field in _ramp_parts(hamiltonian, schedule, records):
         if field is not None:
             sampler.set_external_field(field)
-            hamiltonian = hamiltonian.with_updates(external_field=field)
         if schedule.update == "heat-bath":
             sampler.heat_bath(temperatures[first:last], schedule.over_relaxation)
+            accepted += last - first
         else:
-            acceptance = sampler.metropolis(temperatures[first:last])
-        if trace is not None and last % trace.every == 0:
-            trace.record(last, temperatures[last - 1], sampler.spins, hamiltonian, acceptance)
+            accepted += sampler.metropolis(temperatures[first:last]) * (last - first)
+        if trace is not None and last in records:
+            acceptance = accepted / (last - recorded)
+            trace.record(last, temperatures[last - 1], sampler.spins, sampler.hamiltonian, acceptance)
+            accepted, recorded = 0.0, last
 
     # Quench: every spin along its field, until the torques vanish.
     sampler.quench(schedule.quench_sweeps, schedule.torque_tolerance, schedule.quench_overshoot)
+    if trace is not None and sampler.sweeps > schedule.sweeps:
+        trace.record(sampler.sweeps, 0.0, sampler.spins, sampler.hamiltonian, 1.0)
     return sampler.spins
+
+
+def quench(
+    hamiltonian: Hamiltonian,
+    size: int | tuple[int, int],
+    seed: Sequence[int],
+    *,
+    sweeps: int = 100_000,
+    torque_tolerance: float = 1e-4,
+    overshoot: float = 0.0,
+    start: npt.ArrayLike | None = None,
+) -> Spins:
+    """Spins (rows, columns, 3), float32, that went downhill from random ones at T = 0 and ended in a local minimum.
+
+    The greedy method of the 2021 paper: each spin in turn is set along its effective field. Nothing is cooled, so
+    many more defects stay than `anneal` leaves.
+
+    Args:
+        hamiltonian: as in `anneal`.
+        size: as in `anneal`.
+        seed: as in `anneal`.
+        sweeps: how many at most.
+        torque_tolerance: it ends when no |S x F| exceeds this, in J; 0 makes all sweeps.
+        overshoot: as `AnnealSchedule.quench_overshoot`; 0 is the greedy method.
+        start: as in `anneal`.
+
+    Raises:
+        InputError: as in `anneal`.
+    """
+    schedule = AnnealSchedule(
+        sweeps=0, quench_sweeps=sweeps, torque_tolerance=torque_tolerance, quench_overshoot=overshoot
+    )
+    return anneal(hamiltonian, size, schedule, seed, start=start)
 
 
 def anneal_many(
@@ -89,11 +130,17 @@ def anneal_many(
             its memory holds.
 
     Raises:
-        InputError: as in `anneal`; no GPU that can be used, or a schedule with Metropolis updates there.
+        InputError: as in `anneal`; no seeds, threads or device; no GPU that can be used, or a schedule with Metropolis
+            updates there.
     """
+    if len(seeds) == 0:
+        raise InputError("seeds", "are none", "give one for each sample")
+    workers = _cores() if threads is None else whole("threads", threads, 1, _MOST_THREADS)
     if device == "cuda":
         return _annealed_on_gpu(hamiltonian, size, schedule, seeds)
-    with ThreadPoolExecutor(threads or _cores()) as pool:
+    if device != "cpu":
+        raise InputError("device", f"{device!r} is none", 'give "cpu" or "cuda"')
+    with ThreadPoolExecutor(workers) as pool:
         samples = pool.map(lambda seed: anneal(hamiltonian, size, schedule, seed), seeds)
         return np.stack(list(samples))
 
@@ -114,12 +161,12 @@ def _annealed_on_gpu(
 
     if schedule.update != "heat-bath":
         raise InputError("update", "Metropolis updates run on CPUs only", 'write update = "heat-bath"')
-    at_once = samples_at_once(size)
+    at_once = samples_at_once(lattice(size, hamiltonian.boundary))
     parts = []
     for first in range(0, len(seeds), at_once):
         sampler = BatchSampler(hamiltonian, size, seeds[first : first + at_once])
         temperatures = schedule.temperatures()
-        for begin, end, field in _ramp_parts(hamiltonian, schedule, None):
+        for begin, end, field in _ramp_parts(hamiltonian, schedule, frozenset()):
             if field is not None:
                 sampler.set_external_field(field)
             sampler.heat_bath(temperatures[begin:end], schedule.over_relaxation)
@@ -134,15 +181,13 @@ def _cores() -> int:
 
 
 def _ramp_parts(
-    hamiltonian: Hamiltonian, schedule: AnnealSchedule, trace: Trace | None
+    hamiltonian: Hamiltonian, schedule: AnnealSchedule, records: Set[int]
 ) -> Iterator[tuple[int, int, Vector | None]]:
     """The ramp as parts between records of the trace and steps of the external field: first and last sweep, field.
 
     The field is None where it stays as it is.
     """
-    stops = {schedule.sweeps}
-    if trace is not None:
-        stops.update(range(trace.every, schedule.sweeps, trace.every))
+    stops = {schedule.sweeps, *records}
     steps: dict[int, Vector] = {}
     if schedule.start_field is not None and schedule.sweeps:
         fields = np.linspace(schedule.start_field, hamiltonian.external_field, min(_FIELD_STEPS, schedule.sweeps))

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.errors import InputError
 from rayspin.physics._lattice_kernels import LANES, START, close_rows
 from rayspin.physics._sweep_kernels import BLOCK
+from rayspin.physics.arguments import lattice
 
 Spins = npt.NDArray[np.float32]
-
-_LARGEST_SIDE = 2**14
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,7 @@ class Checkerboard:
     periodic: bool
 
     def __post_init__(self) -> None:
-        shape = f"{self.rows} x {self.columns}"
-        if not (1 <= self.rows <= _LARGEST_SIDE and 1 <= self.columns <= _LARGEST_SIDE):
-            raise InputError("size", f"{shape} is out of range", f"give 1 to {_LARGEST_SIDE} sites a side")
-        if self.periodic and (self.rows % 2 or self.columns % 2):
-            raise InputError("size", f"{shape} is odd", "give even sides, or an open boundary")
+        lattice((self.rows, self.columns), "periodic" if self.periodic else "open")
 
     @property
     def padded(self) -> int:

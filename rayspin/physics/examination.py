@@ -10,10 +10,14 @@ import numpy.typing as npt
 
 from rayspin.physics._check_kernels import check_sample
 from rayspin.physics.dipole import dipole_field
+from rayspin.physics.field import require_known
 from rayspin.physics.hamiltonian import Hamiltonian
 
 _LOWEST_DIPOLE, _HIGHEST_DIPOLE = -2.54945, 4.51681
 """Half the ends of the spectrum of the dipole tensor on the infinite square lattice, in units of its strength."""
+
+# What the kernel and the bounds know.
+_TERMS = frozenset({"exchange", "dmi", "dipole", "anisotropy", "external_field"})
 
 _NO_FIELD = np.empty((0, 0, 3))
 
@@ -35,6 +39,7 @@ class Examination:
 
 def examine(spins_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian) -> Examination:
     """Length, energy and torque of samples (N, rows, columns, 3); spins that are not finite come out infinite."""
+    require_known(hamiltonian, _TERMS, "the examination of stored spins")
     values = np.empty((len(spins_NYXC), 3))
     for row, spins in zip(values, spins_NYXC):
         beside = _NO_FIELD

@@ -1,30 +1,54 @@
 """Effective field, energy and torque of spin fields, straight from the Hamiltonian.
 
-Each energy term is one function of this module, entered in one of two tables. To add a term, give
-`Hamiltonian` its strength and write its field here. A single-ion cubic anisotropy -k sum_i (S_x^4 + S_y^4 +
-S_z^4), say, would be
+Each energy term is one function of this module, entered in the table `TERMS`. To add one, give `Hamiltonian` its
+strength, write its field and enter it under the strength's name with its degree in the spins: energies follow, since
+E = - (1 / degree) sum_i S_i . F_i for a term that is homogeneous in the spins. A cubic anisotropy, the energy
+-cubic sum_i (S_x^4 + S_y^4 + S_z^4), say:
 
-    def _cubic(spins, hamiltonian):
-        return 4 * hamiltonian.cubic * spins**3
+>>> import numpy as np
+>>> from rayspin.physics import Hamiltonian, effective_field, energy
+>>> class CubicMagnet(Hamiltonian):
+...     cubic: float = 0.0
+>>> def _cubic(spins, hamiltonian):
+...     return 4 * hamiltonian.cubic * spins**3
+>>> TERMS["cubic"] = Term(_cubic, degree=4)
+>>> up = np.broadcast_to([0.0, 0.0, 1.0], (4, 4, 3))
+>>> float(energy(up, CubicMagnet(exchange=0.0, cubic=0.5)))
+-0.5
+>>> effective_field(up, CubicMagnet(exchange=0.0, cubic=0.5))[0, 0].tolist()
+[0.0, 0.0, 2.0]
 
-with a new table of degree 4; energies follow from fields, since E = - (1 / degree) sum_i S_i . F_i for a term
-that is homogeneous in the spins.
+What works by kernels of its own, like `Sampler`, names the terms that these know and refuses others (`require_known`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
+from rayspin.physics.arguments import spin_field
 from rayspin.physics.dipole import dipole_field
 from rayspin.physics.hamiltonian import Hamiltonian
 
 Array = npt.NDArray[np.floating]
 Spins = npt.NDArray[np.float32]
-Term = Callable[[Array, Hamiltonian], Array]
+
+
+@dataclass(frozen=True)
+class Term:
+    """An energy term.
+
+    Attributes:
+        field: of spins (L, L, 3) and the Hamiltonian, -dE/dS in that shape and dtype, in J.
+        degree: in the spins; 2 for pairs.
+    """
+
+    field: Callable[[Array, Hamiltonian], Array]
+    degree: int
 
 
 def effective_field(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
@@ -66,10 +90,10 @@ def energy_terms(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> dict[str, np
     Arguments and shapes as in `energy`.
     """
     spins_NYXC = _batch(spins)
-    energies = {name: np.zeros(len(spins_NYXC)) for name in _DEGREE}
+    energies = {name: np.zeros(len(spins_NYXC)) for name in TERMS}
     for n, sample in enumerate(spins_NYXC.astype(np.float64, copy=False)):
         for name, field in terms(sample, hamiltonian).items():
-            energies[name][n] = -np.sum(sample * field) / (_DEGREE[name] * sample[..., 0].size)
+            energies[name][n] = -np.sum(sample * field) / (TERMS[name].degree * sample[..., 0].size)
     shape = np.shape(spins)[:-3]
     return {name: values.reshape(shape) for name, values in energies.items()}
 
@@ -81,7 +105,19 @@ def torque(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
 
 def terms(spins: Array, hamiltonian: Hamiltonian) -> Mapping[str, Array]:
     """The field of every term that is present, by the name of its strength, for spins (L, L, 3)."""
-    return {name: term(spins, hamiltonian) for name, term in _TERMS.items() if np.any(getattr(hamiltonian, name))}
+    return {name: TERMS[name].field(spins, hamiltonian) for name in _present(hamiltonian)}
+
+
+def require_known(hamiltonian: Hamiltonian, known: Collection[str], who: str) -> None:
+    """Refuses a Hamiltonian with a term that is not among the `known`, on behalf of `who`, who would ignore it."""
+    for name in _present(hamiltonian):
+        if name not in known:
+            raise InputError(name, f"{who} does not know this term", "set it to 0, or teach it there")
+
+
+def _present(hamiltonian: Hamiltonian) -> list[str]:
+    """Names of the terms whose strength is not zero."""
+    return [name for name in TERMS if np.any(getattr(hamiltonian, name, 0))]
 
 
 def _exchange(spins: Array, hamiltonian: Hamiltonian) -> Array:
@@ -116,15 +152,13 @@ def _external_field(spins: Array, hamiltonian: Hamiltonian) -> Array:
     return np.broadcast_to(np.array(hamiltonian.external_field, spins.dtype), spins.shape)
 
 
-_BILINEAR: dict[str, Term] = {
-    "exchange": _exchange,
-    "dmi": _dmi,
-    "dipole": _dipole,
-    "anisotropy": _anisotropy,
+TERMS = {
+    "exchange": Term(_exchange, degree=2),
+    "dmi": Term(_dmi, degree=2),
+    "dipole": Term(_dipole, degree=2),
+    "anisotropy": Term(_anisotropy, degree=2),
+    "external_field": Term(_external_field, degree=1),
 }
-_LINEAR: dict[str, Term] = {"external_field": _external_field}
-_TERMS = _BILINEAR | _LINEAR
-_DEGREE = dict.fromkeys(_BILINEAR, 2) | dict.fromkeys(_LINEAR, 1)
 
 
 def _neighbours(spins: Array, hamiltonian: Hamiltonian) -> tuple[Array, Array, Array, Array]:
@@ -136,11 +170,5 @@ def _neighbours(spins: Array, hamiltonian: Hamiltonian) -> tuple[Array, Array, A
 
 def _batch(spins: npt.ArrayLike) -> Array:
     """The spins as a batch (N, L, L, 3) of float32 or float64, after checks."""
-    array = np.asarray(spins)
-    if array.ndim not in (3, 4) or array.shape[-1] != 3 or array.size == 0:
-        raise InputError("spins", f"have shape {array.shape}", "give (rows, columns, 3), or a batch of them")
-    if array.dtype not in (np.float32, np.float64):
-        raise InputError("spins", f"have dtype {array.dtype}", "give float32 or float64")
-    if not np.isfinite(array).all():
-        raise InputError("spins", "are not all finite", "look for NaN and infinity in them")
+    array = spin_field(spins)
     return array.reshape((-1, *array.shape[-3:]))

@@ -11,11 +11,9 @@ import pydantic
 
 from rayspin.config import Config, suggestion
 from rayspin.errors import InputError
+from rayspin.physics.arguments import STRONGEST, Boundary
 
 Vector = tuple[float, float, float]
-
-# Beyond this, float32 fields lose the other terms to rounding, or overflow in squares.
-_LARGEST = 1e6
 
 
 class Hamiltonian(Config):
@@ -43,9 +41,9 @@ class Hamiltonian(Config):
     dipole: float = pydantic.Field(0.0, ge=0)
     anisotropy: float = 0.0
     anisotropy_axis: Vector = (0.0, 0.0, 1.0)
-    """Direction of the anisotropy, of any length but zero."""
+    """Direction of the anisotropy, of any length from 1e-6 to 1e6."""
     external_field: Vector = (0.0, 0.0, 0.0)
-    boundary: Literal["periodic", "open"] = "periodic"
+    boundary: Boundary = "periodic"
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -66,10 +64,10 @@ class Hamiltonian(Config):
             "external_field": max(map(abs, self.external_field)),
         }
         for name, strength in strengths.items():
-            if strength > _LARGEST:
-                raise InputError(name, f"{strength:g} is out of range", f"give at most {_LARGEST:g}, in units of J")
-        if math.hypot(*self.anisotropy_axis) == 0:
-            raise InputError("anisotropy_axis", "(0, 0, 0) is no direction", "give another vector")
+            if strength > STRONGEST:
+                raise InputError(name, f"{strength:g} is out of range", f"give at most {STRONGEST:g}, in units of J")
+        if not 1e-6 <= math.hypot(*self.anisotropy_axis) <= 1e6:
+            raise InputError("anisotropy_axis", f"{self.anisotropy_axis} is no direction", "give a vector of length 1")
         if self.dipole and self.boundary == "open":
             raise InputError("boundary", "the dipole term is summed over periodic images", 'write "periodic"')
         return self

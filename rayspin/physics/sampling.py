@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.errors import InputError
 from rayspin.physics._sweep_kernels import heat_bath_sweeps, metropolis_sweeps, quench_sweeps
+from rayspin.physics.arguments import FARTHEST, MOST_REFLECTIONS, lattice, number, sweep_temperatures, unit_spins, whole
 from rayspin.physics.auxiliary import Draw, convolved_draw, local_draw
 from rayspin.physics.checkerboard import Checkerboard, Spins, aligned_zeros
 from rayspin.physics.dipole import dipole_spectrum
+from rayspin.physics.field import require_known
 from rayspin.physics.hamiltonian import Hamiltonian, Vector
 from rayspin.rng import seed_words
 
@@ -21,6 +22,9 @@ Array = npt.NDArray[np.float64]
 
 # At this temperature the spins are random to float32, whatever the field.
 HOT = 1e9
+
+# What the kernels and the auxiliary field know.
+_TERMS = frozenset({"exchange", "dmi", "dipole", "anisotropy", "external_field"})
 
 # Updates of a spin for one draw of the auxiliary field: with dipole, a draw costs as much as five updates of all.
 UPDATES_PER_DRAW = 5
@@ -32,6 +36,13 @@ class Moves(ABC):
     Args:
         hamiltonian: the energy.
         size: sites along each side, or (rows, columns); even where the lattice is periodic.
+
+    Raises:
+        InputError: a size that won't do, or a term that no kernel knows.
+
+    Attributes:
+        hamiltonian: the energy, with the external field of the moment.
+        sweeps: of Monte Carlo, done so far; reflections belong to a heat-bath sweep.
     """
 
     _draw: Draw | None
@@ -39,7 +50,10 @@ class Moves(ABC):
     _site: Any
 
     def __init__(self, hamiltonian: Hamiltonian, size: int | tuple[int, int]) -> None:
-        rows, columns = (size, size) if isinstance(size, int) else size
+        require_known(hamiltonian, _TERMS, "the sampler")
+        self.hamiltonian = hamiltonian
+        self.sweeps = 0
+        rows, columns = lattice(size, hamiltonian.boundary)
         self._board = Checkerboard(rows, columns, hamiltonian.boundary == "periodic")
         self._couplings = np.float32(hamiltonian.exchange), np.float32(hamiltonian.dmi)
         # Bulk DMI is the interfacial one for spins turned by 90 degrees about z: the kernels know these.
@@ -48,6 +62,7 @@ class Moves(ABC):
 
     def heat_bath(self, temperatures: Array, over_relaxation: int = 0) -> None:
         """One heat-bath sweep at each temperature, (sweeps,), and so many sweeps of reflections after each."""
+        whole("over_relaxation", over_relaxation, 0, MOST_REFLECTIONS)
         for some in self._between_draws(temperatures, max(1, UPDATES_PER_DRAW // (1 + over_relaxation))):
             self._heat_bath((1 / some).astype(np.float32), over_relaxation)
 
@@ -57,11 +72,14 @@ class Moves(ABC):
 
     def set_external_field(self, field: Vector) -> None:
         """Replaces the Hamiltonian's external field from here on, in J."""
-        self._external = self._turn(np.array(field)).astype(np.float32)
+        self.hamiltonian = self.hamiltonian.with_updates(external_field=field)
+        self._external = self._turn(np.array(self.hamiltonian.external_field)).astype(np.float32)
         self._updates_since_draw = 0
 
     def _between_draws(self, temperatures: Array, interval: int) -> Iterator[Array]:
         """The temperatures in parts, before each of which the auxiliary field is as fresh as it should be."""
+        temperatures = sweep_temperatures(temperatures)
+        self.sweeps += temperatures.size
         if self._draw is None:
             yield temperatures
             return
@@ -106,7 +124,7 @@ class Sampler(Moves):
     """A lattice of spins at some temperature, started from random directions.
 
     What it does next depends on (hamiltonian, size, seed) and the sweeps so far alone, however these were split into
-    calls.
+    calls. Temperatures are in J/k_B.
 
     Args:
         hamiltonian: the energy.
@@ -115,7 +133,10 @@ class Sampler(Moves):
         start: spins (rows, columns, 3) to start from instead; of unit length.
 
     Raises:
-        InputError: a size, seed or start that won't do.
+        InputError: a size, seed or start that won't do, or a term that no kernel knows; likewise from its methods.
+
+    Attributes:
+        sweeps: done so far, those of quenches included.
     """
 
     def __init__(
@@ -138,7 +159,8 @@ class Sampler(Moves):
         if start is None:
             self._heat_bath(np.array([1 / HOT], np.float32), 0)
         else:
-            self._board.pack(self._turn(_unit_spins(start, (self._board.rows, self._board.columns, 3))), self._spins)
+            shape = self._board.rows, self._board.columns, 3
+            self._board.pack(self._turn(unit_spins(start, "start", shape)), self._spins)
             self._board.close(self._spins)
 
     def set_external_field(self, field: Vector) -> None:
@@ -158,9 +180,9 @@ class Sampler(Moves):
                 exact only while it stays as it is.
 
         Returns:
-            The fraction of trials accepted in these sweeps.
+            The fraction of trials accepted in these sweeps; 0 if there are none.
         """
-        accepted = 0
+        before, accepted = self.sweeps, 0
         for some in self._between_draws(temperatures, UPDATES_PER_DRAW):
             betas = (1 / some).astype(np.float32)
             count, cap = metropolis_sweeps(
@@ -168,7 +190,7 @@ class Sampler(Moves):
             )
             accepted += count
             self._cap = np.float32(cap)
-        return accepted / (self._board.rows * self._board.columns * temperatures.size)
+        return accepted / max(1, self._board.rows * self._board.columns * (self.sweeps - before))
 
     def quench(self, sweeps: int, tolerance: float, overshoot: float = 0.0) -> float:
         """Turns spins into their fields until no |S x F| exceeds the tolerance, in J.
@@ -182,6 +204,9 @@ class Sampler(Moves):
         Returns:
             The largest |S x F| at the end; where the sweeps ran out, the largest that the last of them met.
         """
+        whole("sweeps", sweeps, 0)
+        number("tolerance", tolerance, 0, np.inf)
+        number("overshoot", overshoot, 0, FARTHEST)
         done, largest = 0, np.inf
         while done < sweeps:
             count, largest = self._descend(sweeps - done, tolerance, overshoot)
@@ -191,6 +216,7 @@ class Sampler(Moves):
                 largest = self._torque()
                 if largest <= tolerance:
                     break
+        self.sweeps += done
         return largest
 
     @property
@@ -242,14 +268,3 @@ class Sampler(Moves):
 def first_states(board: Checkerboard, seed: Sequence[int]) -> npt.NDArray[np.uint32]:
     """A sample's random streams of Monte Carlo as they begin, (4, board.block_size)."""
     return seed_words("anneal", seed, 4 * board.block_size).reshape(4, board.block_size)
-
-
-def _unit_spins(start: npt.ArrayLike, shape: tuple[int, int, int]) -> Array:
-    spins = np.asarray(start, np.float64)
-    if spins.shape != shape:
-        raise InputError("start", f"has shape {spins.shape}", f"give {shape}")
-    length = np.linalg.norm(spins, axis=-1, keepdims=True)
-    if not np.all(np.abs(length - 1) < 1e-3):
-        raise InputError("start", "has spins that are not of unit length", "normalize them")
-    unit: Array = spins / length
-    return unit

@@ -12,6 +12,7 @@ import pydantic
 
 from rayspin.config import Config, suggestion
 from rayspin.errors import InputError
+from rayspin.physics.arguments import COLDEST, FARTHEST, HOTTEST, MOST_REFLECTIONS, MOST_SWEEPS, STRONGEST
 from rayspin.physics.hamiltonian import Vector
 
 
@@ -24,21 +25,21 @@ class AnnealSchedule(Config):
     A job file writes a table of these fields, or the name of a preset: "labyrinth" or "domain".
     """
 
-    start_temperature: float = pydantic.Field(1.2, gt=0, le=1e6)
-    end_temperature: float = pydantic.Field(0.01, ge=1e-6)
-    sweeps: int = pydantic.Field(1000, ge=0)
+    start_temperature: float = pydantic.Field(1.2, gt=0, le=HOTTEST)
+    end_temperature: float = pydantic.Field(0.01, ge=COLDEST)
+    sweeps: int = pydantic.Field(1000, ge=0, le=MOST_SWEEPS)
     """Sweeps of the ramp, from the start to the end temperature; 0: quench from random."""
     ramp: Literal["linear", "geometric"] = "linear"
     via: tuple[tuple[float, float], ...] = ()
     """Points (fraction of the sweeps, temperature) between start and end that a piecewise ramp passes through."""
     update: Literal["heat-bath", "metropolis"] = "heat-bath"
-    over_relaxation: int = pydantic.Field(0, ge=0)
+    over_relaxation: int = pydantic.Field(0, ge=0, le=MOST_REFLECTIONS)
     """Reflections of every spin about its field after each heat-bath sweep: they decorrelate cheaply."""
     start_field: Vector | None = None
     """External field at the start of the ramp, in J; it goes linearly to the Hamiltonian's. Unset: it is constant."""
-    quench_sweeps: int = pydantic.Field(1000, ge=0)
+    quench_sweeps: int = pydantic.Field(1000, ge=0, le=MOST_SWEEPS)
     """Sweeps at T = 0 after the ramp, at most."""
-    quench_overshoot: float = pydantic.Field(0.0, ge=0, le=0.95)
+    quench_overshoot: float = pydantic.Field(0.0, ge=0, le=FARTHEST)
     """How far beyond its field a quenched spin turns: 0 is the heat bath at T = 0; 0.95 finds equilibrium sooner.
 
     Heat bath alone takes tens of thousands of sweeps to bring the torques of a labyrinth below 1e-4 J, with 0.95
@@ -72,6 +73,8 @@ class AnnealSchedule(Config):
                     f"({next_fraction:g}, {next_temperature:g}) is out of place",
                     "give fractions that grow between 0 and 1, and temperatures above 0",
                 )
+        if self.start_field is not None and max(map(abs, self.start_field)) > STRONGEST:
+            raise InputError("start_field", f"{self.start_field} is out of range", f"give at most {STRONGEST:g} J")
         if self.update == "metropolis" and self.over_relaxation:
             raise InputError("over_relaxation", "goes with the heat bath only", 'write 0, or update = "heat-bath"')
         return self

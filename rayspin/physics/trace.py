@@ -1,13 +1,30 @@
-"""What a sample went through while it was annealed."""
+"""What a sample went through while it was annealed, and what its fluctuations say.
+
+The specific heat of a lattice at one temperature, after 100 sweeps that bring it there, from a record at every second
+sweep; without neighbours it is that of Langevin's function, 1 - (h/T)^2 / sinh^2(h/T) = 0.276 at h = T:
+
+>>> from rayspin.physics import AnnealSchedule, Hamiltonian, Trace, anneal
+>>> from rayspin.physics.trace import specific_heat, susceptibility
+>>> free = Hamiltonian(exchange=0.0, external_field=(0.0, 0.0, 1.0))
+>>> constant = AnnealSchedule(start_temperature=1.0, end_temperature=1.0, sweeps=2100, quench_sweeps=0)
+>>> trace = Trace(at=range(100, 2101, 2))
+>>> spins = anneal(free, 32, constant, seed=(1, 0), trace=trace)
+>>> round(specific_heat(trace.energy, 1.0, sites=32 * 32), 1)
+0.3
+>>> round(susceptibility(trace.magnetization, 1.0, sites=32 * 32), 1)
+0.3
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Set
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
+from rayspin.physics.arguments import COLDEST, HOTTEST, number, series, whole
 from rayspin.physics.checkerboard import Spins
 from rayspin.physics.field import energy
 from rayspin.physics.hamiltonian import Hamiltonian
@@ -18,27 +35,38 @@ Array = npt.NDArray[np.float64]
 
 @dataclass
 class Trace:
-    """Observables at every so many sweeps of the ramp, recorded by `anneal(..., trace=trace)`.
+    """Observables at chosen sweeps of the ramp and at the end of the quench, recorded by `anneal(..., trace=trace)`.
 
     Recording looks at the spins and nothing else: the sample is the same with and without.
     """
 
     every: int = 10
-    """Sweeps from one record to the next."""
+    """Sweeps of the ramp from one record to the next."""
+    at: Collection[int] | None = None
+    """Sweeps of the ramp to record at instead, counted from 1."""
     sweeps: list[int] = field(default_factory=list)
-    """Sweeps done."""
+    """Sweeps done, those of the quench included."""
     temperature: list[float] = field(default_factory=list)
-    """Of the last sweep, J/k_B."""
+    """Of the last sweep, J/k_B; 0 after the quench."""
     energy: list[float] = field(default_factory=list)
     """Per site, J, with the external field of that sweep."""
     magnetization: list[Array] = field(default_factory=list)
     """Mean spin, (3,)."""
     acceptance: list[float] = field(default_factory=list)
-    """Fraction of trials accepted since the last record; 1 for the heat bath."""
+    """Fraction of trials accepted since the last record; 1 for the heat bath and the quench."""
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise InputError("every", f"{self.every} is no number of sweeps", "give 1 or more")
+        whole("every", self.every, 1)
+        for sweep in self.at or ():
+            whole("at", sweep, 1)
+
+    def stops(self, sweeps: int) -> Set[int]:
+        """The sweeps to record at of a ramp of so many."""
+        if self.at is None:
+            return frozenset(range(self.every, sweeps + 1, self.every))
+        if max(self.at, default=0) > sweeps:
+            raise InputError("at", f"{max(self.at)} is beyond the ramp", f"give sweeps from 1 to {sweeps}")
+        return frozenset(map(int, self.at))
 
     def record(
         self, sweeps: int, temperature: float, spins: Spins, hamiltonian: Hamiltonian, acceptance: float
@@ -53,10 +81,16 @@ class Trace:
 
 def specific_heat(energies: npt.ArrayLike, temperature: float, sites: int) -> float:
     """d<e>/dT per site, in k_B, from energies per site at one temperature: sites (<e^2> - <e>^2) / T^2."""
-    return float(sites * np.var(np.asarray(energies, np.float64)) / temperature**2)
+    return float(sites * np.var(series("energies", energies)) / _checked(temperature, sites) ** 2)
 
 
 def susceptibility(magnetizations: npt.ArrayLike, temperature: float, sites: int) -> float:
     """d<m>/dH per site, averaged over directions, from mean spins (n, 3): sites (<m.m> - <m>.<m>) / (3 T)."""
-    samples = np.asarray(magnetizations, np.float64)
-    return float(sites * np.var(samples, axis=0).sum() / (3 * temperature))
+    samples = series("magnetizations", magnetizations, 3)
+    return float(sites * np.var(samples, axis=0).sum() / (3 * _checked(temperature, sites)))
+
+
+def _checked(temperature: float, sites: int) -> float:
+    """The temperature, if it and the number of sites make sense."""
+    whole("sites", sites, 1)
+    return number("temperature", temperature, COLDEST, HOTTEST)

@@ -1,7 +1,7 @@
 """Time per spin update on one core, 128 x 128 unless said otherwise; `make bench` or pytest --benchmark-enable.
 
-Each benchmark is a plain test as well. `extra_info` holds nanoseconds per update, from the fastest round: other work
-on the machine only adds. What was predicted and measured: NOTES.md.
+Each benchmark is a plain test as well. `extra_info` holds nanoseconds per update, the median of the rounds: compare
+those of one run. What was predicted and measured: NOTES.md.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TEMPERATURE = 0.3
 def per_update(benchmark, move, sweeps, sites, updates_per_sweep=1):
     benchmark.pedantic(move, rounds=30, iterations=1, warmup_rounds=2)
     if benchmark.enabled:
-        seconds = benchmark.stats.stats.min
+        seconds = benchmark.stats.stats.median
         benchmark.extra_info["ns_per_update"] = round(1e9 * seconds / (sweeps * updates_per_sweep * sites), 3)
 
 

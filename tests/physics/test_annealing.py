@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from rayspin.errors import InputError
 from rayspin.physics import (
     DOMAIN,
     DOMAIN_SCHEDULE,
@@ -15,11 +14,13 @@ from rayspin.physics import (
     LABYRINTH_SCHEDULE,
     AnnealSchedule,
     Hamiltonian,
+    Sampler,
     Trace,
     anneal,
     anneal_many,
     effective_field,
     energy,
+    quench,
     torque,
 )
 from rayspin.physics.observables import magnetization, structure_factor_peak, topological_charge
@@ -62,20 +63,23 @@ def test_free_spins_without_field_are_uniform():
 
 
 @pytest.mark.parametrize("over_relaxation", [0, 3])
-@pytest.mark.parametrize("temperature", [0.5, 2.0])
-def test_open_chain_has_fishers_energy(temperature, over_relaxation):
+@pytest.mark.parametrize(
+    ("temperature", "exact"), [(2.0, -0.163953), (1.0, -0.313035), (0.5, -0.537315), (0.2, -0.800091)]
+)
+def test_open_chain_has_fishers_energy(temperature, exact, over_relaxation):
     """Per bond -(coth(J/T) - T/J), at every length (Fisher, Am. J. Phys. 32, 343 (1964))."""
     hamiltonian = Hamiltonian(boundary="open")
-    schedule = at_temperature(temperature, 200, over_relaxation=over_relaxation)
+    schedule = at_temperature(temperature, 400, over_relaxation=over_relaxation)
     chains = np.stack([anneal(hamiltonian, (1, 201), schedule, seed=(3, n)) for n in range(100)])
-    within(energy(chains, hamiltonian) * 201 / 200, -reference.langevin(1 / temperature))
+    within(energy(chains, hamiltonian) * 201 / 200, exact)
 
 
-def test_square_lattice_has_the_high_temperature_series():
-    """-2u - (12 u^3 + 36 u^5) u' with u = coth K - 1/K, u' = du/dK, K = J/T; -0.168281 at T = 4."""
+@pytest.mark.parametrize(("temperature", "exact"), [(4.0, -0.168281), (2.0, -0.346041)])
+def test_square_lattice_has_the_high_temperature_series(temperature, exact):
+    """-2u - (12 u^3 + 36 u^5) u' with u = coth K - 1/K, u' = du/dK, K = J/T."""
     hamiltonian = Hamiltonian()
-    samples = np.stack([anneal(hamiltonian, 64, at_temperature(4.0, 30), seed=(4, n)) for n in range(200)])
-    within(energy(samples, hamiltonian), -0.168281)
+    samples = np.stack([anneal(hamiltonian, 64, at_temperature(temperature, 30), seed=(4, n)) for n in range(200)])
+    within(energy(samples, hamiltonian), exact)
 
 
 def test_labyrinths_reach_their_measured_energy():
@@ -170,6 +174,44 @@ def test_a_trace_tells_what_happened_and_changes_nothing():
     assert trace.energy[0] > trace.energy[-1]
 
 
+def test_a_trace_ends_with_the_state_after_the_quench():
+    trace = Trace(at=[3, 50])
+    schedule = AnnealSchedule(sweeps=50, quench_sweeps=17, torque_tolerance=0.0)
+    spins = anneal(LABYRINTH, 32, schedule, seed=(10,), trace=trace)
+    assert trace.sweeps == [3, 50, 67]
+    assert trace.temperature == pytest.approx([*schedule.temperatures()[[2, 49]], 0.0])
+    assert trace.energy[-1] == float(energy(spins, LABYRINTH)) < trace.energy[-2]
+    assert trace.acceptance == [1.0, 1.0, 1.0]
+
+
+def test_acceptance_counts_all_trials_since_the_last_record():
+    """In a field ramp too, whose steps end in between; the trials are the same however often they are looked at."""
+    schedule = AnnealSchedule(sweeps=50, update="metropolis", start_field=(0.0, 0.0, 2.0), quench_sweeps=0)
+    often, twice = Trace(every=1), Trace(at=(20, 50))
+    for trace in (often, twice):
+        anneal(LABYRINTH, 16, schedule, seed=(10,), trace=trace)
+    assert twice.acceptance == pytest.approx([np.mean(often.acceptance[:20]), np.mean(often.acceptance[20:])])
+    assert len(set(often.acceptance)) > 10
+
+
+def test_without_a_trace_the_ramp_is_one_call_of_the_kernel(monkeypatch):
+    calls = []
+    monkeypatch.setattr(Sampler, "heat_bath", lambda sampler, temperatures, _: calls.append(len(temperatures)))
+    anneal(LABYRINTH, 8, AnnealSchedule(sweeps=50, quench_sweeps=0), seed=(10,))
+    assert calls == [50]
+
+
+def test_quenched_spins_have_no_torque_and_more_energy_than_annealed_ones():
+    """The 2021 paper's greedy method: each spin along its field; a schedule without a ramp does the same."""
+    spins = quench(LABYRINTH, 32, (16, 0), torque_tolerance=1e-4)
+    assert np.linalg.norm(torque(spins, LABYRINTH), axis=-1).max() < 1.1e-4
+    schedule = AnnealSchedule(sweeps=0, quench_sweeps=100_000)
+    assert spins.tobytes() == anneal(LABYRINTH, 32, schedule, (16, 0)).tobytes()
+    assert energy(spins, LABYRINTH) > energy(anneal(LABYRINTH, 32, LABYRINTH_SCHEDULE, (16, 0)), LABYRINTH)
+    start = reference.random_spins(np.random.default_rng(16), 8, 8)
+    assert np.allclose(quench(LABYRINTH, 8, (16,), sweeps=0, start=start), start, atol=1e-6)
+
+
 def test_an_external_field_can_go_with_the_ramp():
     """At the last sweep it is the Hamiltonian's: free spins show the field of the moment, by Langevin's function."""
     hamiltonian = Hamiltonian(exchange=0.0, external_field=(0.0, 0.0, 1.0))
@@ -193,20 +235,6 @@ def test_cooling_goes_on_from_given_spins():
     start = reference.random_spins(np.random.default_rng(13), 16, 16)
     schedule = AnnealSchedule(sweeps=0, quench_sweeps=0)
     assert np.allclose(anneal(LABYRINTH, 16, schedule, seed=(13,), start=start), start, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"size": 31}, "odd"),
-        ({"size": (32, 0)}, "out of range"),
-        ({"seed": (-1,)}, "address"),
-    ],
-)
-def test_what_cannot_be_annealed_is_named(changes, problem):
-    arguments = {"hamiltonian": LABYRINTH, "size": 32, "schedule": AnnealSchedule(), "seed": (1, 0)} | changes
-    with pytest.raises(InputError, match=problem):
-        anneal(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -257,12 +285,15 @@ def _resized(coarse, scale):
 @pytest.mark.paper
 @pytest.mark.parametrize(
     ("field", "mean", "charge"),
-    [(0.01, 0.120, 10), (0.03, 0.348, 26), (0.05, 0.526, 34), (0.07, 0.692, 28), (0.12, 1.0, 0)],
+    [(0.01, 0.120, 10), (0.03, 0.348, 26), (0.05, 0.526, 34), (0.07, 0.692, 28), (0.09, 0.895, 14), (0.12, 1.0, 0)],
 )
 def test_labyrinths_turn_into_skyrmions_in_a_field(field, mean, charge):
-    """Cooled in the field (the 2021 paper's protocol): <S_z> and charge of another program; cores point against H."""
+    """Cooled in the field (the 2021 paper's protocol): <S_z> and charge of another program; cores point against H.
+
+    In 3000 sweeps: near saturation skyrmions go on vanishing, and 1000 leave three more of them at H = 0.09.
+    """
     hamiltonian = LABYRINTH.with_updates(external_field=(0.0, 0.0, field))
-    samples = anneal_many(hamiltonian, 128, AnnealSchedule(), [(15, n) for n in range(8)])
+    samples = anneal_many(hamiltonian, 128, AnnealSchedule(sweeps=3000), [(15, n) for n in range(8)])
     assert magnetization(samples)[:, 2].mean() == pytest.approx(mean, abs=0.02)
     charges = topological_charge(samples)
     assert charges == pytest.approx(np.round(charges), abs=1e-4)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 
 import numpy as np
 import pytest
 
 from rayspin.errors import InputError
-from rayspin.physics import LABYRINTH, Hamiltonian, effective_field, energy, energy_terms, torque
+from rayspin.physics import LABYRINTH, Hamiltonian, Sampler, effective_field, energy, energy_terms, field, torque, trace
+from rayspin.physics.examination import examine
 from tests import reference
 
 MODELS = {
@@ -19,6 +21,9 @@ MODELS = {
     "external_field": Hamiltonian(exchange=0.0, external_field=(0.1, -0.2, 0.3)),
     "all": Hamiltonian(dmi=0.3, anisotropy=-0.2, anisotropy_axis=(0.0, 1.0, 1.0), external_field=(0.0, 0.1, 0.4)),
     "open": Hamiltonian(dmi=0.3, dmi_kind="bulk", external_field=(0.0, 0.1, 0.4), boundary="open"),
+    "exchange, open": Hamiltonian(exchange=-0.7, boundary="open"),
+    "interfacial, open": Hamiltonian(exchange=0.0, dmi=-0.4, boundary="open"),
+    "anisotropy, open": Hamiltonian(exchange=0.0, anisotropy=-0.6, anisotropy_axis=(3.0, 1.0, -2.0), boundary="open"),
 }
 
 
@@ -69,6 +74,32 @@ def test_best_spiral_has_the_published_period_and_energy():
     assert energies[best] == pytest.approx(-1 - math.sqrt(1.09), abs=1e-6)
 
 
+def plane_spiral(rows, columns, up, along):
+    """The spiral of whole turns along y and x, from +z against the direction that the DMI prefers."""
+    qy, qx = 2 * np.pi * up / rows, 2 * np.pi * along / columns
+    side = np.array([-math.sin(qx), -math.sin(qy), 0.0])
+    side /= max(np.linalg.norm(side), 1e-300)
+    phase = (qy * np.arange(rows)[:, None] + qx * np.arange(columns))[..., None]
+    return np.cos(phase) * np.array([0.0, 0.0, 1.0]) + np.sin(phase) * side
+
+
+def test_diagonal_spiral_has_the_lower_energy():
+    """-2 sqrt(J^2 + D^2 / 2) = -2.04450 of wave number arctan(D / sqrt 2), which 17 turns of 511 sites meet."""
+    found = energy(plane_spiral(511, 511, 17, 17), LABYRINTH)
+    assert found == pytest.approx(-2 * math.sqrt(1 + 0.045), abs=1e-7)
+    assert found == pytest.approx(-2.04450, abs=5e-6)
+
+
+def test_best_single_spiral_on_128_sites():
+    """Wave numbers (5, 3) of all that fit: -2.0443619, by an independent calculation."""
+    energies = {}
+    for up in range(9):
+        for along in range(up + 1):
+            energies[along, up] = float(energy(plane_spiral(128, 128, up, along), LABYRINTH))
+    assert min(energies, key=energies.get) == (3, 5)
+    assert energies[3, 5] == pytest.approx(-2.0443619, abs=5e-8)
+
+
 def _spiral_energy(length, turns):
     row = reference.cycloid(length, turns, direction=-1)[:1]
     return float(energy(np.repeat(row, 2, axis=0), LABYRINTH))
@@ -107,19 +138,31 @@ def test_torque_vanishes_on_a_spin_along_its_field():
     )
 
 
-@pytest.mark.parametrize(
-    ("spins", "problem"),
-    [
-        (np.zeros((4, 4)), "shape"),
-        (np.zeros((4, 4, 2)), "shape"),
-        (np.zeros((0, 4, 3)), "shape"),
-        (np.zeros((4, 4, 3), int), "dtype"),
-        (np.full((4, 4, 3), np.nan), "finite"),
-    ],
-)
-def test_bad_spins_are_named(spins, problem):
-    with pytest.raises(InputError, match=problem):
-        energy(spins, LABYRINTH)
+@pytest.mark.parametrize("module", [field, trace])
+def test_examples_of_docstrings_do_as_they_say(module, monkeypatch):
+    monkeypatch.setattr(field, "TERMS", dict(field.TERMS))  # an example adds one
+    result = doctest.testmod(module)
+    assert result.attempted > 5
+    assert result.failed == 0
+
+
+def test_every_strength_of_a_hamiltonian_is_a_term():
+    assert set(Hamiltonian.model_fields) == set(field.TERMS) | {"dmi_kind", "anisotropy_axis", "boundary"}
+
+
+def test_a_term_that_only_the_energy_knows_is_refused_by_sampler_and_examination(monkeypatch):
+    class CubicMagnet(Hamiltonian):
+        cubic: float = 0.0
+
+    monkeypatch.setitem(field.TERMS, "cubic", field.Term(lambda spins, model: 4 * model.cubic * spins**3, degree=4))
+    spins = reference.random_spins(np.random.default_rng(6), 4, 4)
+    model = CubicMagnet(exchange=0.0, cubic=0.5)
+    assert energy(spins, model) == pytest.approx(-0.5 * np.sum(spins**4) / 16)
+    with pytest.raises(InputError, match=r"^cubic: the sampler does not know this term"):
+        Sampler(model, 4, (1,))
+    with pytest.raises(InputError, match=r"^cubic: the examination of stored spins does not know"):
+        examine(spins[None].astype(np.float32), model)
+    Sampler(CubicMagnet(), 4, (1,))
 
 
 def quarter_turn(spins):
@@ -140,32 +183,37 @@ MOVES = {
     "inverted": lambda spins: spins[::-1, ::-1],
     "mirrored, spins as vectors": lambda spins: spins[:, ::-1] * [-1, 1, 1],
     "mirrored, spins as axial vectors": lambda spins: spins[:, ::-1] * [1, -1, -1],
+    "transposed, spins as vectors": lambda spins: spins.swapaxes(0, 1)[..., [1, 0, 2]],
+    "spins turned about y": lambda spins: np.stack([spins[..., 2], spins[..., 1], -spins[..., 0]], axis=-1),
+    "spins upside down": lambda spins: spins * [1, 1, -1],
 }
+MIRRORS = ["mirrored, spins as vectors", "mirrored, spins as axial vectors", "transposed, spins as vectors"]
 KEPT = {
     "exchange": set(MOVES),
-    "interfacial": {"both turned", "all reversed", "shifted", "mirrored, spins as axial vectors"}
-    | {"mirrored, spins as vectors"},
+    "exchange, open": set(MOVES) - {"shifted"},
+    "interfacial": {"both turned", "all reversed", "shifted", *MIRRORS},
+    "interfacial, open": {"both turned", "all reversed", *MIRRORS},
     "bulk": {"both turned", "all reversed", "shifted"},
-    "dipole": {
-        "both turned",
-        "all reversed",
-        "shifted",
-        "inverted",
-        "mirrored, spins as vectors",
-        "mirrored, spins as axial vectors",
-    },
-    "easy axis z": set(MOVES),
-    "easy axis x": set(MOVES) - {"both turned", "spins turned"},
-    "field along z": set(MOVES) - {"all reversed", "mirrored, spins as axial vectors"},
+    "dipole": {"both turned", "all reversed", "shifted", "inverted", "spins upside down", *MIRRORS},
+    "easy axis z": set(MOVES) - {"spins turned about y"},
+    "easy axis x": set(MOVES) - {"both turned", "spins turned", "spins turned about y", "transposed, spins as vectors"},
+    "tilted easy axis": {"all reversed", "shifted", "inverted"},
+    "field along z": set(MOVES)
+    - {"all reversed", "mirrored, spins as axial vectors", "spins turned about y", "spins upside down"},
+    "field along x": {"shifted", "inverted", "mirrored, spins as axial vectors", "spins upside down"},
 }
 TERMS = {
     "exchange": Hamiltonian(),
+    "exchange, open": Hamiltonian(boundary="open"),
     "interfacial": Hamiltonian(exchange=0.0, dmi=0.3),
+    "interfacial, open": Hamiltonian(exchange=0.0, dmi=0.3, boundary="open"),
     "bulk": Hamiltonian(exchange=0.0, dmi=0.3, dmi_kind="bulk"),
     "dipole": Hamiltonian(exchange=0.0, dipole=0.3),
     "easy axis z": Hamiltonian(exchange=0.0, anisotropy=0.3),
     "easy axis x": Hamiltonian(exchange=0.0, anisotropy=0.3, anisotropy_axis=(1.0, 0.0, 0.0)),
+    "tilted easy axis": Hamiltonian(exchange=0.0, anisotropy=0.3, anisotropy_axis=(1.0, 2.0, 3.0)),
     "field along z": Hamiltonian(exchange=0.0, external_field=(0.0, 0.0, 0.3)),
+    "field along x": Hamiltonian(exchange=0.0, external_field=(0.3, 0.0, 0.0)),
 }
 
 

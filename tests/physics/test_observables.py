@@ -68,3 +68,39 @@ def test_fluctuations_of_free_spins_give_their_response():
     magnetizations = reference.random_spins(np.random.default_rng(3), 4000, 50).mean(axis=1)
     assert susceptibility(magnetizations, 2.0, 50) == pytest.approx(1 / 6, rel=0.05)
     assert specific_heat(-0.1 * magnetizations[:, 2], 2.0, 50) == pytest.approx(0.1**2 / 12, rel=0.1)
+
+
+def test_nothing_is_counted_over_an_open_edge():
+    """Half the plane up: two walls on a torus, one inside. A spiral of half a turn: no correlation over the edge."""
+    spins = np.zeros((8, 32, 3))
+    spins[..., 2] = 1
+    spins[:, 16:, 2] = -1
+    for field in (spins, spins.swapaxes(0, 1)):
+        assert wall_length(field) == pytest.approx(2 * 8 / (8 * 32))
+        assert wall_length(field, "open") == pytest.approx(8 / (8 * 32))
+    assert wall_length(np.stack([spins, -spins]), "open").shape == (2,)
+
+
+def test_charge_inside_an_open_edge_is_the_area_that_the_spins_cover():
+    """A quarter of the sphere's azimuths, down to a polar angle of 60 degrees: a quarter of (1 - cos 60) / 2."""
+    polar, azimuth = np.meshgrid(np.linspace(1e-9, np.pi / 3, 200), np.linspace(0, np.pi / 2, 200))
+    spins = np.stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=-1)
+    assert topological_charge(spins, "open") == pytest.approx(0.25 * 0.25, rel=1e-4)
+    assert topological_charge(spins) == pytest.approx(0, abs=1e-9)
+    assert topological_charge(skyrmion(64, 4), "open") == pytest.approx(-1, abs=1e-4)
+
+
+def test_structure_factor_of_an_open_lattice_has_the_correlations_of_pairs_inside():
+    """Its transform is sum S_i . S_(i + r) / sites over pairs inside, by plain loops; its mean over k is one."""
+    rows, columns = 3, 5
+    spins = reference.random_spins(np.random.default_rng(4), rows, columns)
+    factor = structure_factor(spins, "open")
+    assert factor.shape == (6, 10)
+    assert factor.mean() == pytest.approx(1)
+    correlation = np.fft.ifft2(factor).real
+    for y in range(rows):
+        for x in range(columns):
+            inside = sum(spins[i, j] @ spins[i + y, j + x] for i in range(rows - y) for j in range(columns - x))
+            assert correlation[y, x] == pytest.approx(inside / (rows * columns))
+    centre, _ = structure_factor_peak(reference.cycloid(64, 5, direction=1), "open")
+    assert centre == pytest.approx(2 * np.pi * 5 / 64, rel=0.05)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rayspin.errors import InputError
 from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian, energy, torque
 from rayspin.physics.sampling import Sampler
 from tests import reference
@@ -83,13 +82,6 @@ def test_starting_spins_are_kept_until_the_first_move(kind):
     assert np.allclose(sampler.spins, start, atol=1e-7)
 
 
-def test_bad_starts_are_named():
-    with pytest.raises(InputError, match="unit length"):
-        Sampler(LABYRINTH, 4, (1,), start=np.zeros((4, 4, 3)))
-    with pytest.raises(InputError, match="shape"):
-        Sampler(LABYRINTH, 4, (1,), start=np.ones((4, 6, 3)))
-
-
 @pytest.mark.parametrize(
     "hamiltonian",
     [DOMAIN, Hamiltonian(dipole=0.2, dmi=0.3, dmi_kind="bulk", anisotropy=0.4, anisotropy_axis=(1, 0, 1))],
@@ -106,13 +98,24 @@ def test_a_quench_with_dipole_lowers_the_energy_at_every_step_and_ends_without_t
     assert np.linalg.norm(torque(sampler.spins, hamiltonian), axis=-1).max() < 1.1e-4
 
 
-@pytest.mark.parametrize(("temperature", "exact"), [(2.0, -0.346041), (1.0, -0.75984), (0.5, -1.45019)])
-def test_heat_bath_over_relaxation_and_metropolis_agree_on_the_square_lattice(temperature, exact):
-    """64 x 64, exchange only: the series at T = 2, else Monte Carlo of another program (errors up to 2e-4)."""
+@pytest.mark.parametrize(
+    ("temperature", "exact", "other"),
+    [
+        (2.0, -0.346041, 0.0),
+        (1.0, -0.75984, 13e-5),
+        (0.7, -1.14681, 39e-5),
+        (0.5, -1.45019, 26e-5),
+        (0.2, -1.79411, 11e-5),
+    ],
+)
+def test_heat_bath_over_relaxation_and_metropolis_agree_on_the_square_lattice(temperature, exact, other):
+    """64 x 64, exchange only: the series at T = 2, else Monte Carlo of another program, with its error."""
     heat_bath, reflected, metropolis = [], [], []
     for n in range(8):
         samplers = [Sampler(Hamiltonian(), 64, seed=(17, n, which)) for which in range(3)]
-        samplers[2].metropolis(np.full(800, temperature))
+        for sampler in samplers:
+            sampler.heat_bath(np.linspace(2.0, temperature, 300), 3)
+        samplers[2].metropolis(np.full(300, temperature))
         for _ in range(60):
             samplers[0].heat_bath(np.full(20, temperature))
             samplers[1].heat_bath(np.full(5, temperature), 3)
@@ -121,34 +124,8 @@ def test_heat_bath_over_relaxation_and_metropolis_agree_on_the_square_lattice(te
                 energies.append(energy(sampler.spins, Hamiltonian()))
     for energies in (heat_bath, reflected, metropolis):
         means = np.reshape(energies, (8, 60))[:, 10:].mean(axis=1)
-        error = means.std(ddof=1) / np.sqrt(8) + 2e-4
+        error = np.hypot(means.std(ddof=1) / np.sqrt(8), other)
         assert abs(means.mean() - exact) < 4 * error
-
-
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])
-def test_metropolis_draws_from_boltzmanns_distribution(temperature):
-    """Free spins in a field: cos is distributed as exp(h cos / T); chi square over 20 bins of equal probability."""
-    hamiltonian = Hamiltonian(exchange=0.0, external_field=(0.6, 0.0, 0.8))
-    sampler = Sampler(hamiltonian, 256, seed=(18,))
-    assert 0 < sampler.metropolis(np.full(300, temperature)) < 1
-    sampler.metropolis(np.full(100, temperature), adapt=False)
-    assert _chi_square(sampler.spins @ np.array([0.6, 0.0, 0.8]), temperature) < 43.8  # 19 degrees, p = 0.001
-
-
-@pytest.mark.parametrize("temperature", [0.01, 0.3, 1.0, 5.0, 500.0])
-def test_heat_bath_draws_from_boltzmanns_distribution(temperature):
-    hamiltonian = Hamiltonian(exchange=0.0, external_field=(0.6, 0.0, -0.8))
-    sampler = Sampler(hamiltonian, 512, seed=(19,))
-    sampler.heat_bath(np.full(1, temperature))
-    assert _chi_square(sampler.spins @ np.array([0.6, 0.0, -0.8]), temperature) < 43.8
-
-
-def _chi_square(cosines, temperature):
-    """Of the probability integral (exp(c/T) - exp(-1/T)) / (exp(1/T) - exp(-1/T)), which should be uniform."""
-    cosines = cosines.ravel().astype(np.float64)
-    uniform = np.expm1((cosines - 1) / temperature) / np.expm1(-2 / temperature)
-    counts = np.histogram(1 - uniform, bins=20, range=(-1e-6, 1 + 1e-6))[0]
-    return np.sum((counts - cosines.size / 20) ** 2) / (cosines.size / 20)
 
 
 @pytest.mark.parametrize(("temperature", "exact"), [(1.0, -0.330737), (0.5, -0.564197)])
@@ -164,7 +141,8 @@ def test_chain_with_dmi_has_the_energy_of_its_transfer_matrix(temperature, exact
 
 
 @pytest.mark.parametrize(
-    ("temperature", "exact", "error"), [(2.0, -0.36761, 26e-5), (1.0, -0.80914, 32e-5), (0.5, -1.49166, 20e-5)]
+    ("temperature", "exact", "error"),
+    [(2.0, -0.36761, 26e-5), (1.0, -0.80914, 32e-5), (0.5, -1.49166, 20e-5), (0.3, -1.72766, 10e-5)],
 )
 @pytest.mark.parametrize("kind", ["interfacial", "bulk"])
 def test_square_lattice_with_dmi(temperature, exact, error, kind):
@@ -173,6 +151,7 @@ def test_square_lattice_with_dmi(temperature, exact, error, kind):
     energies = []
     for n in range(8):
         sampler = Sampler(hamiltonian, 128, seed=(23, n))
+        sampler.heat_bath(np.linspace(2.0, temperature, 400), 4)
         sampler.heat_bath(np.full(200, temperature), 4)
         for _ in range(10):
             sampler.heat_bath(np.full(10, temperature), 4)
