@@ -31,6 +31,7 @@ class _Random:
     hamiltonian = LABYRINTH
     shape = (128, 128)
     samples = np.arange(SAMPLES)
+    digest = "random"
 
     def __init__(self):
         vectors = np.random.default_rng(1).normal(size=(SAMPLES, 128, 128, 3))
