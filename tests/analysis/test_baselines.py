@@ -93,7 +93,10 @@ MEASURED = {
 def tables(labyrinths):
     degradation = Degradation()
     methods = baselines(degradation)
-    return {scale: evaluate_resolution(methods, labyrinths, degradation, scale) for scale in (4, 8, 16)}
+    return {
+        scale: evaluate_resolution(methods, labyrinths, degrade(labyrinths, degradation, scale), scale)
+        for scale in (4, 8, 16)
+    }
 
 
 @pytest.mark.paper
