@@ -124,7 +124,7 @@ class Training(Stage):
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
         """The epochs still to go, from a few timed steps on random spins here."""
         done = len(read_metrics(run.path))
-        left = self.training.epochs - done
+        left = max(0, self.training.epochs - done)
         figures = {
             "network": self.kind.removeprefix("train-"),
             "epochs": f"{self.training.epochs}, {done} done",
