@@ -144,7 +144,7 @@ def test_loader(benchmark, augmentation):
         benchmark.extra_info["part_of_a_step"] = round(benchmark.stats.stats.median / np.median(seconds), 3)
 
 
-EPOCHS = 6
+EPOCHS = 20
 BATCH = 16
 TRAINING = TrainingConfig(epochs=EPOCHS, batch_size=BATCH, learning_rate=0.001)
 
@@ -191,8 +191,8 @@ def bare_epoch_seconds(dataset: Path) -> list[float]:
     return seconds
 
 
-def ray_epoch_seconds(dataset: Path, folder: Path, session: Session, workers: int) -> list[float]:
-    """Of a training by Ray Train, all that it writes included: the times between the ends of its epochs."""
+def ray_epoch_seconds(dataset: Path, folder: Path, session: Session, workers: int) -> float:
+    """Of a training by Ray Train, all that it writes included: the median time from the end of an epoch to the next."""
     table = {"dataset": str(dataset), "training": TRAINING.to_table(), "resources": {"workers": workers}}
     ends: dict[int, float] = {}
 
@@ -202,7 +202,9 @@ def ray_epoch_seconds(dataset: Path, folder: Path, session: Session, workers: in
 
     with polling(look):
         job.run(build(TrainFcn, table, ""), folder, Context(session))
-    return np.diff([ends[epoch] for epoch in sorted(ends)]).tolist()
+    # Whoever looks now and then misses the end of an epoch: the time is shared by those that have passed.
+    epochs = sorted(ends)
+    return float(np.median(np.diff([ends[epoch] for epoch in epochs]) / np.diff(epochs)))
 
 
 @pytest.mark.ray
@@ -213,9 +215,9 @@ def test_epochs_of_ray_train(benchmark, dataset, session, tmp_path):
     if not benchmark.enabled:
         pytest.skip("what it runs is tested elsewhere (tests/cluster/test_train.py)")
     bare = np.median(bare_epoch_seconds(dataset))
-    one = np.median(ray_epoch_seconds(dataset, tmp_path / "one", session, workers=1))
+    one = ray_epoch_seconds(dataset, tmp_path / "one", session, workers=1)
     again = np.median(bare_epoch_seconds(dataset))
-    two = np.median(ray_epoch_seconds(dataset, tmp_path / "two", session, workers=2))
+    two = ray_epoch_seconds(dataset, tmp_path / "two", session, workers=2)
     benchmark.pedantic(lambda: None)
     benchmark.extra_info |= {
         "bare_s": [round(bare, 3), round(again, 3)],
