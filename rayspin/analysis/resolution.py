@@ -43,10 +43,9 @@ class Resolution:
 
 
 def evaluate_resolution(
-    methods: Mapping[str, Upsample], fine_NYXC: Spins, degradation: Degradation, scale: int
+    methods: Mapping[str, Upsample], fine_NYXC: Spins, coarse_NYXC: Spins, scale: int
 ) -> dict[str, Resolution]:
-    """A row of the table for each method, on fine spins (N, Y, X, 3) that it sees only degraded."""
-    coarse_NYXC = degrade(fine_NYXC, degradation, scale)
+    """A row of the table for each method, on fine spins (N, Y, X, 3) of which it sees the coarse ones only."""
     rows = {}
     for name, method in methods.items():
         estimate = method(coarse_NYXC, scale)

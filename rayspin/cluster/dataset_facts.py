@@ -31,7 +31,7 @@ class DatasetFacts:
         """The facts of the dataset that a stage refers to: a folder, or `@name` for an earlier stage.
 
         Raises:
-            InputError: no such stage, no dataset there, or samples of several Hamiltonians.
+            InputError: no such stage, no dataset there, or samples that no network can take.
         """
         if not reference.startswith("@"):
             return cls.of_folder(run.locate(reference))
@@ -41,7 +41,7 @@ class DatasetFacts:
             raise InputError(
                 "dataset", f"{reference!r} is no earlier stage that generates", suggestion(reference, makers)
             )
-        _single({point.hamiltonian for point in stage.points}, reference)
+        _check({point.hamiltonian for point in stage.points}, reference)
         codes = stage.splits.codes(np.arange(stage.samples))
         return cls(stage.size, _counts(codes))
 
@@ -50,10 +50,10 @@ class DatasetFacts:
         """The facts of a dataset that is there.
 
         Raises:
-            InputError: no dataset, none of its shards is done, or samples of several Hamiltonians.
+            InputError: no dataset, none of its shards is done, or samples that no network can take.
         """
         catalog = Catalog.open(folder)
-        _single({point.hamiltonian for point in catalog.points}, str(folder))
+        _check({point.hamiltonian for point in catalog.points}, str(folder))
         return cls(catalog.shape, _counts(catalog.column("split")))
 
 
@@ -61,8 +61,11 @@ def _counts(codes: npt.NDArray[np.int8]) -> dict[Split, int]:
     return {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)}
 
 
-def _single(hamiltonians: set[Hamiltonian], dataset: str) -> None:
-    """Fields, energies and symmetries are those of one Hamiltonian."""
+def _check(hamiltonians: set[Hamiltonian], dataset: str) -> None:
+    """Fields, energies and symmetries are those of one Hamiltonian, and the networks are periodic."""
     if len(hamiltonians) > 1:
         problem = f"the samples of {dataset} have {len(hamiltonians)} Hamiltonians, and this needs a single one"
         raise InputError("dataset", problem, "generate one without variants and without a grid over hamiltonian")
+    if any(hamiltonian.boundary == "open" for hamiltonian in hamiltonians):
+        problem = f"the samples of {dataset} have open edges, and the networks wrap around them"
+        raise InputError("dataset", problem, 'generate one with boundary = "periodic"')

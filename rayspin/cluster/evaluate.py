@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pydantic
+import torch
 
-from rayspin.analysis.baselines import baselines
+from rayspin.analysis.baselines import Upsample, baselines
 from rayspin.analysis.estimation import evaluate_estimation, uniform_field
 from rayspin.analysis.figures import draw_estimation, draw_fields, draw_recursion, draw_resolution
 from rayspin.analysis.published import (
@@ -20,13 +21,18 @@ from rayspin.analysis.published import (
     published_resolution,
 )
 from rayspin.analysis.recursive import Recursion, external_field, recurse
-from rayspin.analysis.resolution import by_network, degrade, evaluate_resolution
+from rayspin.analysis.resolution import by_network, evaluate_resolution
+from rayspin.arrays import channel_first, channel_last
 from rayspin.cluster.evaluation import Case, Evaluation, Row, Spins
 from rayspin.cluster.tables import as_csv
+from rayspin.config import build
+from rayspin.errors import InputError
 from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig, apply
 from rayspin.physics import LABYRINTH, Hamiltonian, effective_field, energy
 from rayspin.physics.corruption import defect_rows, defect_square, noisy, out_of_plane_only
 from rayspin.rundir import Summary, write_text
+from rayspin.training import SuperResolutionObjective
+from rayspin.training.data import Batch
 
 NETWORK = "network"
 """What the network is called among the methods."""
@@ -173,11 +179,17 @@ class EvaluateSr(Evaluation):
         """A super-resolution network."""
         return SuperResolutionNetConfig
 
+    def check_network(
+        self, network: SuperResolutionNetConfig, trained_for: Mapping[str, Any], shape: tuple[int, int]
+    ) -> None:
+        """The lattice has a coarse version, by the degradation that the network was trained with."""
+        _objective(trained_for).check(network, shape)
+
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
         """MSE, PSNR and correlation of every method, raw and normalized."""
-        network, degradation = case.network, case.degradation
-        methods = {**baselines(degradation), NETWORK: by_network(network)}
-        found = evaluate_resolution(methods, case.read(first, count), degradation, network.config.scale)
+        fine_NYXC = case.read(first, count)
+        coarse_NYXC = self._coarse(case, fine_NYXC, first)
+        found = evaluate_resolution(_methods(case), fine_NYXC, coarse_NYXC, case.network.config.scale)
         figures = {
             f"{method}/{kind}_{metric}": values
             for method, resolution in found.items()
@@ -188,21 +200,38 @@ class EvaluateSr(Evaluation):
 
     def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
         """The table of all methods with the published figures beside ours, and fields as every method draws them."""
-        network, degradation = case.network, case.degradation
-        scale = network.config.scale
-        methods = {**baselines(degradation), NETWORK: by_network(network)}
+        scale, methods = case.network.config.scale, _methods(case)
         published = published_resolution(case.reader.hamiltonian, scale)
         table = [_figures(name, rows, published.get(name)) for name in methods]
         write_text(folder / "resolution.csv", as_csv(table))
 
         fine_NYXC = case.read(0, min(len(rows), SHOWN_FIELDS))
-        coarse_NYXC = degrade(fine_NYXC, degradation, scale)
+        coarse_NYXC = self._coarse(case, fine_NYXC, 0)
         drawn = {name: method(coarse_NYXC, scale) for name, method in methods.items()}
         pictures = {"coarse": coarse_NYXC, **drawn, "truth": fine_NYXC}
         shown = [{name: spins[index] for name, spins in pictures.items()} for index in range(len(coarse_NYXC))]
         draw_resolution(shown, folder / "resolution.png")
         figures = {row["method"]: _told(row) for row in table}
         return Summary(f"super-resolution x{scale}, {len(rows)} fields", figures, ("resolution.png",))
+
+    def _coarse(self, case: Case, fine_NYXC: Spins, first: int) -> Spins:
+        """What the network was trained to see of these fields: degraded, with its noise and without lost pixels."""
+        addresses = tuple((self.seed, first + index) for index in range(len(fine_NYXC)))
+        batch = Batch(channel_first(torch.from_numpy(fine_NYXC)), addresses)
+        task = _objective(case.trained_for).build(case.network.config, case.reader)
+        coarse: Spins = channel_last(task.coarse(batch)[0]).contiguous().numpy()
+        return coarse
+
+
+def _objective(table: Mapping[str, Any]) -> SuperResolutionObjective:
+    if not isinstance(table, Mapping) or not table:
+        raise InputError("weights", "don't say what they were trained for", "take a file that a training wrote")
+    return build(SuperResolutionObjective, table, "weights: objective")
+
+
+def _methods(case: Case) -> dict[str, Upsample]:
+    degradation = _objective(case.trained_for).degradation
+    return {**baselines(degradation), NETWORK: by_network(case.network)}
 
 
 def _steps(recursion: Recursion, start: str) -> list[tuple[str, Spins]]:

@@ -16,11 +16,11 @@ from rayspin.cluster.dataset_facts import DatasetFacts
 from rayspin.cluster.fanout import fan_out
 from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.cluster.train import Training
-from rayspin.config import build, suggestion
+from rayspin.config import suggestion
 from rayspin.errors import InputError, RunError
 from rayspin.models import (
-    Degradation,
     EffectiveFieldNetConfig,
+    NetworkConfig,
     SuperResolutionNetConfig,
     load_weights,
     weights_info,
@@ -44,23 +44,19 @@ class Case:
     """What an evaluation is about, opened: the network, where it comes from, the fields of a split."""
 
     network: Any
-    provenance: Mapping[str, Any]
+    trained_for: Mapping[str, Any]
+    """The table of its objective; empty if its file does not tell."""
     reader: SpinReader
 
     @classmethod
     def open(cls, dataset: Path, weights: Path, split: Split) -> Case:
         """The network of a weights file and one split of a dataset."""
         reader = Catalog.open(dataset).reader(split)
-        return cls(load_weights(weights), weights_info(weights)["provenance"], reader)
+        return cls(load_weights(weights), weights_info(weights)["provenance"].get("objective", {}), reader)
 
     def read(self, first: int, count: int) -> Spins:
         """Fields of the split, (count, Y, X, 3)."""
         return self.reader.read(np.arange(first, first + count))
-
-    @property
-    def degradation(self) -> Degradation:
-        """The one that a super-resolution network was trained with."""
-        return build(Degradation, self.provenance["objective"]["degradation"], "weights: objective.degradation")
 
 
 class FieldMeter:
@@ -107,7 +103,12 @@ class Evaluation(Stage):
         if there < (self.samples or 1):
             problem = f"{self.samples or 1} fields asked for, and the split {self.split!r} has {there}"
             raise InputError("samples", problem, "ask for fewer, take another split, or generate with larger [splits]")
-        self._network(run, earlier).check_lattice(facts.shape)
+        network, trained_for = self._trained(run, earlier)
+        self.check_network(network, trained_for, facts.shape)
+
+    def check_network(self, network: Any, trained_for: Mapping[str, Any], shape: tuple[int, int]) -> None:  # noqa: ARG002
+        """Raise InputError unless a network, trained for an objective's table, takes a lattice of (rows, columns)."""
+        network.check_lattice(shape)
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
         """Seconds: not worth a calibration."""
@@ -135,20 +136,21 @@ class Evaluation(Stage):
             raise context.stop.incomplete(str(run.path), f"{sum(map(len, rows.values()))} of {count} fields done")
         return self.conclude(case, [row for share in shares for row in rows[share]], run.path)
 
-    def _network(self, run: RunDir, earlier: Mapping[str, Stage]) -> EffectiveFieldNetConfig | SuperResolutionNetConfig:
-        """The network's config, from the stage that will train it or from the weights file."""
+    def _trained(self, run: RunDir, earlier: Mapping[str, Stage]) -> tuple[NetworkConfig, Mapping[str, Any]]:
+        """The network's config and its objective's table, from the stage that will train it or the weights file."""
         if self.weights.startswith("@"):
             stage = earlier.get(self.weights[1:])
             if not isinstance(stage, Training):
                 makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Training)]
                 problem = f"{self.weights!r} is no earlier stage that trains"
                 raise InputError("weights", problem, suggestion(self.weights, makers))
-            config = stage.network
+            config, trained_for = stage.network, stage.objective.to_table()
         else:
-            config = load_weights(_weights_file(run.locate(self.weights))).config
+            file = _weights_file(run.locate(self.weights))
+            config, trained_for = load_weights(file).config, weights_info(file)["provenance"].get("objective", {})
         if not isinstance(config, self.expects()):
             raise InputError("weights", f"{self.weights!r} is the other kind of network", f"give one for {self.kind}")
-        return config
+        return config, trained_for
 
 
 def _weights_file(path: Path) -> Path:

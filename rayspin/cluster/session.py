@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 from rayspin.cluster.embedded import EmbeddedRay
@@ -35,6 +36,12 @@ def usable_cpus() -> int:
     if not limit.isdecimal() or int(limit) == 0:
         raise InputError(CPUS, f"{limit!r} in the environment is no number of CPUs", "give 1 or more, or unset it")
     return min(affinity, int(limit))
+
+
+def places_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """How many workers of so many CPUs and GPUs fit on a node with these resources at a time."""
+    by_cpus = math.floor(node.get("CPU", 0) / cpus)
+    return min(by_cpus, math.floor(node.get("GPU", 0) / gpus + 1e-9)) if gpus else by_cpus
 
 
 class Session:
@@ -97,6 +104,10 @@ class Session:
     def gpus(self) -> int:
         """GPUs of the whole session."""
         return int(self.ray().cluster_resources().get("GPU", 0))
+
+    def nodes(self) -> list[Mapping[str, float]]:
+        """The resources of each node that is alive, as Ray names them."""
+        return [node["Resources"] for node in self.ray().nodes() if node["Alive"]]
 
     @property
     def lost(self) -> bool:

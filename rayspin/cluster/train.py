@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,7 +22,7 @@ import torch
 
 from rayspin.analysis.figures import draw_curves
 from rayspin.cluster.dataset_facts import DatasetFacts
-from rayspin.cluster.session import Session
+from rayspin.cluster.session import Session, places_on
 from rayspin.cluster.stage import Context, Plan, Stage, build_stage
 from rayspin.config import Config, build
 from rayspin.errors import RayspinError, RunError
@@ -48,6 +48,10 @@ from rayspin.training import (
 WORKER_RESTARTS = 3
 """How often lost workers are replaced before the run fails; each time it goes on from the last checkpoint."""
 
+STOP = ".stop"
+"""The file in a run's folder that asks its trainings to return after the epoch they are in."""
+
+_SCRATCH = ".ray"
 _HEARTBEAT = ".progress"
 _HEARTBEAT_S = 1.0
 
@@ -56,29 +60,29 @@ class Resources(Config):
     """What a training asks of the cluster; no part of what it computes, and free to change when it resumes."""
 
     workers: int | None = pydantic.Field(default=None, gt=0)
-    """Data-parallel workers; by default one on each GPU, or else one on each CPU."""
+    """Data-parallel workers; by default one on each GPU, or else one on each CPU, as far as batches split evenly."""
     cpus_per_worker: int = pydantic.Field(default=1, gt=0)
     gpu: bool = False
     """One GPU for each worker."""
 
-    def world_size(self, session: Session) -> int:
-        """The number of workers on this session.
+    def world_size(self, nodes: Sequence[Mapping[str, float]], shares: Callable[[int], bool]) -> int:
+        """The number of workers on these nodes, whose resources are given as Ray names them.
+
+        Args:
+            nodes: the resources of each.
+            shares: whether the samples split over so many workers; over one they do.
 
         Raises:
-            RunError: the session can't place them; they would wait for ever.
+            RunError: the nodes have no room for them; they would wait for ever.
         """
-        there = session.ray().cluster_resources()
-        cpus, gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
-        fitting = min(cpus // self.cpus_per_worker, gpus) if self.gpu else cpus // self.cpus_per_worker
-        workers = self.workers or fitting
-        if not 0 < workers <= fitting:
-            needs = f"{workers or 1} workers of {self.cpus_per_worker} CPUs" + (" and a GPU each" if self.gpu else "")
-            raise RunError(
-                "resources",
-                f"{needs} don't fit on {cpus} CPUs and {gpus} GPUs",
-                "ask for fewer or smaller ones",
-            )
-        return workers
+        fitting = sum(places_on(node, self.cpus_per_worker, int(self.gpu)) for node in nodes)
+        wanted = self.workers or 1
+        if fitting < wanted:
+            there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes[:4])
+            more = f" and {len(nodes) - 4} more nodes" if len(nodes) > 4 else ""
+            needs = f"{wanted} workers of {self.cpus_per_worker} CPUs" + (" and a GPU each" if self.gpu else "")
+            raise RunError("resources", f"{needs} don't fit on nodes of {there}{more}", "ask for fewer or smaller ones")
+        return self.workers or next(workers for workers in range(fitting, 0, -1) if shares(workers))
 
 
 class Training(Stage):
@@ -120,7 +124,7 @@ class Training(Stage):
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
         """The epochs still to go, from a few timed steps on random spins here."""
         done = len(read_metrics(run.path))
-        left = self.training.epochs - done
+        left = max(0, self.training.epochs - done)
         figures = {
             "network": self.kind.removeprefix("train-"),
             "epochs": f"{self.training.epochs}, {done} done",
@@ -134,20 +138,41 @@ class Training(Stage):
     def run(self, run: RunDir, context: Context) -> Summary:
         """Train over Ray Train until the last epoch, from the last checkpoint on."""
         dataset, folder = run.locate(self.dataset).resolve(), run.path.resolve()
-        samples = self._samples_an_epoch(DatasetFacts.of_folder(dataset).counts["train"])
+        counts = DatasetFacts.of_folder(dataset).counts
+        samples = self._samples_an_epoch(counts["train"])
         total = samples * self.training.epochs
         before = samples * len(read_metrics(folder))
-        with (
-            context.progress.track(self.kind, total, "sample", before) as track,
-            polling(lambda: _show_progress(folder, track, samples)),
-        ):
-            _ray_train(self, dataset, folder, self.resources.world_size(context.session), context.session)
-        (folder / _HEARTBEAT).unlink(missing_ok=True)
+
+        def shares(workers: int) -> bool:
+            return self.training.splits_over(workers) and workers <= counts["validation"]
+
+        def world_size() -> int:
+            return self.resources.world_size(context.session.nodes(), shares)
+
+        with context.progress.track(self.kind, total, "sample", before) as track:
+
+            def look() -> None:
+                _show_progress(folder, track, samples)
+                if context.stop.requested:
+                    (folder / STOP).touch()
+
+            # What a killed driver left behind.
+            (folder / STOP).unlink(missing_ok=True)
+            try:
+                with context.stop.draining(), polling(look):
+                    _ray_train(self, dataset, folder, world_size, context.session)
+            finally:
+                for name in (STOP, _HEARTBEAT):
+                    (folder / name).unlink(missing_ok=True)
+        history = read_metrics(folder)
+        if not self.training.ended([line["validation_loss"] for line in history]):
+            done = f"{len(history)} of {self.training.epochs} epochs done"
+            raise context.stop.incomplete(str(run.path), done)
         return self.summary(run)
 
     def fit_on_workers(self, dataset: Path, folder: Path, until: int) -> None:
         """Train over Ray Train until so many epochs are done in all; the caller is in Ray and counted the CPUs."""
-        _ray_train(self, dataset, folder, self.resources.workers or 1, Session(), until)
+        _ray_train(self, dataset, folder, lambda: self.resources.workers or 1, Session(), until)
 
     def summary(self, run: RunDir) -> Summary:
         """The table and the loss curves of a finished training in this folder."""
@@ -219,37 +244,50 @@ def read_metrics(folder: Path) -> list[Line]:
 
 
 def _ray_train(
-    job: Training, dataset: Path, folder: Path, workers: int, session: Session, until: int | None = None
+    job: Training,
+    dataset: Path,
+    folder: Path,
+    world_size: Callable[[], int],
+    session: Session,
+    until: int | None = None,
 ) -> None:
-    """Run `_train_worker` on each of the workers, in one gloo or NCCL process group."""
+    """Run `_train_worker` on each of the workers, in one gloo or NCCL process group.
+
+    Where a worker or node is lost, all start again from the checkpoint, as many as fit by then. Ray Train's own retries
+    would repeat an error of the job too, which comes again.
+    """
     session.ray()
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
-    scratch = folder / ".ray"
-    trainer = TorchTrainer(
-        _train_worker,
-        train_loop_config={"job": job.to_table(), "dataset": str(dataset), "folder": str(folder), "until": until},
-        scaling_config=ScalingConfig(
-            num_workers=workers,
-            use_gpu=job.resources.gpu,
-            resources_per_worker={
-                "CPU": job.resources.cpus_per_worker,
-                **({"GPU": 1} if job.resources.gpu else {}),
-            },
-        ),
-        run_config=RunConfig(
-            name="train",
-            storage_path=str(scratch),
-            failure_config=FailureConfig(max_failures=WORKER_RESTARTS),
-        ),
-    )
-    try:
-        trainer.fit()
-    except RuntimeError as error:
-        raise _cause(error, folder) from None
-    finally:
+    class Trainer(TorchTrainer):
+        """Leaves Ctrl-C to the run."""
+
+        def _register_sigint_handler(self, controller: object) -> None:
+            pass
+
+    scratch = folder / _SCRATCH
+    loop = {"job": job.to_table(), "dataset": str(dataset), "folder": str(folder), "until": until}
+    each = {"CPU": job.resources.cpus_per_worker, **({"GPU": 1} if job.resources.gpu else {})}
+    for restarts_left in reversed(range(WORKER_RESTARTS + 1)):
+        # What a killed driver, or the workers that were lost, left behind.
         shutil.rmtree(scratch, ignore_errors=True)
+        scaling = ScalingConfig(num_workers=world_size(), use_gpu=job.resources.gpu, resources_per_worker=each)
+        trainer = Trainer(
+            _train_worker,
+            train_loop_config=loop,
+            scaling_config=scaling,
+            run_config=RunConfig(name="train", storage_path=str(scratch)),
+        )
+        try:
+            trainer.fit()
+            return
+        except TrainingFailedError as error:
+            cause = _own(error)
+            if cause is not None or restarts_left == 0:
+                raise cause or _unknown(error, folder) from None
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _train_worker(config: dict[str, Any]) -> None:
@@ -268,6 +306,7 @@ def _train_worker(config: dict[str, Any]) -> None:
         world_size=context.get_world_size(),
         device=get_device(),
         until=config["until"],
+        stop=(folder / STOP).exists,
         **({"on_batch": _Heartbeat(folder / _HEARTBEAT)} if context.get_world_rank() == 0 else {}),
     )
 
@@ -299,12 +338,14 @@ def _show_progress(folder: Path, track: Track, samples: int) -> None:
     track.update(round(done * samples), **shown)
 
 
-def _cause(error: BaseException, folder: Path) -> RayspinError:
-    """The error of ours that Ray Train wrapped, or one that names the first line of what it says."""
-    for inner in (*getattr(error, "worker_failures", {}).values(), error):
-        cause = getattr(inner, "cause", inner)
-        if isinstance(cause, RayspinError):
-            return cause
+def _own(error: BaseException) -> RayspinError | None:
+    """The error of ours that Ray Train wrapped, if there is one."""
+    causes = (getattr(inner, "cause", inner) for inner in getattr(error, "worker_failures", {}).values())
+    return next((cause for cause in causes if isinstance(cause, RayspinError)), None)
+
+
+def _unknown(error: BaseException, folder: Path) -> RunError:
+    """One that names the last line of what Ray Train says."""
     (folder / "error.txt").write_text(str(error), encoding="utf-8")
     last = str(error).strip().splitlines()[-1]
     return RunError(str(folder), f"training failed ({last})", f"see {folder / 'error.txt'}; the same command goes on")
@@ -314,6 +355,7 @@ class _RandomSpins:
     """Random unit vectors in memory, to time a step with."""
 
     hamiltonian = Hamiltonian()
+    digest = ""
 
     def __init__(self, count: int, shape: tuple[int, int]) -> None:
         self.samples = np.arange(count)

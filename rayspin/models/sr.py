@@ -43,6 +43,12 @@ class SuperResolutionNetConfig(Config):
                 f"a lattice of {shape[0]} x {shape[1]} has no coarse version at scale {self.scale}",
                 f"use sides that are multiples of {self.scale}, or another scale of 4, 8 and 16",
             )
+        if shape == (self.scale, self.scale):
+            raise InputError(
+                "scale",
+                f"a lattice of {shape[0]} x {shape[1]} is a single pixel at scale {self.scale}",
+                "use a larger lattice, or a smaller scale",
+            )
 
     def build(self) -> SuperResolutionNet:
         """The network with fresh weights from torch's global generator."""

@@ -72,7 +72,8 @@ def weights_info(path: str | Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as stream:
             facts = json.loads((stream.metadata() or {})[_KEY])
-        if facts.keys() != {"network", "config", "provenance"} or facts["network"] not in NETWORKS:
+        tables = all(isinstance(facts[key], dict) for key in ("config", "provenance"))
+        if facts.keys() != {"network", "config", "provenance"} or facts["network"] not in NETWORKS or not tables:
             raise KeyError(_KEY)
     except (SafetensorError, KeyError, ValueError, AttributeError, TypeError):
         raise InputError(

@@ -6,6 +6,7 @@ place; see `rayspin.storage.ledger`) and the resolved job (`job.toml`). Readers 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -236,6 +237,12 @@ class SpinReader:
             InputError: they have several.
         """
         return self._catalog.hamiltonian
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the digests of all values of the dataset, in hexadecimal: the same wherever it lies."""
+        values = "".join(record.values_sha256 for record in self._catalog.records)
+        return hashlib.sha256(values.encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -96,9 +96,13 @@ class TrainingConfig(Config):
         best = min(range(done), key=lambda epoch: validation_losses[epoch])
         return done >= self.epochs or done - 1 - best >= self.patience
 
+    def splits_over(self, world_size: int) -> bool:
+        """Whether every piece of a batch falls into equal shares for so many ranks."""
+        return self.batch_size % (world_size * self.accumulation) == 0
+
     def check_samples(self, training: int, validation: int, world_size: int) -> None:
         """Raise InputError unless these numbers of samples make batches that can be split over the ranks."""
-        if self.batch_size % (world_size * self.accumulation):
+        if not self.splits_over(world_size):
             pieces = f", each in {self.accumulation} pieces" if self.accumulation > 1 else ""
             raise InputError(
                 "training.batch_size",

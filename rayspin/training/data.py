@@ -40,6 +40,10 @@ class SampleSource(Protocol):
     def hamiltonian(self) -> Hamiltonian:
         """What the samples were annealed under."""
 
+    @property
+    def digest(self) -> str:
+        """Tells the dataset from others: a training goes on with the samples that it began with."""
+
     def __len__(self) -> int:
         """How many samples there are."""
 

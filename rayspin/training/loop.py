@@ -62,6 +62,7 @@ def fit(
     world_size: int = 1,
     device: str | torch.device = "cpu",
     until: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
     on_epoch: OnEpoch = lambda _: None,
     on_batch: OnBatch = lambda _epoch, _done, _total: None,
 ) -> FitResult:
@@ -82,6 +83,7 @@ def fit(
         world_size: how many processes share each batch.
         device: where to train.
         until: epochs in all after which to return, with a checkpoint, though more are asked for; None: at the end.
+        stop: asked on rank 0 after every epoch; once it says so, the training returns there, with a checkpoint.
         on_epoch: called on every rank with each epoch's figures, after they are on disk.
         on_batch: called on every rank with epoch, batches done and batches in the epoch.
 
@@ -115,9 +117,10 @@ def fit(
     )
     until = training.epochs if until is None else until
     with Keeper(folder, job, network, optimizer) if rank == 0 else nullcontext() as keeper:
-        while len(history) < until and not training.ended(losses := [line["validation_loss"] for line in history]):
+        last = _ended(training, history, until)
+        while not last:
             history.append(line := run.epoch(len(history) + 1))
-            last = len(history) == until or training.ended([*losses, line["validation_loss"]])
+            last = _ended(training, history, until) or _from_rank_zero(stop, rank, world_size)
             if keeper is not None:
                 keeper.keep(history, checkpoint=last or len(history) % training.checkpoint_interval == 0)
             on_epoch(line)
@@ -126,6 +129,10 @@ def fit(
         del run
         gc.collect()
     return FitResult(tuple(history), folder / WEIGHTS, folder / BEST)
+
+
+def _ended(training: TrainingConfig, history: list[Line], until: int) -> bool:
+    return len(history) >= until or training.ended([line["validation_loss"] for line in history])
 
 
 def _job(
@@ -145,6 +152,7 @@ def _job(
             "validation_samples": len(validation),
             "size": list(train.shape),
             "hamiltonian": train.hamiltonian.to_table(),
+            "digest": train.digest,
         },
     }
 

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
 from rayspin.config import Config
+from rayspin.errors import InputError
 from rayspin.models import Degradation, EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.rundir import differing
 from rayspin.training.data import Batch, SampleSource
 from rayspin.training.field import ExactField
 
@@ -100,6 +102,14 @@ class SuperResolutionObjective(Config):
         """Raise InputError unless the network can be trained for this on fine (rows, columns)."""
         network.check_lattice(shape)
         self.degradation.check_lattice(shape, network.scale)
+        if network.residual not in (None, self.degradation):
+            differences = differing(network.residual.to_table(), self.degradation.to_table())
+            told = ", ".join(f"{key} is {here!r} here and {there!r} there" for key, here, there in differences)
+            raise InputError(
+                "network.residual",
+                f"undoes another degradation than objective.degradation ({told})",
+                "make them the same",
+            )
 
     def build(self, network: SuperResolutionNetConfig, source: SampleSource) -> SuperResolutionTask:
         """The objective for a dataset."""
@@ -135,7 +145,8 @@ class SuperResolutionTask(nn.Module):
         return self._coarse_mse(fine_NCYX, coarse_NCYX, kept_NCYX) + self._penalty(fine_NCYX)
 
     def _coarse_mse(self, fine_NCYX: Tensor, coarse_NCYX: Tensor, kept_NCYX: Tensor) -> Tensor:
-        return mse_loss(self.degrade(fine_NCYX) * kept_NCYX, coarse_NCYX) / kept_NCYX.mean()
+        # Over the pixels expected to be kept: their number in the batch differs from rank to rank.
+        return mse_loss(self.degrade(fine_NCYX) * kept_NCYX, coarse_NCYX) / (1 - self.objective.dropped)
 
     def _penalty(self, fine_NCYX: Tensor) -> Tensor:
         penalty = fine_NCYX.new_zeros(())

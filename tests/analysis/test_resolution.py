@@ -5,7 +5,7 @@ import pytest
 
 from rayspin.analysis.resolution import by_network, evaluate_resolution, normalized
 from rayspin.errors import InputError
-from rayspin.models import Degradation, SuperResolutionNetConfig
+from rayspin.models import SuperResolutionNetConfig
 
 
 def _uniform(count):
@@ -16,7 +16,7 @@ def _uniform(count):
 
 def test_a_method_that_gives_half_the_truth_is_right_after_normalization():
     fine = _uniform(3)
-    rows = evaluate_resolution({"half": lambda _coarse, _scale: fine / 2}, fine, Degradation(), 4)
+    rows = evaluate_resolution({"half": lambda _coarse, _scale: fine / 2}, fine, fine[:, ::4, ::4], 4)
     raw, unit = rows["half"].raw, rows["half"].normalized
     assert raw.mse == pytest.approx(np.full(3, 0.25 / 3))
     assert raw.correlation == pytest.approx(np.full(3, 0.5))
@@ -32,7 +32,7 @@ def test_a_method_sees_coarse_spins_only():
         seen.append((coarse.shape, scale))
         return np.zeros((2, 16, 16, 3), np.float32)
 
-    evaluate_resolution({"zero": method}, _uniform(2), Degradation(), 8)
+    evaluate_resolution({"zero": method}, _uniform(2), _uniform(2)[:, ::8, ::8], 8)
     assert seen == [((2, 2, 2, 3), 8)]
 
 

@@ -6,17 +6,27 @@ Each benchmark is a plain test as well. What was measured: NOTES.md.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from rayspin import job
+from rayspin.cluster.generate import Generate, make_here
+from rayspin.cluster.session import Session
+from rayspin.cluster.train import TrainFcn, read_metrics
+from rayspin.config import build
+from rayspin.job import Context
 from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
 from rayspin.models.layers import PeriodicConv, PeriodicMaxPool
 from rayspin.physics import LABYRINTH
-from rayspin.training import FieldObjective
-from rayspin.training.data import Loader
+from rayspin.progress import polling
+from rayspin.rundir import RunDir
+from rayspin.storage import Catalog
+from rayspin.training import METRICS, FieldObjective, TrainingConfig
+from rayspin.training.data import Batch, Loader
 
 SAMPLES = 16
 NETWORKS = {
@@ -31,6 +41,7 @@ class _Random:
     hamiltonian = LABYRINTH
     shape = (128, 128)
     samples = np.arange(SAMPLES)
+    digest = "random"
 
     def __init__(self):
         vectors = np.random.default_rng(1).normal(size=(SAMPLES, 128, 128, 3))
@@ -131,3 +142,85 @@ def test_loader(benchmark, augmentation):
             task.loss(network, batch).backward()
             seconds.append(time.perf_counter() - start)
         benchmark.extra_info["part_of_a_step"] = round(benchmark.stats.stats.median / np.median(seconds), 3)
+
+
+EPOCHS = 20
+BATCH = 16
+TRAINING = TrainingConfig(epochs=EPOCHS, batch_size=BATCH, learning_rate=0.001)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """64 samples to train on and 16 to watch, 128 x 128."""
+    folder = tmp_path_factory.mktemp("data") / "data"
+    table = {"samples": 80, "size": 128, "hamiltonian": "labyrinth", "splits": {"test": 0, "validation": 16}}
+    data = build(Generate, {**table, "schedule": {"sweeps": 20, "quench_sweeps": 20}}, "")
+    with RunDir.at(folder).claimed(data.identity()):
+        make_here(data, folder)
+    return folder
+
+
+@pytest.fixture
+def session(ray_session: Session) -> Session:
+    return ray_session
+
+
+def bare_epoch_seconds(dataset: Path) -> list[float]:
+    """Of a loop as one writes it first, over tensors in memory, without checkpoints: one time for each epoch."""
+    config, _ = NETWORKS["field"]
+    catalog = Catalog.open(dataset)
+    train, validation = (
+        torch.from_numpy(catalog.reader(split).read(np.arange(len(catalog.reader(split))))).movedim(-1, 1)
+        for split in ("train", "validation")
+    )
+    network, task = config.build(), FieldObjective().build(config, catalog.reader("train"))
+    optimizer = torch.optim.Adam(network.parameters(), lr=TRAINING.learning_rate)
+    seconds = []
+    for _ in range(EPOCHS):
+        start = time.perf_counter()
+        network.train()
+        for chosen in torch.randperm(len(train)).split(BATCH):
+            task.loss(network, Batch(train[chosen], ())).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        network.eval()
+        with torch.no_grad():
+            for spins_NCYX in validation.split(BATCH):
+                task.figures(network, Batch(spins_NCYX, ()))
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def ray_epoch_seconds(dataset: Path, folder: Path, session: Session, workers: int) -> float:
+    """Of a training by Ray Train, all that it writes included: the median time from the end of an epoch to the next."""
+    table = {"dataset": str(dataset), "training": TRAINING.to_table(), "resources": {"workers": workers}}
+    ends: dict[int, float] = {}
+
+    def look() -> None:
+        if epochs := len(read_metrics(folder)):
+            ends.setdefault(epochs, (folder / METRICS).stat().st_mtime)
+
+    with polling(look):
+        job.run(build(TrainFcn, table, ""), folder, Context(session))
+    # Whoever looks now and then misses the end of an epoch: the time is shared by those that have passed.
+    epochs = sorted(ends)
+    return float(np.median(np.diff([ends[epoch] for epoch in epochs]) / np.diff(epochs)))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_epochs_of_ray_train(benchmark, dataset, session, tmp_path):
+    """Per epoch: one worker beside the bare loop, and two workers beside one, each worker with one thread."""
+    if not benchmark.enabled:
+        pytest.skip("what it runs is tested elsewhere (tests/cluster/test_train.py)")
+    bare = np.median(bare_epoch_seconds(dataset))
+    one = ray_epoch_seconds(dataset, tmp_path / "one", session, workers=1)
+    again = np.median(bare_epoch_seconds(dataset))
+    two = ray_epoch_seconds(dataset, tmp_path / "two", session, workers=2)
+    benchmark.pedantic(lambda: None)
+    benchmark.extra_info |= {
+        "bare_s": [round(bare, 3), round(again, 3)],
+        "ray_over_bare": round(one / np.mean([bare, again]), 3),
+        "two_workers_over_one": round(one / two, 3),
+    }

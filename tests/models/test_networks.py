@@ -106,6 +106,12 @@ def test_a_lattice_that_the_scale_does_not_divide_is_refused():
     SuperResolutionNetConfig(scale=8).check_lattice((128, 24))
 
 
+def test_a_lattice_of_one_coarse_pixel_is_refused():
+    with pytest.raises(InputError, match="16 x 16 is a single pixel at scale 16"):
+        SuperResolutionNetConfig(scale=16).check_lattice((16, 16))
+    SuperResolutionNetConfig(scale=16).check_lattice((16, 32))
+
+
 def test_encoder_and_decoder_must_be_of_equal_depth():
     with pytest.raises(ValueError, match="give both the same number"):
         EffectiveFieldNetConfig(encoder_filters=(8, 16), decoder_filters=(8, 8, 3))

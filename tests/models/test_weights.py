@@ -1,5 +1,6 @@
 """Weight files come back as the network they were, and nothing in a file is run."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -86,3 +87,21 @@ def test_weights_that_do_not_fit_their_config_are_refused(tmp_path):
     wider.write_bytes(header.replace(b'\\"scale\\": 4', b'\\"scale\\": 8'))
     with pytest.raises(InputError, match="don't fit"):
         load_weights(wider)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"config": 4}, "no weight file"),
+        ({"provenance": []}, "no weight file"),
+        ({"network": ["super-resolution"]}, "no weight file"),
+        ({"config": {"scale": "four"}}, r"w\.safetensors: scale: "),
+        ({"config": {"scale": 4, "expanding_filters": 64}}, r"w\.safetensors: expanding_filters: "),
+    ],
+)
+def test_metadata_of_other_types_are_refused(tmp_path, changed, message):
+    path = tmp_path / "w.safetensors"
+    facts = {"network": "super-resolution", "config": {"scale": 4}, "provenance": {}, **changed}
+    save_file({"x": torch.zeros(2)}, path, metadata={"rayspin": json.dumps(facts)})
+    with pytest.raises(InputError, match=message):
+        load_weights(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,10 @@ class MemorySource:
     @property
     def shape(self):
         return self.spins_NYXC.shape[1:3]
+
+    @property
+    def digest(self):
+        return hashlib.sha256(self.spins_NYXC.tobytes()).hexdigest()
 
     def __len__(self):
         return len(self.spins_NYXC)

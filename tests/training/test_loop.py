@@ -114,6 +114,18 @@ def test_a_finished_training_returns_at_once_and_a_longer_one_goes_on(tmp_path, 
     assert _curve(grown.history) == _curve(whole.history)
 
 
+def test_a_training_that_is_asked_to_stop_keeps_a_checkpoint_and_goes_on(tmp_path, train, validation):
+    training = TRAINING.with_updates(checkpoint_interval=4)
+    asked = iter([False, True])
+    part = fit(FieldObjective(), FIELD_NETWORK, training, train, validation, tmp_path / "cut", stop=lambda: next(asked))
+    assert len(part.history) == 2
+    again = []
+    cut = fit(FieldObjective(), FIELD_NETWORK, training, train, validation, tmp_path / "cut", on_epoch=again.append)
+    assert [line["epoch"] for line in again] == [3, 4, 5]
+    whole = fit(FieldObjective(), FIELD_NETWORK, training, train, validation, tmp_path / "whole")
+    assert _curve(cut.history) == _curve(whole.history)
+
+
 def test_more_epochs_than_a_schedule_spans_are_refused_and_one_that_spans_them_goes_on(tmp_path, train, validation):
     """A longer schedule has other rates from its first step on; one laid over more epochs than were run has not."""
     short = TRAINING.with_updates(epochs=2)
@@ -161,6 +173,8 @@ def test_a_checkpoint_of_another_training_is_refused_with_the_difference(tmp_pat
         fit(FieldObjective(), FIELD_NETWORK, other, train, validation, tmp_path)
     with pytest.raises(InputError, match=r"data\.training_samples is 12 there and 8 now"):
         fit(FieldObjective(), FIELD_NETWORK, training, memory_source(8, seed=1), validation, tmp_path)
+    with pytest.raises(InputError, match=r"\(data\.digest is '\w+' there and '\w+' now\)"):
+        fit(FieldObjective(), FIELD_NETWORK, training, memory_source(12, seed=3), validation, tmp_path)
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
 
 

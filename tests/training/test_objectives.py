@@ -141,5 +141,23 @@ def test_lost_pixels_are_zero_in_the_input_and_absent_from_the_loss():
     assert torch.equal(coarse.movedim(1, -1)[~lost], whole.movedim(1, -1)[~lost])
     fine = torch.randn_like(batch.spins_NCYX)
     errors = (Degradation().build(4)(fine) - whole).movedim(1, -1)[~lost]
-    assert task.loss(lambda _coarse: fine, batch).item() == pytest.approx(errors.square().mean().item(), rel=1e-5)
+    # Over the pixels that are kept on average.
+    expected = errors.square().sum().item() / (0.7 * lost.numel() * 3)
+    assert task.loss(lambda _coarse: fine, batch).item() == pytest.approx(expected, rel=1e-5)
     assert torch.equal(kept[:, 0] == 0, lost)
+
+
+def test_the_loss_over_lost_pixels_is_the_mean_of_the_losses_of_its_parts():
+    """However a batch is split over ranks, its loss is the same."""
+    batch = _batch(memory_source(6, seed=9))
+    task = SuperResolutionObjective(dropped=0.3).build(SuperResolutionNetConfig(scale=4), memory_source(6, seed=9))
+    halves = [Batch(batch.spins_NCYX[part], batch.addresses[part]) for part in (slice(0, 3), slice(3, 6))]
+    losses = [task.loss(lambda coarse: coarse.repeat(1, 1, 4, 4), part).item() for part in (batch, *halves)]
+    assert losses[0] == pytest.approx((losses[1] + losses[2]) / 2, rel=1e-6)
+
+
+def test_a_residual_that_undoes_another_degradation_is_refused():
+    objective = SuperResolutionObjective(degradation=Degradation(sigma=2.0))
+    objective.check(SuperResolutionNetConfig(scale=4, residual=Degradation(sigma=2.0)), (32, 32))
+    with pytest.raises(InputError, match=r"network\.residual: .* \(sigma is 1\.0 here and 2\.0 there\)"):
+        objective.check(SuperResolutionNetConfig(scale=4, residual=Degradation()), (32, 32))

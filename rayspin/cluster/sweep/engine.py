@@ -24,10 +24,12 @@ import ray
 from ray import cloudpickle, tune
 from ray.tune.search import Searcher
 
+from rayspin.cluster.session import places_on
 from rayspin.cluster.stage import Context
 from rayspin.cluster.sweep.course import Leg
 from rayspin.cluster.sweep.feed import Feed
-from rayspin.cluster.sweep.legs import STOP, Work
+from rayspin.cluster.sweep.legs import Work
+from rayspin.cluster.train import STOP
 from rayspin.errors import RayspinError, RunError
 from rayspin.progress import polling
 
@@ -55,7 +57,7 @@ class Needs:
             RunError: not even one; it would wait for ever.
         """
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        fitting = sum(self._workers_on(node) for node in nodes) // self.workers
+        fitting = sum(places_on(node, self.cpus, self.gpus) for node in nodes) // self.workers
         if not fitting:
             there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes[:4])
             each = f"{self.cpus} CPUs" + (f" and {self.gpus:.3g} GPUs" if self.gpus else "")
@@ -66,10 +68,6 @@ class Needs:
                 "ask for fewer or smaller workers in [base.resources]",
             )
         return fitting
-
-    def _workers_on(self, node: dict[str, float]) -> int:
-        by_cpus = math.floor(node.get("CPU", 0) / self.cpus)
-        return min(by_cpus, math.floor(node.get("GPU", 0) / self.gpus + 1e-9)) if self.gpus else by_cpus
 
     def bundle(self) -> dict[str, float]:
         """What Tune reserves for a trial."""

@@ -20,15 +20,12 @@ from rayspin.claims import HeldError
 from rayspin.cluster.generate import Generate, make_here
 from rayspin.cluster.sweep.course import Leg
 from rayspin.cluster.sweep.ledger import Figures
-from rayspin.cluster.train import Training, read_metrics
+from rayspin.cluster.train import STOP, Training, read_metrics
 from rayspin.errors import Incomplete, RayspinError
 from rayspin.physics.observables import magnetization, topological_charge, wall_length
 from rayspin.rundir import RunDir, write_text
 from rayspin.storage import Catalog
 from rayspin.training import Line, best_epoch
-
-STOP = ".stop"
-"""The file in a sweep's folder that asks its trials to return after the epoch they are in."""
 
 ERROR = "error.txt"
 NO_RESULTS = frozenset({"epoch", "seconds", "samples_per_second", "learning_rate"})
