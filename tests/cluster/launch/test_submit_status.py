@@ -15,6 +15,7 @@ from rayspin.cluster.launch.options import SiteProfile, SubmitOptions
 from rayspin.cluster.launch.story import tell
 from rayspin.cluster.launch.submissions import Part, Submission, cancel, describe, follow, latest, state, wait
 from rayspin.errors import InputError, RunError
+from rayspin.status import describe as run_status
 
 PROFILES = sorted((Path(__file__).parents[3] / "slurm" / "profiles").glob("*.toml"))
 
@@ -105,6 +106,43 @@ def test_the_latest_submission_of_a_run_is_found(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "moved").rename(tmp_path / "run" / "submissions")
     assert latest(tmp_path / "run").parts[0].folder == tmp_path / "run" / "submissions" / "002"
+
+
+def test_the_story_of_a_run_is_that_of_all_its_submissions_and_of_none_that_came_to_nothing(tmp_path: Path) -> None:
+    # A submission that was killed before it could write its record.
+    (tmp_path / "submissions" / "refused").mkdir(parents=True)
+    for number, job_id in enumerate(("17", "18"), 1):
+        folder = tmp_path / "submissions" / f"00{number}"
+        folder.mkdir()
+        Submission(folder, "slurm", number * 1e9, (Part(job_id, folder, folder / "log"),)).write()
+        tell(folder, **STARTED)
+        tell(folder, "ended", code=2 - number)
+    _, rows = run_status(tmp_path)
+    assert "job 17" not in rows
+    assert rows["job 18"] == "done"
+    assert [line.split("  ", 1)[1] for line in rows["its story"].splitlines()] == [
+        "submitted as job 17 (slurm)", "started on n1 with 2 nodes", "failed",
+        "submitted as job 18 (slurm)", "started on n1 with 2 nodes", "done",
+    ]  # fmt: skip
+
+
+def test_a_plain_script_whose_first_attempt_never_got_here_is_known_from_its_second_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "job.toml").write_text(
+        'kind = "generate"\nsamples = 2\nsize = 16\nhamiltonian = "labyrinth"\n'
+        "schedule = { sweeps = 5, quench_sweeps = 5 }\n"
+    )
+    task = {"SLURM_ARRAY_JOB_ID": "17", **{f"SLURM_ARRAY_TASK_{name}": "1" for name in ("ID", "MIN", "MAX", "COUNT")}}
+    place = {"SLURM_JOB_ID": "18", "SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_RESTART_COUNT": "1"}
+    out = str(tmp_path / "run")
+    subprocess.run(
+        [sys.executable, "-m", "rayspin.cluster.launch", "job.toml", "--out", out],
+        cwd=tmp_path, env={**os.environ, **task, **place}, check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    _, rows = run_status(tmp_path / "run")
+    assert (rows["state"], rows["job 17"]) == ("finished", "done")
+    assert "started on" in rows["its story"]
 
 
 def test_where_slurm_is_not_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
