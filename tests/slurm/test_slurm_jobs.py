@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -380,6 +381,58 @@ def test_the_plain_script_of_an_array_does_the_same(slurm: Lab, tmp_path: Path) 
     assert all("generate shards" in part.log.read_text() for part in submission.parts)
 
 
+def rayspin(slurm: Lab, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command, on the login node."""
+    return subprocess.run(
+        [sys.executable, "-m", "rayspin", *map(str, arguments)],
+        env=slurm.environment(), capture_output=True, text=True, check=False, timeout=150,
+    )  # fmt: skip
+
+
+def site_profile(folder: Path, text: str = "") -> Path:
+    profile = folder / "site.toml"
+    profile.write_text(f'time = "30"\nscratch = "/var/tmp"\n{text}')
+    return profile
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_one_line_hands_a_job_over_and_stays_with_it(slurm: Lab, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (tmp_path / "job.toml").write_text(JOB)
+    profile = site_profile(tmp_path, f"setup = ['hostname > {tmp_path}/set-up']\n")
+    line = ("submit", tmp_path / "job.toml", "--out", run, "--nodes", 2, "--profile", profile)
+    script = rayspin(slurm, *line, "--dry-run").stdout
+    assert "#SBATCH --nodes=2" in script
+    assert not run.exists()
+    done = rayspin(slurm, *line, "--wait")
+    assert done.returncode == 0, done.stdout + done.stderr
+    submission = latest(run)
+    assert done.stdout.startswith(f"job {submission.job_ids} runs {tmp_path}/job.toml in {run}\n")
+    assert "8/8" in done.stdout
+    assert (tmp_path / "set-up").read_text() == "n1\n"
+    assert rayspin(slurm, "logs", run).stdout in done.stdout
+    status = rayspin(slurm, "status", run).stdout
+    assert "Ray was up on n1, n2" in status
+    again = rayspin(slurm, "cancel", run)
+    assert (again.returncode, again.stderr) == (
+        2, f"job {submission.job_ids}: is done already; submit again to go on with the run\n"
+    )  # fmt: skip
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_doctor_looks_at_both_nodes_at_once(slurm: Lab, tmp_path: Path) -> None:
+    nodes = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=3G", "--cpu-bind=none")
+    doctor = (sys.executable, "-m", "rayspin", "doctor", "--out", tmp_path, "--profile", site_profile(tmp_path))
+    # It fails if anything is wrong.
+    said = re.sub(r"[│\s]+", " ", slurm.run("srun", *nodes, *map(str, doctor), timeout=120))
+    for found in ("doctor on n1", "doctor on n2", "n2 came, at port", "task 0 answers at"):
+        assert found in said, said
+    assert said.count("lets in by its token only") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["site.toml"]
+
+
 def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="invalid partition specified: nowhere") as error:
         start(tmp_path, partition="nowhere")
@@ -388,6 +441,14 @@ def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> N
         start(tmp_path, memory_per_node="1000G")
     with pytest.raises(InputError, match="nothing was submitted"):
         latest(tmp_path / "run")
+    refused = rayspin(slurm, "submit", tmp_path / "job.toml", "--out", tmp_path / "run", "--partition", "nowhere")
+    problem = "sbatch refuses it (invalid partition specified: nowhere)"
+    assert (refused.returncode, refused.stdout, refused.stderr) == (
+        2, "", f"submit: {problem}; change the options or the site profile\n"
+    )  # fmt: skip
+    # Nothing is left that status would take for a run.
+    with pytest.raises(InputError, match="no run there"):
+        describe(tmp_path / "run")
 
 
 def test_an_account_that_is_not_there_is_said_in_one_line(with_accounts: Lab, tmp_path: Path) -> None:

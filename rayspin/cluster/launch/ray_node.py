@@ -64,7 +64,7 @@ class RayNode:
             "--disable-usage-stats",
             "--block",
         ]
-        self._child = Child([_script("ray"), "start", *role, *options], environment, log)
+        self._child = Child([installed("ray"), "start", *role, *options], environment, log)
 
     def address(self) -> str | None:
         """The head's "host:port", once this node is part of the cluster; None before."""
@@ -172,7 +172,7 @@ def own_ip(interface: str | None = None) -> str:
     return "127.0.0.1"
 
 
-def _script(name: str) -> str:
+def installed(name: str) -> str:
     """The program that was installed beside this Python."""
     beside = Path(sysconfig.get_path("scripts")) / name
     return str(beside) if beside.exists() else str(Path(sys.executable).with_name(name))

@@ -200,6 +200,10 @@ def test_a_profile_that_is_wrong_is_named_with_its_key(tmp_path: Path, text: str
 def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4096")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    monkeypatch.setattr(doctor, "MEETING_SECONDS", 0.5)
     monkeypatch.setattr(doctor, "_ray", lambda *_: "not tried: its start is tested elsewhere")
     found = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "ib9", None)}
     assert "add --cpu-bind=none" in found["CPUs"].remedy
@@ -207,4 +211,18 @@ def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.M
     assert "take one of" in found["network"].remedy
     assert found["run folder"].remedy == ""
     assert "short enough" in found["node's own disk"].found
+    assert "take one of" in found["other nodes"].remedy
+    assert list((tmp_path / "runs").iterdir()) == []
+    alone = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "lo", None)}["other nodes"]
+    assert alone == doctor.Finding(
+        "other nodes", "nobody came, of 1", "set interface; or have the site open TCP ports between its nodes"
+    )
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.ray
+def test_the_doctor_tries_out_a_ray_node_and_its_token(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rayspin", "doctor", "--out", "runs"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
+    assert "lets in by its token only" in re.sub(r"[│\s]+", " ", done.stdout)
     assert list((tmp_path / "runs").iterdir()) == []
