@@ -182,13 +182,26 @@ def test_without_the_first_node_a_job_is_requeued(slurm: Lab, tmp_path: Path) ->
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_preempted_job_makes_room_in_time_and_goes_on_after(slurm: Lab, tmp_path: Path) -> None:
-    submission = start(tmp_path, *LONG)
+    assert preempted(slurm, tmp_path)["reason"] == "walltime"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_job_that_is_preempted_without_a_warning_goes_on_after(without_warning: Lab, tmp_path: Path) -> None:
+    assert preempted(without_warning, tmp_path)["reason"] == "stop"
+
+
+def preempted(slurm: Lab, folder: Path) -> dict[str, Any]:
+    """How a job is drained that makes room for another and then ends as if nothing had been."""
+    submission = start(folder, *LONG)
     wait_for_shards(slurm, submission, 2)
     slurm.run("srun", "--partition=high", "--nodes=2", "--exclusive", "hostname", timeout=60)
-    assert events(submission, "draining"), told(submission)
+    drained = events(submission, "draining")
+    assert len(drained) == 1, told(submission)
     start_again_now(slurm, submission)
     assert wait_for(submission, "ended", count=2)["code"] == 0, told(submission)
-    assert shards_done(tmp_path) == 60
+    assert shards_done(folder) == 60
+    return drained[0]
 
 
 @pytest.mark.ray
