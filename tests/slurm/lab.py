@@ -41,9 +41,7 @@ class Lab:
         warning: a preempted job gets the signal that it asked for, as before its walltime; otherwise SIGTERM.
     """
 
-    def __init__(
-        self, nodes: int = 2, accounting: bool = True, accounts: bool = False, warning: bool = True
-    ) -> None:
+    def __init__(self, nodes: int = 2, accounting: bool = True, accounts: bool = False, warning: bool = True) -> None:
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
         # The path is short, for sockets, and the database's user can go through it.
         self.folder = Path(tempfile.mkdtemp(prefix="lab", dir="/tmp"))

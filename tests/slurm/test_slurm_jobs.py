@@ -95,14 +95,16 @@ def start_again_now(slurm: Lab, submission: Submission) -> None:
 def final_state(slurm: Lab, submission: Submission) -> str:
     """The state that accounting comes to hold, some seconds after the end."""
 
-    def state() -> str:
-        out = slurm.run(
-            "sacct", "--noheader", "--parsable2", "--allocations", "--format=State", f"--jobs={submission.job_ids}"
-        )
-        return out.split()[0] if out else ""
+    passing = {"", "RUNNING", "PENDING", "COMPLETING", "REQUEUED"}
+    wait_until(lambda: accounted(slurm, submission.job_ids, "State").partition(" ")[0] not in passing, 60)
+    return accounted(slurm, submission.job_ids, "State").partition(" ")[0]
 
-    wait_until(lambda: state() not in {"", "RUNNING", "PENDING", "COMPLETING", "REQUEUED"}, 60)
-    return state()
+
+def accounted(slurm: Lab, job_id: str, what: str) -> str:
+    """What accounting holds of a job by now; of an array, of its first task."""
+    return slurm.run(
+        "sacct", "--noheader", "--parsable2", "--allocations", f"--format={what}", f"--jobs={job_id}"
+    ).partition("\n")[0]
 
 
 def assert_samples_are_right(folder: Path, count: int, *overrides: str) -> None:
@@ -130,7 +132,7 @@ def test_a_cancelled_job_ends_on_all_nodes_and_is_not_requeued(slurm: Lab, tmp_p
     submission = start(tmp_path, *LONG)
     wait_for_shards(slurm, submission, 2)
     assert state(submission).name == "running"
-    cancel(submission)
+    slurm.run("scancel", submission.job_ids)
     wait_until(lambda: state(submission).name == "stopped", 30, lambda: told(submission))
     assert final_state(slurm, submission) == "CANCELLED"
     assert not events(submission, "requeued")
@@ -151,7 +153,11 @@ def test_before_its_walltime_a_job_is_requeued_and_goes_on_where_it_was(slurm: L
     assert [event["code"] for event in events(submission, "ended")] == [75, 0]
     assert 2 <= before < 1200
     assert shards_done(tmp_path) == 1200
-    assert_samples_are_right(tmp_path, 8, "size=64", "schedule.sweeps=6000")
+    # The last one was made after the requeue, by however many nodes and whenever: its bytes are those of a run here.
+    settings = [part for override in (*LONG, "samples=1200") for part in ("--set", override)]
+    rayspin(slurm, "run", tmp_path / "job.toml", "--out", tmp_path / "here", *settings, "--shards", "1200/1200")
+    for path in (tmp_path / "here").glob("shard-*"):
+        assert path.read_bytes() == (tmp_path / "run" / path.name).read_bytes()
 
 
 @pytest.mark.ray
@@ -201,6 +207,7 @@ def preempted(slurm: Lab, folder: Path) -> dict[str, Any]:
     start_again_now(slurm, submission)
     assert wait_for(submission, "ended", count=2)["code"] == 0, told(submission)
     assert shards_done(folder) == 60
+    assert "started on n1 with 2 nodes, attempt 2" in describe(folder / "run")[1]["its story"]
     return drained[0]
 
 
@@ -236,7 +243,7 @@ def test_stages_run_one_after_another_each_on_its_own_nodes(slurm: Lab, tmp_path
     """Generation as an array without Ray, then a training with a worker on each of two nodes, then an evaluation."""
     (tmp_path / "job.toml").write_text((ROOT / "jobs" / "smoke" / "pipeline.toml").read_text())
     table = {"time": "30", "scratch": "/var/tmp", "cpus_per_node": 1, "memory_per_node": "3G"}
-    site = SiteProfile(table, {"generate": {"array": 2}, "train-*": {"nodes": 2}})
+    site = SiteProfile(table, {"generate": {"array": 2}, "train-*": {"nodes": 2, "gpus_per_node": 1}})
     overrides = ("stages.train.resources.workers=2",)
     stages = pieces(load(tmp_path / "job.toml", overrides), site, {})
     submission = submit(tmp_path / "job.toml", tmp_path / "run", overrides, stages)
@@ -250,6 +257,9 @@ def test_stages_run_one_after_another_each_on_its_own_nodes(slurm: Lab, tmp_path
     _, rows = describe(tmp_path / "run")
     assert rows["state"] == "finished"
     assert rows["evaluate: state"] == "finished"
+    assert ["gres/gpu=2" in accounted(slurm, part.job_id, "AllocTRES") for part in submission.parts[1:]] == [
+        False, True, False,
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -312,7 +322,8 @@ def test_a_sweep_runs_its_trials_on_both_nodes(slurm: Lab, tmp_path: Path) -> No
     text = tomli_w.dumps({"kind": "pipeline", "stages": {"data": data, "sweep": sweep}})
     submission = start(tmp_path, text=text, cpus_per_node=1, memory_per_node="6G")
     assert wait_for(submission, "ended", seconds=200)["code"] == 0, told(submission)
-    assert (tmp_path / "run" / "sweep" / "summary.json").exists()
+    trials = map(json.loads, (tmp_path / "run" / "sweep" / "trials.jsonl").read_text().splitlines())
+    assert {trial["host"] for trial in trials if trial["event"] == "result"} == {"n1", "n2"}
 
 
 @pytest.mark.ray
@@ -352,17 +363,23 @@ def test_without_the_head_of_its_ray_cluster_a_job_ends_and_says_why(slurm: Lab,
     assert (2 <= done < 60, shards_done(tmp_path)) == (True, 60)
 
 
-def by_hand(slurm: Lab, folder: Path, *command: str) -> Submission:
-    """A job through a plain script, as a user of sbatch starts it; its first task has begun."""
-    (folder / "job.toml").write_text(JOB)
+def sbatch(slurm: Lab, folder: Path, *command: str, text: str = JOB, stage: tuple[str, ...] = ()) -> str:
+    """A job through a plain script, as a user of sbatch starts it; its number."""
+    (folder / "job.toml").write_text(text)
     venv = folder / "venv" / "bin"
-    venv.mkdir(parents=True)
+    venv.mkdir(parents=True, exist_ok=True)
     (venv / "activate").write_text(f"export PATH={Path(sys.executable).parent}:$PATH\n")
     environment = slurm.environment() | {"RAYSPIN_VENV": str(venv.parent), "TMPDIR": "/var/tmp"}
-    subprocess.run(
-        ["sbatch", f"--output={folder}/log-%A_%a", *command, f"{folder}/job.toml", "--out", f"{folder}/run"],
+    job = (f"{folder}/job.toml", "--out", f"{folder}/run", *stage)
+    return subprocess.run(
+        ["sbatch", "--parsable", f"--output={folder}/log-%A_%a", *command, *job],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+    ).stdout.strip()  # fmt: skip
+
+
+def by_hand(slurm: Lab, folder: Path, *command: str) -> Submission:
+    """What such a job has recorded of itself, once its first task has begun."""
+    sbatch(slurm, folder, *command)
     records = folder / "run" / "submissions"
     wait_until(lambda: list(records.glob("*/submission.json")), 60, lambda: [*map(Path.read_text, folder.glob("log*"))])
     return latest(folder / "run")
@@ -392,6 +409,45 @@ def test_the_plain_script_of_an_array_does_the_same(slurm: Lab, tmp_path: Path) 
     assert_samples_are_right(tmp_path, 8)
     assert describe(tmp_path / "run")[1]["state"] == "finished"
     assert all("generate shards" in part.log.read_text() for part in submission.parts)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_plain_scripts_do_a_pipeline_stage_by_stage(slurm: Lab, tmp_path: Path) -> None:
+    """As slurm/README.md has it: an array, and a training with a worker on each of two nodes after it."""
+    text = (ROOT / "jobs" / "smoke" / "pipeline.toml").read_text()
+    one = sbatch(slurm, tmp_path, "--array=1-2", "slurm/array.sbatch", text=text, stage=("--stage", "generate"))
+    after = (f"--dependency=afterok:{one}", "--kill-on-invalid-dep=yes")
+    training = ("--stage", "train", "--set", "stages.train.resources.workers=2")
+    resources = ("--nodes=2", "--cpus-per-task=1", "--mem=3G", "slurm/train_gpu.sbatch")
+    two = sbatch(slurm, tmp_path, *after, *resources, text=text, stage=training)
+    record = tmp_path / "run" / "submissions" / two / "submission.json"
+    wait_until(record.exists, 120, lambda: slurm.run("squeue"))
+    submission = latest(tmp_path / "run")
+    assert wait_for(submission, "ended")["code"] == 0, submission.parts[0].log.read_text()
+    assert events(submission, "ready")[0]["hosts"] == ["n1", "n2"]
+    _, rows = describe(tmp_path / "run")
+    assert (rows[f"job {two}"], rows["generate: state"], rows["train: state"]) == ("done", "finished", "finished")
+    for job_id in (one, two):
+        assert f"submitted as job {job_id} (slurm)" in rows["its story"]
+    wait_until(lambda: "gres/gpu=2" in accounted(slurm, two, "AllocTRES"), 30)
+
+
+@pytest.mark.slow
+def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(slurm: Lab, tmp_path: Path) -> None:
+    # One shard takes far longer than the job is given.
+    huge = ("samples=1", "size=256", "schedule.sweeps=4000000")
+    submission = start(tmp_path, *huge, nodes=1, array=1, fruitless_attempts=2, drain_seconds=30)
+    (part,) = submission.parts
+    wait_for(submission, "started")
+    slurm.run("scancel", "--signal=USR2", part.job_id)
+    released(slurm, part.job_id)
+    wait_for(submission, "started", count=2)
+    slurm.run("scancel", "--signal=USR2", part.job_id)
+    wait_until(lambda: state(submission).final, 60, lambda: told(submission))
+    assert (state(submission).name, len(events(submission, "requeued"))) == ("failed", 1)
+    assert "2 attempts in a row made no progress" in state(submission).why
+    assert final_state(slurm, submission) == "FAILED"
 
 
 def rayspin(slurm: Lab, *arguments: object) -> subprocess.CompletedProcess[str]:

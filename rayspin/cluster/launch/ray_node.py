@@ -112,7 +112,9 @@ def ray_environment(folder: Path, secret: str, interface: str | None) -> dict[st
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         # A node whose head has vanished lingers for so long; 60 s by default.
         "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
-        # Machine code is for this node's CPU, and goes with the folder.
+        # Whatever anybody puts on the node's disk goes with the job.
+        "TMPDIR": str(folder),
+        # Machine code is for this node's CPU.
         "NUMBA_CACHE_DIR": str(folder / "numba"),
         "PYTHONUNBUFFERED": "1",
     }

@@ -149,7 +149,9 @@ def latest(out: Path) -> Submission:
 def history(out: Path) -> list[Submission]:
     """All submissions of the run in the folder `out`, the latest last."""
     records = (out / "submissions").glob(f"*/{RECORD}")
-    return sorted((Submission.read(record.parent) for record in records), key=lambda submission: submission.time)
+    found = (Submission.read(record.parent) for record in records)
+    # Of two that one script hands over, Slurm knows whole seconds only: their numbers say which was later.
+    return sorted(found, key=lambda one: (one.time, len(one.folder.name), one.folder.name))
 
 
 def states(submission: Submission) -> dict[Part, State]:

@@ -111,18 +111,19 @@ def test_the_latest_submission_of_a_run_is_found(tmp_path: Path) -> None:
 def test_the_story_of_a_run_is_that_of_all_its_submissions_and_of_none_that_came_to_nothing(tmp_path: Path) -> None:
     # A submission that was killed before it could write its record.
     (tmp_path / "submissions" / "refused").mkdir(parents=True)
-    for number, job_id in enumerate(("17", "18"), 1):
-        folder = tmp_path / "submissions" / f"00{number}"
+    # Plain scripts call their folders after their jobs; these two were submitted in the same second.
+    for job_id, code in (("9", 1), ("10", 0)):
+        folder = tmp_path / "submissions" / job_id
         folder.mkdir()
-        Submission(folder, "slurm", number * 1e9, (Part(job_id, folder, folder / "log"),)).write()
+        Submission(folder, "slurm", 1e9, (Part(job_id, folder, folder / "log"),)).write()
         tell(folder, **STARTED)
-        tell(folder, "ended", code=2 - number)
+        tell(folder, "ended", code=code)
     _, rows = run_status(tmp_path)
-    assert "job 17" not in rows
-    assert rows["job 18"] == "done"
+    assert "job 9" not in rows
+    assert rows["job 10"] == "done"
     assert [line.split("  ", 1)[1] for line in rows["its story"].splitlines()] == [
-        "submitted as job 17 (slurm)", "started on n1 with 2 nodes", "failed",
-        "submitted as job 18 (slurm)", "started on n1 with 2 nodes", "done",
+        "submitted as job 9 (slurm)", "started on n1 with 2 nodes", "failed",
+        "submitted as job 10 (slurm)", "started on n1 with 2 nodes", "done",
     ]  # fmt: skip
 
 
