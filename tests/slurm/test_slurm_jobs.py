@@ -540,7 +540,31 @@ def test_a_folder_that_the_nodes_do_not_see_is_said_in_one_line(slurm: Lab) -> N
         submission = start(Path(folder))
         wait_until(lambda: state(submission).final, 60, lambda: slurm.run("scontrol", "show", "job"))
         assert state(submission).name == "gone"
-        assert state(submission).why == f"it never started; do the nodes see {submission.folder}?"
+        assert state(submission).why == f"it never started: do the nodes see {submission.folder}?"
+
+
+def test_what_a_site_cannot_set_up_is_said_and_nothing_runs_without_it(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, modules=["python/0.9"])
+    wait_until(lambda: state(submission).final, 60, lambda: slurm.run("scontrol", "show", "job"))
+    assert state(submission).name == "gone"
+    assert state(submission).why.startswith("it never started: ")
+    # There are no modules on these nodes.
+    assert state(submission).why.endswith("module: command not found")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_node_that_does_not_come_is_done_without_where_fewer_will_do(slurm: Lab, tmp_path: Path) -> None:
+    scratch = "/var/tmp/only-n1"
+    slurm.on("n1", "mkdir", scratch)
+    try:
+        submission = start(tmp_path, min_nodes=1, scratch=scratch)
+        assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    finally:
+        slurm.on("n1", "rmdir", scratch)
+    assert events(submission, "ready")[0]["hosts"] == ["n1"]
+    assert f"scratch {scratch}: is no folder that can be written" in told(submission)
+    assert_samples_are_right(tmp_path, 8)
 
 
 def test_a_job_in_the_queue_says_what_it_waits_for_until_it_is_cancelled(slurm: Lab, tmp_path: Path) -> None:

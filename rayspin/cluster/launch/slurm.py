@@ -290,7 +290,8 @@ def _slurm_parameters(piece: Piece, name: str, before: Sequence[str]) -> dict[st
         "account": options.account,
         "qos": options.qos,
         "constraint": options.constraint,
-        "setup": [*(f"module load {module}" for module in options.modules), *options.setup],
+        # What can't be set up must not run with something else.
+        "setup": ["set -e", *(f"module load {module}" for module in options.modules), *options.setup],
         "signal_delay_s": options.drain_seconds,
         "stderr_to_stdout": True,
         # Submitit's own default is refused where sites check these keys.

@@ -296,7 +296,7 @@ def _gone(part: Part, story: Sequence[dict[str, Any]], others: dict[Part, State]
     for other, end in others.items():
         if other.stage in part.after and end.final and end.name != "done":
             return State("stopped", f"it never started: {other.name} {end.name}")
-    return State("gone", f"it never started; do the nodes see {part.folder}?")
+    return State("gone", f"it never started: {_last_line(part.log) or f'do the nodes see {part.folder}?'}")
 
 
 def _prefixed(part: Part, text: str) -> str:
