@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -153,7 +154,7 @@ def show_torques(console: Console, found: Verification) -> None:
 
 def show_findings(console: Console, findings: Sequence[Finding]) -> None:
     """What the doctor found, and what to do about it."""
-    table = Table(title="doctor", title_justify="left")
+    table = Table(title=f"doctor on {socket.gethostname()}", title_justify="left")
     for column in ("subject", "found", "remedy"):
         table.add_column(column)
     for finding in findings:

@@ -24,7 +24,7 @@ _SHOWN_HOSTS = 16
 
 
 def describe(path: Path) -> tuple[str, dict[str, str]]:
-    """A title and a table for the run in the folder `path`, its stages and its last submission.
+    """A title and a table for the run in the folder `path`, its stages and its submissions: where the last one stands.
 
     Raises:
         InputError: no run there, and none submitted.
@@ -32,15 +32,15 @@ def describe(path: Path) -> tuple[str, dict[str, str]]:
     run = RunDir.at(path)
     job = run.asked()
     rows = {} if job is None else _run(run, job)
-    if (path / "submissions").is_dir():
-        submission = submissions.latest(path)
+    if there := submissions.history(path):
+        submission = there[-1]
         by_part = submissions.states(submission)
         rows[f"job {submission.job_ids}"] = str(submissions.overall(by_part))
         for part, now in by_part.items():
             # Of many, those that need a look.
             if part.name and (len(by_part) <= submissions.FEW or now.name in {"failed", "refused", "gone"}):
                 rows[f"{part.name}: job {part.job_id}"] = str(now)
-        rows["its story"] = "\n".join(submissions.describe(submission))
+        rows["its story"] = "\n".join(line for each in there for line in submissions.describe(each))
     if not rows:
         raise InputError(str(path), "no run there", "give the folder of a run: --out, or runs/ and the job's name")
     return f"status of {path}", rows

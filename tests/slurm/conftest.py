@@ -69,6 +69,12 @@ def without_accounting(labs: _Labs, request: pytest.FixtureRequest, monkeypatch:
 
 
 @pytest.fixture
+def without_warning(labs: _Labs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A cluster, as most are, that preempts jobs with SIGTERM and no signal of their choice."""
+    yield from _lent(labs.get(warning=False), labs, request, monkeypatch)
+
+
+@pytest.fixture
 def with_accounts(labs: _Labs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A cluster that takes jobs of the account "spins" only."""
     yield from _lent(labs.get(accounts=True), labs, request, monkeypatch)

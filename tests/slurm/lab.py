@@ -38,9 +38,10 @@ class Lab:
         nodes: how many.
         accounting: with slurmdbd and a database, as `sacct` needs them.
         accounts: jobs need an account, and "spins" is the only one.
+        warning: a preempted job gets the signal that it asked for, as before its walltime; otherwise SIGTERM.
     """
 
-    def __init__(self, nodes: int = 2, accounting: bool = True, accounts: bool = False) -> None:
+    def __init__(self, nodes: int = 2, accounting: bool = True, accounts: bool = False, warning: bool = True) -> None:
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
         # The path is short, for sockets, and the database's user can go through it.
         self.folder = Path(tempfile.mkdtemp(prefix="lab", dir="/tmp"))
@@ -50,7 +51,7 @@ class Lab:
         self._subnet, self._interface, self._init = f"10.88.{number}", f"lab{number}", 0
         for name in ("run", "log", "state", "munge"):
             (self.folder / name).mkdir()
-        self._write_configuration(accounting, accounts)
+        self._write_configuration(accounting, accounts, warning)
         try:
             self._boot()
             if accounts:
@@ -166,7 +167,7 @@ class Lab:
         up = (self.folder / "run" / "controller-is-up").exists()
         return up and set(self.states().values()) == {"idle"}
 
-    def _write_configuration(self, accounting: bool, accounts: bool) -> None:
+    def _write_configuration(self, accounting: bool, accounts: bool, warning: bool) -> None:
         folder, subnet = self.folder, self._subnet
         addresses = {name: f"{subnet}.{10 + number}" for number, name in enumerate(self.names, 1)}
         key = folder / "munge" / "key"
@@ -189,6 +190,7 @@ class Lab:
             settings = settings.replace(f"@{name}@", value)
         for name, address in addresses.items():
             settings += f"NodeName={name} NodeAddr={address} CPUs=4 RealMemory=8000 Gres=gpu:2 State=UNKNOWN\n"
+        settings += "SlurmctldParameters=preempt_send_user_signal\n" if warning else ""
         if accounting:
             settings += (
                 (SCRIPTS / "accounting.conf").read_text().replace("@LAB@", str(folder)).replace("@SUBNET@", subnet)

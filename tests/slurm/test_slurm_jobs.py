@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -94,14 +95,16 @@ def start_again_now(slurm: Lab, submission: Submission) -> None:
 def final_state(slurm: Lab, submission: Submission) -> str:
     """The state that accounting comes to hold, some seconds after the end."""
 
-    def state() -> str:
-        out = slurm.run(
-            "sacct", "--noheader", "--parsable2", "--allocations", "--format=State", f"--jobs={submission.job_ids}"
-        )
-        return out.split()[0] if out else ""
+    passing = {"", "RUNNING", "PENDING", "COMPLETING", "REQUEUED"}
+    wait_until(lambda: accounted(slurm, submission.job_ids, "State").partition(" ")[0] not in passing, 60)
+    return accounted(slurm, submission.job_ids, "State").partition(" ")[0]
 
-    wait_until(lambda: state() not in {"", "RUNNING", "PENDING", "COMPLETING", "REQUEUED"}, 60)
-    return state()
+
+def accounted(slurm: Lab, job_id: str, what: str) -> str:
+    """What accounting holds of a job by now; of an array, of its first task."""
+    return slurm.run(
+        "sacct", "--noheader", "--parsable2", "--allocations", f"--format={what}", f"--jobs={job_id}"
+    ).partition("\n")[0]
 
 
 def assert_samples_are_right(folder: Path, count: int, *overrides: str) -> None:
@@ -129,7 +132,7 @@ def test_a_cancelled_job_ends_on_all_nodes_and_is_not_requeued(slurm: Lab, tmp_p
     submission = start(tmp_path, *LONG)
     wait_for_shards(slurm, submission, 2)
     assert state(submission).name == "running"
-    cancel(submission)
+    slurm.run("scancel", submission.job_ids)
     wait_until(lambda: state(submission).name == "stopped", 30, lambda: told(submission))
     assert final_state(slurm, submission) == "CANCELLED"
     assert not events(submission, "requeued")
@@ -150,7 +153,11 @@ def test_before_its_walltime_a_job_is_requeued_and_goes_on_where_it_was(slurm: L
     assert [event["code"] for event in events(submission, "ended")] == [75, 0]
     assert 2 <= before < 1200
     assert shards_done(tmp_path) == 1200
-    assert_samples_are_right(tmp_path, 8, "size=64", "schedule.sweeps=6000")
+    # The last one was made after the requeue, by however many nodes and whenever: its bytes are those of a run here.
+    settings = [part for override in (*LONG, "samples=1200") for part in ("--set", override)]
+    rayspin(slurm, "run", tmp_path / "job.toml", "--out", tmp_path / "here", *settings, "--shards", "1200/1200")
+    for path in (tmp_path / "here").glob("shard-*"):
+        assert path.read_bytes() == (tmp_path / "run" / path.name).read_bytes()
 
 
 @pytest.mark.ray
@@ -181,13 +188,27 @@ def test_without_the_first_node_a_job_is_requeued(slurm: Lab, tmp_path: Path) ->
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_preempted_job_makes_room_in_time_and_goes_on_after(slurm: Lab, tmp_path: Path) -> None:
-    submission = start(tmp_path, *LONG)
+    assert preempted(slurm, tmp_path)["reason"] == "walltime"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_job_that_is_preempted_without_a_warning_goes_on_after(without_warning: Lab, tmp_path: Path) -> None:
+    assert preempted(without_warning, tmp_path)["reason"] == "stop"
+
+
+def preempted(slurm: Lab, folder: Path) -> dict[str, Any]:
+    """How a job is drained that makes room for another and then ends as if nothing had been."""
+    submission = start(folder, *LONG)
     wait_for_shards(slurm, submission, 2)
     slurm.run("srun", "--partition=high", "--nodes=2", "--exclusive", "hostname", timeout=60)
-    assert events(submission, "draining"), told(submission)
+    drained = events(submission, "draining")
+    assert len(drained) == 1, told(submission)
     start_again_now(slurm, submission)
     assert wait_for(submission, "ended", count=2)["code"] == 0, told(submission)
-    assert shards_done(tmp_path) == 60
+    assert shards_done(folder) == 60
+    assert "started on n1 with 2 nodes, attempt 2" in describe(folder / "run")[1]["its story"]
+    return drained[0]
 
 
 @pytest.mark.ray
@@ -222,7 +243,7 @@ def test_stages_run_one_after_another_each_on_its_own_nodes(slurm: Lab, tmp_path
     """Generation as an array without Ray, then a training with a worker on each of two nodes, then an evaluation."""
     (tmp_path / "job.toml").write_text((ROOT / "jobs" / "smoke" / "pipeline.toml").read_text())
     table = {"time": "30", "scratch": "/var/tmp", "cpus_per_node": 1, "memory_per_node": "3G"}
-    site = SiteProfile(table, {"generate": {"array": 2}, "train-*": {"nodes": 2}})
+    site = SiteProfile(table, {"generate": {"array": 2}, "train-*": {"nodes": 2, "gpus_per_node": 1}})
     overrides = ("stages.train.resources.workers=2",)
     stages = pieces(load(tmp_path / "job.toml", overrides), site, {})
     submission = submit(tmp_path / "job.toml", tmp_path / "run", overrides, stages)
@@ -236,6 +257,9 @@ def test_stages_run_one_after_another_each_on_its_own_nodes(slurm: Lab, tmp_path
     _, rows = describe(tmp_path / "run")
     assert rows["state"] == "finished"
     assert rows["evaluate: state"] == "finished"
+    assert ["gres/gpu=2" in accounted(slurm, part.job_id, "AllocTRES") for part in submission.parts[1:]] == [
+        False, True, False,
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -298,7 +322,8 @@ def test_a_sweep_runs_its_trials_on_both_nodes(slurm: Lab, tmp_path: Path) -> No
     text = tomli_w.dumps({"kind": "pipeline", "stages": {"data": data, "sweep": sweep}})
     submission = start(tmp_path, text=text, cpus_per_node=1, memory_per_node="6G")
     assert wait_for(submission, "ended", seconds=200)["code"] == 0, told(submission)
-    assert (tmp_path / "run" / "sweep" / "summary.json").exists()
+    trials = map(json.loads, (tmp_path / "run" / "sweep" / "trials.jsonl").read_text().splitlines())
+    assert {trial["host"] for trial in trials if trial["event"] == "result"} == {"n1", "n2"}
 
 
 @pytest.mark.ray
@@ -338,17 +363,23 @@ def test_without_the_head_of_its_ray_cluster_a_job_ends_and_says_why(slurm: Lab,
     assert (2 <= done < 60, shards_done(tmp_path)) == (True, 60)
 
 
-def by_hand(slurm: Lab, folder: Path, *command: str) -> Submission:
-    """A job through a plain script, as a user of sbatch starts it; its first task has begun."""
-    (folder / "job.toml").write_text(JOB)
+def sbatch(slurm: Lab, folder: Path, *command: str, text: str = JOB, stage: tuple[str, ...] = ()) -> str:
+    """A job through a plain script, as a user of sbatch starts it; its number."""
+    (folder / "job.toml").write_text(text)
     venv = folder / "venv" / "bin"
-    venv.mkdir(parents=True)
+    venv.mkdir(parents=True, exist_ok=True)
     (venv / "activate").write_text(f"export PATH={Path(sys.executable).parent}:$PATH\n")
     environment = slurm.environment() | {"RAYSPIN_VENV": str(venv.parent), "TMPDIR": "/var/tmp"}
-    subprocess.run(
-        ["sbatch", f"--output={folder}/log-%A_%a", *command, f"{folder}/job.toml", "--out", f"{folder}/run"],
+    job = (f"{folder}/job.toml", "--out", f"{folder}/run", *stage)
+    return subprocess.run(
+        ["sbatch", "--parsable", f"--output={folder}/log-%A_%a", *command, *job],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+    ).stdout.strip()  # fmt: skip
+
+
+def by_hand(slurm: Lab, folder: Path, *command: str) -> Submission:
+    """What such a job has recorded of itself, once its first task has begun."""
+    sbatch(slurm, folder, *command)
     records = folder / "run" / "submissions"
     wait_until(lambda: list(records.glob("*/submission.json")), 60, lambda: [*map(Path.read_text, folder.glob("log*"))])
     return latest(folder / "run")
@@ -380,6 +411,97 @@ def test_the_plain_script_of_an_array_does_the_same(slurm: Lab, tmp_path: Path) 
     assert all("generate shards" in part.log.read_text() for part in submission.parts)
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_plain_scripts_do_a_pipeline_stage_by_stage(slurm: Lab, tmp_path: Path) -> None:
+    """As slurm/README.md has it: an array, and a training with a worker on each of two nodes after it."""
+    text = (ROOT / "jobs" / "smoke" / "pipeline.toml").read_text()
+    one = sbatch(slurm, tmp_path, "--array=1-2", "slurm/array.sbatch", text=text, stage=("--stage", "generate"))
+    after = (f"--dependency=afterok:{one}", "--kill-on-invalid-dep=yes")
+    training = ("--stage", "train", "--set", "stages.train.resources.workers=2")
+    resources = ("--nodes=2", "--cpus-per-task=1", "--mem=3G", "slurm/train_gpu.sbatch")
+    two = sbatch(slurm, tmp_path, *after, *resources, text=text, stage=training)
+    record = tmp_path / "run" / "submissions" / two / "submission.json"
+    wait_until(record.exists, 120, lambda: slurm.run("squeue"))
+    submission = latest(tmp_path / "run")
+    assert wait_for(submission, "ended")["code"] == 0, submission.parts[0].log.read_text()
+    assert events(submission, "ready")[0]["hosts"] == ["n1", "n2"]
+    _, rows = describe(tmp_path / "run")
+    assert (rows[f"job {two}"], rows["generate: state"], rows["train: state"]) == ("done", "finished", "finished")
+    for job_id in (one, two):
+        assert f"submitted as job {job_id} (slurm)" in rows["its story"]
+    wait_until(lambda: "gres/gpu=2" in accounted(slurm, two, "AllocTRES"), 30)
+
+
+@pytest.mark.slow
+def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(slurm: Lab, tmp_path: Path) -> None:
+    # One shard takes far longer than the job is given.
+    huge = ("samples=1", "size=256", "schedule.sweeps=4000000")
+    submission = start(tmp_path, *huge, nodes=1, array=1, fruitless_attempts=2, drain_seconds=30)
+    (part,) = submission.parts
+    wait_for(submission, "started")
+    slurm.run("scancel", "--signal=USR2", part.job_id)
+    released(slurm, part.job_id)
+    wait_for(submission, "started", count=2)
+    slurm.run("scancel", "--signal=USR2", part.job_id)
+    wait_until(lambda: state(submission).final, 60, lambda: told(submission))
+    assert (state(submission).name, len(events(submission, "requeued"))) == ("failed", 1)
+    assert "2 attempts in a row made no progress" in state(submission).why
+    assert final_state(slurm, submission) == "FAILED"
+
+
+def rayspin(slurm: Lab, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command, on the login node."""
+    return subprocess.run(
+        [sys.executable, "-m", "rayspin", *map(str, arguments)],
+        env=slurm.environment(), capture_output=True, text=True, check=False, timeout=150,
+    )  # fmt: skip
+
+
+def site_profile(folder: Path, text: str = "") -> Path:
+    profile = folder / "site.toml"
+    profile.write_text(f'time = "30"\nscratch = "/var/tmp"\n{text}')
+    return profile
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_one_line_hands_a_job_over_and_stays_with_it(slurm: Lab, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (tmp_path / "job.toml").write_text(JOB)
+    profile = site_profile(tmp_path, f"setup = ['hostname > {tmp_path}/set-up']\n")
+    line = ("submit", tmp_path / "job.toml", "--out", run, "--nodes", 2, "--profile", profile)
+    script = rayspin(slurm, *line, "--dry-run").stdout
+    assert "#SBATCH --nodes=2" in script
+    assert not run.exists()
+    done = rayspin(slurm, *line, "--wait")
+    assert done.returncode == 0, done.stdout + done.stderr
+    submission = latest(run)
+    assert done.stdout.startswith(f"job {submission.job_ids} runs {tmp_path}/job.toml in {run}\n")
+    assert "8/8" in done.stdout
+    assert (tmp_path / "set-up").read_text() == "n1\n"
+    assert rayspin(slurm, "logs", run).stdout in done.stdout
+    status = rayspin(slurm, "status", run).stdout
+    assert "Ray was up on n1, n2" in status
+    again = rayspin(slurm, "cancel", run)
+    assert (again.returncode, again.stderr) == (
+        2, f"job {submission.job_ids}: is done already; submit again to go on with the run\n"
+    )  # fmt: skip
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_doctor_looks_at_both_nodes_at_once(slurm: Lab, tmp_path: Path) -> None:
+    nodes = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=3G", "--cpu-bind=none")
+    doctor = (sys.executable, "-m", "rayspin", "doctor", "--out", tmp_path, "--profile", site_profile(tmp_path))
+    # It fails if anything is wrong.
+    said = re.sub(r"[│\s]+", " ", slurm.run("srun", *nodes, *map(str, doctor), timeout=120))
+    for found in ("doctor on n1", "doctor on n2", "n2 came, at port", "task 0 answers at"):
+        assert found in said, said
+    assert said.count("lets in by its token only") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["site.toml"]
+
+
 def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="invalid partition specified: nowhere") as error:
         start(tmp_path, partition="nowhere")
@@ -388,6 +510,14 @@ def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> N
         start(tmp_path, memory_per_node="1000G")
     with pytest.raises(InputError, match="nothing was submitted"):
         latest(tmp_path / "run")
+    refused = rayspin(slurm, "submit", tmp_path / "job.toml", "--out", tmp_path / "run", "--partition", "nowhere")
+    problem = "sbatch refuses it (invalid partition specified: nowhere)"
+    assert (refused.returncode, refused.stdout, refused.stderr) == (
+        2, "", f"submit: {problem}; change the options or the site profile\n"
+    )  # fmt: skip
+    # Nothing is left that status would take for a run.
+    with pytest.raises(InputError, match="no run there"):
+        describe(tmp_path / "run")
 
 
 def test_an_account_that_is_not_there_is_said_in_one_line(with_accounts: Lab, tmp_path: Path) -> None:
@@ -410,7 +540,31 @@ def test_a_folder_that_the_nodes_do_not_see_is_said_in_one_line(slurm: Lab) -> N
         submission = start(Path(folder))
         wait_until(lambda: state(submission).final, 60, lambda: slurm.run("scontrol", "show", "job"))
         assert state(submission).name == "gone"
-        assert state(submission).why == f"it never started; do the nodes see {submission.folder}?"
+        assert state(submission).why == f"it never started: do the nodes see {submission.folder}?"
+
+
+def test_what_a_site_cannot_set_up_is_said_and_nothing_runs_without_it(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, modules=["python/0.9"])
+    wait_until(lambda: state(submission).final, 60, lambda: slurm.run("scontrol", "show", "job"))
+    assert state(submission).name == "gone"
+    assert state(submission).why.startswith("it never started: ")
+    # There are no modules on these nodes.
+    assert state(submission).why.endswith("module: command not found")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_node_that_does_not_come_is_done_without_where_fewer_will_do(slurm: Lab, tmp_path: Path) -> None:
+    scratch = "/var/tmp/only-n1"
+    slurm.on("n1", "mkdir", scratch)
+    try:
+        submission = start(tmp_path, min_nodes=1, scratch=scratch)
+        assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    finally:
+        slurm.on("n1", "rmdir", scratch)
+    assert events(submission, "ready")[0]["hosts"] == ["n1"]
+    assert f"scratch {scratch}: is no folder that can be written" in told(submission)
+    assert_samples_are_right(tmp_path, 8)
 
 
 def test_a_job_in_the_queue_says_what_it_waits_for_until_it_is_cancelled(slurm: Lab, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from lab import Lab, wait_until
 from test_slurm_jobs import events, start, told, wait_for
 
-from rayspin.cluster.launch.ray_node import _script
+from rayspin.cluster.launch.ray_node import installed
 
 pytestmark = [pytest.mark.slurm, pytest.mark.ray, pytest.mark.slow]
 
@@ -31,7 +31,7 @@ def by_rayspin(slurm: Lab, folder: Path) -> float:
 
 def by_hand(slurm: Lab) -> float:
     """Seconds that `ray start` takes on one node and then on the other."""
-    ray = ["env", "RAY_AUTH_MODE=disabled", _script("ray"), "start", "--num-cpus=2", "--disable-usage-stats"]
+    ray = ["env", "RAY_AUTH_MODE=disabled", installed("ray"), "start", "--num-cpus=2", "--disable-usage-stats"]
     store = "--object-store-memory=134217728"
     address = slurm.on("n1", "hostname", "-i").stdout.split()[0]
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rayspin.cluster.launch import scheduler
 from rayspin.cluster.launch.attempts import in_slurm
-from rayspin.cluster.launch.submissions import Part, Submission
+from rayspin.cluster.launch.submissions import RECORD, Part, Submission
 from rayspin.cluster.launch.supervisor import ClusterJob, Place, Requests, driver_command
 from rayspin.errors import InputError, RunError
 
@@ -30,7 +30,8 @@ def main() -> int:
         return error.exit_code
     out = given.out.resolve()
     folder = out / "submissions" / place.job_id.partition("_")[0]
-    if place.rank == 0 and place.attempt == 0:
+    # Not only of the first attempt: that may have ended before it came here.
+    if place.rank == 0 and not (folder / RECORD).exists():
         folder.mkdir(parents=True, exist_ok=True)
         _submission(folder, place, given.stage, tasks).write()
     shards = f"{task}/{tasks}" if tasks else ""

@@ -7,16 +7,21 @@ import os
 import secrets
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rayspin.cluster.launch.meeting import Guest, Host, HostLostError, MeetingOverError
 from rayspin.cluster.launch.processes import adopt_orphans, end_descendants
-from rayspin.cluster.launch.ray_node import RayNode, node_folder, own_ip, ray_environment
+from rayspin.cluster.launch.ray_node import RayNode, installed, node_folder, own_ip, ray_environment
 from rayspin.cluster.session import STORE_BYTES, usable_cpus
 from rayspin.errors import RayspinError, RunError
 from rayspin.rundir import write_text
+
+MEETING_SECONDS = 60.0
+"""What the tasks of a step may be late by; the first of them comes up in a second."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Finding:
 def examine(out: Path, interface: str | None = None, scratch: Path | None = None) -> list[Finding]:
     """Try all that a job needs on this node; takes about ten seconds, for Ray.
 
-    Best run as a job would be: `srun --cpu-bind=none rayspin doctor`. Ends all children of this process.
+    Best run as a job would be, on two nodes: `srun --nodes=2 --ntasks-per-node=1 --cpu-bind=none rayspin doctor`; its
+    tasks then meet as a job's do. Ends all children of this process.
 
     Args:
         out: a folder where runs go, on the file system that all nodes see.
@@ -45,6 +51,7 @@ def examine(out: Path, interface: str | None = None, scratch: Path | None = None
         "run folder": lambda: _run_folder(out),
         "clock": lambda: _clock(out),
         "network": lambda: _network(interface),
+        "other nodes": lambda: _other_nodes(out, interface),
         "Slurm": _slurm,
         "Ray": lambda: _ray(interface, scratch),
     }
@@ -117,6 +124,35 @@ def _network(interface: str | None) -> Finding | str:
     return found
 
 
+def _other_nodes(out: Path, interface: str | None) -> Finding | str:
+    """The tasks of a step meet as those of a job do: by a file that all see, at a port of the kernel's choice."""
+    get = os.environ
+    rank, others = int(get.get("SLURM_PROCID", "0")), int(get.get("SLURM_STEP_NUM_TASKS", "1")) - 1
+    if others == 0:
+        return "not tried: srun gave no second node"
+    meeting = out / f".doctor-{get['SLURM_JOB_ID']}-{get['SLURM_STEP_ID']}"
+    if rank > 0:
+        try:
+            guest = Guest.find(meeting, rank, MEETING_SECONDS)
+            while guest.hear(1.0) != "end":
+                pass
+        except (MeetingOverError, HostLostError):
+            return Finding("other nodes", "task 0 did not wait for this one", "try again; see what task 0 says")
+        guest.leave()
+        return f"task 0 answers at {guest.invitation.host}, port {guest.invitation.port}"
+    with Host(own_ip(interface)) as host, host.invitation.published(meeting):
+        deadline = time.monotonic() + MEETING_SECONDS
+        while len(host.here) < others and time.monotonic() < deadline:
+            host.turn(0.1)
+        came = sorted(host.here.values())
+        host.dismiss(seconds=5)
+    meeting.unlink()
+    if len(came) < others:
+        found = f"{', '.join(came) or 'nobody'} came, of {others}"
+        return Finding("other nodes", found, "set interface; or have the site open TCP ports between its nodes")
+    return f"{', '.join(came)} came, at port {host.invitation.port}"
+
+
 def _slurm() -> Finding | str:
     missing = [name for name in ("sbatch", "srun", "squeue", "scontrol", "scancel") if shutil.which(name) is None]
     if missing:
@@ -124,7 +160,8 @@ def _slurm() -> Finding | str:
     return f"commands in {Path(str(shutil.which('scontrol'))).parent}"
 
 
-def _ray(interface: str | None, scratch: Path | None) -> str:
+def _ray(interface: str | None, scratch: Path | None) -> Finding | str:
+    """A Ray node comes up, lets in who has its token, and nobody else."""
     adopt_orphans()
     with node_folder(scratch) as folder:
         log = folder / "ray.log"
@@ -132,11 +169,28 @@ def _ray(interface: str | None, scratch: Path | None) -> str:
         start = time.monotonic()
         ray = RayNode(folder, own_ip(interface), usable_cpus(), environment, log)
         try:
-            while ray.address() is None:
+            while (address := ray.address()) is None:
                 if ray.ended() is not None or time.monotonic() - start > 120:
                     raise RunError("ray start", log.read_text().strip()[-500:], "mend what it says")
                 time.sleep(0.1)
-            return f"a node in {folder.parent} came up at {ray.address()} in {time.monotonic() - start:.1f} s"
+            found = f"a node in {folder.parent} came up at {address} in {time.monotonic() - start:.1f} s"
+            if complaint := _refusal(address, environment):
+                raise RunError("ray health-check", complaint, "mend what it says")
+            if not _refusal(address, environment | {"RAY_AUTH_MODE": "disabled"}):
+                return Finding(
+                    "Ray", f"{found}, and asks nobody for its token", "install Ray as constraints.txt has it"
+                )
+            return f"{found}, and lets in by its token only"
         finally:
             ray.stop()
             end_descendants()
+
+
+def _refusal(address: str, environment: dict[str, str]) -> str:
+    """What a Ray cluster says to somebody with this environment whom it doesn't let in; empty if it does."""
+    command = [installed("ray"), "health-check", "--address", address]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return "no answer within a minute"
+    return done.stderr.strip()[-500:] if done.returncode else ""

@@ -64,7 +64,7 @@ class RayNode:
             "--disable-usage-stats",
             "--block",
         ]
-        self._child = Child([_script("ray"), "start", *role, *options], environment, log)
+        self._child = Child([installed("ray"), "start", *role, *options], environment, log)
 
     def address(self) -> str | None:
         """The head's "host:port", once this node is part of the cluster; None before."""
@@ -112,7 +112,9 @@ def ray_environment(folder: Path, secret: str, interface: str | None) -> dict[st
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         # A node whose head has vanished lingers for so long; 60 s by default.
         "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
-        # Machine code is for this node's CPU, and goes with the folder.
+        # Whatever anybody puts on the node's disk goes with the job.
+        "TMPDIR": str(folder),
+        # Machine code is for this node's CPU.
         "NUMBA_CACHE_DIR": str(folder / "numba"),
         "PYTHONUNBUFFERED": "1",
     }
@@ -172,7 +174,7 @@ def own_ip(interface: str | None = None) -> str:
     return "127.0.0.1"
 
 
-def _script(name: str) -> str:
+def installed(name: str) -> str:
     """The program that was installed beside this Python."""
     beside = Path(sysconfig.get_path("scripts")) / name
     return str(beside) if beside.exists() else str(Path(sys.executable).with_name(name))

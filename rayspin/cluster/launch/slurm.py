@@ -8,12 +8,14 @@ command again.
 from __future__ import annotations
 
 import atexit
+import io
 import re
 import shlex
 import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +76,8 @@ def submit(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequen
             submission.write()
             if len({part.stage for part in parts}) < len(pieces):
                 submissions.cancel(submission)
+        else:
+            shutil.rmtree(folder)
     return submission
 
 
@@ -225,10 +229,12 @@ def _hand_over(piece: Piece, tasks: Sequence[tuple[int | None, Task]], folder: P
     before = tuple(dict.fromkeys(part.job_id.partition("_")[0] for part in tasks[0][1].after))
     executor = _executor(piece, folder / piece.stage, name, before)
     try:
-        if piece.options.array is None:
-            jobs = [executor.submit(tasks[0][1])]
-        else:
-            jobs = executor.map_array(_call, [task for _, task in tasks])
+        # Submitit repeats all that sbatch complains of; here one line says it.
+        with redirect_stderr(io.StringIO()):
+            if piece.options.array is None:
+                jobs = [executor.submit(tasks[0][1])]
+            else:
+                jobs = executor.map_array(_call, [task for _, task in tasks])
     except FailedJobError as error:
         complaint = re.search(r"error: (?:Batch job submission failed: )?(.*)", str(error))
         problem = f"sbatch refuses it ({complaint[1] if complaint else error})"
@@ -284,7 +290,8 @@ def _slurm_parameters(piece: Piece, name: str, before: Sequence[str]) -> dict[st
         "account": options.account,
         "qos": options.qos,
         "constraint": options.constraint,
-        "setup": [*(f"module load {module}" for module in options.modules), *options.setup],
+        # What can't be set up must not run with something else.
+        "setup": ["set -e", *(f"module load {module}" for module in options.modules), *options.setup],
         "signal_delay_s": options.drain_seconds,
         "stderr_to_stdout": True,
         # Submitit's own default is refused where sites check these keys.

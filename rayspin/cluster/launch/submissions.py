@@ -30,7 +30,9 @@ ASK_EVERY_SECONDS = 60.0
 FEW = 8
 """Parts that are told of one by one; of more, only how many are in which state."""
 
-_RECORD = "submission.json"
+RECORD = "submission.json"
+"""The file in a submission's folder that holds all but its story."""
+
 _ENDS = {DONE: "done", FAILED: "failed", BAD_INPUT: "refused", INCOMPLETE: "stopped"}
 
 
@@ -111,7 +113,7 @@ class Submission:
             asdict(part) | {"folder": self._inside(part.folder), "log": self._inside(part.log)} for part in self.parts
         ]
         table = {"cluster": self.cluster, "time": self.time, "parts": parts}
-        write_text(self.folder / _RECORD, json.dumps(table, indent=1) + "\n")
+        write_text(self.folder / RECORD, json.dumps(table, indent=1) + "\n")
 
     def _inside(self, path: Path) -> str:
         return str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path)
@@ -123,7 +125,7 @@ class Submission:
         Raises:
             FileNotFoundError: it was never completed.
         """
-        table = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        table = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         parts = (
             part | {"folder": folder / part["folder"], "log": folder / part["log"], "after": tuple(part["after"])}
             for part in table["parts"]
@@ -137,12 +139,19 @@ def latest(out: Path) -> Submission:
     Raises:
         InputError: there is none.
     """
-    records = (out / "submissions").glob(f"*/{_RECORD}")
-    found = [Submission.read(record.parent) for record in records]
+    found = history(out)
     if not found:
         remedy = "rayspin submit JOB.toml --out, or another folder"
         raise InputError(str(out), "nothing was submitted for this run", remedy)
-    return max(found, key=lambda submission: submission.time)
+    return found[-1]
+
+
+def history(out: Path) -> list[Submission]:
+    """All submissions of the run in the folder `out`, the latest last."""
+    records = (out / "submissions").glob(f"*/{RECORD}")
+    found = (Submission.read(record.parent) for record in records)
+    # Of two that one script hands over, Slurm knows whole seconds only: their numbers say which was later.
+    return sorted(found, key=lambda one: (one.time, len(one.folder.name), one.folder.name))
 
 
 def states(submission: Submission) -> dict[Part, State]:
@@ -287,7 +296,7 @@ def _gone(part: Part, story: Sequence[dict[str, Any]], others: dict[Part, State]
     for other, end in others.items():
         if other.stage in part.after and end.final and end.name != "done":
             return State("stopped", f"it never started: {other.name} {end.name}")
-    return State("gone", f"it never started; do the nodes see {part.folder}?")
+    return State("gone", f"it never started: {_last_line(part.log) or f'do the nodes see {part.folder}?'}")
 
 
 def _prefixed(part: Part, text: str) -> str:

@@ -15,6 +15,7 @@ from rayspin.cluster.launch.options import SiteProfile, SubmitOptions
 from rayspin.cluster.launch.story import tell
 from rayspin.cluster.launch.submissions import Part, Submission, cancel, describe, follow, latest, state, wait
 from rayspin.errors import InputError, RunError
+from rayspin.status import describe as run_status
 
 PROFILES = sorted((Path(__file__).parents[3] / "slurm" / "profiles").glob("*.toml"))
 
@@ -107,6 +108,44 @@ def test_the_latest_submission_of_a_run_is_found(tmp_path: Path) -> None:
     assert latest(tmp_path / "run").parts[0].folder == tmp_path / "run" / "submissions" / "002"
 
 
+def test_the_story_of_a_run_is_that_of_all_its_submissions_and_of_none_that_came_to_nothing(tmp_path: Path) -> None:
+    # A submission that was killed before it could write its record.
+    (tmp_path / "submissions" / "refused").mkdir(parents=True)
+    # Plain scripts call their folders after their jobs; these two were submitted in the same second.
+    for job_id, code in (("9", 1), ("10", 0)):
+        folder = tmp_path / "submissions" / job_id
+        folder.mkdir()
+        Submission(folder, "slurm", 1e9, (Part(job_id, folder, folder / "log"),)).write()
+        tell(folder, **STARTED)
+        tell(folder, "ended", code=code)
+    _, rows = run_status(tmp_path)
+    assert "job 9" not in rows
+    assert rows["job 10"] == "done"
+    assert [line.split("  ", 1)[1] for line in rows["its story"].splitlines()] == [
+        "submitted as job 9 (slurm)", "started on n1 with 2 nodes", "failed",
+        "submitted as job 10 (slurm)", "started on n1 with 2 nodes", "done",
+    ]  # fmt: skip
+
+
+def test_a_plain_script_whose_first_attempt_never_got_here_is_known_from_its_second_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "job.toml").write_text(
+        'kind = "generate"\nsamples = 2\nsize = 16\nhamiltonian = "labyrinth"\n'
+        "schedule = { sweeps = 5, quench_sweeps = 5 }\n"
+    )
+    task = {"SLURM_ARRAY_JOB_ID": "17", **{f"SLURM_ARRAY_TASK_{name}": "1" for name in ("ID", "MIN", "MAX", "COUNT")}}
+    place = {"SLURM_JOB_ID": "18", "SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_RESTART_COUNT": "1"}
+    out = str(tmp_path / "run")
+    subprocess.run(
+        [sys.executable, "-m", "rayspin.cluster.launch", "job.toml", "--out", out],
+        cwd=tmp_path, env={**os.environ, **task, **place}, check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    _, rows = run_status(tmp_path / "run")
+    assert (rows["state"], rows["job 17"]) == ("finished", "done")
+    assert "started on" in rows["its story"]
+
+
 def test_where_slurm_is_not_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(RunError, match=r"squeue .* is not on this machine"):
@@ -162,6 +201,10 @@ def test_a_profile_that_is_wrong_is_named_with_its_key(tmp_path: Path, text: str
 def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4096")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    monkeypatch.setattr(doctor, "MEETING_SECONDS", 0.5)
     monkeypatch.setattr(doctor, "_ray", lambda *_: "not tried: its start is tested elsewhere")
     found = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "ib9", None)}
     assert "add --cpu-bind=none" in found["CPUs"].remedy
@@ -169,4 +212,18 @@ def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.M
     assert "take one of" in found["network"].remedy
     assert found["run folder"].remedy == ""
     assert "short enough" in found["node's own disk"].found
+    assert "take one of" in found["other nodes"].remedy
+    assert list((tmp_path / "runs").iterdir()) == []
+    alone = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "lo", None)}["other nodes"]
+    assert alone == doctor.Finding(
+        "other nodes", "nobody came, of 1", "set interface; or have the site open TCP ports between its nodes"
+    )
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.ray
+def test_the_doctor_tries_out_a_ray_node_and_its_token(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rayspin", "doctor", "--out", "runs"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
+    assert "lets in by its token only" in re.sub(r"[│\s]+", " ", done.stdout)
     assert list((tmp_path / "runs").iterdir()) == []
