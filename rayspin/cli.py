@@ -161,9 +161,7 @@ def verify(dataset: Path) -> None:
     """Check every byte and value of a dataset; exit code 1 if anything is wrong."""
     from rayspin.cluster.repair import verify_with_progress
     from rayspin.console import ConsoleProgress, show_faults, show_torques
-    from rayspin.storage import Catalog
 
-    Catalog.open(dataset)
     found = verify_with_progress(dataset, ConsoleProgress(_console()))
     show_faults(_console(), found.faults)
     show_torques(_console(), found)

@@ -129,13 +129,14 @@ def show_plan(console: Console, plan: Plan, cores: int, nodes: int = 1, cores_pe
 def show_faults(console: Console, faults: Sequence[Fault]) -> None:
     """What is wrong with a dataset."""
     if not faults:
-        console.print("every shard is sound", highlight=False)
+        console.print("every byte and value is sound", highlight=False)
         return
     table = Table(title="faults", title_justify="left")
     for column in ("samples", "file", "problem"):
         table.add_column(column)
     for fault in faults:
-        table.add_row(f"{fault.first_sample} to {fault.first_sample + fault.count - 1}", fault.file, fault.problem)
+        samples = f"{fault.first_sample} to {fault.first_sample + fault.count - 1}" if fault.count else ""
+        table.add_row(samples, fault.file, fault.problem)
     console.print(table)
 
 

@@ -104,15 +104,19 @@ def append_lines(path: Path, entries: Iterable[Mapping[str, Any]], *, durably: b
 
 def read_lines(path: Path) -> Iterator[Table]:
     """The entries that `append_lines` wrote, the oldest first; none if there is no file. Torn lines are passed over."""
+    return (entry for _, entry in numbered_lines(path) if entry is not None)
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, Table | None]]:
+    """The same with the number of each line, from 1, and None for a torn one."""
     try:
         with path.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
+            for number, line in enumerate(lines, 1):
                 try:
                     entry = json.loads(line)
                 except json.JSONDecodeError:
-                    continue
-                if isinstance(entry, dict):
-                    yield entry
+                    entry = None
+                yield number, entry if isinstance(entry, dict) else None
     except FileNotFoundError:
         return
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rayspin.claims import PATIENCE_S, HeldError
 from rayspin.cluster.generate import Generate, MadeShard, ShardMaker
 from rayspin.cluster.local_pool import fan_out_here
-from rayspin.cluster.recorder import Recorder, Shard, quarantined
+from rayspin.cluster.recorder import Recorder, Shard, settle
 from rayspin.cluster.session import usable_cpus
 from rayspin.cluster.stage import Context, Stage
 from rayspin.errors import InputError
@@ -103,10 +103,7 @@ def _make(job: Generate, part: Part, run: RunDir, context: Context) -> Summary:
         # A GPU takes many samples at once, from one process.
         processes = 1 if job.resources.gpu else usable_cpus()
         outcome = fan_out_here(processes, context.stop, ShardMaker, maker, shards, finished)
-    if outcome.set_aside:
-        raise quarantined(run.path, job, outcome.set_aside)
-    if outcome.left:
-        raise context.stop.incomplete(str(run.path), f"{done} of {total} samples of {part} done")
+    settle(run.path, job, outcome, context.stop, f"{done} of {total} samples of {part} done")
     return Summary(str(part), {"samples": f"{total}, {to_do} of them now"})
 
 

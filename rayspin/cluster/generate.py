@@ -17,7 +17,7 @@ import pydantic
 
 from rayspin import __version__
 from rayspin.cluster.fanout import fan_out
-from rayspin.cluster.recorder import Recorder, Shard, quarantined
+from rayspin.cluster.recorder import Recorder, Shard, settle
 from rayspin.cluster.session import Session
 from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.config import Config, build
@@ -189,11 +189,8 @@ class Generate(Stage):
                 outcome = fan_out(
                     context.session, context.stop, ShardMaker, maker, shards, finished, gpu=self.resources.gpu
                 )
-            if outcome.set_aside:
-                raise quarantined(run.path, self, outcome.set_aside)
-            if outcome.left:
-                done = f"{recorder.samples_done} of {self.samples} samples done"
-                raise context.stop.incomplete(str(run.path), done)
+            done = f"{recorder.samples_done} of {self.samples} samples done"
+            settle(run.path, self, outcome, context.stop, done)
         return recorder.summary()
 
     def cut(self) -> list[Shard]:

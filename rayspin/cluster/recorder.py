@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rayspin.cluster.card import CARD, write_card
-from rayspin.cluster.fanout import SetAside
+from rayspin.cluster.fanout import Outcome
+from rayspin.cluster.stopping import StopRequest
 from rayspin.errors import RunError
 from rayspin.rundir import Summary, write_text
 from rayspin.storage import Catalog, ledger, shard_name
@@ -35,6 +36,7 @@ class Recorder:
         self._folder, self._job, self._to = folder, job, to
         if mine is None:
             ledger.merge(folder)
+        ledger.enter_job(folder, to)
         self._catalog = Catalog.read(folder)
         self.samples_done = self._catalog.samples_done
         self.missing: list[Shard] = []
@@ -83,13 +85,29 @@ def failure_file(first_sample: int) -> str:
     return f"failed-{first_sample:08d}.txt"
 
 
-def quarantined(folder: Path, job: Generate, set_aside: list[SetAside[Shard]]) -> RunError:
-    """The error for shards that could not be made; their tracebacks go to a file each."""
-    for failure in set_aside:
+def settle(folder: Path, job: Generate, outcome: Outcome[Shard], stop: StopRequest, done: str) -> None:
+    """Keep the traceback of each shard that failed in a file of its own, and raise unless all were made.
+
+    Args:
+        folder: the dataset's.
+        job: what is made there.
+        outcome: of making shards.
+        stop: what may have ended it early.
+        done: how far it came, for people.
+
+    Raises:
+        Incomplete: some were not tried; asked again, they are.
+        RunError: all were tried, and some failed.
+    """
+    for failure in outcome.set_aside:
         write_text(folder / failure_file(failure.item[0]), failure.trace)
-    first, count = set_aside[0].item
-    return RunError(
-        str(folder),
-        f"{len(set_aside)} shards failed, the first (samples {first} to {first + count - 1}) with {set_aside[0].error}",
-        f"see rayspin explain {folder} {first // job.shard_samples}; the same command tries these again",
-    )
+    if outcome.left:
+        raise stop.incomplete(str(folder), done)
+    if outcome.set_aside:
+        first, count = outcome.set_aside[0].item
+        raise RunError(
+            str(folder),
+            f"{len(outcome.set_aside)} shards failed, the first (samples {first} to {first + count - 1}) with "
+            f"{outcome.set_aside[0].error}",
+            f"see rayspin explain {folder} {first // job.shard_samples}; the same command tries these again",
+        )

@@ -37,7 +37,7 @@ class Catalog:
     def entered(cls, path: Path) -> Catalog:
         """All that the ledger of the dataset at `path` ever took in, whether the files are there or not.
 
-        A torn last line, left by a kill, is passed over.
+        Lines that are not what was written, as a kill may leave the last one, are passed over.
         """
         names = ShardRecord.__dataclass_fields__
         by_first = {
@@ -79,7 +79,7 @@ class Catalog:
             to: name of the ledger: a task of an array has one of its own.
             facts: what else to say.
         """
-        ledger.append(self.path / to, {**asdict(record), **facts})
+        ledger.append(self.path / to, {**asdict(record), "job": self._job_mark, **facts})
 
     def orphan(self, first_sample: int, count: int, attributes: Mapping[str, str]) -> ShardRecord | None:
         """The record of a shard that is in place but was not entered when the run was killed, else None.
@@ -119,14 +119,26 @@ class Catalog:
         return wanted
 
     @cached_property
+    def _job_mark(self) -> str:
+        return ledger.checksum(ledger.read_job(self.path) or "")
+
+    @cached_property
     def job(self) -> dict[str, Any]:
-        """The resolved job that the dataset was made by."""
-        return tomllib.loads((self.path / "job.toml").read_text(encoding="utf-8"))
+        """The resolved job that the dataset was made by; by the ledger if the file of the job is gone or has changed.
+
+        Raises:
+            InputError: neither can be read.
+        """
+        try:
+            return tomllib.loads(ledger.job_text(self.path) or "")
+        except tomllib.TOMLDecodeError as error:
+            where, problem = str(self.path / ledger.JOB), f"can't be read ({error})"
+            raise InputError(where, problem, "put back the job that the dataset was made by") from None
 
     @cached_property
     def points(self) -> tuple[Point, ...]:
         """The Hamiltonians and schedules that the samples take turns in; one, unless the job has variants or a grid."""
-        return points_of(self.job, str(self.path / "job.toml"))
+        return points_of(self.job, str(self.path / ledger.JOB))
 
     @property
     def point_numbers(self) -> npt.NDArray[np.int32]:

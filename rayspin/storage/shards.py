@@ -120,9 +120,16 @@ def inspect_shard(path: Path, attributes: Mapping[str, str] | None = None) -> Sh
 def read_shard(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
     """Values by variable and global attributes of the shard at `path`, unchecked."""
     with h5py.File(path) as file:
-        attributes = {name: _text(value) for name, value in file.attrs.items() if not name.startswith("_")}
-        values = {name: file[name][...] for name in (*VARIABLES, *attributes.get(_PARAMETERS, "").split())}
+        attributes = _attributes(file)
+        values = {name: file[name][...] for name in _names(attributes)}
     return values, attributes
+
+
+def read_header(path: Path) -> tuple[dict[str, tuple[tuple[int, ...], str]], dict[str, str]]:
+    """Shape and type ("f4") by variable, and global attributes, of the shard at `path`."""
+    with h5py.File(path) as file:
+        attributes = _attributes(file)
+        return {name: (file[name].shape, file[name].dtype.str[1:]) for name in _names(attributes)}, attributes
 
 
 def file_digest(path: Path) -> str:
@@ -222,6 +229,14 @@ def _offset(dataset: h5py.Dataset) -> int | None:
     if offset is None and dataset.chunks is None:
         raise KeyError(f"{dataset.name} is not contiguous")
     return None if offset is None else int(offset)
+
+
+def _attributes(file: h5py.File) -> dict[str, str]:
+    return {name: _text(value) for name, value in file.attrs.items() if not name.startswith("_")}
+
+
+def _names(attributes: Mapping[str, str]) -> tuple[str, ...]:
+    return *VARIABLES, *attributes.get(_PARAMETERS, "").split()
 
 
 def _text(attribute: bytes | str) -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.config import build
 from rayspin.physics.examination import energy_bounds, examine
+from rayspin.storage import ledger
 from rayspin.storage.catalog import Catalog
-from rayspin.storage.points import point_numbers
-from rayspin.storage.shards import ShardRecord, file_digest
+from rayspin.storage.points import parameters_of, point_numbers
+from rayspin.storage.schema import COMPONENTS, SplitCounts
+from rayspin.storage.shards import ShardRecord, file_digest, read_header
 
 LENGTH_TOLERANCE = 1e-5
 """Of |S| - 1: float32 rounding of the last update, with a margin."""
@@ -24,12 +30,14 @@ ENERGY_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong with a shard."""
+    """Something wrong with a shard; with `count` 0, with the ledger or the job."""
 
     first_sample: int
     count: int
     file: str
     problem: str
+    as_written: bool = False
+    """The file is the one that the ledger names: what is wrong with it was so from the first."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +59,25 @@ class Verification:
 def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Verification:
     """Read a dataset in full, and hold every byte against its ledger and every value against its job.
 
-    Found are: a flipped bit anywhere in a shard, a truncated, swapped, foreign or missing file, samples missing or
-    twice, spins that are no unit vectors, energies that are not those of the spins under their Hamiltonian or that no
-    spins have. Shards are read in threads, one a core: hashing and the kernels let go of Python.
+    Found are: a flipped bit anywhere in a shard, the ledger or the job, a truncated, swapped, foreign or missing file,
+    samples missing or twice, variables, splits, parameters or attributes that are not those of the job, spins that are
+    no unit vectors, energies that are not those of the spins under their Hamiltonian or that no spins have. The card
+    and the summary are made from these and not looked at. Shards are read in threads, one a core: hashing and the
+    kernels let go of Python.
 
     Args:
         catalog: of the whole ledger (`Catalog.entered`), also of files that are gone.
         on_shard: called in this thread after each shard.
     """
-    faults = list(_coverage(catalog))
+    faults = [*_bookkeeping(catalog.path), *_coverage(catalog)]
     torques, tolerances = [], []
     by_point = np.array([point.schedule.torque_tolerance for point in catalog.points])
     by_digest = {record.sha256: record.file for record in catalog.records}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         looks = pool.map(lambda record: _look(catalog, record, by_digest), catalog.records)
         for record, found in zip(catalog.records, looks):
-            if isinstance(found, str):
-                faults.append(Fault(record.first_sample, record.count, record.file, found))
+            if isinstance(found, Fault):
+                faults.append(found)
             else:
                 torques.append(found)
                 points = point_numbers(_samples(record), catalog.points)
@@ -81,6 +91,22 @@ def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Ver
     )
 
 
+def _bookkeeping(folder: Path) -> Iterator[Fault]:
+    """What is wrong with the ledger and the job."""
+    if not ledger.begun(folder):
+        yield Fault(0, 0, ledger.LEDGER, "is missing")
+    for file, line in ledger.bad_lines(folder):
+        yield Fault(0, 0, file, f"line {line} is not what was written")
+    text = ledger.read_job(folder)
+    if text is None:
+        yield Fault(0, 0, ledger.JOB, "is missing")
+    elif text not in ledger.jobs(folder):
+        if ledger.knows_job(folder, text) or not ledger.jobs(folder):
+            yield Fault(0, 0, ledger.LEDGER, "has no line of the job")
+        else:
+            yield Fault(0, 0, ledger.JOB, "is not what was written")
+
+
 def _coverage(catalog: Catalog) -> Iterator[Fault]:
     """Samples that no shard holds, or more than one."""
     for first, count in catalog.missing(catalog.job["samples"], catalog.job["shard_samples"]):
@@ -92,9 +118,17 @@ def _coverage(catalog: Catalog) -> Iterator[Fault]:
         end = max(end, record.first_sample + record.count)
 
 
-def _look(catalog: Catalog, record: ShardRecord, by_digest: Mapping[str, str]) -> str | npt.NDArray[np.float64]:
+def _look(catalog: Catalog, record: ShardRecord, by_digest: Mapping[str, str]) -> Fault | npt.NDArray[np.float64]:
     """What is wrong with a shard; else the largest torque of each of its samples."""
-    path = catalog.path / record.file
+    problem = _file_problem(catalog.path / record.file, record, by_digest)
+    found = problem or _examine(catalog.only(record), record)
+    if isinstance(found, str):
+        return Fault(record.first_sample, record.count, record.file, found, as_written=problem is None)
+    return found
+
+
+def _file_problem(path: Path, record: ShardRecord, by_digest: Mapping[str, str]) -> str | None:
+    """What tells a file from the one that was written."""
     if not path.is_file():
         return "is missing"
     if path.stat().st_size != record.bytes:
@@ -103,14 +137,17 @@ def _look(catalog: Catalog, record: ShardRecord, by_digest: Mapping[str, str]) -
     if digest != record.sha256:
         other = f": it is {by_digest[digest]}" if digest in by_digest else ""
         return f"is not what was written: its digest differs{other}"
-    return _examine(catalog.only(record), record)
+    return None
 
 
 def _examine(shard: Catalog, record: ShardRecord) -> str | npt.NDArray[np.float64]:
     """What the values of a single shard lack, or their torques; its bytes are those that were written."""
     samples = _samples(record)
-    if not np.array_equal(shard.column("sample"), samples):
-        return "holds other samples than the ledger says"
+    if (problem := _header_problem(shard, record)) is not None:
+        return problem
+    for name, expected in _expected(shard, samples).items():
+        if not np.array_equal(shard.column(name), expected, equal_nan=expected.dtype.kind == "f"):
+            return f"holds another {name!r} than its job and the ledger say"
     stored, numbers = shard.column("energy"), point_numbers(samples, shard.points)
     spins_NYXC = shard.reader().whole()
     torques = np.empty(record.count)
@@ -129,6 +166,35 @@ def _examine(shard: Catalog, record: ShardRecord) -> str | npt.NDArray[np.float6
             return f"has energies out of the bounds of its Hamiltonian, {lowest:.5g} to {highest:.5g} J"
         torques[here] = found.torque
     return torques
+
+
+def _header_problem(shard: Catalog, record: ShardRecord) -> str | None:
+    """What a shard says of itself that its job and the ledger do not."""
+    variables, attributes = read_header(shard.path / record.file)
+    sizes = {"sample": record.count, "y": shard.shape[0], "x": shard.shape[1], "component": len(COMPONENTS)}
+    schema = {
+        name: (tuple(sizes[dimension] for dimension in variable.dimensions), variable.dtype)
+        for name, variable in shard.variables.items()
+    }
+    if variables != schema:
+        return f"has the variables {variables}, not {schema}"
+    # It was held against the values when they were written.
+    if attributes.get("values_sha256") != record.values_sha256:
+        return "has another digest of its values than the ledger"
+    if attributes.get("root_seed") != str(shard.job["seed"]):
+        return f"has the root seed {attributes.get('root_seed')}, not {shard.job['seed']}"
+    for key in ("hamiltonian", "schedule", "variants", "grid"):
+        if json.loads(attributes.get(key, "null")) != shard.job.get(key):
+            return f"has another {key} than its job: {attributes.get(key)}"
+    return None
+
+
+def _expected(shard: Catalog, samples: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+    """The values that follow from the job alone, by variable."""
+    numbers = point_numbers(samples, shard.points)
+    splits = build(SplitCounts, shard.job["splits"], str(shard.path))
+    parameters = {name: values[numbers] for name, (_, values) in parameters_of(shard.points).items()}
+    return {"sample": samples, "split": splits.codes(samples), **parameters}
 
 
 def _samples(record: ShardRecord) -> npt.NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from rayspin.cluster.generate import Generate, ShardMaker
 from rayspin.cluster.repair import repair
 from rayspin.cluster.session import Session
 from rayspin.job import Context
-from rayspin.storage import Catalog, shard_name, verify, write_shard
+from rayspin.storage import Catalog, ledger, shard_name, verify, write_shard
 from rayspin.storage.shards import read_shard
 
 SMALL = Generate.model_validate(
@@ -77,6 +78,29 @@ def rewrite(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
     Catalog.read(folder).append(write_shard(folder / shard_name(3), values, attributes))
 
 
+def forget_all(folder: Path) -> None:
+    (folder / "ledger.jsonl").unlink()
+
+
+def lose_the_job(folder: Path) -> None:
+    (folder / "job.toml").unlink()
+
+
+def swap_records(folder: Path) -> None:
+    """Lines that are whole, with the digests of each other's files."""
+    first, second = Catalog.entered(folder).records[1:3]
+    for one, other in ((first, second), (second, first)):
+        record = replace(one, sha256=other.sha256, values_sha256=other.values_sha256)
+        Catalog.read(folder).append(record)
+
+
+def ask_for_another_seed(folder: Path) -> None:
+    """A job that the ledger knows and that did not make the shards."""
+    job_file = folder / "job.toml"
+    job_file.write_text(job_file.read_text().replace("seed = 5", "seed = 6"))
+    ledger.enter_job(folder)
+
+
 def lengthen(values: dict[str, object]) -> None:
     values["spins"] = values["spins"] * 1.01  # type: ignore[operator]
 
@@ -87,6 +111,10 @@ def misstate_energy(values: dict[str, object]) -> None:
 
 def renumber(values: dict[str, object]) -> None:
     values["sample"] = values["sample"] + 1  # type: ignore[operator]
+
+
+def shuffle_splits(values: dict[str, object]) -> None:
+    values["split"] = values["split"] + 1  # type: ignore[operator]
 
 
 @pytest.mark.ray
@@ -107,27 +135,55 @@ def test_a_sound_dataset_has_no_faults(original: Path) -> None:
         (lambda folder: rewrite(folder, lengthen), [3], "not of unit length (off by 0.01)"),
         (lambda folder: rewrite(folder, misstate_energy), [3], "not those of its spins (off by 1e-06 J)"),
         (lambda folder: rewrite(folder, renumber), [6], "holds samples below 7 a second time"),
+        (lambda folder: rewrite(folder, shuffle_splits), [3], "holds another 'split' than its job"),
+        (forget_all, [0, 3, 6, 9], "are in no shard"),
+        (forget_all, [0], "ledger.jsonl is missing"),
+        (lose_the_job, [0], "job.toml is missing"),
+        (swap_records, [3, 6], "its digest differs: it is shard-00000006.nc"),
+        (ask_for_another_seed, [0, 3, 6, 9], "has the root seed 5, not 6"),
     ],
 )
 def test_harm_is_found_and_named(dataset: Path, harm: Callable[[Path], None], firsts: list[int], problem: str) -> None:
     harm(dataset)
     faults = verify(Catalog.entered(dataset)).faults
     assert set(firsts) <= {fault.first_sample for fault in faults}
-    assert any(problem in fault.problem for fault in faults), faults
+    assert any(problem in f"{fault.file} {fault.problem}" for fault in faults), faults
 
 
 @pytest.mark.ray
-def test_a_flipped_bit_anywhere_is_found(dataset: Path) -> None:
-    path = dataset / shard_name(6)
+@pytest.mark.parametrize("file", [shard_name(6), "ledger.jsonl", "job.toml"])
+def test_a_flipped_bit_anywhere_is_found(dataset: Path, file: str) -> None:
+    path = dataset / file
     whole = path.read_bytes()
     chance = random.Random(7)
     for position in [0, 8 * len(whole) - 1, *(chance.randrange(8 * len(whole)) for _ in range(60))]:
         flip_a_bit(path, position)
-        faults = verify(Catalog.entered(dataset)).faults
-        assert [(fault.file, fault.problem) for fault in faults] == [
-            (path.name, "is not what was written: its digest differs")
-        ], position
+        named = {fault.file for fault in verify(Catalog.entered(dataset)).faults if fault.file}
+        assert named == {file}, position
         path.write_bytes(whole)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    "harm",
+    [
+        forget,
+        forget_all,
+        lose_the_job,
+        lambda folder: flip_a_bit(folder / "ledger.jsonl", 8 * 700),
+        lambda folder: flip_a_bit(folder / "job.toml", 8 * 100),
+        lambda folder: rewrite(folder, lengthen),
+    ],
+)
+def test_repair_mends_ledger_and_job_and_shards_wrong_from_the_first(
+    dataset: Path, original: Path, ray_session: Session, harm: Callable[[Path], None]
+) -> None:
+    harm(dataset)
+    assert repair(dataset, Context(ray_session)) != []
+    assert repair(dataset, Context(ray_session)) == []
+    for name in ("job.toml", *map(shard_name, (0, 3, 6, 9))):
+        assert (dataset / name).read_bytes() == (original / name).read_bytes()
+    assert Catalog.read(dataset).records == Catalog.read(original).records
 
 
 @pytest.mark.ray
