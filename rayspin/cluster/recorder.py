@@ -11,7 +11,7 @@ from rayspin.cluster.fanout import Outcome
 from rayspin.cluster.stopping import StopRequest
 from rayspin.errors import RunError
 from rayspin.rundir import Summary, write_text
-from rayspin.storage import Catalog, ledger, shard_name
+from rayspin.storage import Catalog, ShardRecord, ledger, shard_name
 
 if TYPE_CHECKING:
     from rayspin.cluster.generate import Generate, MadeShard
@@ -36,7 +36,7 @@ class Recorder:
         self._folder, self._job, self._to = folder, job, to
         if mine is None:
             ledger.merge(folder)
-        ledger.enter_job(folder, to)
+        self._new_job = ledger.new_job(folder)
         self._catalog = Catalog.read(folder)
         self.samples_done = self._catalog.samples_done
         self.missing: list[Shard] = []
@@ -53,15 +53,20 @@ class Recorder:
                 if failure_file(shard[0]) in in_place:
                     self._failed.add(shard)
             else:
-                self._catalog.append(orphan, to, note="adopted")
+                self._append(orphan, note="adopted")
                 self.samples_done += orphan.count
 
     def enter(self, shard: Shard, made: MadeShard) -> None:
         """Enter a shard that a worker put in place."""
-        self._catalog.append(made.record, self._to, host=made.host, seconds=made.seconds)
+        self._append(made.record, host=made.host, seconds=made.seconds)
         self.samples_done += shard[1]
         if shard in self._failed:
             (self._folder / failure_file(shard[0])).unlink(missing_ok=True)
+
+    def _append(self, record: ShardRecord, **facts: str | float) -> None:
+        # The job goes with the first shard: a ledger that grows is the sign of a run that gets somewhere.
+        self._catalog.append(record, self._to, after=self._new_job, **facts)
+        self._new_job = []
 
     def summary(self, *, card: bool = True) -> Summary:
         """The table of the whole dataset; and its card, which takes a second or two."""

@@ -43,6 +43,7 @@ def repair(folder: Path, context: Context) -> list[Fault]:
 
 def _mend(folder: Path, job: Generate, faults: list[Fault], context: Context) -> None:
     Recorder(folder, job)
+    ledger.append(folder / ledger.LEDGER, *ledger.new_job(folder))
     catalog = Catalog.entered(folder)
     before = {record.first_sample: record for record in catalog.records}
     bad = {(fault.first_sample, fault.count): fault for fault in faults if fault.file in _files(catalog)}

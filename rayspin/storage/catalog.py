@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,15 +71,18 @@ class Catalog:
             raise InputError(str(path), "none of its shards is done", "run its job first")
         return catalog
 
-    def append(self, record: ShardRecord, to: str = ledger.LEDGER, **facts: str | float) -> None:
+    def append(
+        self, record: ShardRecord, to: str = ledger.LEDGER, *, after: Sequence[ledger.Entry] = (), **facts: str | float
+    ) -> None:
         """Add a finished shard to a ledger, durably; the time and `facts` (who, how long) are kept beside it.
 
         Args:
             record: the shard.
             to: name of the ledger: a task of an array has one of its own.
+            after: entries that go before it, in one go.
             facts: what else to say.
         """
-        ledger.append(self.path / to, {**asdict(record), "job": self._job_mark, **facts})
+        ledger.append(self.path / to, *after, {**asdict(record), "job": self._job_mark, **facts})
 
     def orphan(self, first_sample: int, count: int, attributes: Mapping[str, str]) -> ShardRecord | None:
         """The record of a shard that is in place but was not entered when the run was killed, else None.

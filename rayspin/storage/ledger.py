@@ -36,14 +36,14 @@ def own_ledger() -> str:
     return f"ledger-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
 
 
-def append(path: Path, entry: Mapping[str, Any]) -> None:
-    """Add a line to the ledger at `path`, durably, with the time.
+def append(path: Path, *entries: Mapping[str, Any]) -> None:
+    """Add a line for each entry to the ledger at `path`, durably and in one go, with the time.
 
     Raises:
         MachineError: the system refuses to write.
     """
     entered = datetime.now().astimezone().isoformat(timespec="seconds")
-    append_lines(path, [_checked({"entered": entered, **entry})])
+    append_lines(path, [_checked({"entered": entered, **entry}) for entry in entries])
 
 
 def entries(folder: Path) -> Iterator[Entry]:
@@ -86,15 +86,10 @@ def read_job(folder: Path) -> str | None:
         return None
 
 
-def enter_job(folder: Path, to: str = LEDGER) -> None:
-    """Keep the text of the folder's job in the ledger `to`, unless one has it.
-
-    Raises:
-        MachineError: the system refuses to write.
-    """
+def new_job(folder: Path) -> list[Entry]:
+    """The entry for the folder's job; none if a ledger has it."""
     text = read_job(folder)
-    if text is not None and text not in jobs(folder):
-        append(folder / to, {"job": checksum(text), "text": text})
+    return [] if text is None or text in jobs(folder) else [{"job": checksum(text), "text": text}]
 
 
 def checksum(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from rig import JOB, check_finished, visible
 
 from rayspin.errors import MachineError
 from rayspin.storage import Catalog
-from rayspin.storage.ledger import append
+from rayspin.storage.ledger import append, entries
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -162,6 +161,7 @@ def test_a_torn_last_line_of_the_ledger_is_passed_over_wherever_it_was_torn(tmp_
     ledger = tmp_path / "run" / "ledger.jsonl"
     whole = ledger.read_bytes()
     *first, last = Catalog.entered(tmp_path / "run").records
+    *_, entry = entries(tmp_path / "run")
     start = whole.rindex(b"\n", 0, -1) + 1
     rng = np.random.default_rng(0)
     for cut in range(start, len(whole)):
@@ -172,7 +172,7 @@ def test_a_torn_last_line_of_the_ledger_is_passed_over_wherever_it_was_torn(tmp_
             # A line that lacks only its end is whole.
             assert there == ((*first, last) if cut == len(whole) - 1 and not tail else tuple(first))
         ledger.write_bytes(whole[:cut])
-        append(ledger, json.loads(whole[start:]))
+        append(ledger, entry)
         assert Catalog.entered(tmp_path / "run").records == (*first, last)
     ledger.write_bytes(whole[: start + 50])
     (tmp_path / "run" / "summary.json").unlink()

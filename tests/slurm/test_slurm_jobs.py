@@ -26,6 +26,7 @@ from rayspin.job import load
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
 from rayspin.status import describe
 from rayspin.storage import open_dataset
+from rayspin.storage.ledger import entries
 
 pytestmark = pytest.mark.slurm
 
@@ -70,8 +71,7 @@ def told(submission: Submission) -> str:
 
 
 def shards_done(folder: Path) -> int:
-    ledger = folder / "run" / "ledger.jsonl"
-    return len(ledger.read_text().splitlines()) if ledger.exists() else 0
+    return len(list(entries(folder / "run")))
 
 
 def wait_for_shards(slurm: Lab, submission: Submission, count: int) -> None:
@@ -120,7 +120,7 @@ def test_a_job_runs_on_both_nodes_and_leaves_nothing(slurm: Lab, tmp_path: Path)
     submission = start(tmp_path)
     assert wait_for(submission, "ended")["code"] == 0, told(submission)
     assert events(submission, "ready")[0]["hosts"] == ["n1", "n2"]
-    made_on = {json.loads(line)["host"] for line in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()}
+    made_on = {entry["host"] for entry in entries(tmp_path / "run")}
     assert made_on == {"n1", "n2"}
     assert_samples_are_right(tmp_path, 8)
     assert final_state(slurm, submission) == "COMPLETED"

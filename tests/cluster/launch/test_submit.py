@@ -26,6 +26,7 @@ from rayspin.job import load
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
 from rayspin.status import describe
 from rayspin.storage import open_dataset
+from rayspin.storage.ledger import entries
 
 JOB = """
 kind = "generate"
@@ -218,18 +219,17 @@ LONG = ("samples=60", "shard_samples=1", "size=64", "schedule.sweeps=3000")
 @pytest.mark.slow
 def test_near_its_walltime_a_job_is_drained_requeued_and_goes_on_where_it_was(machine: Machine) -> None:
     submission = machine.submit("run", *LONG)
-    ledger = machine.folder / "run" / "ledger.jsonl"
-    machine.wait(lambda: ledger.exists() and len(ledger.read_text().splitlines()) >= 3)
+    run = machine.folder / "run"
+    machine.wait(lambda: len(list(entries(run))) >= 3)
     # To all processes of the job, as Slurm does it.
     for pid in machine.processes():
         if "submitit.local._local" not in machine.processes().get(pid, ""):
             os.kill(pid, signal.SIGUSR2)
     assert machine.wait_for(submission, "draining")["reason"] == "walltime"
     assert machine.wait_for(submission, "ended")["code"] == 75
-    before = len(ledger.read_text().splitlines())
+    before = len(list(entries(run)))
     assert machine.wait_for(submission, "ended", attempt=1)["code"] == 0, machine.logs()
-    entries = ledger.read_text().splitlines()
-    assert (3 <= before < 60, len(entries)) == (True, 60), "no shard was made twice"
+    assert (3 <= before < 60, len(list(entries(run)))) == (True, 60), "no shard was made twice"
 
 
 @pytest.mark.ray
