@@ -209,7 +209,8 @@ class RunDir:
             return None
         except (OSError, ValueError) as error:
             problem = f"can't be read ({error})"
-            raise InputError(str(self.job_file), problem, "it is the mark of a run: look who owns it") from None
+            remedy = f"of a dataset, rayspin repair {self.path} puts it back; else look who owns the run"
+            raise InputError(str(self.job_file), problem, remedy) from None
 
     def finished(self, job: Table) -> Summary | None:
         """The summary, if exactly this job has ended here."""
@@ -217,7 +218,8 @@ class RunDir:
             return None
         try:
             return Summary.from_table(json.loads(self.summary_file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            # Gone, torn or none: the run is done again from what is there, and says it anew.
             return None
 
     def finish(self, summary: Summary) -> None:

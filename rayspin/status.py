@@ -22,6 +22,9 @@ _LOOKED_BACK = 64
 
 _SHOWN_HOSTS = 16
 
+_SLACK_S = 10.0
+"""Time between two shards that is no pause, whatever they took: entries are dated to the second."""
+
 
 def describe(path: Path) -> tuple[str, dict[str, str]]:
     """A title and a table for the run in the folder `path`, its stages and its submissions: where the last one stands.
@@ -80,14 +83,17 @@ def _dataset(run: RunDir, job: dict[str, Any]) -> dict[str, str]:
     entries = sorted(((_seconds(entry["entered"]), entry) for entry in Catalog.history(path)), key=lambda pair: pair[0])
     at_work = holders(path)
     if entries:
-        rate = _rate([(when, entry["count"]) for when, entry in entries[-_LOOKED_BACK:]])
+        recent = _without_pause([pair for pair in entries if "seconds" in pair[1]][-_LOOKED_BACK:])
+        rate = _rate([(when, entry["count"]) for when, entry in recent])
         left = job["samples"] - done
         if rate and left:
-            rows["rate"] = f"{rate:.3g} samples/s over the last {min(len(entries), _LOOKED_BACK)} shards"
+            rows["rate"] = f"{rate:.3g} samples/s over the last {len(recent)} shards"
             rows["time left"] = duration(left / rate) + ("" if at_work else " once it goes on, as fast")
         seconds = sum(entry.get("seconds", 0.0) for _, entry in entries)
         rows["core-seconds a sample"] = f"{seconds / sum(entry['count'] for _, entry in entries):.3g}"
         rows |= _hosts(entries, now)
+    if at_work:
+        rows |= _making(path, now)
     for holder, silent_s in at_work.items():
         rows[f"process {holder.process} on {holder.host}"] = f"{holder.task or 'the run'}, heard {silent_s:.0f} s ago"
     signs = [now - silent_s for silent_s in at_work.values()] + [when for when, _ in entries[-1:]]
@@ -107,6 +113,29 @@ def _hosts(entries: list[tuple[float, dict[str, Any]]], now: float) -> dict[str,
         f"made by {host}": f"{count} shards, the last {duration(max(now - last[host], 0))} ago"
         for host, count in shards.most_common(_SHOWN_HOSTS)
     }
+
+
+def _making(path: Path, now: float) -> dict[str, str]:
+    """What each host is at."""
+    from rayspin.cluster.recorder import making
+
+    started: dict[str, dict[int, float]] = {}
+    for host, first_sample, when in making(path):
+        started.setdefault(host, {})[first_sample] = when
+    return {
+        f"in the making on {host}": f"{len(shards)} shards from sample {min(shards)} on, "
+        f"the longest for {duration(max(now - min(shards.values()), 0))}"
+        for host, shards in list(started.items())[:_SHOWN_HOSTS]
+    }
+
+
+def _without_pause(entries: list[tuple[float, dict[str, Any]]]) -> list[tuple[float, dict[str, Any]]]:
+    """The last entries that no pause divides: a shard that took longer to come than to be made follows on one."""
+    for number in range(len(entries) - 1, 0, -1):
+        when, entry = entries[number]
+        if when - entries[number - 1][0] > 2 * entry["seconds"] + _SLACK_S:
+            return entries[number:]
+    return entries
 
 
 def _rate(entered: list[tuple[float, int]]) -> float:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from rayspin import job
 from rayspin.cli import main
 from rayspin.cluster.generate import Generate, ShardMaker
+from rayspin.cluster.recorder import in_the_making
 from rayspin.errors import InputError
 from rayspin.rundir import RunDir
 from rayspin.status import describe
@@ -54,6 +55,33 @@ def test_a_dataset_under_way_tells_how_far_it_is_and_who_did_what(half_done: Pat
     assert rows["core-seconds a sample"] == "0.5"
     assert datetime.fromisoformat(rows["last sign of life"].split(",")[0]) == datetime(2026, 1, 1, 0, 0, 4).astimezone()
     assert rows["failed: failed-00000008.txt"].startswith("Traceback\nrayspin explain ")
+
+
+def test_a_pause_between_two_runs_does_not_count(half_done: Path) -> None:
+    made = ShardMaker(SMALL, half_done).work((8, 4))
+    catalog = Catalog.read(half_done)
+    catalog.append(made.record, host="n1", seconds=2.0, entered="2026-01-02T00:00:00")
+    assert "rate" not in describe(half_done)[1]
+    (half_done / "shard-00000000.nc").unlink()
+    catalog.append(catalog.records[0], host="n1", seconds=2.0, entered="2026-01-02T00:00:08")
+    assert describe(half_done)[1]["rate"] == "0.5 samples/s over the last 2 shards"
+
+
+def test_what_is_in_the_making_is_told_host_by_host(half_done: Path) -> None:
+    run = RunDir.at(half_done)
+    with run.claimed(SMALL.identity()), in_the_making(half_done, 8):
+        _, rows = describe(half_done)
+        assert rows[f"in the making on {socket.gethostname()}"].startswith(
+            "1 shards from sample 8 on, the longest for "
+        )
+    assert not list(half_done.glob(".tmp-*"))
+    assert not [row for row in describe(half_done)[1] if row.startswith("in the making")]
+
+
+def test_a_torn_summary_is_none(half_done: Path) -> None:
+    for text in ("", "{", '{"title": "dataset"}', "[1]"):
+        (half_done / "summary.json").write_text(text)
+        assert describe(half_done)[1]["state"] == "nobody works on it; the same command goes on"
 
 
 def test_who_works_on_a_run_is_told_unless_he_is_dead(half_done: Path) -> None:

@@ -102,7 +102,7 @@ def _make(job: Generate, part: Part, run: RunDir, context: Context) -> Summary:
         maker = (job, run.path.resolve())
         # A GPU takes many samples at once, from one process.
         processes = 1 if job.resources.gpu else usable_cpus()
-        outcome = fan_out_here(processes, context.stop, ShardMaker, maker, shards, finished)
+        outcome = fan_out_here(processes, context.stop, ShardMaker, maker, shards, finished, job.warm_up)
     settle(run.path, job, outcome, context.stop, f"{done} of {total} samples of {part} done")
     return Summary(str(part), {"samples": f"{total}, {to_do} of them now"})
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from rayspin.analysis.figures import draw_histogram, draw_samples
 from rayspin.rundir import write_text
-from rayspin.storage import SPLITS, Catalog, read_shard
+from rayspin.storage import SPLITS, Catalog
 
 CARD = "README.md"
 ENERGIES_PICTURE, SAMPLES_PICTURE = "energies.png", "samples.png"
@@ -143,13 +143,12 @@ def _making(catalog: Catalog) -> dict[str, str]:
     hosts = Counter(entry["host"] for entry in entries if "host" in entry)
     times = sorted(entry["entered"] for entry in entries)
     hours = sum(entry.get("seconds", 0.0) for entry in entries) / 3600
-    attributes = [read_shard(catalog.path / catalog.records[end].file)[1] for end in (0, -1)]
-    made_by = {f"{of['source']}: {of['versions']}" for of in attributes}
+    made_with = {entry["first_sample"]: entry["made_with"] for entry in entries}
     return {
         "core-hours": f"{hours:.3g}",
         "machines": ", ".join(f"{host} ({count} shards)" for host, count in hosts.most_common(8)),
         "from, to": f"{times[0]}, {times[-1]}",
-        "made with": "<br>".join(sorted(made_by)),
+        "made with": "<br>".join(sorted(set(made_with.values()))),
     }
 
 

@@ -70,7 +70,7 @@ def explain(folder: Path, shard: str) -> Explanation:
 def one_line(folder: Path, sample: int) -> str:
     """The shell command that makes one sample in its own process, without Ray."""
     code = f"from rayspin.cluster.generate import Generate; print(Generate.of({str(folder)!r}).sample({sample}))"
-    return f'python -c "{code}"'
+    return f"python -c {shlex.quote(code)}"
 
 
 def repeat(explanation: Explanation, folder: Path, tell: Callable[[str], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import time
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ import pydantic
 
 from rayspin import __version__
 from rayspin.cluster.fanout import fan_out
-from rayspin.cluster.recorder import Recorder, Shard, settle
+from rayspin.cluster.recorder import Recorder, Shard, in_the_making, settle
 from rayspin.cluster.session import Session
 from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.config import Config, build
@@ -32,7 +33,7 @@ from rayspin.physics import (
     warm_up,
 )
 from rayspin.physics.checkerboard import Checkerboard
-from rayspin.rundir import RunDir, Summary, Table
+from rayspin.rundir import RunDir, Summary, Table, sweep_temporaries
 from rayspin.storage import (
     Catalog,
     Point,
@@ -50,6 +51,8 @@ from rayspin.storage import (
 
 _TIMED_SAMPLES = 5
 _TIMED_S = 3.0
+_TIMED_UPDATES = 1e9
+"""Updates of a spin that take a few seconds, whatever the Hamiltonian: a plan looks no longer at one sample."""
 _EXTENSION = 1000
 _FEW_CORES = 4
 _WARM_UP_S = 120.0
@@ -91,7 +94,7 @@ class Generate(Stage):
         pydantic.BeforeValidator(_square, json_schema_input_type=int | tuple[int, int]),
     ] = (128, 128)
     """Rows and columns of the lattice; one number for a square."""
-    seed: int = pydantic.Field(default=0, ge=0)
+    seed: int = pydantic.Field(default=0, ge=0, lt=2**63)
     """Root of all randomness: sample i is annealed with the stream (seed, i)."""
     shard_samples: int = pydantic.Field(default=64, gt=0)
     """Samples in a file; they don't depend on it."""
@@ -191,6 +194,8 @@ class Generate(Stage):
                 )
             done = f"{recorder.samples_done} of {self.samples} samples done"
             settle(run.path, self, outcome, context.stop, done)
+        # What workers left that were lost on the way.
+        sweep_temporaries(run.path)
         return recorder.summary()
 
     def cut(self) -> list[Shard]:
@@ -212,14 +217,20 @@ class Generate(Stage):
         }
 
     def _seconds_a_sample(self) -> float:
-        """Of one core, as a mean over some of the points."""
+        """Of one core, as a mean over some of the points; of a sample that takes long, from fewer sweeps."""
         self.warm_up()
         seconds: list[float] = []
-        for point in np.linspace(0, len(self.points) - 1, _TIMED_SAMPLES).astype(int):
+        end = time.perf_counter() + _TIMED_S
+        for number in np.linspace(0, len(self.points) - 1, _TIMED_SAMPLES).astype(int):
+            hamiltonian, whole = self.points[number].hamiltonian, self.points[number].schedule
+            share = min(1.0, _TIMED_UPDATES / (self.size[0] * self.size[1] * max(1, _updates(whole))))
+            part = whole.with_updates(
+                sweeps=math.ceil(share * whole.sweeps), quench_sweeps=math.ceil(share * whole.quench_sweeps)
+            )
             start = time.perf_counter()
-            self.anneal_sample(int(point))
-            seconds.append(time.perf_counter() - start)
-            if sum(seconds) > _TIMED_S:
+            anneal(hamiltonian, size=self.size, schedule=part, seed=(self.seed, int(number)))
+            seconds.append((time.perf_counter() - start) * max(1, _updates(whole)) / max(1, _updates(part)))
+            if time.perf_counter() > end:
                 break
         return sum(seconds) / len(seconds)
 
@@ -286,7 +297,10 @@ class ShardMaker:
 
     def work(self, item: Shard) -> MadeShard:
         """Make the shard (first sample, count)."""
-        first, count = item
+        with in_the_making(self._folder, item[0]):
+            return self._make(*item)
+
+    def _make(self, first: int, count: int) -> MadeShard:
         start = time.perf_counter()
         samples = np.arange(first, first + count, dtype=np.int64)
         spins_NYXC = self._job.anneal_samples(samples)
@@ -303,6 +317,11 @@ class ShardMaker:
         record = write_shard(path, values, self._attributes, self._variables, self._job.storage)
         seconds = round(time.perf_counter() - start, 3)
         return MadeShard(record, socket.gethostname(), seconds, float(energies.mean()))
+
+
+def _updates(schedule: AnnealSchedule) -> int:
+    """Of each spin, at most."""
+    return schedule.sweeps * (1 + schedule.over_relaxation) + schedule.quench_sweeps
 
 
 def warm_up_nodes(session: Session, job: Generate) -> None:

@@ -31,9 +31,13 @@ def fan_out_here(
     arguments: Sequence[Any],
     items: Iterable[Item],
     on_result: Callable[[Item, Result], None],
+    warm_up: Callable[[], None],
 ) -> Outcome[Item]:
-    """Have every item done by so many processes; the rest as in `fanout.fan_out`."""
-    pool = _Pool(worker, arguments, deque(items))
+    """Have every item done by so many processes; the rest as in `fanout.fan_out`.
+
+    `warm_up` is called once in a process of its own before they start: what it leaves on disk, they need not make each.
+    """
+    pool = _Pool(worker, arguments, deque(items), warm_up)
     try:
         with stop.draining():
             pool.run(processes, stop, on_result)
@@ -50,8 +54,14 @@ class _Process(Generic[Item]):
 
 
 class _Pool(Generic[Item, Result]):
-    def __init__(self, worker: type[Worker[Item, Result]], arguments: Sequence[Any], queue: deque[Item]) -> None:
-        self._worker, self._arguments, self.queue = worker, arguments, queue
+    def __init__(
+        self,
+        worker: type[Worker[Item, Result]],
+        arguments: Sequence[Any],
+        queue: deque[Item],
+        warm_up: Callable[[], None],
+    ) -> None:
+        self._worker, self._arguments, self.queue, self._warm_up = worker, arguments, queue, warm_up
         # Forked from a process that has all imported and no threads: on a node of 128 cores, one import instead of 128.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([worker.__module__])
@@ -64,6 +74,11 @@ class _Pool(Generic[Item, Result]):
     def run(self, processes: int, stop: StopRequest, on_result: Callable[[Item, Result], None]) -> None:
         with _for_workers():
             forkserver.ensure_running()
+        if processes > 1 and len(self.queue) > 1:
+            # What goes wrong in it goes wrong again in a worker, and is told there.
+            first = self._context.Process(target=self._warm_up, daemon=True)
+            first.start()
+            first.join()
         for _ in range(min(processes, len(self.queue))):
             if not stop.requested:
                 self._start(self.queue.popleft())

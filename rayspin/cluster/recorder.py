@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,9 @@ from rayspin.storage import Catalog, ShardRecord, ledger, shard_name
 
 if TYPE_CHECKING:
     from rayspin.cluster.generate import Generate, MadeShard
+
+# A temporary file: the next run sweeps it away.
+_NOTE = ".tmp-making-"
 
 Shard = tuple[int, int]
 """A shard to make: (first sample, count)."""
@@ -43,6 +49,7 @@ class Recorder:
         """The shards still to make."""
         self._failed: set[Shard] = set()
         attributes = job.shard_attributes()
+        self._made_with = f"{attributes['source']}: {attributes['versions']}"
         in_place = {path.name for path in folder.glob("*-*.*")}
         for shard in self._catalog.missing(job.samples, job.shard_samples):
             if mine is not None and not mine(shard):
@@ -56,16 +63,16 @@ class Recorder:
                 self._append(orphan, note="adopted")
                 self.samples_done += orphan.count
 
-    def enter(self, shard: Shard, made: MadeShard) -> None:
-        """Enter a shard that a worker put in place."""
-        self._append(made.record, host=made.host, seconds=made.seconds)
+    def enter(self, shard: Shard, made: MadeShard, **facts: str) -> None:
+        """Enter a shard that a worker put in place, with what else there is to say."""
+        self._append(made.record, host=made.host, seconds=made.seconds, **facts)
         self.samples_done += shard[1]
         if shard in self._failed:
             (self._folder / failure_file(shard[0])).unlink(missing_ok=True)
 
     def _append(self, record: ShardRecord, **facts: str | float) -> None:
         # The job goes with the first shard: a ledger that grows is the sign of a run that gets somewhere.
-        self._catalog.append(record, self._to, after=self._new_job, **facts)
+        self._catalog.append(record, self._to, after=self._new_job, made_with=self._made_with, **facts)
         self._new_job = []
 
     def summary(self, *, card: bool = True) -> Summary:
@@ -83,6 +90,31 @@ class Recorder:
             pictures=pictures,
             hints=(f"rayspin verify {self._folder}", *([f"see {self._folder / CARD}"] if card else [])),
         )
+
+
+@contextmanager
+def in_the_making(folder: Path, first_sample: int) -> Iterator[None]:
+    """The block makes that shard here: a note of it lies in the folder meanwhile, for `making` to find."""
+    note = folder / f"{_NOTE}{socket.gethostname()}-{os.getpid()}"
+    # For people: no reason to fail.
+    with suppress(OSError):
+        note.write_text(str(first_sample), encoding="utf-8")
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink()
+
+
+def making(folder: Path) -> Iterator[tuple[str, int, float]]:
+    """Host, first sample and start (seconds since the epoch) of each shard in the making, by the notes of its makers.
+
+    Some of those makers may be dead: their notes go with the next run.
+    """
+    for note in sorted(folder.glob(f"{_NOTE}*")):
+        with suppress(OSError, ValueError):
+            host = note.name.removeprefix(_NOTE).rpartition("-")[0]
+            yield host, int(note.read_text(encoding="utf-8")), note.stat().st_mtime
 
 
 def failure_file(first_sample: int) -> str:

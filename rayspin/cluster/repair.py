@@ -42,17 +42,16 @@ def repair(folder: Path, context: Context) -> list[Fault]:
 
 
 def _mend(folder: Path, job: Generate, faults: list[Fault], context: Context) -> None:
-    Recorder(folder, job)
-    ledger.append(folder / ledger.LEDGER, *ledger.new_job(folder))
+    recorder = Recorder(folder, job)
     catalog = Catalog.entered(folder)
     before = {record.first_sample: record for record in catalog.records}
-    bad = {(fault.first_sample, fault.count): fault for fault in faults if fault.file in _files(catalog)}
+    bad = {(fault.first_sample, fault.count): fault for fault in faults if fault.count and fault.file}
     changed: list[str] = []
 
     def finished(shard: Shard, made: MadeShard) -> None:
         old = before.get(shard[0])
         if old is None or bad[shard].as_written or old.values_sha256 == made.record.values_sha256:
-            catalog.append(made.record, host=made.host, seconds=made.seconds, note="repaired")
+            recorder.enter(shard, made, note="repaired")
         else:
             changed.append(made.record.file)
 
@@ -65,10 +64,7 @@ def _mend(folder: Path, job: Generate, faults: list[Fault], context: Context) ->
     if changed:
         problem = f"made again, {', '.join(changed)} came out with other values than the ledger has"
         raise RunError(str(folder), problem, "use the package versions that its shards name")
-
-
-def _files(catalog: Catalog) -> set[str]:
-    return {record.file for record in catalog.records}
+    ledger.append(folder / ledger.LEDGER, *ledger.new_job(folder))
 
 
 def _job_of(folder: Path) -> Generate:
