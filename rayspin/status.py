@@ -34,7 +34,11 @@ def describe(path: Path) -> tuple[str, dict[str, str]]:
     """
     run = RunDir.at(path)
     job = run.asked()
-    rows = {} if job is None else _run(run, job)
+    try:
+        rows = {} if job is None else _run(run, job)
+    except (LookupError, TypeError, ValueError) as error:
+        problem = f"is not what was written ({error!r})"
+        raise InputError(str(run.job_file), problem, f"of a dataset, rayspin repair {path} puts it back") from None
     if there := submissions.history(path):
         submission = there[-1]
         by_part = submissions.states(submission)

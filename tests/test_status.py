@@ -78,6 +78,15 @@ def test_what_is_in_the_making_is_told_host_by_host(half_done: Path) -> None:
     assert not [row for row in describe(half_done)[1] if row.startswith("in the making")]
 
 
+def test_a_job_file_that_has_changed_is_one_line(half_done: Path) -> None:
+    job_file = half_done / "job.toml"
+    job_file.write_text(job_file.read_text().replace("samples =", "sampler =", 1))
+    with pytest.raises(
+        InputError, match=r"job.toml: is not what was written \(KeyError\(.samples.\)\)"
+    ):
+        describe(half_done)
+
+
 def test_a_torn_summary_is_none(half_done: Path) -> None:
     for text in ("", "{", '{"title": "dataset"}', "[1]"):
         (half_done / "summary.json").write_text(text)
