@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar
@@ -71,12 +72,15 @@ def build(config_type: type[ConfigT], table: Mapping[str, Any], where: str) -> C
 def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None:
     """Set the dotted `key` in nested tables, making tables on the way; a number is a place in a list, from 0.
 
+    A part in quotes may have dots of its own, as in TOML: `space."network.scale"`.
+
     Raises:
         InputError: the key leads through something that is no table; `where` is what the user calls the change.
     """
-    *path, last = key.split(".")
-    if not last or not all(path):
+    parts = re.findall(r'"[^"]+"|[^."]+', key)
+    if not parts or ".".join(parts) != key:
         raise InputError(where, f"{key!r} is no key", "write table.key")
+    *path, last = (part.strip('"') for part in parts)
     inner: Any = table
     for depth, part in enumerate([*path, last]):
         name = ".".join(path[:depth])

@@ -6,7 +6,7 @@ import json
 import math
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from rayspin.cluster.recorder import Recorder, Shard, in_the_making, settle
 from rayspin.cluster.session import Session
 from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.config import Config, build
-from rayspin.errors import InputError
+from rayspin.errors import Incomplete, InputError
 from rayspin.physics import (
     DOMAIN_SCHEDULE,
     LABYRINTH_SCHEDULE,
@@ -343,10 +343,17 @@ def warm_up_nodes(session: Session, job: Generate) -> None:
         ray.wait(tasks, num_returns=len(tasks), timeout=_WARM_UP_S)
 
 
-def make_here(job: Generate, folder: Path) -> Summary:
-    """Make the dataset of a job in this process, or what is missing of it; the folder is there, and this job's."""
+def make_here(job: Generate, folder: Path, stop: Callable[[], bool] = lambda: False) -> Summary:
+    """Make the dataset of a job in this process, or what is missing of it; the folder is there, and this job's.
+
+    Raises:
+        Incomplete: `stop`, asked before each shard, said so.
+    """
     recorder = Recorder(folder, job)
     maker = ShardMaker(job, folder)
     for shard in recorder.missing:
+        if stop():
+            done = f"stopped with {recorder.samples_done} of {job.samples} samples done"
+            raise Incomplete(str(folder), done, "the same command goes on")
         recorder.enter(shard, maker.work(shard))
     return recorder.summary(card=False)

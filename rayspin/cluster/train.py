@@ -160,7 +160,7 @@ class Training(Stage):
             (folder / STOP).unlink(missing_ok=True)
             try:
                 with context.stop.draining(), polling(look):
-                    _ray_train(self, dataset, folder, world_size, context.session)
+                    _ray_train(self, dataset, folder, world_size, context.session, folder / STOP)
             finally:
                 for name in (STOP, _HEARTBEAT):
                     (folder / name).unlink(missing_ok=True)
@@ -170,9 +170,12 @@ class Training(Stage):
             raise context.stop.incomplete(str(run.path), done)
         return self.summary(run)
 
-    def fit_on_workers(self, dataset: Path, folder: Path, until: int) -> None:
-        """Train over Ray Train until so many epochs are done in all; the caller is in Ray and counted the CPUs."""
-        _ray_train(self, dataset, folder, lambda: self.resources.workers or 1, Session(), until)
+    def fit_on_workers(self, dataset: Path, folder: Path, until: int, stop: Path) -> None:
+        """Train over Ray Train until so many epochs are done in all, or until the file `stop` is there.
+
+        The caller is in Ray and counted the CPUs.
+        """
+        _ray_train(self, dataset, folder, lambda: self.resources.workers or 1, Session(), stop, until)
 
     def summary(self, run: RunDir) -> Summary:
         """The table and the loss curves of a finished training in this folder."""
@@ -249,12 +252,25 @@ def _ray_train(
     folder: Path,
     world_size: Callable[[], int],
     session: Session,
+    stop: Path,
     until: int | None = None,
 ) -> None:
     """Run `_train_worker` on each of the workers, in one gloo or NCCL process group.
 
     Where a worker or node is lost, all start again from the checkpoint, as many as fit by then. Ray Train's own retries
     would repeat an error of the job too, which comes again.
+
+    Args:
+        job: the training.
+        dataset: its folder.
+        folder: of the training.
+        world_size: how many workers there can be now.
+        session: Ray.
+        stop: a file; once it is there, the training ends after its epoch.
+        until: so many epochs in all; by default those of the job.
+
+    Raises:
+        RayspinError: an error of the job; or workers were lost too often.
     """
     session.ray()
     from ray.train import RunConfig, ScalingConfig, TrainingFailedError
@@ -267,7 +283,11 @@ def _ray_train(
             pass
 
     scratch = folder / _SCRATCH
-    loop = {"job": job.to_table(), "dataset": str(dataset), "folder": str(folder), "until": until}
+    loop = {
+        "job": job.to_table(),
+        "until": until,
+        **{name: str(path) for name, path in (("dataset", dataset), ("folder", folder), ("stop", stop))},
+    }
     each = {"CPU": job.resources.cpus_per_worker, **({"GPU": 1} if job.resources.gpu else {})}
     for restarts_left in reversed(range(WORKER_RESTARTS + 1)):
         # What a killed driver, or the workers that were lost, left behind.
@@ -283,9 +303,8 @@ def _ray_train(
             trainer.fit()
             return
         except TrainingFailedError as error:
-            cause = _own(error)
-            if cause is not None or restarts_left == 0:
-                raise cause or _unknown(error, folder) from None
+            if restarts_left == 0 or not _is_loss(error):
+                raise _own(error) or _unknown(error, folder) from None
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -306,7 +325,7 @@ def _train_worker(config: dict[str, Any]) -> None:
         world_size=context.get_world_size(),
         device=get_device(),
         until=config["until"],
-        stop=(folder / STOP).exists,
+        stop=Path(config["stop"]).exists,
         **({"on_batch": _Heartbeat(folder / _HEARTBEAT)} if context.get_world_rank() == 0 else {}),
     )
 
@@ -340,8 +359,17 @@ def _show_progress(folder: Path, track: Track, samples: int) -> None:
 
 def _own(error: BaseException) -> RayspinError | None:
     """The error of ours that Ray Train wrapped, if there is one."""
-    causes = (getattr(inner, "cause", inner) for inner in getattr(error, "worker_failures", {}).values())
-    return next((cause for cause in causes if isinstance(cause, RayspinError)), None)
+    return next((cause for cause in _causes(error) if isinstance(cause, RayspinError)), None)
+
+
+def _is_loss(error: BaseException) -> bool:
+    """Whether a worker or a node was lost, as Ray says it; or a rank misses another, which is a RuntimeError."""
+    raised = [cause for cause in _causes(error) if not type(cause).__module__.startswith("ray.")]
+    return all(isinstance(cause, RuntimeError) and not isinstance(cause, torch.OutOfMemoryError) for cause in raised)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    return [getattr(inner, "cause", inner) for inner in getattr(error, "worker_failures", {}).values()]
 
 
 def _unknown(error: BaseException, folder: Path) -> RunError:

@@ -20,14 +20,14 @@ from rayspin.cluster.stage import Context, Plan, Stage, execute
 from rayspin.cluster.sweep.course import Asha, Course, Halving
 from rayspin.cluster.sweep.feed import Feed
 from rayspin.cluster.sweep.ledger import Ledger
-from rayspin.cluster.sweep.legs import Work
+from rayspin.cluster.sweep.legs import Work, reported
 from rayspin.cluster.sweep.population import PopulationCourse
 from rayspin.cluster.sweep.report import Report, failures
 from rayspin.cluster.sweep.search import Grid, Listed, Optuna, OptunaSource, Population, Random, Search, optuna_module
 from rayspin.cluster.sweep.space import Space, Values
 from rayspin.cluster.sweep.trials import DATASETS, TRIALS, Job, Maker, Trial, sweepable
 from rayspin.cluster.train import Training
-from rayspin.config import Config
+from rayspin.config import Config, suggestion
 from rayspin.errors import InputError, RunError
 from rayspin.progress import polling
 from rayspin.rundir import RunDir, Summary
@@ -48,6 +48,10 @@ class TrialResources(Config):
     """What a trial of one worker may allocate; one that wants more fails alone. By default nothing is limited."""
     retries: int = pydantic.Field(default=1, ge=0)
     """How often a trial that raised is tried again. Errors of the job itself (a loss that is not finite) are not."""
+
+
+def _first_figure(fields: dict[str, Any]) -> str:
+    return "energy" if isinstance(fields.get("base"), Generate) else "validation_loss"
 
 
 class Tune(Stage):
@@ -73,9 +77,9 @@ class Tune(Stage):
     """How points are chosen: grid, random, optuna, population."""
     asha: Asha | None = None
     """Stops trainings that fall behind, by successive halving; by default all have all their epochs."""
-    metric: str = "validation_loss"
-    """The figure that trials are compared by: of a training, or what is measured on a dataset (energy, magnetization_z,
-    topological_charge, wall_length and others)."""
+    metric: str = pydantic.Field(default_factory=_first_figure)
+    """The figure that trials are compared by: of a training (unset: validation_loss), or what is measured on a dataset
+    (unset: energy; magnetization_z, topological_charge, wall_length and others)."""
     goal: Literal["min", "max"] = "min"
     """Whether the least or the most of it is best."""
     resources: TrialResources = TrialResources()
@@ -91,6 +95,13 @@ class Tune(Stage):
                 maker.trial(((key, value),))
         if isinstance(self.base, Generate) and (self.asha is not None or isinstance(self.search, Population)):
             raise InputError("base", "a dataset has no epochs to stop it after", "leave out asha, or sweep a training")
+        names = reported(self.base)
+        if self.metric not in names:
+            raise InputError("metric", f"no trial reports {self.metric!r}", suggestion(self.metric, names))
+        shared = self.resources.trials_per_gpu > 1
+        if shared and isinstance(self.base, Training) and (self.base.resources.workers or 1) > 1:
+            problem, remedy = "a trial of several workers has GPUs of its own", "leave it out, or ask for one worker"
+            raise InputError("resources.trials_per_gpu", problem, remedy)
         if isinstance(self.search, Grid):
             self.search.points(self.space)
         if isinstance(self.search, Population):
@@ -100,6 +111,9 @@ class Tune(Stage):
     def _check_population(self) -> None:
         if self.asha is not None:
             raise InputError("asha", "a population replaces its worst members already", "leave it out")
+        if isinstance(self.base, Training) and self.base.training.patience is not None:
+            problem = "a population compares its members after the same number of epochs"
+            raise InputError("base.training.patience", problem, "leave it out")
         for key in self.space:
             if not key.startswith(("training.", "objective.")) or key in {"training.epochs", "training.seed"}:
                 raise InputError(
@@ -130,13 +144,18 @@ class Tune(Stage):
                 return []
         return list({trial.name: trial for trial in map(maker.trial, points)}.values())
 
+    def _examples(self) -> list[Trial]:
+        """Where no trial is known yet: the base job, and with each listed value of the space put into it alone."""
+        listed = [(key, value) for key, axis in self.space.items() if isinstance(axis, Values) for value in axis.values]
+        return [self._maker().trial(point) for point in ((), *(((key, value),) for key, value in listed))]
+
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Every trial is checked like a job of its own."""
         run.check_same(self.identity(), self.may_change)
         if isinstance(self.search, Optuna):
             optuna_module()
         facts: dict[str, DatasetFacts] = {}
-        for trial in self.trials() or [self._maker().trial(())]:
+        for trial in self.trials() or self._examples():
             try:
                 self._check_trial(trial, run, earlier, facts)
             except InputError as error:
@@ -220,7 +239,7 @@ class Tune(Stage):
                 return Halving(Listed(_in_order(self.trials(), Ledger(run.path))), self.asha)
 
     def _make_datasets(self, run: RunDir, context: Context) -> None:
-        trials = self.trials() or [self._maker().trial(())]
+        trials = self.trials() or self._examples()
         ledger = Ledger(run.path)
         for name, data in _datasets([trial for trial in trials if not ledger.has(trial)]).items():
             execute(data, run.child(DATASETS).child(name), context)
@@ -229,11 +248,12 @@ class Tune(Stage):
         context.session.ray()
         from rayspin.cluster.sweep.engine import Needs, run_legs
 
-        needs, work = Needs(), Work(run, Path.cwd())
+        needs, work = Needs(gpus=float(self.base.resources.gpu)), Work(run, Path.cwd())
         if isinstance(self.base, Training):
             each = self.base.resources
-            shared = self.resources.trials_per_gpu if (each.workers or 1) == 1 else 1
-            needs = Needs(each.workers or 1, each.cpus_per_worker, 1 / shared if each.gpu else 0.0)
+            needs = Needs(
+                each.workers or 1, each.cpus_per_worker, 1 / self.resources.trials_per_gpu if each.gpu else 0.0
+            )
             memory = self.resources.memory_gib
             work = Work(
                 run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import torch
 from pydantic import Field
@@ -37,6 +37,9 @@ class Task(Protocol):
 class Objective(Protocol):
     """What a network is trained for, as a config that knows its networks."""
 
+    measured: ClassVar[tuple[str, ...]]
+    """The names of what its task measures in validation."""
+
     def check(self, network: Any, shape: tuple[int, int]) -> None:
         """Raise InputError unless the network can be trained for this on a lattice of (rows, columns)."""
 
@@ -49,6 +52,12 @@ class Objective(Protocol):
 
 class FieldObjective(Config):
     """Mean squared error of the estimated field F* against the exact F (2021 paper)."""
+
+    measured: ClassVar[tuple[str, ...]] = (
+        "validation_loss",
+        *(f"validation_mse_{name}" for name in "xyz"),
+        "energy_ratio",
+    )
 
     def check(self, network: EffectiveFieldNetConfig, shape: tuple[int, int]) -> None:
         """Raise InputError unless the network can be trained for this on a lattice of (rows, columns)."""
@@ -83,6 +92,8 @@ class FieldTask(nn.Module):
 
 class SuperResolutionObjective(Config):
     """Mean squared error of the degraded output against the coarse input (2023): it needs no fine spins."""
+
+    measured: ClassVar[tuple[str, ...]] = ("validation_loss", "fine_mse", "fine_correlation")
 
     degradation: Degradation = Degradation()
     """How coarse spins come of fine ones, in the data and in the loss alike."""

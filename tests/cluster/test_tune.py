@@ -17,7 +17,7 @@ import xarray as xr
 from rayspin import job
 from rayspin.cluster.session import Session
 from rayspin.cluster.sweep.feed import Feed
-from rayspin.cluster.sweep.legs import Work, observed
+from rayspin.cluster.sweep.legs import Work, observed, reported
 from rayspin.cluster.train import TrainSr, read_metrics
 from rayspin.cluster.tune import Tune
 from rayspin.config import build
@@ -92,6 +92,32 @@ def test_a_trial_is_what_its_job_alone_gives(finished: Path, tmp_path: Path) -> 
     for name in ("validation_loss", "training_loss", "fine_mse"):
         assert float(best[name]) == line[name]
     assert int(best["best_epoch"]) == line["epoch"]
+
+
+def test_trials_report_the_figures_that_a_metric_may_name(finished: Path, context: Context, tmp_path: Path) -> None:
+    fields = build(Tune, {"base": LABYRINTHS, "space": {"seed": [1]}, "metric": "energy"}, "")
+    job.run(fields, tmp_path / "fields", context)
+    estimation = {"kind": "train-fcn", "dataset": "@labyrinth", "training": {"epochs": 1, "batch_size": 4}}
+    large = {"labyrinth": LABYRINTHS | {"size": 32}}
+    job.run(sweep(base=estimation, datasets=large, space={"training.seed": [1]}), tmp_path / "estimation", context)
+    for folder in (finished, tmp_path / "fields", tmp_path / "estimation"):
+        stage = job.load(folder / "job.toml")
+        assert isinstance(stage, Tune)
+        for event in events(folder, "result"):
+            assert set(event["figures"]) == set(reported(stage.base))  # type: ignore[call-overload]
+
+
+def test_optuna_may_choose_datasets_that_nobody_made_before(context: Context, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    searched = sweep(
+        space={"datasets.labyrinth.hamiltonian.dmi": {"uniform": [0.2, 0.4]}},
+        search={"method": "optuna", "trials": 3, "seed": 1},
+    )
+    job.run(searched, tmp_path / "run", context)
+    found = rows(tmp_path / "run")
+    assert [row["state"] for row in found] == ["done"] * 3
+    made = {Catalog.open(folder).hamiltonian.dmi for folder in (tmp_path / "run" / "datasets").iterdir()}
+    assert {float(row["datasets.labyrinth.hamiltonian.dmi"]) for row in found} <= made
 
 
 def test_the_table_as_netcdf_has_the_axes_as_dimensions(finished: Path) -> None:

@@ -84,6 +84,20 @@ def test_values_may_be_tables_and_texts() -> None:
             "space.network.scale: can't change in mid-training",
         ),
         ({"metrics": "fine_mse"}, "metrics: unknown key; did you mean 'metric'?"),
+        ({"metric": "fine_mes"}, "metric: no trial reports 'fine_mes'; did you mean 'fine_mse'?"),
+        ({"metric": "energy"}, "metric: no trial reports 'energy'; known: best_epoch, fine_correlation, fine_mse, "),
+        (
+            {
+                "space": {"training.learning_rate": [0.01, 0.1]},
+                "base": TRAINING | {"training": {"patience": 3}},
+                "search": {"method": "population", "members": 4, "interval": 1},
+            },
+            "base.training.patience: a population compares its members after the same number of epochs; leave it out",
+        ),
+        (
+            {"base": TRAINING | {"resources": {"workers": 2}}, "resources": {"trials_per_gpu": 2}},
+            "resources.trials_per_gpu: a trial of several workers has GPUs of its own",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_runs(changes: dict[str, object], message: str) -> None:

@@ -168,7 +168,7 @@ class _Legs(Searcher):
             if "full" in outcome:
                 raise RunError(
                     str(self._work.run.path),
-                    f"no room left on its file system ({outcome['full']})",
+                    f"can't be written, or has no room left ({outcome['full']})",
                     "make room; the same command goes on",
                 )
             self._feed.take(leg, outcome)

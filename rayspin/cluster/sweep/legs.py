@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
-import shutil
 import socket
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ from rayspin.claims import HeldError
 from rayspin.cluster.generate import Generate, make_here
 from rayspin.cluster.sweep.course import Leg
 from rayspin.cluster.sweep.ledger import Figures
+from rayspin.cluster.sweep.trials import Job
 from rayspin.cluster.train import STOP, Training, read_metrics
-from rayspin.errors import Incomplete, RayspinError
+from rayspin.errors import Incomplete, MachineError, RayspinError
 from rayspin.physics.observables import magnetization, topological_charge, wall_length
 from rayspin.rundir import RunDir, write_text
 from rayspin.storage import Catalog
@@ -31,8 +34,15 @@ ERROR = "error.txt"
 NO_RESULTS = frozenset({"epoch", "seconds", "samples_per_second", "learning_rate"})
 """What is told of an epoch and follows from the job, or from the machine."""
 
-_SPARE_BYTES = 2**20
+OBSERVABLES = (
+    *("energy", "topological_charge", "topological_charge_magnitude"),
+    *("magnetization", "magnetization_x", "magnetization_y", "magnetization_z", "wall_length"),
+)
+"""What is measured on a dataset."""
+
+_PROBE_BYTES = 2**20
 _LOCK_S = 20.0
+_POLL_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -62,15 +72,14 @@ class Work:
         """
         start = time.perf_counter()
         folder = leg.trial.folder(self.run)
+        job = leg.trial.job
         try:
-            with _limited(self.memory_bytes), _claimed(folder, leg):
-                result = (
-                    self._generate(leg, folder) if isinstance(leg.trial.job, Generate) else self._train(leg, folder)
-                )
+            with _limited(self.memory_bytes), _claimed(folder, job, _LOCK_S):
+                result = self._generate(leg, folder) if isinstance(job, Generate) else self._train(leg, folder)
         except Incomplete:
             return {"stopped": True}
         except Exception as error:
-            if _is_full(self.run.path):
+            if isinstance(error, MachineError) or _is_full(self.run.path):
                 return {"full": f"{type(error).__name__}: {error}"}
             result = self._failed(error, folder)
         return {**result, "seconds": round(time.perf_counter() - start, 3), "host": socket.gethostname()}
@@ -79,12 +88,16 @@ class Work:
         job, dataset = leg.trial.job, leg.trial.dataset(self.run)
         assert isinstance(job, Training)
         assert dataset is not None
+        if leg.trial.data is not None:
+            self._make_dataset(leg.trial.data, dataset)
         if (job.resources.workers or 1) > 1:
-            job.fit_on_workers(self.start / dataset, folder.path, leg.until)
+            job.fit_on_workers(self.start / dataset, folder.path, leg.until, self.run.path / STOP)
         else:
             torch.set_num_threads(self.threads)
             job.fit(self.start / dataset, folder.path, device=self.device, until=leg.until, on_epoch=self._heed_stop)
         history = read_metrics(folder.path)[: leg.until]
+        if len(history) < leg.until and not job.training.ended([line["validation_loss"] for line in history]):
+            raise _stopped(f"after epoch {len(history)}")
         if len(history) < leg.until or leg.until == leg.trial.budget:
             folder.finish(job.summary(folder))
         return {"figures": figures(history), "epochs": len(history)}
@@ -92,18 +105,42 @@ class Work:
     def _generate(self, leg: Leg, folder: RunDir) -> dict[str, Any]:
         job = leg.trial.job
         assert isinstance(job, Generate)
-        folder.finish(make_here(job, folder.path))
+        folder.finish(make_here(job, folder.path, self._stop.exists))
         return {"figures": observed(Catalog.open(folder.path)), "epochs": leg.until}
 
+    def _make_dataset(self, data: Generate, path: Path) -> None:
+        """Make the dataset of a trial that nobody knew of before, or wait for another trial that does."""
+        folder = RunDir.at(path)
+        while folder.finished(data.identity()) is None:
+            if self._stop.exists():
+                raise _stopped("before its dataset was made")
+            with suppress(HeldError), _claimed(folder, data, _POLL_S):
+                folder.finish(make_here(data, path, self._stop.exists))
+
+    @property
+    def _stop(self) -> Path:
+        return self.run.path / STOP
+
     def _heed_stop(self, line: Line) -> None:
-        if (self.run.path / STOP).exists():
-            raise Incomplete("trial", f"stopped after epoch {line['epoch']:.0f}", "the same command goes on")
+        if self._stop.exists():
+            raise _stopped(f"after epoch {line['epoch']:.0f}")
 
     def _failed(self, error: Exception, folder: RunDir) -> dict[str, Any]:
         """Keep the traceback beside the trial's job; what a job itself is to blame for comes again."""
         folder.path.mkdir(parents=True, exist_ok=True)
         write_text(folder.path / ERROR, traceback.format_exc())
         return {"error": f"{type(error).__name__}: {error}", "hopeless": isinstance(error, RayspinError)}
+
+
+def _stopped(when: str) -> Incomplete:
+    return Incomplete("trial", f"stopped {when}", "the same command goes on")
+
+
+def reported(job: Job) -> tuple[str, ...]:
+    """The names of all figures that a trial of such a job ends with."""
+    if isinstance(job, Generate):
+        return tuple(f"{name}{end}" for name in OBSERVABLES for end in ("", "_error"))
+    return "best_epoch", "training_loss", *job.objective.measured
 
 
 def figures(history: list[Line]) -> Figures:
@@ -122,16 +159,11 @@ def observed(catalog: Catalog) -> Figures:
     batches = [reader.read(part) for part in np.array_split(np.arange(len(reader)), max(1, len(reader) // 64))]
     charge = np.concatenate([topological_charge(spins) for spins in batches])
     mean_spin = np.concatenate([magnetization(spins) for spins in batches])
-    columns = {
-        "energy": catalog.column("energy"),
-        "topological_charge": charge,
-        "topological_charge_magnitude": np.abs(charge),
-        **{f"magnetization_{name}": mean_spin[:, index] for index, name in enumerate("xyz")},
-        "magnetization": np.linalg.norm(mean_spin, axis=-1),
-        "wall_length": np.concatenate([wall_length(spins) for spins in batches]),
-    }
+    length = np.linalg.norm(mean_spin, axis=-1)
+    walls = np.concatenate([wall_length(spins) for spins in batches])
+    columns = catalog.column("energy"), charge, np.abs(charge), length, *mean_spin.T, walls
     found: Figures = {}
-    for name, values in columns.items():
+    for name, values in zip(OBSERVABLES, columns, strict=True):
         found[name] = float(values.mean())
         # Of a single sample nothing can be said.
         found[f"{name}_error"] = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
@@ -139,10 +171,9 @@ def observed(catalog: Catalog) -> Figures:
 
 
 @contextmanager
-def _claimed(folder: RunDir, leg: Leg) -> Iterator[None]:
-    """The trial's folder, claimed. A worker whose driver was killed writes on for some seconds: it is waited for."""
-    end = time.monotonic() + _LOCK_S
-    job = leg.trial.job
+def _claimed(folder: RunDir, job: Job, patience_s: float) -> Iterator[None]:
+    """The folder of a job, claimed. A worker whose driver was killed writes on for some seconds: it is waited for."""
+    end = time.monotonic() + patience_s
     while True:
         try:
             with folder.claimed(job.identity(), job.may_change):
@@ -171,5 +202,11 @@ def _limited(memory_bytes: int | None) -> Iterator[None]:
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether there is no room left: whatever failed, that is the cause."""
-    return shutil.disk_usage(folder).free < _SPARE_BYTES
+    """Whether there is no room left, on the file system or in a quota: whatever failed, that is the cause."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return False

@@ -111,6 +111,12 @@ class Report:
             # As the trial ran: another number of workers would round otherwise.
             table["resources"].setdefault("workers", 1)
         head = f"# The best trial of {self.run.path} ({self.metric[0]} {row[self.metric[0]]:.6g}): {trial.label}.\n"
+        if trial.parent is not None:
+            parent, epochs = trial.parent
+            head += (
+                f"# It went on from trial {parent} as that was after {epochs} epochs. This job begins anew;\n"
+                f"# what the trial itself came to lies in {trial.folder(self.run).path}.\n"
+            )
         write_text(self.run.path / "best.toml", head + tomli_w.dumps(table))
 
     def _write_netcdf(self, rows: list[Row]) -> None:
