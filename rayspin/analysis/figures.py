@@ -24,6 +24,9 @@ from rayspin.rundir import replacing
 
 Floats = npt.NDArray[np.floating[Any]]
 
+_MOST_CELLS = 24
+"""Cells in a row or a column that a picture has room for, each with its number."""
+
 
 def spin_colours(spins_YXC: Floats) -> npt.NDArray[np.float64]:
     """RGB (Y, X, 3) in 0 to 1 of a field of vectors: white is +z, black is -z, hue is the angle in the plane."""
@@ -184,7 +187,7 @@ def draw_heat_map(
     title: str,
     path: Path,
 ) -> None:
-    """A table of values as colours with the numbers in them.
+    """A table of values as colours, with the numbers in them where there is room.
 
     Args:
         values: (rows, columns); NaN where there is none.
@@ -193,16 +196,18 @@ def draw_heat_map(
         title: what the values are.
         path: the PNG file.
     """
-    figure = Figure(figsize=(2.2 + 1.1 * values.shape[1], 1.6 + 0.7 * values.shape[0]), layout="constrained")
+    down, across = (min(side, _MOST_CELLS) for side in values.shape)
+    figure = Figure(figsize=(2.2 + 1.1 * across, 1.6 + 0.7 * down), layout="constrained")
     axis = figure.add_subplot()
     picture = axis.imshow(values, cmap="viridis", aspect="auto")
-    axis.set_yticks(range(len(rows[1])), rows[1])
-    axis.set_xticks(range(len(columns[1])), columns[1])
+    for name, ticks in (("y", rows[1]), ("x", columns[1])):
+        step = -(-len(ticks) // _MOST_CELLS)
+        axis.set(**{f"{name}ticks": range(0, len(ticks), step), f"{name}ticklabels": ticks[::step]})
     axis.set_ylabel(rows[0])
     axis.set_xlabel(columns[0])
     axis.set_title(title)
     middle = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
-    for row, column in np.ndindex(*values.shape):
+    for row, column in np.ndindex(*values.shape) if max(values.shape) <= _MOST_CELLS else ():
         ink = "white" if values[row, column] < middle else "black"
         axis.text(column, row, f"{values[row, column]:.3g}", ha="center", va="center", color=ink)
     figure.colorbar(picture, ax=axis)
@@ -233,17 +238,16 @@ def draw_sweep_curves(curves: Sequence[Sequence[float]], values: Sequence[float]
     _save(figure, path)
 
 
-def draw_best(
-    budgets: Sequence[float], bests: Sequence[float], labels: tuple[str, str], path: Path, name: str = ""
-) -> None:
-    """The best result of a sweep against what all its trials together had spent by then (epochs, samples)."""
-    draw_bests({name: (budgets, bests)}, labels, path)
-
-
 def draw_bests(
     searches: Mapping[str, tuple[Sequence[float], Sequence[float]]], labels: tuple[str, str], path: Path
 ) -> None:
-    """The best result against the budget spent, a line for each search: (budgets, bests) by name."""
+    """The best result of a sweep against what all its trials together had spent by then (epochs, samples).
+
+    Args:
+        searches: a line for each: (budgets, bests) by name; a single one needs none.
+        labels: of the budget and of the result.
+        path: the PNG file.
+    """
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axis = figure.add_subplot()
     for name, (budgets, bests) in searches.items():

@@ -153,7 +153,7 @@ class Report:
             figures.draw_sweep_curves(curves, values, metric, self.run.path / "curves.png")
             drawn.append("curves.png")
         budgets, bests = self._best_against_budget()
-        figures.draw_best(budgets, bests, (self._budget_name, metric), self.run.path / "best.png")
+        figures.draw_bests({"": (budgets, bests)}, (self._budget_name, metric), self.run.path / "best.png")
         drawn.append("best.png")
         names = short_names(list(self.space))
         if self.grid and len(self.space) == 2:
