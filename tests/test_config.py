@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydantic
 import pytest
 
-from rayspin.config import Config, build
+from rayspin.config import Config, build, replace_key
 from rayspin.errors import InputError
 
 
@@ -86,3 +86,13 @@ def test_what_python_gives_is_checked_like_a_job_file(make, message) -> None:
     with pytest.raises(InputError) as error:
         make()
     assert str(error.value) == message
+
+
+def test_a_part_of_a_key_in_quotes_may_have_dots() -> None:
+    table: dict[str, object] = {"space": {"network.scale": [4]}}
+    replace_key(table, 'space."network.scale"', [4, 8], "--set")
+    replace_key(table, "resources.concurrent", 2, "--set")
+    assert table == {"space": {"network.scale": [4, 8]}, "resources": {"concurrent": 2}}
+    for wrong in ("", "a..b", ".a", 'a."', "a."):
+        with pytest.raises(InputError, match=r"is no key; write table\.key"):
+            replace_key(table, wrong, 1, "--set")

@@ -156,11 +156,12 @@ def observed(catalog: Catalog) -> Figures:
     over the samples; length of walls per site (see `rayspin.physics.observables`).
     """
     reader = catalog.reader()
-    batches = [reader.read(part) for part in np.array_split(np.arange(len(reader)), max(1, len(reader) // 64))]
-    charge = np.concatenate([topological_charge(spins) for spins in batches])
-    mean_spin = np.concatenate([magnetization(spins) for spins in batches])
+    edges = [catalog.points[number].hamiltonian.boundary for number in catalog.point_numbers]
+    parts = [reader.read([sample])[0] for sample in range(len(reader))]
+    charge = np.array([topological_charge(spins, edge) for spins, edge in zip(parts, edges)])
+    walls = np.array([wall_length(spins, edge) for spins, edge in zip(parts, edges)])
+    mean_spin = np.stack([magnetization(spins) for spins in parts])
     length = np.linalg.norm(mean_spin, axis=-1)
-    walls = np.concatenate([wall_length(spins) for spins in batches])
     columns = catalog.column("energy"), charge, np.abs(charge), length, *mean_spin.T, walls
     found: Figures = {}
     for name, values in zip(OBSERVABLES, columns, strict=True):
