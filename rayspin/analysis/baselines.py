@@ -18,7 +18,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.models import Degradation
+from rayspin.physics import Degradation
 
 Floats = npt.NDArray[np.float64]
 Kernel = Callable[[Floats], Floats]

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from rayspin.analysis.baselines import Upsample
-from rayspin.arrays import channel_first, channel_last
 from rayspin.errors import InputError
 from rayspin.metrics import correlation, mse, psnr
-from rayspin.models import Degradation, SuperResolutionNet, apply
+from rayspin.models import SuperResolutionNet, apply
 
 Spins = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -62,13 +60,6 @@ def by_network(network: SuperResolutionNet) -> Upsample:
         return apply(network, coarse_YXC.astype(np.float32))
 
     return method
-
-
-def degrade(fine_NYXC: Spins, degradation: Degradation, scale: int) -> Spins:
-    """The coarse version of spins, (N, Y, X, 3) to (N, Y / scale, X / scale, 3)."""
-    fine_NCYX = channel_first(torch.from_numpy(fine_NYXC))
-    coarse: Spins = channel_last(degradation.build(scale)(fine_NCYX)).contiguous().numpy()
-    return coarse
 
 
 def likeness(estimate_NYXC: Spins, truth_NYXC: Spins) -> Likeness:

@@ -1,13 +1,12 @@
-"""The networks of both papers, the degradation between fine and coarse, and weight files."""
+"""The networks of both papers, degradations as torch modules, and weight files."""
 
-from rayspin.models.degradation import Degradation, Degrade
+from rayspin.models.degradation import Degrade
 from rayspin.models.fcn import EffectiveFieldNet, EffectiveFieldNetConfig
 from rayspin.models.inference import apply
 from rayspin.models.sr import Scale, SuperResolutionNet, SuperResolutionNetConfig
 from rayspin.models.weights import Network, NetworkConfig, load_weights, save_weights, weights_info
 
 __all__ = [
-    "Degradation",
     "Degrade",
     "EffectiveFieldNet",
     "EffectiveFieldNetConfig",

@@ -9,9 +9,10 @@ from torch.nn import functional
 
 from rayspin.config import Config
 from rayspin.errors import InputError
-from rayspin.models.degradation import Degradation, Restore
+from rayspin.models.degradation import Restore
 from rayspin.models.fcn import Filters
 from rayspin.models.layers import PeriodicConv, convolution_block
+from rayspin.physics import Degradation
 
 Scale = Literal[4, 8, 16]
 

@@ -1,6 +1,7 @@
-"""Spin fields on a square lattice: Hamiltonians, fields and energies, annealing, damage, observables."""
+"""Spin fields on a square lattice: Hamiltonians, fields and energies, annealing, damage, degradation, observables."""
 
 from rayspin.physics.annealing import anneal, anneal_many, quench, warm_up
+from rayspin.physics.degradation import Degradation
 from rayspin.physics.field import effective_field, energy, energy_terms, torque
 from rayspin.physics.hamiltonian import DOMAIN, LABYRINTH, PRESETS, Hamiltonian
 from rayspin.physics.sampling import Sampler
@@ -15,6 +16,7 @@ __all__ = [
     "PRESETS",
     "SCHEDULES",
     "AnnealSchedule",
+    "Degradation",
     "Hamiltonian",
     "Sampler",
     "Trace",

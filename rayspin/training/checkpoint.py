@@ -7,6 +7,7 @@ is addressed by epoch and sample.
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import shutil
@@ -74,8 +75,11 @@ class Checkpoint:
 
     def save(self, folder: Path) -> None:
         """Put the checkpoint in a folder, in place of an earlier one, whole or not at all."""
+        # Written by torch, the file of a full disk is an error of torch's and not of the system.
+        content = io.BytesIO()
+        torch.save(vars(self), content)
         with replacing(folder / CHECKPOINT) as temporary:
-            torch.save(vars(self), temporary)
+            temporary.write_bytes(content.getbuffer())
 
     def check_same(self, job: Mapping[str, Any], folder: Path) -> None:
         """Raise InputError, with every difference, unless `job` is its own, but for `MAY_CHANGE`."""

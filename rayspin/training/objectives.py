@@ -12,7 +12,8 @@ from torch.nn.functional import mse_loss, normalize
 
 from rayspin.config import Config
 from rayspin.errors import InputError
-from rayspin.models import Degradation, EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.models import Degrade, EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.physics import Degradation
 from rayspin.rundir import differing
 from rayspin.training.data import Batch, SampleSource
 from rayspin.training.field import ExactField
@@ -134,7 +135,7 @@ class SuperResolutionTask(nn.Module):
     def __init__(self, objective: SuperResolutionObjective, scale: int, exact: ExactField | None) -> None:
         super().__init__()
         self.objective = objective
-        self.degrade = objective.degradation.build(scale)
+        self.degrade = Degrade(objective.degradation, scale)
         self.exact = exact
 
     def coarse(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rayspin.analysis.baselines import baselines, bicubic, bilinear, fourier, gaussian, interpolation_matrix
-from rayspin.analysis.resolution import degrade, evaluate_resolution
+from rayspin.analysis.resolution import evaluate_resolution
 from rayspin.metrics import PRINTED_PSNR_OFFSET
-from rayspin.models import Degradation
+from rayspin.physics import Degradation
 
 KERNELS = [bilinear, bicubic(-0.5), bicubic(-0.75), gaussian]
 
@@ -56,7 +56,7 @@ def test_fourier_interpolation_restores_band_limited_spins(degradation, size, sc
         for columns in below:
             phase = rows * sites[:, None] + columns * sites + rng.uniform(0, 2 * np.pi)
             fine += (np.cos(phase)[..., None] * rng.normal(size=3)).astype(np.float32)
-    restored = fourier(degradation)(degrade(fine, degradation, scale), scale)
+    restored = fourier(degradation)(degradation.apply(fine, scale), scale)
     np.testing.assert_allclose(restored, fine, atol=1e-6 * np.abs(fine).max())
 
 
@@ -94,7 +94,7 @@ def tables(labyrinths):
     degradation = Degradation()
     methods = baselines(degradation)
     return {
-        scale: evaluate_resolution(methods, labyrinths, degrade(labyrinths, degradation, scale), scale)
+        scale: evaluate_resolution(methods, labyrinths, degradation.apply(labyrinths, scale), scale)
         for scale in (4, 8, 16)
     }
 

@@ -4,8 +4,7 @@ import pytest
 
 from rayspin.analysis.baselines import baselines
 from rayspin.analysis.published import published_resolution
-from rayspin.models import Degradation
-from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian
+from rayspin.physics import DOMAIN, LABYRINTH, Degradation, Hamiltonian
 
 TABLES = [(LABYRINTH, 4), (LABYRINTH, 8), (DOMAIN, 4), (DOMAIN, 8), (DOMAIN, 16)]
 

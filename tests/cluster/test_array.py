@@ -214,17 +214,16 @@ def test_overlapping_tasks_at_once_and_kills_change_no_byte(tmp_path: Path) -> N
     tasks = [start(part) for part in ("0:12", "6:18", "15:24")]
     try:
         wait_for(lambda: done(folder) >= 3)
-        worker = next(child for child in psutil.Process(tasks[0].pid).children(True) if child.cpu_times().user > 0.5)
-        worker.kill()
-        workers = psutil.Process(tasks[1].pid).children(recursive=True)
+        workers_of(tasks[0])[0].kill()
+        workers = workers_of(tasks[1])
         tasks[1].kill()
         tasks[2].send_signal(signal.SIGUSR2)
-        assert tasks[2].wait(60) == 75
+        assert ended(tasks[2])[0] == 75
         wait_for(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
-        assert tasks[0].wait(120) == 0
+        assert ended(tasks[0]) == (0, "")
         again = [start("6:24"), start("15:20")]
         tasks += again
-        assert [task.wait(120) for task in again] == [0, 0]
+        assert [ended(task) for task in again] == [(0, "")] * 2
     finally:
         for task in tasks:
             task.kill()
@@ -246,6 +245,18 @@ def test_no_ray_in_sight(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True)
     assert json.loads(ended.stdout.splitlines()[-1]) == []
     assert Catalog.read(tmp_path / "data").samples_done == 8
+
+
+def workers_of(task: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The processes that anneal for a task: children of a child of it that is forked from."""
+    grandchildren = [grandchild for child in psutil.Process(task.pid).children() for grandchild in child.children()]
+    return [process for process in grandchildren if process.cpu_times().user > 0]
+
+
+def ended(task: subprocess.Popen[bytes]) -> tuple[int, str]:
+    """How a task ended, and what it said."""
+    _, said = task.communicate(timeout=120)
+    return task.returncode, said.decode()
 
 
 def done(folder: Path) -> int:

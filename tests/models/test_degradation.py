@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from rayspin.errors import InputError
-from rayspin.models import Degradation
+from rayspin.models import Degrade
+from rayspin.physics import Degradation
+
+ALL_AT_ONCE = Degradation(sigma=2.5, sampling="average", coarse_sigma=0.7, mosaic=2)
 
 
 def _gaussian_window(fine, sigma, window, scale):
@@ -27,7 +30,7 @@ def _gaussian_window(fine, sigma, window, scale):
 
 def _degraded(degradation, fine, scale):
     tensor = torch.from_numpy(np.moveaxis(fine, -1, 0)[None])
-    return np.moveaxis(degradation.build(scale)(tensor)[0].numpy(), 0, -1)
+    return np.moveaxis(Degrade(degradation, scale)(tensor)[0].numpy(), 0, -1)
 
 
 @pytest.mark.parametrize("scale", [4, 8])
@@ -64,13 +67,21 @@ def test_a_further_blur_damps_a_coarse_wave_as_a_gaussian_does():
     np.testing.assert_allclose(blurred, np.exp(-0.5 * (1.5 * wave_number) ** 2) * plain, atol=2e-4)
 
 
-@pytest.mark.parametrize(
-    "degradation",
-    [Degradation(), Degradation(sigma=2.5, sampling="average", coarse_sigma=0.7, mosaic=2)],
-)
+@pytest.mark.parametrize("degradation", [Degradation(), ALL_AT_ONCE])
+def test_arrays_are_degraded_as_tensors_are(degradation):
+    fine = np.random.default_rng(7).normal(size=(2, 64, 32, 3))
+    coarse = degradation.apply(fine.astype(np.float32), 8)
+    assert coarse.dtype == np.float32
+    expected = np.stack([_degraded(degradation, field, 8) for field in fine])
+    np.testing.assert_allclose(coarse, expected, atol=1e-6)
+    with pytest.raises(InputError, match="blocks of"):
+        degradation.apply(fine, 5)
+
+
+@pytest.mark.parametrize("degradation", [Degradation(), ALL_AT_ONCE])
 def test_uniform_spins_stay_and_gradients_flow(degradation):
     fine = torch.full((2, 3, 32, 32), 0.25, requires_grad=True)
-    coarse = degradation.build(8)(fine)
+    coarse = Degrade(degradation, 8)(fine)
     torch.testing.assert_close(coarse, torch.full((2, 3, 4, 4), 0.25))
     coarse.sum().backward()
     # Every coarse pixel hands out its weight of 1, so the fine sites collect as much as there are pixels.
@@ -81,6 +92,6 @@ def test_blocks_that_do_not_fit_and_windows_without_a_middle_are_refused():
     with pytest.raises(InputError, match="blocks of 16"):
         Degradation(mosaic=2).check_lattice((32, 24), 8)
     with pytest.raises(InputError, match="blocks of 4"):
-        Degradation().build(4)(torch.zeros(1, 3, 30, 32))
+        Degrade(Degradation(), 4)(torch.zeros(1, 3, 30, 32))
     with pytest.raises(ValueError, match="odd number"):
         Degradation(window=22)

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from rayspin.errors import InputError
-from rayspin.models import Degradation, EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
 from rayspin.models.layers import PeriodicMaxPool
+from rayspin.physics import Degradation
 
 
 def _trained_looking(network, spins):

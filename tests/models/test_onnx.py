@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from rayspin.models import Degradation, EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
 from rayspin.models.onnx import export_onnx
+from rayspin.physics import Degradation
 
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -10,13 +10,13 @@ from safetensors.torch import load_file, save_file
 
 from rayspin.errors import InputError
 from rayspin.models import (
-    Degradation,
     EffectiveFieldNetConfig,
     SuperResolutionNetConfig,
     load_weights,
     save_weights,
     weights_info,
 )
+from rayspin.physics import Degradation
 
 
 class _Hostile:

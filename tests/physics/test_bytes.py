@@ -1,4 +1,4 @@
-"""Spins and energies are the same bits on any CPU: other vector widths, no fused instructions, other libraries."""
+"""Spins, and what is computed of them, are the same bits on any CPU: other vector widths and libraries, no FMA."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ import sys
 
 import pytest
 
-from rayspin.physics import DOMAIN, LABYRINTH, AnnealSchedule, Hamiltonian, anneal, energy
+from rayspin.physics import (
+    DOMAIN,
+    LABYRINTH,
+    AnnealSchedule,
+    Degradation,
+    Hamiltonian,
+    anneal,
+    effective_field,
+    energy,
+)
 
 SCHEDULE = AnnealSchedule(sweeps=12, quench_sweeps=6, over_relaxation=1, quench_overshoot=0.5)
 TURNED = Hamiltonian(dmi=0.2, dmi_kind="bulk", anisotropy=-0.3, anisotropy_axis=(1.0, 2.0, 3.0), dipole=0.1)
@@ -30,6 +39,7 @@ SAMPLES = (
     (DOMAIN, SCHEDULE.with_updates(update="metropolis", over_relaxation=0, ramp="geometric")),
     (LABYRINTH.with_updates(boundary="open"), SCHEDULE.with_updates(start_temperature=100.0)),
 )
+DEGRADATIONS = (Degradation(), Degradation(sigma=1.3, sampling="average", coarse_sigma=0.7, mosaic=2))
 # Its own NaN and rounding habits aside, a CPU differs in these: which instructions Numba, NumPy and glibc find.
 CPUS = {
     "no vectors beyond SSE2, no fma": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
@@ -44,11 +54,13 @@ CPUS = {
 
 
 def digests():
-    """Of spins and energy of each sample."""
+    """Of each sample's spins, energy, field and coarse versions."""
     found = []
     for n, (model, schedule) in enumerate(SAMPLES):
         spins = anneal(model, (16, 40), schedule, seed=(20, n))
-        found.append(hashlib.sha256(spins.tobytes() + energy(spins, model).tobytes()).hexdigest())
+        coarse = [degradation.apply(spins, 4) for degradation in DEGRADATIONS]
+        values = spins, energy(spins, model), effective_field(spins, model), *coarse
+        found.append(hashlib.sha256(b"".join(array.tobytes() for array in values)).hexdigest())
     return found
 
 

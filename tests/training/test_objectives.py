@@ -7,8 +7,8 @@ from torch import nn
 
 from rayspin.errors import InputError
 from rayspin.metrics import correlation, mse, mse_per_component
-from rayspin.models import Degradation, EffectiveFieldNetConfig, SuperResolutionNetConfig
-from rayspin.physics import DOMAIN, Hamiltonian, effective_field, energy, torque
+from rayspin.models import Degrade, EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.physics import DOMAIN, Degradation, Hamiltonian, effective_field, energy, torque
 from rayspin.training import ExactField, FieldObjective, SuperResolutionObjective
 from rayspin.training.data import Batch
 from tests.training.conftest import memory_source
@@ -85,7 +85,7 @@ def test_super_resolution_loss_compares_coarse_with_coarse_and_figures_with_the_
     batch = _batch(source)
     task = SuperResolutionObjective().build(SuperResolutionNetConfig(scale=4), source)
     blocks = _Scaled(lambda coarse: coarse.repeat_interleave(4, 2).repeat_interleave(4, 3), 0.8)
-    degradation = Degradation().build(4)
+    degradation = Degrade(Degradation(), 4)
     coarse = degradation(batch.spins_NCYX)
     fine = blocks(coarse)
     assert torch.equal(task.coarse(batch)[0], coarse)
@@ -102,7 +102,7 @@ def test_super_resolution_loss_compares_coarse_with_coarse_and_figures_with_the_
 def test_noise_makes_unit_vectors_that_forget_the_spins_as_it_grows():
     source = memory_source(4, seed=7)
     batch = _batch(source)
-    coarse = Degradation().build(4)(batch.spins_NCYX)
+    coarse = Degrade(Degradation(), 4)(batch.spins_NCYX)
     likeness = []
     for amplitude in (0.1, 1.0, 100.0):
         objective = SuperResolutionObjective(noise_amplitude=amplitude)
@@ -134,13 +134,13 @@ def test_lost_pixels_are_zero_in_the_input_and_absent_from_the_loss():
     batch = _batch(source)
     task = SuperResolutionObjective(dropped=0.3).build(SuperResolutionNetConfig(scale=4), source)
     coarse, kept = task.coarse(batch)
-    whole = Degradation().build(4)(batch.spins_NCYX)
+    whole = Degrade(Degradation(), 4)(batch.spins_NCYX)
     lost = (coarse == 0).all(dim=1)
     # 384 pixels, five standard errors.
     assert lost.float().mean() == pytest.approx(0.3, abs=5 * (0.21 / 384) ** 0.5)
     assert torch.equal(coarse.movedim(1, -1)[~lost], whole.movedim(1, -1)[~lost])
     fine = torch.randn_like(batch.spins_NCYX)
-    errors = (Degradation().build(4)(fine) - whole).movedim(1, -1)[~lost]
+    errors = (Degrade(Degradation(), 4)(fine) - whole).movedim(1, -1)[~lost]
     # Over the pixels that are kept on average.
     expected = errors.square().sum().item() / (0.7 * lost.numel() * 3)
     assert task.loss(lambda _coarse: fine, batch).item() == pytest.approx(expected, rel=1e-5)

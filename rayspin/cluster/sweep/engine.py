@@ -30,7 +30,7 @@ from rayspin.cluster.sweep.course import Leg
 from rayspin.cluster.sweep.feed import Feed
 from rayspin.cluster.sweep.legs import Work
 from rayspin.cluster.train import STOP
-from rayspin.errors import RayspinError, RunError
+from rayspin.errors import MachineError, RayspinError, RunError
 from rayspin.progress import polling
 
 WORKER_RESTARTS = 3
@@ -87,7 +87,7 @@ def run_legs(context: Context, feed: Feed, work: Work, needs: Needs, most: int |
         most: how many trials may run at a time; None: as many as fit.
 
     Raises:
-        RunError: no trial fits, the file system is full, or Tune itself failed.
+        RunError: no trial fits, the machine refuses to write (`MachineError`), or Tune itself failed.
         RayspinError: what the feed has against a result.
     """
     # What fails is told by the sweep itself, once and with its cause.
@@ -159,18 +159,14 @@ class _Legs(Searcher):
         leg = self._out.pop(trial_id)
         if error or result is None or "outcome" not in result:
             cause = f"its worker was lost {WORKER_RESTARTS + 1} times (out of memory? a crash?)"
-            outcome = {"error": cause, "hopeless": True}
+            outcome: dict[str, Any] = {"error": cause, "hopeless": True}
         else:
             outcome = json.loads(result["outcome"])
         if outcome.get("stopped"):
             return
         try:
-            if "full" in outcome:
-                raise RunError(
-                    str(self._work.run.path),
-                    f"can't be written, or has no room left ({outcome['full']})",
-                    "make room; the same command goes on",
-                )
+            if "refused" in outcome:
+                raise MachineError(*outcome["refused"])
             self._feed.take(leg, outcome)
         except RayspinError as problem:
             self.problem = problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import socket
@@ -26,7 +25,7 @@ from rayspin.cluster.sweep.trials import Job
 from rayspin.cluster.train import STOP, Training, read_metrics
 from rayspin.errors import Incomplete, MachineError, RayspinError
 from rayspin.physics.observables import magnetization, topological_charge, wall_length
-from rayspin.rundir import RunDir, write_text
+from rayspin.rundir import RunDir, write_text, writing
 from rayspin.storage import Catalog
 from rayspin.training import Line, best_epoch
 
@@ -68,7 +67,7 @@ class Work:
 
         Returns:
             figures, epochs, seconds, host; or error, hopeless (another try would fail likewise), seconds, host; or
-            full: the file system is; or stopped: on request.
+            refused (where, problem, remedy): the machine's failure, and no trial is charged; or stopped: on request.
         """
         start = time.perf_counter()
         folder = leg.trial.folder(self.run)
@@ -79,8 +78,9 @@ class Work:
         except Incomplete:
             return {"stopped": True}
         except Exception as error:
-            if isinstance(error, MachineError) or _is_full(self.run.path):
-                return {"full": f"{type(error).__name__}: {error}"}
+            refusal = error if isinstance(error, MachineError) else _refusal(self.run.path)
+            if refusal is not None:
+                return {"refused": refusal.args}
             result = self._failed(error, folder)
         return {**result, "seconds": round(time.perf_counter() - start, 3), "host": socket.gethostname()}
 
@@ -202,12 +202,13 @@ def _limited(memory_bytes: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def _is_full(folder: Path) -> bool:
-    """Whether there is no room left, on the file system or in a quota: whatever failed, that is the cause."""
+def _refusal(folder: Path) -> MachineError | None:
+    """What the system has against writing a little there: whatever failed on a full disk, that is the cause."""
     try:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+        with writing(folder), tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
             os.fsync(probe.fileno())
-    except OSError as error:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return False
+    except MachineError as error:
+        return error
+    return None
