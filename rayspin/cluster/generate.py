@@ -36,10 +36,12 @@ from rayspin.physics.checkerboard import Checkerboard
 from rayspin.rundir import RunDir, Summary, Table, sweep_temporaries
 from rayspin.storage import (
     Catalog,
+    Derived,
     Point,
     ShardRecord,
     SplitCounts,
     Storage,
+    each_point,
     energies_at,
     parameters_of,
     point_numbers,
@@ -107,6 +109,8 @@ class Generate(Stage):
     """Lists of values by dotted key ("hamiltonian.dmi"): every variant at every point of this grid."""
     splits: SplitCounts = SplitCounts(test=0)
     storage: Storage = Storage()
+    derived: Derived = Derived()
+    """What is stored beside the spins; `open_dataset` computes the same where it isn't."""
     resources: Resources = Resources()
 
     _points: tuple[Point, ...] = pydantic.PrivateAttr()
@@ -123,11 +127,12 @@ class Generate(Stage):
         self._points = points_of(self.to_table())
         for point in self._points:
             Checkerboard(*self.size, periodic=point.hamiltonian.boundary == "periodic")
+        self.derived.check(self.size, self._points)
         return self
 
     def identity(self) -> Table:
-        """Without the keys of a grid or of a compression where there is none."""
-        optional = {key: type(self).model_fields[key].default for key in ("variants", "grid", "storage")}
+        """Without the keys of a grid, a compression or derived variables where there are none."""
+        optional = {key: type(self).model_fields[key].default for key in ("variants", "grid", "storage", "derived")}
         unset = {key for key, default in optional.items() if getattr(self, key) == default}
         return {key: value for key, value in super().identity().items() if key not in unset}
 
@@ -166,7 +171,8 @@ class Generate(Stage):
         left = sum(count for _, count in shards)
         seconds = self._seconds_a_sample()
         rows, columns = self.size
-        bytes_a_sample = rows * columns * 3 * 4
+        variables = variables_of(self.points, self.derived).values()
+        bytes_a_sample = sum(np.dtype(of.dtype).itemsize * math.prod(of.shape(1, self.size)) for of in variables)
         more = _EXTENSION * seconds / 3600, _EXTENSION * bytes_a_sample / 1e6
         figures = {
             "samples": f"{self.samples} of {rows} x {columns}, {self.samples - left} done",
@@ -211,7 +217,7 @@ class Generate(Stage):
             "source": f"rayspin {__version__}",
             "hamiltonian": json.dumps(self.hamiltonian.to_table()),
             "schedule": json.dumps(self.schedule.to_table()),
-            **{key: json.dumps(table[key]) for key in ("variants", "grid") if key in table},
+            **{key: json.dumps(table[key]) for key in ("variants", "grid", "derived") if key in table},
             "root_seed": str(self.seed),
             "versions": ", ".join(f"{name} {version(name)}" for name in packages),
         }
@@ -250,9 +256,7 @@ class Generate(Stage):
         if not self.resources.gpu:
             return np.stack([self._anneal_named(int(sample)) for sample in samples])
         spins_NYXC = np.empty((len(samples), *self.size, 3), np.float32)
-        numbers = point_numbers(samples, self.points)
-        for number in np.unique(numbers):
-            point, mine = self.points[number], numbers == number
+        for point, mine in each_point(self.points, samples):
             seeds = [(self.seed, int(sample)) for sample in samples[mine]]
             spins_NYXC[mine] = anneal_many(point.hamiltonian, self.size, point.schedule, seeds, device="cuda")
         return spins_NYXC
@@ -290,7 +294,7 @@ class ShardMaker:
 
             gpu.check_available()
         self._job, self._folder = job, folder
-        self._variables, self._parameters = variables_of(job.points), parameters_of(job.points)
+        self._variables, self._parameters = variables_of(job.points, job.derived), parameters_of(job.points)
         # Asking packages for their versions takes longer than writing a small file.
         self._attributes = job.shard_attributes()
         job.warm_up()
@@ -305,12 +309,13 @@ class ShardMaker:
         samples = np.arange(first, first + count, dtype=np.int64)
         spins_NYXC = self._job.anneal_samples(samples)
         energies = energies_at(self._job.points, samples, spins_NYXC)
-        points = point_numbers(samples, self._job.points)
+        points, derived = point_numbers(samples, self._job.points), self._job.derived
         values: dict[str, npt.NDArray[Any]] = {
             "sample": samples,
             "spins": spins_NYXC,
             "energy": energies,
             "split": self._job.splits.codes(samples),
+            **{name: derived.compute(name, self._job.points, samples, spins_NYXC) for name in derived.variables},
             **{name: column[points] for name, (_, column) in self._parameters.items()},
         }
         path = self._folder / shard_name(first)

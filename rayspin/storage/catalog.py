@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.config import build
 from rayspin.errors import InputError
 from rayspin.physics import Hamiltonian
 from rayspin.storage import ledger
-from rayspin.storage.points import Point, energies_at, point_numbers, points_of, variables_of
+from rayspin.storage.derived import Derived, variables_of
+from rayspin.storage.points import Point, energies_at, point_numbers, points_of
 from rayspin.storage.schema import COMPONENTS, SPLITS, Split, Variable
-from rayspin.storage.shards import ShardRecord, inspect_shard, read_spins, shard_name
+from rayspin.storage.shards import ShardRecord, inspect_shard, read_rows, shard_name
 
 
 @dataclass(frozen=True)
@@ -177,12 +179,17 @@ class Catalog:
     @cached_property
     def variables(self) -> dict[str, Variable]:
         """What the shards hold, by name."""
-        return variables_of(self.points)
+        return variables_of(self.points, self.derived)
+
+    @cached_property
+    def derived(self) -> Derived:
+        """What the shards hold that follows from the spins."""
+        return build(Derived, self.job.get("derived", {}), str(self.path / ledger.JOB))
 
     def only(self, record: ShardRecord) -> Catalog:
         """The catalog of one shard; what was read of the job is shared."""
         shard = Catalog(self.path, (record,))
-        shard.__dict__.update(job=self.job, points=self.points, variables=self.variables)
+        shard.__dict__.update(job=self.job, points=self.points, derived=self.derived, variables=self.variables)
         return shard
 
     def column(self, name: str) -> npt.NDArray[Any]:
@@ -210,8 +217,8 @@ class Catalog:
         ranges = [np.arange(record.first_sample, record.first_sample + record.count) for record in self.records]
         return np.concatenate([np.empty(0, np.int64), *ranges])
 
-    def reader(self, split: Split | None = None) -> SpinReader:
-        """The samples of one split, or all of them.
+    def reader(self, split: Split | None = None, variable: str = "spins") -> SpinReader:
+        """The samples of one split, or all of them: their spins, or another variable that is stored on the lattice.
 
         Raises:
             InputError: the split is empty.
@@ -223,26 +230,29 @@ class Catalog:
                 raise InputError(
                     str(self.path), f"no sample is in the split {split!r}", "generate with larger [splits]"
                 )
-        return SpinReader(self, positions)
+        return SpinReader(self, positions, self.variables[variable])
 
 
 class SpinReader:
     """Spins by position, read through memory maps: what training, evaluation and `open_dataset` read from.
 
+    Other variables on the lattice are read likewise, and "spins" stands for them below.
+
     Attributes:
         samples: (n,) int64 sample numbers, the address of each sample's random stream.
-        shape: rows and columns of the lattice.
+        shape: rows and columns of the lattice, coarse ones of a coarse version.
     """
 
-    def __init__(self, catalog: Catalog, positions: npt.NDArray[np.int64]) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, positions: npt.NDArray[np.int64], variable: Variable) -> None:
+        self._catalog, self._variable = catalog, variable
         counts = [record.count for record in catalog.records]
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
         self._shard = np.searchsorted(starts, positions, side="right") - 1
         self._row = positions - starts[self._shard]
         self._maps: dict[int, npt.NDArray[np.float32]] = {}
         self.samples: npt.NDArray[np.int64] = catalog.samples[positions]
-        self.shape = catalog.shape
+        _, rows, columns, _ = variable.shape(1, catalog.shape)
+        self.shape = (rows, columns)
 
     @property
     def hamiltonian(self) -> Hamiltonian:
@@ -289,14 +299,14 @@ class SpinReader:
     def whole(self) -> npt.NDArray[np.float32]:
         """All spins, (n, Y, X, 3); those of a single uncompressed shard without a copy."""
         one = len(self._catalog.records) == 1 and len(self) == self._catalog.samples_done
-        if one and "spins" in self._catalog.records[0].offsets:
+        if one and self._variable.name in self._catalog.records[0].offsets:
             return self._map(0)
         return self.read(np.arange(len(self)))
 
     def _part(self, shard: int, rows: npt.NDArray[np.int64], window: tuple[Any, ...]) -> npt.NDArray[np.float32]:
         record = self._catalog.records[shard]
-        if "spins" not in record.offsets:
-            return read_spins(self._catalog.path / record.file, rows, window)
+        if self._variable.name not in record.offsets:
+            return read_rows(self._catalog.path / record.file, self._variable.name, rows, window)
         return self._map(shard)[:, *window][rows]
 
     def _map(self, shard: int) -> npt.NDArray[np.float32]:
@@ -306,7 +316,7 @@ class SpinReader:
                 self._catalog.path / record.file,
                 dtype="<f4",
                 mode="r",
-                offset=record.offsets["spins"],
+                offset=record.offsets[self._variable.name],
                 shape=(record.count, *self.shape, 3),
             )
         return self._maps[shard]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rayspin.config import Config, build, replace_key
 from rayspin.errors import InputError
 from rayspin.physics import AnnealSchedule, Hamiltonian, energy
-from rayspin.storage.schema import VARIABLES, Variable
+from rayspin.storage.schema import Variable
 
 _UNITS = {
     "J": (
@@ -72,15 +72,21 @@ def point_numbers(samples: npt.NDArray[np.int64], points: Sequence[Point]) -> np
     return (samples % len(points)).astype(np.int32)
 
 
+def each_point(
+    points: Sequence[Point], samples: npt.NDArray[np.int64]
+) -> Iterator[tuple[Point, npt.NDArray[np.bool_]]]:
+    """Each point that some of the samples belong to, and which do, (n,)."""
+    numbers = point_numbers(samples, points)
+    return ((points[number], numbers == number) for number in np.unique(numbers))
+
+
 def energies_at(
     points: Sequence[Point], samples: npt.NDArray[np.int64], spins_NYXC: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
     """Energy per site of spins, each sample's under its own Hamiltonian, J, (n,)."""
-    numbers = point_numbers(samples, points)
     energies = np.empty(len(samples))
-    for number in np.unique(numbers):
-        here = numbers == number
-        energies[here] = energy(spins_NYXC[here], points[number].hamiltonian)
+    for point, here in each_point(points, samples):
+        energies[here] = energy(spins_NYXC[here], point.hamiltonian)
     return energies
 
 
@@ -115,11 +121,6 @@ def _parameter(name: str, section: str, values: list[Any]) -> tuple[Variable, np
         return Variable(name, ("sample", "component"), "f8", units, long_name), vectors
     dtype = "i8" if all(isinstance(value, int) for value in values) else "f8"
     return Variable(name, ("sample",), dtype, units, long_name), np.array(values, dtype=dtype)
-
-
-def variables_of(points: Sequence[Point]) -> dict[str, Variable]:
-    """Every variable of a shard of such a dataset, by name."""
-    return VARIABLES | {name: variable for name, (variable, _) in parameters_of(points).items()}
 
 
 def _place(*parts: str) -> str:

@@ -16,6 +16,11 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 """The splits, in the order of their stored codes (0, 1, 2)."""
 
 
+COMPONENTS = ("x", "y", "z")
+
+_LATTICE_DIMENSIONS = 4
+
+
 @dataclass(frozen=True)
 class Variable:
     """A stored variable: its name, dimensions, type on disk, unit and meaning (CF attributes)."""
@@ -26,6 +31,17 @@ class Variable:
     units: str
     long_name: str
     attributes: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def on_lattice(self) -> bool:
+        """It has a vector at each site (or pixel) of each sample, and not one value a sample."""
+        return len(self.dimensions) == _LATTICE_DIMENSIONS
+
+    def shape(self, samples: int, size: tuple[int, int]) -> tuple[int, ...]:
+        """Its shape over so many samples of (rows, columns); along `y4` there is one pixel for 4 rows."""
+        sides = {"y": size[0], "x": size[1]}
+        whole = {"sample": samples, "component": len(COMPONENTS)}
+        return tuple(whole.get(name) or sides[name[0]] // int(name[1:] or 1) for name in self.dimensions)
 
 
 VARIABLES = {
@@ -50,13 +66,11 @@ VARIABLES = {
         ),
     )
 }
-"""Every variable of a shard by name. Components are x, y, z; y is the row index, x the column index."""
-
-COMPONENTS = ("x", "y", "z")
+"""The variables of every shard by name. Components are x, y, z; y is the row index, x the column index."""
 
 
 class Storage(Config):
-    """How spins lie in a file; their values do not depend on it."""
+    """How what is on the lattice lies in a file; its values do not depend on it."""
 
     compression: Literal["none", "zlib", "zstd"] = "none"
     """Spins at zero temperature shrink to 80 to 90 % at best, and compressed ones are read ten times slower."""

@@ -29,7 +29,7 @@ from rayspin.storage.schema import COMPONENTS, VARIABLES, Storage, Variable
 h5py.h5pl.prepend(os.fsencode(Path(netCDF4.__file__).parent / "plugins"))
 
 _PLAIN = Storage()
-_PARAMETERS = "parameters"
+_DERIVED, _PARAMETERS = "derived_variables", "parameters"
 
 METADATA_BYTES = 64 * 1024
 """Room for what a shard holds beside its values: about 6 KiB and its attributes."""
@@ -69,15 +69,20 @@ def write_shard(
         path: its final place; the folder exists.
         values: an array for every variable, samples along the first axis.
         attributes: global attributes: where the data comes from, in full.
-        variables: those of `schema.VARIABLES`, and after them the parameters that vary between samples.
-        storage: how spins lie in the file.
+        variables: those of `schema.VARIABLES`, and after them what is derived from the spins, and the parameters that
+            vary between samples.
+        storage: how what is on the lattice lies in the file.
 
     Raises:
         MachineError: the system refuses to write. HDF5 keeps hold of the failed file then, so that another try in
             this process may fail too, even when there is room again.
     """
-    parameters = " ".join(name for name in variables if name not in VARIABLES)
-    attributes = {**attributes, **({_PARAMETERS: parameters} if parameters else {})}
+    more = [variable for variable in variables.values() if variable.name not in VARIABLES]
+    names = {
+        _DERIVED: " ".join(variable.name for variable in more if variable.on_lattice),
+        _PARAMETERS: " ".join(variable.name for variable in more if not variable.on_lattice),
+    }
+    attributes = {**attributes, **{kind: text for kind, text in names.items() if text}}
     values = {name: values[name] for name in variables}
     with replacing(path) as temporary:
         marks = {"Conventions": "CF-1.11", **attributes, "values_sha256": _digest(values)}
@@ -138,16 +143,19 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_spins(path: Path, rows: npt.NDArray[np.int64], window: tuple[Any, ...] = ()) -> npt.NDArray[np.float32]:
-    """Spins of some rows of the shard at `path`, (n, Y, X, 3), through the library: for compressed ones.
+def read_rows(
+    path: Path, name: str, rows: npt.NDArray[np.int64], window: tuple[Any, ...] = ()
+) -> npt.NDArray[np.float32]:
+    """Some rows of a variable of the shard at `path`, (n, Y, X, 3), through the library: for compressed ones.
 
     Args:
         path: the file.
+        name: of the variable: spins, or another on the lattice.
         rows: (n,) positions in the shard, in any order.
         window: an index into (Y, X, C).
     """
     with h5py.File(path) as file:
-        stored = file["spins"]
+        stored = file[name]
         return np.stack([stored[int(row)][window] for row in rows])
 
 
@@ -191,35 +199,31 @@ def _fill(
     variables: Mapping[str, Variable],
     storage: Storage,
 ) -> None:
-    count, rows, columns, components = values["spins"].shape
-    sizes = {"sample": count, "y": rows, "x": columns, "component": components}
+    on_lattice = [variable for variable in variables.values() if variable.on_lattice]
+    sizes = {name: size for of in on_lattice for name, size in zip(of.dimensions, values[of.name].shape)}
     for name, size in sizes.items():
         file.createDimension(name, size)
     names = file.createVariable("component", str, ("component",))
     names.setncatts({"long_name": "Cartesian component of a vector"})
     names[:] = np.array(COMPONENTS, dtype=object)
-    coordinates = " ".join(name for name in variables if name not in ("sample", "spins"))
+    coordinates = " ".join(of.name for of in variables.values() if of.name != "sample" and not of.on_lattice)
     # Contiguous and without fill values: the bytes in the file are the bytes of the array.
     contiguous: dict[str, Any] = {"contiguous": True}
-    compressed = {
-        "compression": storage.compression,
-        "complevel": storage.level,
-        "shuffle": True,
-        "chunksizes": (1, rows, columns, components),
-    }
+    compressed = {"compression": storage.compression, "complevel": storage.level, "shuffle": True}
     for variable in variables.values():
-        is_spins = variable.name == "spins"
+        shape = values[variable.name].shape
+        is_compressed = variable.on_lattice and storage.compression != "none"
         stored = file.createVariable(
             variable.name,
             variable.dtype,
             variable.dimensions,
             fill_value=False,
             endian="little",
-            **(compressed if is_spins and storage.compression != "none" else contiguous),
+            **(compressed | {"chunksizes": (1, *shape[1:])} if is_compressed else contiguous),
         )
         stored.set_auto_maskandscale(False)
         stored.setncatts({"units": variable.units, "long_name": variable.long_name, **variable.attributes})
-        if is_spins:
+        if variable.on_lattice:
             stored.setncatts({"coordinates": coordinates})
         stored[...] = values[variable.name].astype(variable.dtype, copy=False)
 
@@ -236,7 +240,7 @@ def _attributes(file: h5py.File) -> dict[str, str]:
 
 
 def _names(attributes: Mapping[str, str]) -> tuple[str, ...]:
-    return *VARIABLES, *attributes.get(_PARAMETERS, "").split()
+    return *VARIABLES, *attributes.get(_DERIVED, "").split(), *attributes.get(_PARAMETERS, "").split()
 
 
 def _text(attribute: bytes | str) -> str:

@@ -17,8 +17,8 @@ from rayspin.config import build
 from rayspin.physics.examination import energy_bounds, examine
 from rayspin.storage import ledger
 from rayspin.storage.catalog import Catalog
-from rayspin.storage.points import parameters_of, point_numbers
-from rayspin.storage.schema import COMPONENTS, SplitCounts
+from rayspin.storage.points import each_point, parameters_of, point_numbers
+from rayspin.storage.schema import SplitCounts
 from rayspin.storage.shards import ShardRecord, file_digest, read_header
 
 LENGTH_TOLERANCE = 1e-5
@@ -26,6 +26,9 @@ LENGTH_TOLERANCE = 1e-5
 
 ENERGY_TOLERANCE = 1e-9
 """Of a stored energy against the one of the stored spins, J: both are sums in float64."""
+
+DERIVED_TOLERANCE = 1e-5
+"""Of stored fields (J) and coarse versions against those of the stored spins: both are float32."""
 
 
 @dataclass(frozen=True)
@@ -148,34 +151,33 @@ def _examine(shard: Catalog, record: ShardRecord) -> str | npt.NDArray[np.float6
     for name, expected in _expected(shard, samples).items():
         if not np.array_equal(shard.column(name), expected, equal_nan=expected.dtype.kind == "f"):
             return f"holds another {name!r} than its job and the ledger say"
-    stored, numbers = shard.column("energy"), point_numbers(samples, shard.points)
+    stored = shard.column("energy")
     spins_NYXC = shard.reader().whole()
     torques = np.empty(record.count)
-    for number in np.unique(numbers):
-        here = numbers == number
-        hamiltonian = shard.points[number].hamiltonian
+    for point, here in each_point(shard.points, samples):
         # A copy only where samples of other points lie between.
-        found = examine(spins_NYXC if here.all() else spins_NYXC[here], hamiltonian)
+        found = examine(spins_NYXC if here.all() else spins_NYXC[here], point.hamiltonian)
         if not found.length_error.max() <= LENGTH_TOLERANCE:
             return f"has spins that are not of unit length (off by {found.length_error.max():.2g})"
         off = np.abs(stored[here] - found.energy).max()
         if not off <= ENERGY_TOLERANCE:
             return f"has energies that are not those of its spins (off by {off:.2g} J)"
-        lowest, highest = energy_bounds(hamiltonian)
+        lowest, highest = energy_bounds(point.hamiltonian)
         if not (lowest - ENERGY_TOLERANCE <= stored[here].min() and stored[here].max() <= highest + ENERGY_TOLERANCE):
             return f"has energies out of the bounds of its Hamiltonian, {lowest:.5g} to {highest:.5g} J"
         torques[here] = found.torque
+    for name in shard.derived.variables:
+        expected = shard.derived.compute(name, shard.points, samples, spins_NYXC)
+        off = np.abs(shard.reader(variable=name).whole() - expected).max()
+        if not off <= DERIVED_TOLERANCE:
+            return f"has a {name!r} that is not that of its spins (off by {off:.2g})"
     return torques
 
 
 def _header_problem(shard: Catalog, record: ShardRecord) -> str | None:
     """What a shard says of itself that its job and the ledger do not."""
     variables, attributes = read_header(shard.path / record.file)
-    sizes = {"sample": record.count, "y": shard.shape[0], "x": shard.shape[1], "component": len(COMPONENTS)}
-    schema = {
-        name: (tuple(sizes[dimension] for dimension in variable.dimensions), variable.dtype)
-        for name, variable in shard.variables.items()
-    }
+    schema = {name: (of.shape(record.count, shard.shape), of.dtype) for name, of in shard.variables.items()}
     if variables != schema:
         return f"has the variables {variables}, not {schema}"
     # It was held against the values when they were written.
@@ -183,7 +185,7 @@ def _header_problem(shard: Catalog, record: ShardRecord) -> str | None:
         return "has another digest of its values than the ledger"
     if attributes.get("root_seed") != str(shard.job["seed"]):
         return f"has the root seed {attributes.get('root_seed')}, not {shard.job['seed']}"
-    for key in ("hamiltonian", "schedule", "variants", "grid"):
+    for key in ("hamiltonian", "schedule", "variants", "grid", "derived"):
         if json.loads(attributes.get(key, "null")) != shard.job.get(key):
             return f"has another {key} than its job: {attributes.get(key)}"
     return None

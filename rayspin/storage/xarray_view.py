@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,31 +13,58 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from rayspin.storage.catalog import Catalog, SpinReader
+from rayspin.physics import Degradation
+from rayspin.storage.catalog import Catalog
+from rayspin.storage.derived import Derived
 from rayspin.storage.points import parameters_of, point_numbers
 from rayspin.storage.schema import COMPONENTS, SPLITS, VARIABLES, Variable
 
+_COMPUTED_AT_ONCE = 64
 
-def open_dataset(path: str | Path) -> xr.Dataset:
+
+def open_dataset(
+    path: str | Path, *, field: bool = False, coarse: Sequence[int] = (), degradation: Degradation | None = None
+) -> xr.Dataset:
     """The dataset in the folder `path`, over all its shards; spins are read when they are asked for.
 
+    Args:
+        path: the folder.
+        field: also with the effective field, computed when it is asked for, or read where it is stored.
+        coarse: scales; also with a coarse version for each, likewise.
+        degradation: how fine spins become coarse ones; None: as in the job, where that stores them, else as published.
+
     Returns:
-        spins (sample, y, x, component) float32, unit vectors.
+        spins (sample, y, x, component) float32, unit vectors; field (the same) float32, J; coarse4 (sample, y4, x4,
+        component) float32; what the shards store of these is always there.
         Coordinates: along sample its number, energy (float64, per site, in J), seed and split ("train", "validation" or
         "test"), and what differs between the samples of a grid: point (its number), dmi, external_field, ...; along
         component "x", "y", "z".
         Attributes: the resolved job, flat (`hamiltonian.dmi`, `schedule.sweeps`, ...).
 
     Raises:
-        InputError: no dataset there, or none of its shards is done.
+        InputError: no dataset there, none of its shards is done, or it has no such coarse version.
     """
     catalog = Catalog.open(Path(path))
-    spins = indexing.LazilyIndexedArray(_LazySpins(catalog.reader()))
+    asked = Derived(field=field, coarse=tuple(coarse), degradation=degradation or catalog.derived.degradation)
+    asked.check(catalog.shape, catalog.points)
+    there = asked.within(catalog.derived).variables
+    sources: dict[str, tuple[Variable, _Source]] = {
+        name: (variable, catalog.reader(variable=name))
+        for name, variable in catalog.variables.items()
+        if variable.on_lattice
+    } | {
+        name: (variable, _Computed(catalog, asked, name))
+        for name, variable in asked.variables.items()
+        if name not in there
+    }
     samples, columns = catalog.samples, catalog.columns("energy", "split")
     seeds = np.full(len(samples), catalog.job["seed"], np.int64)
     seed_attributes = {"units": "1", "long_name": "root seed; with the sample number it names the random stream"}
     return xr.Dataset(
-        {"spins": (VARIABLES["spins"].dimensions, spins, _attributes(VARIABLES["spins"]))},
+        {
+            name: (variable.dimensions, indexing.LazilyIndexedArray(_Lazy(source)), _attributes(variable))
+            for name, (variable, source) in sources.items()
+        },
         coords={
             "sample": (("sample",), samples, _attributes(VARIABLES["sample"])),
             "energy": (("sample",), columns["energy"], _attributes(VARIABLES["energy"])),
@@ -60,12 +88,48 @@ def _parameters(catalog: Catalog, samples: npt.NDArray[np.int64]) -> dict[str, A
     return coordinates
 
 
-class _LazySpins(BackendArray):
+class _Source(Protocol):
+    """What a lazy array reads from: `SpinReader`, or the like of it."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    def read(self, positions: npt.NDArray[np.int64], window: tuple[Any, ...]) -> npt.NDArray[np.float32]:
+        """Vectors of the samples at `positions`, in a window of (Y, X, C)."""
+
+
+class _Computed:
+    """A variable that is computed from the spins of the samples that are asked for."""
+
+    def __init__(self, catalog: Catalog, derived: Derived, name: str) -> None:
+        self._reader, self._points = catalog.reader(), catalog.points
+        self._derived, self._name = derived, name
+        _, rows, columns, _ = derived.variables[name].shape(1, catalog.shape)
+        self.shape = (rows, columns)
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def read(self, positions: npt.NDArray[np.int64], window: tuple[Any, ...]) -> npt.NDArray[np.float32]:
+        """As a `SpinReader` reads it; a few samples at a time, since what lies between needs more room."""
+        parts = np.array_split(positions, max(1, len(positions) // _COMPUTED_AT_ONCE))
+        return np.concatenate([self._compute(part)[:, *window] for part in parts])
+
+    def _compute(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        spins_NYXC = self._reader.read(positions)
+        return self._derived.compute(self._name, self._points, self._reader.samples[positions], spins_NYXC)
+
+
+class _Lazy(BackendArray):
     """The adapter that xarray indexes."""
 
-    def __init__(self, reader: SpinReader) -> None:
-        self._reader = reader
-        self.shape = (len(reader), *reader.shape, len(COMPONENTS))
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        self.shape = (len(source), *source.shape, len(COMPONENTS))
         self.dtype = np.dtype(np.float32)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[np.float32]:
@@ -76,9 +140,9 @@ class _LazySpins(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> npt.NDArray[np.float32]:
         samples, *window = key
-        positions = np.arange(len(self._reader))[samples]
-        spins = self._reader.read(np.atleast_1d(positions), tuple(window))
-        return spins if np.ndim(positions) else spins[0]
+        positions = np.arange(len(self._source))[samples]
+        vectors = self._source.read(np.atleast_1d(positions), tuple(window))
+        return vectors if np.ndim(positions) else vectors[0]
 
 
 def _attributes(variable: Variable) -> dict[str, str]:
