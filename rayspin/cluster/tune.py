@@ -21,6 +21,7 @@ from rayspin.cluster.sweep.course import Asha, Course, Halving
 from rayspin.cluster.sweep.feed import Feed
 from rayspin.cluster.sweep.ledger import Ledger
 from rayspin.cluster.sweep.legs import Work, reported
+from rayspin.cluster.sweep.mlflow_log import check_mlflow, log_trials
 from rayspin.cluster.sweep.population import PopulationCourse
 from rayspin.cluster.sweep.report import Report, failures
 from rayspin.cluster.sweep.search import Grid, Listed, Optuna, OptunaSource, Population, Random, Search, optuna_module
@@ -30,7 +31,7 @@ from rayspin.cluster.train import Training
 from rayspin.config import Config, suggestion
 from rayspin.errors import InputError, RunError
 from rayspin.progress import polling
-from rayspin.rundir import RunDir, Summary
+from rayspin.rundir import RunDir, Summary, Table
 from rayspin.training import branch
 
 CALIBRATED = 3
@@ -83,6 +84,9 @@ class Tune(Stage):
     goal: Literal["min", "max"] = "min"
     """Whether the least or the most of it is best."""
     resources: TrialResources = TrialResources()
+    mlflow: str | None = pydantic.Field(default=None, min_length=1)
+    """Where MLflow keeps its runs (`http://server:5000`, `sqlite:////path/mlflow.db`); at its end the sweep logs each
+    trial there, in an experiment with the name of its folder. Unset: no MLflow."""
 
     _known: list[Trial] | None = pydantic.PrivateAttr(None)
 
@@ -120,6 +124,10 @@ class Tune(Stage):
                     f"space.{key}", "can't change in mid-training", "a population takes keys of training and objective"
                 )
 
+    def identity(self) -> Table:
+        """Also without where it is logged."""
+        return {key: value for key, value in super().identity().items() if key != "mlflow"}
+
     def _maker(self) -> Maker:
         return Maker.of(self.base, self.datasets)
 
@@ -154,6 +162,8 @@ class Tune(Stage):
         run.check_same(self.identity(), self.may_change)
         if isinstance(self.search, Optuna):
             optuna_module()
+        if self.mlflow is not None:
+            check_mlflow()
         facts: dict[str, DatasetFacts] = {}
         for trial in self.trials() or self._examples():
             try:
@@ -210,7 +220,10 @@ class Tune(Stage):
         if context.stop.requested and not feed.ended:
             done = f"{feed.done} of {feed.course.count} trials done"
             raise context.stop.incomplete(str(run.path), done)
-        summary = Report(run, dict(self.space), self._metric, feed, isinstance(self.search, Grid)).write()
+        report = Report(run, dict(self.space), self._metric, feed, isinstance(self.search, Grid))
+        summary = report.write()
+        if self.mlflow is not None:
+            log_trials(self.mlflow, here.path.name, report.logged())
         failed = failures(run, feed.course.standings(), feed)
         if failed:
             raise RunError(

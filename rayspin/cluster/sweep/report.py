@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,14 @@ from rayspin.analysis import figures
 from rayspin.cluster.generate import Generate
 from rayspin.cluster.sweep.course import Standing
 from rayspin.cluster.sweep.feed import Feed
+from rayspin.cluster.sweep.mlflow_log import LoggedTrial
 from rayspin.cluster.sweep.space import Axis, Values, short_names, shown
 from rayspin.cluster.sweep.trials import Trial
 from rayspin.cluster.tables import as_csv
 from rayspin.cluster.train import read_metrics
 from rayspin.rundir import RunDir, Summary, write_text
 from rayspin.storage import write_grid
+from rayspin.training import Line
 
 Row = dict[str, Any]
 
@@ -88,6 +90,33 @@ class Report:
             **({"parent": trial.parent[0] if trial.parent else ""} if self._branches else {}),
             "error": entry.error if standing.end == "failed" else "",
         }
+
+    def logged(self) -> list[LoggedTrial]:
+        """The trials as other programs keep them, with the curve of each."""
+        return [self._logged(standing) for standing in self._unique()]
+
+    def _logged(self, standing: Standing) -> LoggedTrial:
+        trial, row = standing.trial, self.row(standing)
+        done = row[self._budget_name]
+        history = self._history(standing)
+        figures: list[tuple[int, Mapping[str, float]]] = [(int(line["epoch"]), line) for line in history]
+        if self._generates:
+            figures = [(done, self.feed.ledger.trials[trial.name].results.get(done, {}))]
+        return LoggedTrial(
+            name=trial.name,
+            state=f"{standing.end} after {done} {self._budget_name}",
+            failed=standing.end == "failed",
+            parameters=dict(trial.point),
+            figures=figures,
+            tags={
+                "rayspin.folder": str(trial.folder(self.run).path),
+                **({"error": row["error"]} if row["error"] else {}),
+            },
+        )
+
+    def _history(self, standing: Standing) -> list[Line]:
+        """The curve of a training, as far as it counts here."""
+        return read_metrics(standing.trial.folder(self.run).path)[: standing.until]
 
     @property
     def _budget_name(self) -> str:
@@ -185,8 +214,7 @@ class Report:
         return "heat_map.png"
 
     def _curve(self, standing: Standing) -> list[float]:
-        history = read_metrics(standing.trial.folder(self.run).path)[: standing.until]
-        return [line[self.metric[0]] for line in history if self.metric[0] in line]
+        return [line[self.metric[0]] for line in self._history(standing) if self.metric[0] in line]
 
     def _best_against_budget(self) -> tuple[list[int], list[float]]:
         """What all trials together had spent when each result came in, and the best result by then."""
