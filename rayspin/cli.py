@@ -373,12 +373,14 @@ def _console() -> Any:
 
 def _context(address: str | None) -> Context:
     from rayspin.cluster.session import EMBEDDED, Session
+    from rayspin.cluster.stopping import StopRequest
     from rayspin.console import ConsoleProgress
     from rayspin.job import Context
 
-    session = Session(address or EMBEDDED)
+    stop = StopRequest()
+    session = Session(address or EMBEDDED, stop=stop)
     session.check()
-    return Context(session, ConsoleProgress(_console()))
+    return Context(session, ConsoleProgress(_console()), stop)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 
 from rayspin.cluster.embedded import EmbeddedRay
-from rayspin.errors import InputError, RunError
+from rayspin.cluster.stopping import StopRequest
+from rayspin.errors import InputError, RayspinError, RunError
 
 EMBEDDED = "local"
 _ANSWER_S = 10.0
@@ -50,10 +51,12 @@ class Session:
     Args:
         address: "host:port" of a running cluster, or `EMBEDDED`. Never empty: Ray alone might join a neighbour's.
         cpus: CPUs of an embedded session; by default those this process may use.
+        stop: what the start of the session heeds.
     """
 
-    def __init__(self, address: str = EMBEDDED, cpus: int | None = None) -> None:
+    def __init__(self, address: str = EMBEDDED, cpus: int | None = None, stop: StopRequest | None = None) -> None:
         self.address = address
+        self._stop = stop or StopRequest()
         self._cpus = cpus or usable_cpus()
         self._started = False
         self._embedded: EmbeddedRay | None = None
@@ -63,23 +66,35 @@ class Session:
 
         Raises:
             RunError: no cluster answers at the address.
+            Incomplete: a stop was asked for meanwhile.
         """
         _quiet_environment()
-        import ray
+        # What is raised in the middle of its import or start, Ray may take for a failure, or swallow.
+        with self._stop.draining():
+            import ray
 
-        if not ray.is_initialized():
-            # Ray takes SIGTERM for itself; a run that is asked to stop must hear it.
-            on_terminate = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
-            self._started = True
-            try:
-                self._connect(ray.init)
-            except Exception as error:
-                # Ray gives its own processes 30 seconds, and says so with a bare Exception.
-                self.close()
-                raise RunError(f"Ray at {self.address}", str(error).splitlines()[0], self._remedy()) from None
-            signal.signal(signal.SIGTERM, on_terminate)
-            _quieten()
+            starting = not ray.is_initialized()
+            if starting:
+                self._start(ray)
+        if starting:
+            self._stop.heed()
         return ray
+
+    def _start(self, ray: ModuleType) -> None:
+        # Ray takes SIGTERM for itself; a run that is asked to stop must hear it.
+        on_terminate = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+        self._started = True
+        try:
+            self._connect(ray.init)
+        except RayspinError:
+            self.close()
+            raise
+        except Exception as error:
+            # Ray gives its own processes 30 seconds, and says so with a bare Exception.
+            self.close()
+            raise RunError(f"Ray at {self.address}", str(error).splitlines()[0], self._remedy()) from None
+        signal.signal(signal.SIGTERM, on_terminate)
+        _quieten()
 
     def check(self) -> None:
         """Refuse an address at which nothing listens: Ray would try for minutes.

@@ -48,11 +48,16 @@ class StopRequest:
     @contextmanager
     def draining(self) -> Iterator[None]:
         """The block sees to a first request itself."""
-        self._draining = True
+        around, self._draining = self._draining, True
         try:
             yield
         finally:
-            self._draining = False
+            self._draining = around
+
+    def heed(self) -> None:
+        """End a run that was asked to stop before its work began: raise `Incomplete`."""
+        if self.requested:
+            raise self.incomplete("run", "what its folder holds")
 
     def incomplete(self, where: str, done: str) -> Incomplete:
         """The error that ends a run which stopped on request with so much `done`."""
@@ -65,4 +70,4 @@ class StopRequest:
             return
         self._reason = "the deadline" if number == signal.SIGALRM else signal.Signals(number).name
         if again or not self._draining:
-            raise self.incomplete("run", "what its folder holds")
+            self.heed()

@@ -181,8 +181,13 @@ def test_a_run_that_is_asked_to_stop_drains_exits_75_and_goes_on(undisturbed: Un
         # What was in flight has ended: no half-made files, and every shard in the ledger.
         assert not list(folder.glob(".tmp-*"))
         assert len(files(folder)) == done(folder) < undisturbed.samples
-    with started(undisturbed.job_file, folder, "--stop-after", "0.5") as driver:
-        assert driver.wait(60) == 75
+    # Before, during and after the start of Ray.
+    for deadline in ("0.5", "1", "2"):
+        with started(undisturbed.job_file, folder, "--stop-after", deadline) as driver:
+            said = driver.communicate(timeout=60)[1].decode()
+            assert driver.returncode == 75
+        assert "stopped by the deadline with " in said
+        assert said.count("\n") == 1
     with started(undisturbed.job_file, folder) as driver:
         assert driver.wait(120) == 0
     assert files(folder) == undisturbed.files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,13 @@ def _kept(folder: Path) -> int:
 
 
 def _workers(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    return [child for child in psutil.Process(driver.pid).children(recursive=True) if "RayTrainWorker" in child.name()]
+    found = []
+    for child in psutil.Process(driver.pid).children(recursive=True):
+        # Of Ray's processes some end at any moment.
+        with suppress(psutil.NoSuchProcess):
+            if "RayTrainWorker" in child.name():
+                found.append(child)
+    return found
 
 
 @pytest.mark.slow
