@@ -82,5 +82,5 @@ def _coarse_variable(scale: int) -> Variable:
         ("sample", f"y{scale}", f"x{scale}", "component"),
         "f4",
         "1",
-        f"spins with one pixel for {scale} x {scale} sites, by the job's degradation; not of unit length",
+        f"spins with one pixel for {scale} x {scale} sites; not of unit length",
     )

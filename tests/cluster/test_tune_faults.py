@@ -44,8 +44,11 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Tune:
 
 @pytest.fixture(scope="module")
 def undisturbed(swept: Tune, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The table that the sweep ends with where nothing happens: leg after leg in this process, without Ray."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+    return table_of(swept, tmp_path_factory.mktemp("undisturbed"))
+
+
+def table_of(swept: Tune, folder: Path) -> bytes:
+    """The table that a sweep ends with where nothing happens: leg after leg in this process, without Ray."""
     threads = torch.get_num_threads()
 
     def in_this_process(swept: Tune, run: RunDir, context: Context, feed: Feed) -> None:
@@ -142,6 +145,51 @@ def test_a_sweep_that_is_asked_to_stop_ends_after_the_epoch_and_goes_on(
     with started(job_file, folder) as driver:
         assert driver.wait(200) == 0
     assert (folder / "trials.csv").read_bytes() == undisturbed
+
+
+def test_a_sweep_of_datasets_that_is_asked_to_stop_ends_after_the_shard_and_goes_on(tmp_path: Path) -> None:
+    schedule = {"sweeps": 20000, "quench_sweeps": 1000}
+    base = {"kind": "generate", "samples": 12, "size": 64, "shard_samples": 1, "hamiltonian": "labyrinth"}
+    space = {"hamiltonian.dmi": [0.1, 0.2, 0.3, 0.4]}
+    swept = build(Tune, {"base": {**base, "schedule": schedule}, "space": space, "metric": "wall_length"}, "")
+    undisturbed = table_of(swept, tmp_path / "undisturbed")
+    job_file, folder = tmp_path / "sweep.toml", tmp_path / "stopped"
+    job_file.write_text(job.to_toml(swept))
+
+    def shards() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/shard-*.nc")}
+
+    with started(job_file, folder) as driver:
+        wait_for(lambda: len(shards()) >= 3, driver)
+        driver.send_signal(signal.SIGUSR2)
+        assert driver.wait(60) == 75
+    before = shards()
+    assert len(before) < 48
+    with started(job_file, folder) as driver:
+        assert driver.wait(300) == 0
+    assert before.items() <= shards().items()
+    assert (folder / "trials.csv").read_bytes() == undisturbed
+
+
+def test_trials_of_two_workers_that_are_asked_to_stop_end_after_the_epoch_and_go_on(
+    swept: Tune, tmp_path: Path
+) -> None:
+    base = {**swept.base.to_table(), "resources": {"workers": 2}}
+    two = build(Tune, {"base": base, "space": {"training.learning_rate": [0.01, 0.001]}}, "")
+    job_file, folder = tmp_path / "sweep.toml", tmp_path / "stopped"
+    job_file.write_text(job.to_toml(two))
+    with started(job_file, tmp_path / "undisturbed") as driver:
+        assert driver.wait(300) == 0
+    with started(job_file, folder) as driver:
+        wait_for(lambda: epochs(folder) > 2, driver)
+        driver.send_signal(signal.SIGTERM)
+        assert driver.wait(90) == 75
+        said = driver.stderr.read().decode() if driver.stderr else ""
+    assert "stopped by SIGTERM with 0 of 2 trials done; the same command goes on" in said
+    assert 2 < epochs(folder) < EPOCHS
+    with started(job_file, folder) as driver:
+        assert driver.wait(300) == 0
+    assert (folder / "trials.csv").read_bytes() == (tmp_path / "undisturbed" / "trials.csv").read_bytes()
 
 
 @pytest.fixture
