@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 import time
+import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
 from rayspin.physics import Hamiltonian
 from rayspin.progress import Track, polling
 from rayspin.rng import generator
-from rayspin.rundir import RunDir, Summary
+from rayspin.rundir import RunDir, Summary, write_text
 from rayspin.storage import Catalog
 from rayspin.training import (
     BEST,
@@ -318,16 +319,21 @@ def _train_worker(config: dict[str, Any]) -> None:
     job = build_stage(config["job"], "job")
     assert isinstance(job, Training)
     folder = Path(config["folder"])
-    job.fit(
-        Path(config["dataset"]),
-        folder,
-        rank=context.get_world_rank(),
-        world_size=context.get_world_size(),
-        device=get_device(),
-        until=config["until"],
-        stop=Path(config["stop"]).exists,
-        **({"on_batch": _Heartbeat(folder / _HEARTBEAT)} if context.get_world_rank() == 0 else {}),
-    )
+    try:
+        job.fit(
+            Path(config["dataset"]),
+            folder,
+            rank=context.get_world_rank(),
+            world_size=context.get_world_size(),
+            device=get_device(),
+            until=config["until"],
+            stop=Path(config["stop"]).exists,
+            **({"on_batch": _Heartbeat(folder / _HEARTBEAT)} if context.get_world_rank() == 0 else {}),
+        )
+    except Exception as error:
+        # The traceback does not travel, and Ray Train's own account of it is cut.
+        error.add_note(f"worker {context.get_world_rank()}: {traceback.format_exc()}")
+        raise
 
 
 class _Heartbeat:
@@ -373,9 +379,12 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _unknown(error: BaseException, folder: Path) -> RunError:
-    """One that names the last line of what Ray Train says."""
-    (folder / "error.txt").write_text(str(error), encoding="utf-8")
-    last = str(error).strip().splitlines()[-1]
+    """One that names the cause; what all ranks have to say goes into a file."""
+    # A rank that misses another has a RuntimeError to tell, and not the cause.
+    causes = sorted(_causes(error), key=lambda cause: isinstance(cause, RuntimeError))
+    told = [note for cause in causes for note in getattr(cause, "__notes__", [])] or [str(error)]
+    write_text(folder / "error.txt", "\n".join(told))
+    last = told[0].strip().splitlines()[-1]
     return RunError(str(folder), f"training failed ({last})", f"see {folder / 'error.txt'}; the same command goes on")
 
 

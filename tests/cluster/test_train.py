@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import h5py
 import psutil
 import pytest
 
@@ -20,6 +21,7 @@ from rayspin.config import build
 from rayspin.errors import RunError
 from rayspin.job import Context
 from rayspin.rundir import RunDir
+from rayspin.storage import shard_name
 from rayspin.training.checkpoint import Checkpoint
 from tests.cluster.test_generate import started, wait_for
 
@@ -143,16 +145,50 @@ def test_a_training_that_is_asked_to_stop_ends_after_the_epoch_with_a_checkpoint
 def test_an_error_of_the_job_itself_ends_it_at_once(
     training: Training, ray_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ray_session.ray()
-    from ray.train.torch import TorchTrainer
-
-    attempts = []
-    fit = TorchTrainer.fit
-    monkeypatch.setattr(TorchTrainer, "fit", lambda trainer: attempts.append(trainer) or fit(trainer))
+    attempts = _attempts(ray_session, monkeypatch)
     hopeless = _training(Path(training.dataset), epochs=2, learning_rate=1e30)
     with pytest.raises(RunError, match="the loss of epoch 1 is not finite"):
         job.run(hopeless, tmp_path / "run", Context(ray_session))
     assert len(attempts) == 1
+
+
+def test_an_exception_in_a_worker_is_told_with_its_cause_and_not_tried_again(
+    ray_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compressed spins that can't be read, in a shard that looks whole."""
+    attempts = _attempts(ray_session, monkeypatch)
+    table = {
+        "samples": 12,
+        "size": 16,
+        "shard_samples": 4,
+        "hamiltonian": "labyrinth",
+        "splits": {"test": 0, "validation": 4},
+    }
+    schedule = {"sweeps": 20, "quench_sweeps": 20}
+    data = build(Generate, {**table, "schedule": schedule, "storage": {"compression": "zlib"}}, "")
+    with RunDir.at(tmp_path / "data").claimed(data.identity()):
+        make_here(data, tmp_path / "data")
+    path = tmp_path / "data" / shard_name(8)
+    with h5py.File(path) as file:
+        chunk = file["spins"].id.get_chunk_info(0)
+    with path.open("r+b") as stream:
+        stream.seek(chunk.byte_offset)
+        stream.write(bytes(chunk.size))
+    with pytest.raises(RunError, match=r"training failed \(.*OSError.*; see .*error.txt; the same command goes on"):
+        job.run(_training(tmp_path / "data", epochs=2), tmp_path / "run", Context(ray_session))
+    assert len(attempts) == 1
+    assert "read_rows" in (tmp_path / "run" / "error.txt").read_text()
+
+
+def _attempts(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Each trainer that is started from now on."""
+    session.ray()
+    from ray.train.torch import TorchTrainer
+
+    started: list[Any] = []
+    fit = TorchTrainer.fit
+    monkeypatch.setattr(TorchTrainer, "fit", lambda trainer: started.append(trainer) or fit(trainer))
+    return started
 
 
 @pytest.mark.parametrize(
