@@ -22,7 +22,7 @@ import ray.cloudpickle
 
 from rayspin import job
 from rayspin.cluster.fanout import fan_out
-from rayspin.cluster.generate import Generate, MadeShard, ShardMaker
+from rayspin.cluster.generate import Generate, MadeShard, make_here
 from rayspin.cluster.local_pool import fan_out_here
 from rayspin.cluster.recorder import Recorder
 from rayspin.cluster.session import Session
@@ -96,7 +96,7 @@ def test_ray_and_storage_beside_the_bare_kernel(benchmark, ray_session: Session,
 
     def both() -> None:
         clock = Clock()
-        fan_out_here(CORES, StopRequest(), Bare, (stage,), stage.cut(), lambda *_: clock.update())
+        fan_out_here(CORES, StopRequest(), Bare, (stage,), stage.cut(), lambda *_: clock.update(), stage.warm_up)
         bare.append(clock.seconds_a_shard())
         clock = Clock()
         folder = tmp_path / str(len(through))
@@ -177,9 +177,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
 def written(stage: Generate, folder: Path) -> Path:
     """The dataset of a job, made in this process."""
     with RunDir.at(folder).claimed(stage.identity()):
-        catalog, maker = Catalog.read(folder), ShardMaker(stage, folder)
-        for shard in stage.cut():
-            catalog.append(maker.work(shard).record)
+        make_here(stage, folder)
     return folder
 
 
