@@ -21,7 +21,7 @@ from rayspin.cluster.sweep.course import Asha, Course, Halving
 from rayspin.cluster.sweep.feed import Feed
 from rayspin.cluster.sweep.ledger import Ledger
 from rayspin.cluster.sweep.legs import Work, reported
-from rayspin.cluster.sweep.mlflow_log import check_mlflow, log_trials
+from rayspin.cluster.sweep.mlflow_log import log_trials, mlflow_module
 from rayspin.cluster.sweep.population import PopulationCourse
 from rayspin.cluster.sweep.report import Report, failures
 from rayspin.cluster.sweep.search import Grid, Listed, Optuna, OptunaSource, Population, Random, Search, optuna_module
@@ -163,7 +163,7 @@ class Tune(Stage):
         if isinstance(self.search, Optuna):
             optuna_module()
         if self.mlflow is not None:
-            check_mlflow()
+            mlflow_module()
         facts: dict[str, DatasetFacts] = {}
         for trial in self.trials() or self._examples():
             try:

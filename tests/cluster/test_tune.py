@@ -362,11 +362,13 @@ def test_an_mlflow_that_is_not_there_costs_no_result(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     stage, folder = sweep(mlflow="http://127.0.0.1:9", space={"training.learning_rate": [0.01]}), tmp_path / "run"
     with pytest.raises(RunError, match=r"http://127.0.0.1:9: MLflow can't log the trials \(.*the table is written"):
         job.run(stage, folder, context)
     assert len(rows(folder)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
     # Where a sweep is logged is no part of what it computes.
     job.run(stage.with_updates(mlflow=None), folder, context)
     assert RunDir.at(folder).finished(stage.identity()) is not None

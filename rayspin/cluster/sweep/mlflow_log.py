@@ -40,9 +40,20 @@ class LoggedTrial:
     tags: Mapping[str, str]
 
 
-def check_mlflow() -> None:
-    """Raise InputError unless MLflow is installed."""
-    _client("")
+def mlflow_module() -> Any:
+    """MLflow, or the line that says how to get it.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import mlflow
+    except ImportError:
+        raise InputError("mlflow", "MLflow is not installed", "pip install 'rayspin[mlflow]'") from None
+    # It tells of every table that it makes.
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return mlflow
 
 
 def log_trials(uri: str, experiment: str, trials: list[LoggedTrial]) -> None:
@@ -57,15 +68,14 @@ def log_trials(uri: str, experiment: str, trials: list[LoggedTrial]) -> None:
         InputError: MLflow is not installed.
         RunError: MLflow refuses, or can't be reached.
     """
-    client = _client(uri)
-    from mlflow.exceptions import MlflowException
+    mlflow = mlflow_module()
 
     try:
         with warnings.catch_warnings():
             # Of MLflow's own dealings with its libraries.
             warnings.simplefilter("ignore")
-            _log_all(client, experiment, trials)
-    except (MlflowException, OSError) as error:
+            _log_all(mlflow.MlflowClient(uri), experiment, trials)
+    except (mlflow.MlflowException, OSError) as error:
         problem = f"MLflow can't log the trials ({str(error).splitlines()[0]})"
         raise RunError(uri, problem, "the table is written; the same command tries again") from None
 
@@ -81,17 +91,6 @@ def _log_all(client: Any, experiment: str, trials: list[LoggedTrial]) -> None:
         if before is not None:
             client.delete_run(before.info.run_id)
         _log(client, number, trial)
-
-
-def _client(uri: str) -> Any:
-    try:
-        from mlflow import MlflowClient
-    except ImportError:
-        raise InputError("mlflow", "MLflow is not installed", "pip install 'rayspin[mlflow]'") from None
-    # It tells of every table that it makes.
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return MlflowClient(uri or None)
 
 
 def _runs(client: Any, experiment: str) -> Iterator[Any]:
