@@ -131,15 +131,20 @@ def test_a_killed_raylet_ends_the_run_and_the_same_command_goes_on(
     assert (folder / "trials.csv").read_bytes() == undisturbed
 
 
+def drained(job_file: Path, folder: Path, within_s: float) -> str:
+    """What a sweep says that is asked to stop in its third epoch."""
+    with started(job_file, folder) as driver:
+        wait_for(lambda: epochs(folder) > 2, driver)
+        driver.send_signal(signal.SIGTERM)
+        assert driver.wait(within_s) == 75
+        return driver.stderr.read().decode() if driver.stderr else ""
+
+
 def test_a_sweep_that_is_asked_to_stop_ends_after_the_epoch_and_goes_on(
     job_file: Path, undisturbed: bytes, tmp_path: Path
 ) -> None:
     folder = tmp_path / "stopped"
-    with started(job_file, folder) as driver:
-        wait_for(lambda: epochs(folder) > 2, driver)
-        driver.send_signal(signal.SIGTERM)
-        assert driver.wait(60) == 75
-        said = driver.stderr.read().decode() if driver.stderr else ""
+    said = drained(job_file, folder, within_s=60)
     assert "stopped by SIGTERM with 0 of 5 trials done; the same command goes on" in said
     assert not list(folder.glob("trials/*/.tmp-*"))
     with started(job_file, folder) as driver:
@@ -180,11 +185,7 @@ def test_trials_of_two_workers_that_are_asked_to_stop_end_after_the_epoch_and_go
     job_file.write_text(job.to_toml(two))
     with started(job_file, tmp_path / "undisturbed") as driver:
         assert driver.wait(300) == 0
-    with started(job_file, folder) as driver:
-        wait_for(lambda: epochs(folder) > 2, driver)
-        driver.send_signal(signal.SIGTERM)
-        assert driver.wait(90) == 75
-        said = driver.stderr.read().decode() if driver.stderr else ""
+    said = drained(job_file, folder, within_s=90)
     assert "stopped by SIGTERM with 0 of 2 trials done; the same command goes on" in said
     assert 2 < epochs(folder) < EPOCHS
     with started(job_file, folder) as driver:

@@ -69,7 +69,6 @@ def log_trials(uri: str, experiment: str, trials: list[LoggedTrial]) -> None:
         RunError: MLflow refuses, or can't be reached.
     """
     mlflow = mlflow_module()
-
     try:
         with warnings.catch_warnings():
             # Of MLflow's own dealings with its libraries.
