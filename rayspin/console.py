@@ -142,12 +142,12 @@ def show_faults(console: Console, faults: Sequence[Fault]) -> None:
 
 def show_torques(console: Console, found: Verification) -> None:
     """How far from equilibrium the samples are, against what their schedules ask for."""
-    if len(found.torques):
-        within = int((found.torques <= found.tolerances).sum())
-        mean, most = found.torques.mean(), found.torques.max()
+    samples = len(found.torques)
+    if samples:
+        ended = "" if found.relaxed == samples else " (the others' quench ended after its sweeps)"
         console.print(
-            f"largest torque of a sample: mean {mean:.2g} J, at most {most:.2g} J; {within} of {len(found.torques)} "
-            "are within their schedule's tolerance (the others' quench ended after its sweeps)",
+            f"largest torque of a sample: mean {found.torques.mean():.2g} J, at most {found.torques.max():.2g} J; "
+            f"{found.relaxed} of {samples} are within their schedule's tolerance{ended}",
             highlight=False,
             soft_wrap=True,
         )

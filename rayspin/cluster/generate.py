@@ -55,6 +55,8 @@ _TIMED_SAMPLES = 5
 _TIMED_S = 3.0
 _TIMED_UPDATES = 1e9
 """Updates of a spin that take a few seconds, whatever the Hamiltonian: a plan looks no longer at one sample."""
+_LIKELY_QUENCH = 6000
+"""Sweeps of a quench until its tolerance of 1e-4 J is reached, for a plan: the mean of labyrinths of 128 x 128."""
 _EXTENSION = 1000
 _FEW_CORES = 4
 _WARM_UP_S = 120.0
@@ -231,7 +233,7 @@ class Generate(Stage):
             hamiltonian, whole = self.points[number].hamiltonian, self.points[number].schedule
             share = min(1.0, _TIMED_UPDATES / (self.size[0] * self.size[1] * max(1, _updates(whole))))
             part = whole.with_updates(
-                sweeps=math.ceil(share * whole.sweeps), quench_sweeps=math.ceil(share * whole.quench_sweeps)
+                sweeps=math.ceil(share * whole.sweeps), quench_sweeps=math.ceil(share * _quench_sweeps(whole))
             )
             start = time.perf_counter()
             anneal(hamiltonian, size=self.size, schedule=part, seed=(self.seed, int(number)))
@@ -326,7 +328,11 @@ class ShardMaker:
 
 def _updates(schedule: AnnealSchedule) -> int:
     """Of each spin, at most."""
-    return schedule.sweeps * (1 + schedule.over_relaxation) + schedule.quench_sweeps
+    return schedule.sweeps * (1 + schedule.over_relaxation) + _quench_sweeps(schedule)
+
+
+def _quench_sweeps(schedule: AnnealSchedule) -> int:
+    return _LIKELY_QUENCH if schedule.quench_sweeps is None else schedule.quench_sweeps
 
 
 def warm_up_nodes(session: Session, job: Generate) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,12 @@ from rayspin.physics.hamiltonian import LABYRINTH, Hamiltonian, Vector
 from rayspin.physics.sampling import Sampler
 from rayspin.physics.schedule import AnnealSchedule
 from rayspin.physics.trace import Trace
+
+if TYPE_CHECKING:
+    from rayspin.physics.gpu import BatchSampler
+
+LONGEST_QUENCH = 10**6
+"""Sweeps after which a torque tolerance is held to be out of reach."""
 
 # An external field that changes does so in this many steps.
 _FIELD_STEPS = 100
@@ -47,7 +53,7 @@ def anneal(
         trace: records observables on the way.
 
     Raises:
-        InputError: a size, seed or start that can't be annealed.
+        InputError: a size, seed or start that can't be annealed; the torque tolerance is out of reach.
     """
     # Random spins.
     sampler = Sampler(hamiltonian, size, seed, start)
@@ -69,7 +75,7 @@ def anneal(
             accepted, recorded = 0.0, last
 
     # Quench: every spin along its field, until the torques vanish.
-    sampler.quench(schedule.quench_sweeps, schedule.torque_tolerance, schedule.quench_overshoot)
+    _quench(sampler, schedule)
     if trace is not None and sampler.sweeps > schedule.sweeps:
         trace.record(sampler.sweeps, 0.0, sampler.spins, sampler.hamiltonian, 1.0)
     return sampler.spins
@@ -170,9 +176,18 @@ def _annealed_on_gpu(
             if field is not None:
                 sampler.set_external_field(field)
             sampler.heat_bath(temperatures[begin:end], schedule.over_relaxation)
-        sampler.quench(schedule.quench_sweeps, schedule.torque_tolerance, schedule.quench_overshoot)
+        _quench(sampler, schedule)
         parts.append(sampler.spins)
     return np.concatenate(parts)
+
+
+def _quench(sampler: Sampler | BatchSampler, schedule: AnnealSchedule) -> None:
+    """The end of every sample: as many sweeps as its schedule names, or as it takes to keep its promise."""
+    limit = LONGEST_QUENCH if schedule.quench_sweeps is None else schedule.quench_sweeps
+    torque = np.max(sampler.quench(limit, schedule.torque_tolerance, schedule.quench_overshoot))
+    if schedule.quench_sweeps is None and torque > schedule.torque_tolerance:
+        problem = f"{schedule.torque_tolerance:g} J is not reached in {limit} sweeps, torques of {torque:.2g} J remain"
+        raise InputError("torque_tolerance", problem, "give a larger one, or a number of quench_sweeps")
 
 
 def _cores() -> int:

@@ -93,7 +93,7 @@ def energies_at(
 def parameters_of(points: Sequence[Point]) -> dict[str, tuple[Variable, npt.NDArray[Any]]]:
     """What differs between the points: a variable for each such parameter, and its value at each point.
 
-    The number of the point comes first. A single point has no parameters. Texts are stored as flags; a missing vector
+    The number of the point comes first. A single point has no parameters. Texts are stored as flags; what is unset
     is NaN; the points of a schedule's ramp (`via`) have no number of their own and are told by the number of the point.
     """
     if len(points) == 1:

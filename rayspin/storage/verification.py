@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.config import build
-from rayspin.physics.examination import energy_bounds, examine
+from rayspin.physics.examination import Examination, energy_bounds, examine
 from rayspin.storage import ledger
 from rayspin.storage.catalog import Catalog
-from rayspin.storage.points import each_point, parameters_of, point_numbers
+from rayspin.storage.points import Point, each_point, parameters_of, point_numbers
 from rayspin.storage.schema import SplitCounts
 from rayspin.storage.shards import ShardRecord, file_digest, read_header
 
@@ -26,6 +26,9 @@ LENGTH_TOLERANCE = 1e-5
 
 ENERGY_TOLERANCE = 1e-9
 """Of a stored energy against the one of the stored spins, J: both are sums in float64."""
+
+TORQUE_TOLERANCE = 1e-5
+"""Of a torque above what its schedule promises, J: the quench saw the fields of spins in float32."""
 
 DERIVED_TOLERANCE = 1e-5
 """Of stored fields (J) and coarse versions against those of the stored spins: both are float32."""
@@ -49,8 +52,8 @@ class Verification:
 
     Attributes:
         faults: everything wrong, in the order of its samples; empty for a sound dataset.
-        torques: (N,) largest |S x F| of each sample of sound shards, J. No fault by itself: a quench ends at the
-            schedule's tolerance or after its sweeps, whichever comes first.
+        torques: (N,) largest |S x F| of each sample of sound shards, J. One above the tolerance is a fault where the
+            schedule names no number of quench sweeps; where it does, the quench may have ended after them.
         tolerances: (N,) the tolerance of each one's schedule, J.
     """
 
@@ -58,13 +61,19 @@ class Verification:
     torques: npt.NDArray[np.float64]
     tolerances: npt.NDArray[np.float64]
 
+    @property
+    def relaxed(self) -> int:
+        """Samples whose torques are within their tolerance."""
+        return int((self.torques <= self.tolerances + TORQUE_TOLERANCE).sum())
+
 
 def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Verification:
     """Read a dataset in full, and hold every byte against its ledger and every value against its job.
 
     Found are: a flipped bit anywhere in a shard, the ledger or the job, a truncated, swapped, foreign or missing file,
     samples missing or twice, variables, splits, parameters or attributes that are not those of the job, spins that are
-    no unit vectors, energies that are not those of the spins under their Hamiltonian or that no spins have. The card
+    no unit vectors, energies that are not those of the spins under their Hamiltonian or that no spins have, torques
+    above what the schedule promises. The card
     and the summary are made from these and not looked at. Shards are read in threads, one a core: hashing and the
     kernels let go of Python.
 
@@ -157,14 +166,8 @@ def _examine(shard: Catalog, record: ShardRecord) -> str | npt.NDArray[np.float6
     for point, here in each_point(shard.points, samples):
         # A copy only where samples of other points lie between.
         found = examine(spins_NYXC if here.all() else spins_NYXC[here], point.hamiltonian)
-        if not found.length_error.max() <= LENGTH_TOLERANCE:
-            return f"has spins that are not of unit length (off by {found.length_error.max():.2g})"
-        off = np.abs(stored[here] - found.energy).max()
-        if not off <= ENERGY_TOLERANCE:
-            return f"has energies that are not those of its spins (off by {off:.2g} J)"
-        lowest, highest = energy_bounds(point.hamiltonian)
-        if not (lowest - ENERGY_TOLERANCE <= stored[here].min() and stored[here].max() <= highest + ENERGY_TOLERANCE):
-            return f"has energies out of the bounds of its Hamiltonian, {lowest:.5g} to {highest:.5g} J"
+        if (problem := _physics_problem(point, stored[here], found)) is not None:
+            return problem
         torques[here] = found.torque
     for name in shard.derived.variables:
         expected = shard.derived.compute(name, shard.points, samples, spins_NYXC)
@@ -172,6 +175,22 @@ def _examine(shard: Catalog, record: ShardRecord) -> str | npt.NDArray[np.float6
         if not off <= DERIVED_TOLERANCE:
             return f"has a {name!r} that is not that of its spins (off by {off:.2g})"
     return torques
+
+
+def _physics_problem(point: Point, energies: npt.NDArray[np.float64], found: Examination) -> str | None:
+    """What stored spins and energies of one point lack to be samples of it."""
+    if not found.length_error.max() <= LENGTH_TOLERANCE:
+        return f"has spins that are not of unit length (off by {found.length_error.max():.2g})"
+    off = np.abs(energies - found.energy).max()
+    if not off <= ENERGY_TOLERANCE:
+        return f"has energies that are not those of its spins (off by {off:.2g} J)"
+    lowest, highest = energy_bounds(point.hamiltonian)
+    if not (lowest - ENERGY_TOLERANCE <= energies.min() and energies.max() <= highest + ENERGY_TOLERANCE):
+        return f"has energies out of the bounds of its Hamiltonian, {lowest:.5g} to {highest:.5g} J"
+    promised, largest = point.schedule.torque_tolerance, found.torque.max()
+    if point.schedule.quench_sweeps is None and not largest <= promised + TORQUE_TOLERANCE:
+        return f"has torques of up to {largest:.2g} J, above the {promised:g} J that its schedule promises"
+    return None
 
 
 def _header_problem(shard: Catalog, record: ShardRecord) -> str | None:

@@ -13,24 +13,23 @@ from pathlib import Path
 import numpy as np
 
 from rayspin.analysis.figures import draw_measurements
-from rayspin.physics import DOMAIN, LABYRINTH, AnnealSchedule, Hamiltonian, anneal, energy, torque
+from rayspin.physics import DOMAIN, DOMAIN_SCHEDULE, LABYRINTH, AnnealSchedule, Hamiltonian, anneal, energy, torque
 from rayspin.physics.observables import structure_factor_peak, topological_charge, wall_length
 
-OVER_RELAXED = AnnealSchedule(over_relaxation=4, quench_sweeps=200)
-RELAXED = AnnealSchedule(over_relaxation=4, quench_sweeps=20_000, quench_overshoot=0.95)
+OVER_RELAXED = AnnealSchedule(over_relaxation=4, quench_sweeps=200, quench_overshoot=0.0)
+RELAXED = AnnealSchedule(over_relaxation=4)
 LABYRINTHS = {
-    "heat bath, quench 1000": [AnnealSchedule(sweeps=n) for n in (300, 1000, 3000)],
+    "heat bath, quench 1000": [
+        OVER_RELAXED.with_updates(sweeps=n, over_relaxation=0, quench_sweeps=1000) for n in (300, 1000, 3000)
+    ],
     "heat bath + 4, quench 200": [OVER_RELAXED.with_updates(sweeps=n) for n in (60, 100, 150, 300)],
     "heat bath + 4, to 1e-4 J": [RELAXED.with_updates(sweeps=n) for n in (60, 150)],
 }
-PLAIN = AnnealSchedule(start_temperature=0.9, quench_sweeps=300)
+PLAIN = AnnealSchedule(start_temperature=0.9, quench_sweeps=300, quench_overshoot=0.0)
 DOMAINS = {
     "heat bath, quench 300": [PLAIN.with_updates(sweeps=n) for n in (300, 1000, 3000)],
     "heat bath + 4, quench 300": [PLAIN.with_updates(sweeps=n, over_relaxation=4) for n in (300, 1000, 3000)],
-    "heat bath + 6, overshoot 0.9": [
-        PLAIN.with_updates(sweeps=n, over_relaxation=6, quench_sweeps=2000, quench_overshoot=0.9)
-        for n in (300, 1200, 3000)
-    ],
+    "heat bath + 6, to 1e-4 J": [DOMAIN_SCHEDULE.with_updates(sweeps=n) for n in (300, 1200, 3000)],
 }
 
 

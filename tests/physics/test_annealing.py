@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from rayspin.errors import InputError
 from rayspin.physics import (
     DOMAIN,
     DOMAIN_SCHEDULE,
@@ -18,6 +19,7 @@ from rayspin.physics import (
     Trace,
     anneal,
     anneal_many,
+    annealing,
     effective_field,
     energy,
     quench,
@@ -25,6 +27,8 @@ from rayspin.physics import (
 )
 from rayspin.physics.observables import magnetization, structure_factor_peak, topological_charge
 from tests import reference
+
+PLAIN_QUENCH = {"quench_sweeps": 1000, "quench_overshoot": 0.0, "torque_tolerance": 0.0}
 
 
 def at_temperature(temperature, sweeps, **changes):
@@ -84,7 +88,7 @@ def test_square_lattice_has_the_high_temperature_series(temperature, exact):
 
 def test_labyrinths_reach_their_measured_energy():
     """1000 heat-bath sweeps from T = 1.2, 1000 at T = 0: -2.0417 (measured with another program)."""
-    schedule = AnnealSchedule(torque_tolerance=0.0)
+    schedule = AnnealSchedule(**PLAIN_QUENCH)
     samples = np.stack([anneal(LABYRINTH, 128, schedule, seed=(5, n)) for n in range(8)])
     assert energy(samples, LABYRINTH).mean() == pytest.approx(-2.0417, abs=5e-4)
     length = np.linalg.norm(effective_field(samples, LABYRINTH), axis=-1)
@@ -95,7 +99,7 @@ def test_labyrinths_reach_their_measured_energy():
 @pytest.mark.slow
 def test_the_fast_schedule_makes_the_labyrinths_of_the_slow_one():
     """The same distributions of energy, structure factor and charge, within three standard errors of the difference."""
-    reference_schedule = AnnealSchedule(sweeps=3000, torque_tolerance=0.0)
+    reference_schedule = AnnealSchedule(sweeps=3000, **PLAIN_QUENCH)
     slow, fast = (
         anneal_many(LABYRINTH, 128, schedule, [(15 + n, n) for n in range(40)])
         for schedule in (reference_schedule, LABYRINTH_SCHEDULE)
@@ -129,6 +133,20 @@ def test_open_lattices_of_any_size(size):
     schedule = AnnealSchedule(sweeps=50, quench_sweeps=100_000, torque_tolerance=1e-5, quench_overshoot=0.9)
     spins = anneal(hamiltonian, size, schedule, seed=(7,))
     assert np.linalg.norm(torque(spins, hamiltonian), axis=-1).max() < 1.2e-5
+
+
+@pytest.mark.parametrize("hamiltonian", [LABYRINTH, DOMAIN], ids=["labyrinth", "domain"])
+def test_a_schedule_that_names_no_end_of_its_quench_keeps_its_tolerance(hamiltonian):
+    spins = anneal_many(hamiltonian, 64, AnnealSchedule(sweeps=100), [(17, n) for n in range(4)])
+    assert np.linalg.norm(torque(spins, hamiltonian), axis=-1).max() < 1.01e-4
+
+
+def test_a_tolerance_out_of_reach_is_an_error(monkeypatch):
+    monkeypatch.setattr(annealing, "LONGEST_QUENCH", 200)
+    with pytest.raises(
+        InputError, match=r"torque_tolerance: 1e-12 J is not reached in 200 sweeps, torques of .* remain"
+    ):
+        anneal(LABYRINTH, 8, AnnealSchedule(sweeps=5, torque_tolerance=1e-12), (18,))
 
 
 def test_same_seed_same_bytes_other_seed_other_spins():
@@ -205,7 +223,7 @@ def test_quenched_spins_have_no_torque_and_more_energy_than_annealed_ones():
     """The 2021 paper's greedy method: each spin along its field; a schedule without a ramp does the same."""
     spins = quench(LABYRINTH, 32, (16, 0), torque_tolerance=1e-4)
     assert np.linalg.norm(torque(spins, LABYRINTH), axis=-1).max() < 1.1e-4
-    schedule = AnnealSchedule(sweeps=0, quench_sweeps=100_000)
+    schedule = AnnealSchedule(sweeps=0, quench_overshoot=0.0)
     assert spins.tobytes() == anneal(LABYRINTH, 32, schedule, (16, 0)).tobytes()
     assert energy(spins, LABYRINTH) > energy(anneal(LABYRINTH, 32, LABYRINTH_SCHEDULE, (16, 0)), LABYRINTH)
     start = reference.random_spins(np.random.default_rng(16), 8, 8)
@@ -293,7 +311,7 @@ def test_labyrinths_turn_into_skyrmions_in_a_field(field, mean, charge):
     In 3000 sweeps: near saturation skyrmions go on vanishing, and 1000 leave three more of them at H = 0.09.
     """
     hamiltonian = LABYRINTH.with_updates(external_field=(0.0, 0.0, field))
-    samples = anneal_many(hamiltonian, 128, AnnealSchedule(sweeps=3000), [(15, n) for n in range(8)])
+    samples = anneal_many(hamiltonian, 128, AnnealSchedule(sweeps=3000, **PLAIN_QUENCH), [(15, n) for n in range(8)])
     assert magnetization(samples)[:, 2].mean() == pytest.approx(mean, abs=0.02)
     charges = topological_charge(samples)
     assert charges == pytest.approx(np.round(charges), abs=1e-4)

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rayspin import job
-from rayspin.cluster.generate import Generate, ShardMaker
+from rayspin.cluster.generate import Generate, ShardMaker, make_here
 from rayspin.cluster.repair import repair
 from rayspin.cluster.session import Session
 from rayspin.job import Context
+from rayspin.physics import LABYRINTH, energy
+from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, ledger, shard_name, verify, write_shard
 from rayspin.storage.shards import read_shard
 
@@ -148,6 +151,30 @@ def test_harm_is_found_and_named(dataset: Path, harm: Callable[[Path], None], fi
     faults = verify(Catalog.entered(dataset)).faults
     assert set(firsts) <= {fault.first_sample for fault in faults}
     assert any(problem in f"{fault.file} {fault.problem}" for fault in faults), faults
+
+
+@pytest.mark.parametrize(("tolerance", "named"), [(1e-4, [3]), (5e-3, [])])
+def test_torques_above_what_the_schedule_promises_are_a_fault(
+    tmp_path: Path, tolerance: float, named: list[int]
+) -> None:
+    """A spin turned by 1 mrad: a torque of about 4 mJ, in a dataset that is sound otherwise."""
+    schedule = {"sweeps": 20, "torque_tolerance": tolerance}
+    stage = Generate.model_validate(SMALL.to_table() | {"schedule": schedule})
+    with RunDir.at(tmp_path).claimed(stage.identity()):
+        make_here(stage, tmp_path)
+    assert verify(Catalog.entered(tmp_path)).faults == []
+
+    def turn(values: dict[str, object]) -> None:
+        x, y, z = values["spins"][1, 4, 4]  # type: ignore[index]
+        across = np.cross((x, y, z), np.eye(3)[np.argmin(np.abs((x, y, z)))])
+        turned = (x, y, z) + 1e-3 * across / np.linalg.norm(across)
+        values["spins"][1, 4, 4] = turned / np.linalg.norm(turned)  # type: ignore[index]
+        values["energy"] = energy(values["spins"], LABYRINTH)
+
+    rewrite(tmp_path, turn)
+    faults = verify(Catalog.entered(tmp_path)).faults
+    assert [fault.first_sample for fault in faults] == named
+    assert all("torques of up to 0.004" in fault.problem for fault in faults), faults
 
 
 @pytest.mark.ray
