@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from rayspin.analysis.figures import draw_histogram, draw_samples
 from rayspin.rundir import write_text
 from rayspin.storage import SPLITS, Catalog
 
@@ -38,17 +37,19 @@ def digest(catalog: Catalog) -> str:
 
 
 def _draw(catalog: Catalog) -> None:
+    from rayspin.analysis import figures  # matplotlib takes a second, and workers draw nothing
+
     energies, numbers = catalog.column("energy"), catalog.point_numbers
     groups = {"all samples": energies}
     if 1 < len(catalog.points) <= _SHOWN_POINTS:
         groups = {f"point {point}": energies[numbers == point] for point in range(len(catalog.points))}
         groups = {name: values for name, values in groups.items() if len(values)}
-    draw_histogram(groups, "energy per site (J)", "samples", catalog.path / ENERGIES_PICTURE)
+    figures.draw_histogram(groups, "energy per site (J)", "samples", catalog.path / ENERGIES_PICTURE)
     reader = catalog.reader()
     shown = np.arange(min(_SHOWN_SAMPLES, len(reader)))
     point = [f", point {numbers[position]}" if len(catalog.points) > 1 else "" for position in shown]
     titles = [f"{reader.samples[p]}: {energies[p]:.4f} J{at}" for p, at in zip(shown, point)]
-    draw_samples(list(reader.read(shown)), titles, catalog.path / SAMPLES_PICTURE)
+    figures.draw_samples(list(reader.read(shown)), titles, catalog.path / SAMPLES_PICTURE)
 
 
 _CARD = """\

@@ -21,7 +21,6 @@ import numpy.typing as npt
 import pydantic
 import torch
 
-from rayspin.analysis.figures import draw_curves
 from rayspin.cluster.dataset_facts import DatasetFacts
 from rayspin.cluster.session import Session, places_on
 from rayspin.cluster.stage import Context, Plan, Stage, build_stage
@@ -180,6 +179,8 @@ class Training(Stage):
 
     def summary(self, run: RunDir) -> Summary:
         """The table and the loss curves of a finished training in this folder."""
+        from rayspin.analysis.figures import draw_curves  # matplotlib takes a second, and workers draw nothing
+
         history = read_metrics(run.path)
         curves = {name: [line[name] for line in history] for name in ("training_loss", "validation_loss")}
         draw_curves(curves, "epoch", "loss", run.path / "loss.png", log=True)

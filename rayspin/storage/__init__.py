@@ -1,14 +1,19 @@
 """Datasets on disk: NetCDF shards, their catalog, and lazy views over them."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from rayspin.storage.catalog import Catalog, SpinReader
 from rayspin.storage.derived import Derived, variables_of
-from rayspin.storage.grids import write_grid
 from rayspin.storage.ledger import own_ledger
 from rayspin.storage.points import Point, each_point, energies_at, parameters_of, point_numbers, points_of
 from rayspin.storage.schema import SPLITS, VARIABLES, Split, SplitCounts, Storage
 from rayspin.storage.shards import ShardRecord, inspect_shard, read_shard, shard_name, write_shard
 from rayspin.storage.verification import Fault, Verification, verify
-from rayspin.storage.xarray_view import open_dataset
+
+if TYPE_CHECKING:
+    from rayspin.storage.grids import write_grid
+    from rayspin.storage.xarray_view import open_dataset
 
 __all__ = [
     "SPLITS",
@@ -38,3 +43,12 @@ __all__ = [
     "write_grid",
     "write_shard",
 ]
+
+_WITH_XARRAY = {"open_dataset": "xarray_view", "write_grid": "grids"}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs xarray comes with its first use: importing that takes a second, and workers do without."""
+    if name not in _WITH_XARRAY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WITH_XARRAY[name]}"), name)

@@ -234,12 +234,12 @@ def test_overlapping_tasks_at_once_and_kills_change_no_byte(tmp_path: Path) -> N
     assert not list(folder.glob("failed-*"))
 
 
-def test_no_ray_in_sight(tmp_path: Path) -> None:
+def test_no_ray_in_sight_nor_what_else_takes_a_second_to_import(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(job.to_toml(SMALL))
     code = (
         "import sys; from rayspin.cli import main\n"
         "main(sys.argv[1:], standalone_mode=False)\n"
-        "import json; print(json.dumps(sorted({'ray', 'torch'} & sys.modules.keys())))"
+        "import json; print(json.dumps(sorted({'ray', 'torch', 'matplotlib', 'xarray'} & sys.modules.keys())))"
     )
     command = ["run", str(tmp_path / "job.toml"), "--out", str(tmp_path / "data"), "--shards", "0:2"]
     ended = subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True)
