@@ -16,3 +16,11 @@ def ray_session() -> Iterator[Session]:
     session.ray()
     yield session
     session.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever uses the session is marked so, whatever fixture it comes by."""
+    for item in items:
+        if "ray_session" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.ray)

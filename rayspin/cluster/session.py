@@ -191,5 +191,7 @@ def _quiet_environment() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # A process that looks for nodes that Ray's autoscaler takes away; batch systems tell the launcher.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # The older output of Ray Tune is silent when it is asked to be.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")

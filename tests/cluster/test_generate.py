@@ -159,7 +159,7 @@ class Undisturbed:
 def undisturbed(ray_session: Session, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
     slow = SMALL.with_updates(
-        samples=40, shard_samples=1, size=64, schedule=AnnealSchedule(sweeps=40000, quench_sweeps=1000)
+        samples=30, shard_samples=1, size=64, schedule=AnnealSchedule(sweeps=40000, quench_sweeps=1000)
     )
     job.run(slow, folder / "data", Context(ray_session))
     (folder / "slow.toml").write_text(job.to_toml(slow))
@@ -177,7 +177,7 @@ def test_a_run_that_is_asked_to_stop_drains_exits_75_and_goes_on(undisturbed: Un
             driver.send_signal(number)
             assert driver.wait(60) == 75
             said = driver.stderr.read().decode() if driver.stderr else ""
-        assert f"stopped by {number.name} with {done(folder)} of 40 samples done; the same command goes on" in said
+        assert f"stopped by {number.name} with {done(folder)} of {undisturbed.samples} samples done; the same command goes on" in said
         # What was in flight has ended: no half-made files, and every shard in the ledger.
         assert not list(folder.glob(".tmp-*"))
         assert len(files(folder)) == done(folder) < undisturbed.samples

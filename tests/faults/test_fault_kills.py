@@ -33,6 +33,7 @@ schedule = {{ sweeps = {sweeps}, quench_sweeps = 200 }}
 splits = {{ test = 2, validation = 3 }}
 """
 SAMPLES = 160
+FEW_SAMPLES = 60
 SWEEPS = 100_000
 """A shard takes a third of a second or more: time enough to be killed in, and work enough for all the kills."""
 
@@ -50,8 +51,17 @@ class Undisturbed:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "job.toml").write_text(JOB.format(samples=SAMPLES, sweeps=SWEEPS))
+    return made_in_peace(tmp_path_factory.mktemp("undisturbed"), SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def few_undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A shorter job, for a single blow."""
+    return made_in_peace(tmp_path_factory.mktemp("few"), FEW_SAMPLES)
+
+
+def made_in_peace(folder: Path, samples: int) -> Undisturbed:
+    (folder / "job.toml").write_text(JOB.format(samples=samples, sweeps=SWEEPS))
     # Without Ray, so that Ray is no part of what it is compared with.
     run_shards(folder / "job.toml", folder / "data")
     return Undisturbed(folder / "job.toml", visible(folder / "data"))
@@ -176,7 +186,7 @@ def test_a_storm_of_kills_changes_no_byte(undisturbed: Undisturbed, tmp_path: Pa
         assert before.items() <= inodes(folder).items(), "a shard that was whole was made again"
 
 
-def test_a_ray_that_does_not_start_is_given_up(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_a_ray_that_does_not_start_is_given_up(few_undisturbed: Undisturbed, tmp_path: Path) -> None:
     def daemons() -> set[psutil.Process]:
         return {
             process for process in psutil.process_iter(["name"]) if process.info["name"] in ("raylet", "gcs_server")
@@ -184,7 +194,7 @@ def test_a_ray_that_does_not_start_is_given_up(undisturbed: Undisturbed, tmp_pat
 
     before = daemons()
     code = "from rayspin import cli; from rayspin.cluster import embedded; embedded._START_S = 0.7; cli.main()"
-    command = [sys.executable, "-c", code, "run", undisturbed.job_file, "--out", tmp_path / "data"]
+    command = [sys.executable, "-c", code, "run", few_undisturbed.job_file, "--out", tmp_path / "data"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert done.stderr == "Ray on this machine: no start within 1 s; run the same command again\n"
@@ -225,7 +235,7 @@ def test_a_second_run_is_refused_and_a_dead_one_taken_over(undisturbed: Undistur
 
 
 @pytest.mark.timeout(280)
-def test_a_lost_node_costs_time_only(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_a_lost_node_costs_time_only(few_undisturbed: Undisturbed, tmp_path: Path) -> None:
     """Two nodes, the driver on the first; the second one dies in mid-run."""
     from ray.cluster_utils import Cluster
 
@@ -234,12 +244,12 @@ def test_a_lost_node_costs_time_only(undisturbed: Undisturbed, tmp_path: Path) -
         node = cluster.add_node(num_cpus=1)
         # Ray asks for a token if another test of this process had it make one.
         mode = {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled")}
-        with started(undisturbed.job_file, tmp_path / "data", "--address", cluster.address, **mode) as run:
+        with started(few_undisturbed.job_file, tmp_path / "data", "--address", cluster.address, **mode) as run:
             run.wait_for_shards(6)
             cluster.remove_node(node, allow_graceful=False)
             at_the_loss = run.done()
             assert run.driver.wait(180) == 0, run.said()
     finally:
         cluster.shutdown()
-    assert at_the_loss < len(undisturbed.files) - 10
-    check_finished(tmp_path / "data", undisturbed.files)
+    assert at_the_loss < len(few_undisturbed.files) - 10
+    check_finished(tmp_path / "data", few_undisturbed.files)
