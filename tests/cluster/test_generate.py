@@ -177,7 +177,8 @@ def test_a_run_that_is_asked_to_stop_drains_exits_75_and_goes_on(undisturbed: Un
             driver.send_signal(number)
             assert driver.wait(60) == 75
             said = driver.stderr.read().decode() if driver.stderr else ""
-        assert f"stopped by {number.name} with {done(folder)} of {undisturbed.samples} samples done; the same command goes on" in said
+        of_all = f"{done(folder)} of {undisturbed.samples} samples done"
+        assert f"stopped by {number.name} with {of_all}; the same command goes on" in said
         # What was in flight has ended: no half-made files, and every shard in the ledger.
         assert not list(folder.glob(".tmp-*"))
         assert len(files(folder)) == done(folder) < undisturbed.samples
