@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -145,7 +147,9 @@ def test_before_its_walltime_a_job_is_requeued_and_goes_on_where_it_was(slurm: L
     submission = start(tmp_path, *LONG, "samples=20000", drain_seconds=40)
     wait_for_shards(slurm, submission, 2)
     # A real walltime, and Slurm's real warning; a shorter limit for tests than any that may be submitted.
-    slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "TimeLimit=1")
+    age = time.time() - events(submission, "started")[0]["time"]
+    limit = math.ceil((age + 50) / 60)
+    slurm.run("scontrol", "update", f"JobId={submission.job_ids}", f"TimeLimit={limit}")
     assert wait_for(submission, "draining")["reason"] == "walltime"
     wait_until(lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r"), 60, lambda: told(submission))
     slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "TimeLimit=30", "StartTime=now")
