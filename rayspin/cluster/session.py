@@ -180,8 +180,8 @@ def _worker_environment() -> dict[str, str]:
     return {
         # Ray sets OMP_NUM_THREADS alone; one sample per core is the rule.
         "NUMBA_NUM_THREADS": "1",
-        # The health check of Ray Train paces its report barrier: 1.5 s a report without this.
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+        # Ray Train learns of the end of its workers by looking: by default every 2 s; every 0.1 s costs 4 % of a core.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0",
         "RAY_TRAIN_V2_ENABLED": "1",
     }
 
@@ -189,7 +189,7 @@ def _worker_environment() -> dict[str, str]:
 def _quiet_environment() -> None:
     """Settings that Ray reads when it is imported."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1.0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # A process that looks for nodes that Ray's autoscaler takes away; batch systems tell the launcher.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
