@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -27,6 +29,8 @@ from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
 from rayspin.status import describe
 from rayspin.storage import open_dataset
 from rayspin.storage.ledger import entries
+
+pytestmark = pytest.mark.timed
 
 JOB = """
 kind = "generate"
@@ -178,8 +182,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    scratch = Path(f"/tmp/t{os.getpid()}")
-    scratch.mkdir()
+    scratch = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
     monkeypatch.setenv("RAYSPIN_TEST", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(scratch))
     # If others run Ray on this machine, their addresses must make no difference.
@@ -188,8 +191,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     yield submitter
     # Whatever a test did, nothing survives: no process, no folder on the node's disk.
     submitter.wait(lambda: not submitter.processes(), 30)
-    assert list(scratch.iterdir()) == []
-    scratch.rmdir()
+    left = list(scratch.iterdir())
+    shutil.rmtree(scratch)
+    assert left == []
 
 
 def samples_by_hand(count: int) -> np.ndarray[Any, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -105,8 +105,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes() -> None:
 
 
 def test_the_folder_of_a_node_is_private_and_goes_away(tmp_path: Path) -> None:
-    scratch = Path(f"/tmp/t{os.getpid()}")
-    scratch.mkdir()
+    scratch = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
     try:
         with node_folder(scratch) as folder:
             assert folder.parent == scratch
