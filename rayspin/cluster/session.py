@@ -18,6 +18,9 @@ from rayspin.errors import InputError, RayspinError, RunError
 EMBEDDED = "local"
 _ANSWER_S = 10.0
 
+_TRAIN_LOOK = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0"}
+"""Ray Train learns of the end of its workers by looking: by default every 2 s; every 0.1 s costs 4 % of a core."""
+
 STORE_BYTES = 128 * 2**20
 """Arrays never travel through the object store, so it stays near Ray's minimum of 75 MiB."""
 
@@ -180,8 +183,7 @@ def _worker_environment() -> dict[str, str]:
     return {
         # Ray sets OMP_NUM_THREADS alone; one sample per core is the rule.
         "NUMBA_NUM_THREADS": "1",
-        # Ray Train learns of the end of its workers by looking: by default every 2 s; every 0.1 s costs 4 % of a core.
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0",
+        **_TRAIN_LOOK,
         "RAY_TRAIN_V2_ENABLED": "1",
     }
 
@@ -189,7 +191,8 @@ def _worker_environment() -> dict[str, str]:
 def _quiet_environment() -> None:
     """Settings that Ray reads when it is imported."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1.0")
+    for name, value in _TRAIN_LOOK.items():
+        os.environ.setdefault(name, value)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # A process that looks for nodes that Ray's autoscaler takes away; batch systems tell the launcher.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")

@@ -73,9 +73,8 @@ def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Ver
     Found are: a flipped bit anywhere in a shard, the ledger or the job, a truncated, swapped, foreign or missing file,
     samples missing or twice, variables, splits, parameters or attributes that are not those of the job, spins that are
     no unit vectors, energies that are not those of the spins under their Hamiltonian or that no spins have, torques
-    above what the schedule promises. The card
-    and the summary are made from these and not looked at. Shards are read in threads, one a core: hashing and the
-    kernels let go of Python.
+    above what the schedule promises. The card and the summary are made from these and not looked at. Shards are read
+    in threads, one a core: hashing and the kernels let go of Python.
 
     Args:
         catalog: of the whole ledger (`Catalog.entered`), also of files that are gone.
