@@ -39,6 +39,7 @@ from rayspin.storage import (
     Derived,
     Point,
     ShardRecord,
+    ShardWriter,
     SplitCounts,
     Storage,
     each_point,
@@ -48,7 +49,6 @@ from rayspin.storage import (
     points_of,
     shard_name,
     variables_of,
-    write_shard,
 )
 
 _TIMED_SAMPLES = 5
@@ -296,9 +296,8 @@ class ShardMaker:
 
             gpu.check_available()
         self._job, self._folder = job, folder
-        self._variables, self._parameters = variables_of(job.points, job.derived), parameters_of(job.points)
-        # Asking packages for their versions takes longer than writing a small file.
-        self._attributes = job.shard_attributes()
+        self._parameters = parameters_of(job.points)
+        self._writer = ShardWriter(job.shard_attributes(), variables_of(job.points, job.derived), job.storage)
         job.warm_up()
 
     def work(self, item: Shard) -> MadeShard:
@@ -320,8 +319,7 @@ class ShardMaker:
             **{name: derived.compute(name, self._job.points, samples, spins_NYXC) for name in derived.variables},
             **{name: column[points] for name, (_, column) in self._parameters.items()},
         }
-        path = self._folder / shard_name(first)
-        record = write_shard(path, values, self._attributes, self._variables, self._job.storage)
+        record = self._writer.write(self._folder / shard_name(first), values)
         seconds = round(time.perf_counter() - start, 3)
         return MadeShard(record, socket.gethostname(), seconds, float(energies.mean()))
 

@@ -183,6 +183,8 @@ def _worker_environment() -> dict[str, str]:
     return {
         # Ray sets OMP_NUM_THREADS alone; one sample per core is the rule.
         "NUMBA_NUM_THREADS": "1",
+        # Ray Train trains in a thread, and only the first of glibc's heaps is large enough to keep what a step frees.
+        "MALLOC_ARENA_MAX": "1",
         **_TRAIN_LOOK,
         "RAY_TRAIN_V2_ENABLED": "1",
     }

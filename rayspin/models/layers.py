@@ -127,7 +127,7 @@ class _GlobalNorm(torch.autograd.Function):
         # In float64, where the difference of the moments loses nothing that matters.
         mean, square = _rank_mean(torch.stack([mean, variance + mean**2]), ranks)
         mean, variance = mean.to(weight.dtype), (square - mean**2).to(weight.dtype)
-        ctx.save_for_backward(maps, weight, mean, torch.rsqrt(variance + epsilon))
+        ctx.save_for_backward(maps, weight, mean, variance)
         ctx.epsilon, ctx.ranks = epsilon, ranks
         ctx.mark_non_differentiable(mean, variance)
         normalized = functional.batch_norm(maps, mean, variance, weight, bias, training=False, eps=epsilon)
@@ -135,18 +135,19 @@ class _GlobalNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        maps, weight, mean, inverse_std = ctx.saved_tensors
-        # This subtracts from each gradient its mean and its slope against the normalized maps, over this
-        # rank's samples ...
-        for_maps, for_weight, for_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, maps, weight, None, None, mean, inverse_std, True, ctx.epsilon, [True, True, True]
+        maps, weight, mean, variance = ctx.saved_tensors
+        # The gradient's sums over this rank's samples, plain and against the normalized maps; what torch would make of
+        # them is right for one process only.
+        _, for_weight, for_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, maps, weight, mean, variance, None, None, False, ctx.epsilon, [False, True, True]
         )
-        # ... where those over all ranks' samples belong: put back the difference.
-        own = torch.stack([for_bias, for_weight]) * (weight.numel() / maps.numel())
-        offset, slope = (own - _rank_mean(own, ctx.ranks)) * weight * inverse_std
-        slope = slope * inverse_std
-        offset = offset - slope * mean
-        for_maps.addcmul_(maps, slope[:, None, None].to(maps.dtype)).add_(offset[:, None, None].to(maps.dtype))
+        # Each gradient less its mean and its slope against the normalized maps, over all ranks' samples, times the
+        # scale that the layer has: two passes, as the second factor is an affine function of the maps by itself.
+        scale = weight * torch.rsqrt(variance + ctx.epsilon)
+        sums = torch.stack([for_bias, for_weight]) * (weight.numel() / maps.numel())
+        offset, slope = -scale * _rank_mean(sums, ctx.ranks)
+        for_maps = functional.batch_norm(maps, mean, variance, slope, offset, training=False, eps=ctx.epsilon)
+        for_maps.addcmul_(gradient, scale[:, None, None].to(maps.dtype))
         return for_maps, for_weight, for_bias, None, None
 
 

@@ -74,13 +74,31 @@ def structure_factor_peak(spins: npt.ArrayLike, boundary: Boundary = "periodic")
 
 
 def wall_length(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:
-    """Length of the walls between up and down domains per site: neighbour bonds across which S_z changes its sign.
+    """Length of the walls between up and down domains per site, in sites: of the line on which S_z = 0.
 
-    Counted along rows and columns; a straight wall along an axis has its true length, a diagonal one sqrt(2) times.
+    S_z is interpolated between neighbours (marching squares; where all four sides of a plaquette are crossed, its mean
+    says which corners belong together), so that the length of a smooth wall does not depend on its direction. With an
+    open boundary the line ends at the outermost sites. A scalar array, or (N,) for a batch.
     """
-    up = spin_field(spins)[..., 2] > 0
-    below, left = (up != np.roll(up, 1, axis) for axis in (-2, -1))
+    a = spin_field(spins)[..., 2].astype(np.float64)
+    b, d = np.roll(a, -1, axis=-1), np.roll(a, -1, axis=-2)
+    c = np.roll(b, -1, axis=-2)
+    # Where the line crosses the sides of the plaquette a, b, c, d, seen from a or from the side of a.
+    above, below, left, right = _zero(a, b), _zero(d, c), _zero(a, d), _zero(b, c)
+    around_a, around_b = np.hypot(above, left), np.hypot(1 - above, right)
+    around_c, around_d = np.hypot(1 - below, 1 - right), np.hypot(below, 1 - left)
+    corners = [around_a, around_b, around_c, around_d]
+    pieces = np.nansum([*corners, np.hypot(1, above - below), np.hypot(1, left - right)], axis=0)
+    saddle = np.isfinite(around_a + around_c)
+    joined = (a > 0) == (a + b + c + d > 0)
+    pieces[saddle] = np.where(joined, around_b + around_d, around_a + around_c)[saddle]
     if not periodic(boundary):
-        below[..., 0, :] = left[..., 0] = False
-    length: Array = np.mean(np.add(below, left, dtype=np.float64), axis=(-2, -1))
+        pieces[..., -1, :] = pieces[..., -1] = 0.0
+    length: Array = pieces.mean(axis=(-2, -1))
     return length
+
+
+def _zero(start: Array, end: Array) -> Array:
+    """Where between two neighbours, from 0 to 1, S_z crosses 0; not a number if it does not."""
+    crossed = (start > 0) != (end > 0)
+    return np.divide(start, start - end, out=np.full_like(start, np.nan), where=crossed)

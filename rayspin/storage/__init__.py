@@ -8,7 +8,7 @@ from rayspin.storage.derived import Derived, variables_of
 from rayspin.storage.ledger import own_ledger
 from rayspin.storage.points import Point, each_point, energies_at, parameters_of, point_numbers, points_of
 from rayspin.storage.schema import SPLITS, VARIABLES, Split, SplitCounts, Storage
-from rayspin.storage.shards import ShardRecord, inspect_shard, read_shard, shard_name, write_shard
+from rayspin.storage.shards import ShardRecord, ShardWriter, inspect_shard, read_shard, shard_name
 from rayspin.storage.verification import Fault, Verification, verify
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = [
     "Fault",
     "Point",
     "ShardRecord",
+    "ShardWriter",
     "SpinReader",
     "Split",
     "SplitCounts",
@@ -41,7 +42,6 @@ __all__ = [
     "variables_of",
     "verify",
     "write_grid",
-    "write_shard",
 ]
 
 _WITH_XARRAY = {"open_dataset": "xarray_view", "write_grid": "grids"}

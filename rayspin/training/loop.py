@@ -24,6 +24,7 @@ from rayspin.training.config import TrainingConfig
 from rayspin.training.curve import Line, best_epoch
 from rayspin.training.data import Loader, SampleSource
 from rayspin.training.epoch import OnBatch, Run
+from rayspin.training.memory import keeping_freed_memory
 from rayspin.training.objectives import Objective
 
 OnEpoch = Callable[[Line], None]
@@ -116,7 +117,10 @@ def fit(
         on_batch=on_batch,
     )
     until = training.epochs if until is None else until
-    with Keeper(folder, job, network, optimizer) if rank == 0 else nullcontext() as keeper:
+    with (
+        keeping_freed_memory() if device.type == "cpu" else nullcontext(),
+        Keeper(folder, job, network, optimizer) if rank == 0 else nullcontext() as keeper,
+    ):
         last = _ended(training, history, until)
         while not last:
             history.append(line := run.epoch(len(history) + 1))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contourpy
 import numpy as np
 import pytest
 
@@ -56,11 +57,36 @@ def test_structure_factor_of_a_spiral_has_one_pair_of_peaks():
     assert width == pytest.approx(0, abs=1e-6)
 
 
-def test_wall_length_of_a_stripe():
-    spins = np.zeros((8, 32, 3))
-    spins[..., 2] = 1
-    spins[:, 4:10, 2] = -1
-    assert wall_length(spins) == pytest.approx(2 * 8 / (8 * 32))
+def up_where(heights):
+    """Spins whose z component is this, whatever the rest."""
+    return np.stack([np.zeros_like(heights), np.sqrt(1 - heights**2), heights], axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("heights", "length"),
+    [
+        (lambda x, y: np.where((x >= 4) & (x < 10), -1.0, 1.0), 2 * 32),
+        (lambda x, y: np.cos(2 * np.pi * (x + y) / 32), 2 * 32 * np.sqrt(2)),
+        (lambda x, y: np.sin(2 * np.pi * (2 * x - y) / 32 + 0.3), 2 * 32 * np.sqrt(5)),
+        (lambda x, y: np.tanh((np.hypot(x - 15.3, y - 16.1) - 10) / 2), 2 * np.pi * 10),
+    ],
+    ids=["stripe", "diagonal waves", "oblique waves", "circle"],
+)
+def test_wall_length_of_lines_in_any_direction(heights, length):
+    """Two lines across the torus, as long as its edges and their slope say; the circumference of a circle."""
+    y, x = np.mgrid[:32, :32].astype(np.float64)
+    assert wall_length(up_where(heights(x, y))) * 32**2 == pytest.approx(length, rel=2e-3)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "open"])
+def test_wall_length_is_that_of_a_plotting_library_s_contours(boundary):
+    """Random heights, so that every kind of plaquette is there; contourpy joins its lines by the mean, too."""
+    fields = up_where(np.random.default_rng(9).uniform(-1, 1, size=(3, 12, 17)))
+    for field, length in zip(fields, wall_length(fields, boundary)):
+        heights = np.pad(field[..., 2], ((0, 1), (0, 1)), mode="wrap") if boundary == "periodic" else field[..., 2]
+        lines = contourpy.contour_generator(z=heights, name="serial").lines(0.0)
+        expected = sum(np.hypot(*np.diff(line, axis=0).T).sum() for line in lines)
+        assert length * 12 * 17 == pytest.approx(expected)
 
 
 def test_fluctuations_of_free_spins_give_their_response():
@@ -77,7 +103,9 @@ def test_nothing_is_counted_over_an_open_edge():
     spins[:, 16:, 2] = -1
     for field in (spins, spins.swapaxes(0, 1)):
         assert wall_length(field) == pytest.approx(2 * 8 / (8 * 32))
-        assert wall_length(field, "open") == pytest.approx(8 / (8 * 32))
+    # Along the wall from the first site to the last.
+    assert wall_length(spins, "open") == pytest.approx(7 / (8 * 32))
+    assert wall_length(spins.swapaxes(0, 1), "open") == pytest.approx(7 / (8 * 32))
     assert wall_length(np.stack([spins, -spins]), "open").shape == (2,)
 
 

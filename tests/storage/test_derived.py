@@ -15,7 +15,7 @@ from rayspin.cluster.generate import Generate, ShardMaker
 from rayspin.errors import InputError
 from rayspin.job import Context
 from rayspin.physics import Degradation, Hamiltonian, effective_field
-from rayspin.storage import Catalog, open_dataset, shard_name, verify, write_shard
+from rayspin.storage import Catalog, ShardWriter, open_dataset, shard_name, verify
 from rayspin.storage.shards import read_shard
 
 PLAIN = {
@@ -108,7 +108,7 @@ def test_one_that_is_not_that_of_its_spins_is_found(stored: Path) -> None:
     del attributes["values_sha256"], attributes["derived_variables"], attributes["parameters"]
     values["coarse4"] = values["coarse4"] + np.float32(1e-3)
     variables = Catalog.open(stored).variables
-    Catalog.read(stored).append(write_shard(stored / shard_name(3), values, attributes, variables))
+    Catalog.read(stored).append(ShardWriter(attributes, variables).write(stored / shard_name(3), values))
     (fault,) = verify(Catalog.entered(stored)).faults
     assert (fault.first_sample, fault.as_written) == (3, True)
     assert "has a 'coarse4' that is not that of its spins (off by 0.001)" in fault.problem

@@ -21,15 +21,17 @@ from hypothesis import strategies as st
 
 from rayspin.errors import InputError
 from rayspin.storage import (
+    VARIABLES,
     Catalog,
     ShardRecord,
+    ShardWriter,
     SplitCounts,
     Storage,
     inspect_shard,
     open_dataset,
     shard_name,
-    write_shard,
 )
+from rayspin.storage.schema import Variable
 
 ATTRIBUTES = {"hamiltonian": '{"exchange": 1.0}', "root_seed": "7"}
 SIZE = (4, 6)
@@ -63,7 +65,7 @@ def dataset(tmp_path: Path) -> Path:
     (folder / "job.toml").write_text(tomli_w.dumps(job))
     catalog = Catalog.read(folder)
     for first, count in [(10, 10), (0, 10), (20, 5)]:
-        catalog.append(write_shard(folder / shard_name(first), values(first, count), ATTRIBUTES), host="h")
+        catalog.append(ShardWriter(ATTRIBUTES).write(folder / shard_name(first), values(first, count)), host="h")
     return folder
 
 
@@ -89,10 +91,30 @@ def test_ncdump_reads_a_shard(dataset: Path) -> None:
 
 
 def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
-    one = write_shard(tmp_path / "one.nc", values(0, 10), ATTRIBUTES)
-    two = write_shard(tmp_path / "two.nc", values(0, 10), ATTRIBUTES)
+    one = ShardWriter(ATTRIBUTES).write(tmp_path / "one.nc", values(0, 10))
+    two = ShardWriter(ATTRIBUTES).write(tmp_path / "two.nc", values(0, 10))
     assert one.sha256 == two.sha256
     assert (tmp_path / "one.nc").read_bytes() == (tmp_path / "two.nc").read_bytes()
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_a_shard_cast_from_another_has_the_bytes_that_the_library_writes(tmp_path: Path, count: int) -> None:
+    """The library writes the first shard of a writer, and one of another length; the rest are cast."""
+    derived = Variable("twice", ("sample", "y", "x", "component"), "f4", "1", "twice the spins")
+    variables = {**VARIABLES, derived.name: derived}
+
+    def more(first: int, count: int) -> dict[str, np.ndarray]:
+        plain = values(first, count)
+        return {**plain, "twice": 2 * plain["spins"]}
+
+    writer = ShardWriter(ATTRIBUTES, variables)
+    writer.write(tmp_path / "first.nc", more(0, count))
+    for first, length in [(40, count), (7, count), (3, count + 1), (5, count + 1)]:
+        path, expected = tmp_path / f"{first}-{length}.nc", tmp_path / "expected.nc"
+        record = writer.write(path, more(first, length))
+        ShardWriter(ATTRIBUTES, variables).write(expected, more(first, length))
+        assert path.read_bytes() == expected.read_bytes()
+        assert record == inspect_shard(path, ATTRIBUTES)
 
 
 @pytest.mark.parametrize("compression", ["zlib", "zstd"])
@@ -102,9 +124,10 @@ def test_compressed_shards_hold_the_same_values_in_the_same_bytes(
     storage = Storage(compression=compression)
     plain = Catalog.read(dataset)
     before = open_dataset(dataset)["spins"].values
-    records = [write_shard(tmp_path / "again.nc", values(0, 10), ATTRIBUTES, storage=storage)]
+    writer = ShardWriter(ATTRIBUTES, storage=storage)
+    records = [writer.write(tmp_path / "again.nc", values(0, 10))]
     for first, count in [(0, 10), (10, 10), (20, 5)]:
-        records.append(write_shard(dataset / shard_name(first), values(first, count), ATTRIBUTES, storage=storage))
+        records.append(writer.write(dataset / shard_name(first), values(first, count)))
         plain.append(records[-1])
     assert records[0].sha256 == records[1].sha256
     assert [record.values_sha256 for record in records[1:]] == [record.values_sha256 for record in plain.records]
@@ -126,10 +149,9 @@ def test_compressed_shards_hold_the_same_values_in_the_same_bytes(
 
 @pytest.mark.parametrize("compression", ["none", "zlib", "zstd"])
 def test_plain_xarray_opens_all_shards_as_one(compression: Any, tmp_path: Path) -> None:
+    writer = ShardWriter(ATTRIBUTES, storage=Storage(compression=compression))
     for first, count in [(0, 10), (10, 10), (20, 5)]:
-        write_shard(
-            tmp_path / shard_name(first), values(first, count), ATTRIBUTES, storage=Storage(compression=compression)
-        )
+        writer.write(tmp_path / shard_name(first), values(first, count))
     with xr.open_mfdataset(str(tmp_path / "shard-*.nc")) as view:
         assert dict(view.sizes) == {"sample": 25, "y": SIZE[0], "x": SIZE[1], "component": 3}
         np.testing.assert_array_equal(view["spins"][7:23].values, values(7, 16)["spins"])
@@ -184,7 +206,7 @@ def test_a_reader_gives_one_split_in_the_order_asked_for(dataset: Path) -> None:
 
 
 def test_what_the_ledger_does_not_know_is_not_there(dataset: Path) -> None:
-    write_shard(dataset / shard_name(25), values(25, 5), ATTRIBUTES)
+    ShardWriter(ATTRIBUTES).write(dataset / shard_name(25), values(25, 5))
     assert Catalog.read(dataset).samples_done == 25
     (dataset / shard_name(10)).unlink()
     assert Catalog.read(dataset).samples_done == 15

@@ -18,7 +18,7 @@ from rayspin.cluster.session import Session
 from rayspin.job import Context
 from rayspin.physics import LABYRINTH, energy
 from rayspin.rundir import RunDir
-from rayspin.storage import Catalog, ledger, shard_name, verify, write_shard
+from rayspin.storage import Catalog, ShardWriter, ledger, shard_name, verify
 from rayspin.storage.shards import read_shard
 
 SMALL = Generate.model_validate(
@@ -78,7 +78,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
     values, attributes = read_shard(folder / shard_name(3))
     del attributes["values_sha256"]
     change(values)
-    Catalog.read(folder).append(write_shard(folder / shard_name(3), values, attributes))
+    Catalog.read(folder).append(ShardWriter(attributes).write(folder / shard_name(3), values))
 
 
 def forget_all(folder: Path) -> None:
