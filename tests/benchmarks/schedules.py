@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rayspin.analysis.baselines import bilinear, interpolation_matrix, upsample
 from rayspin.analysis.figures import draw_measurements
 from rayspin.physics import DOMAIN, DOMAIN_SCHEDULE, LABYRINTH, AnnealSchedule, Hamiltonian, anneal, energy, torque
 from rayspin.physics.observables import structure_factor_peak, topological_charge, wall_length
@@ -29,13 +30,28 @@ PLAIN = AnnealSchedule(start_temperature=0.9, quench_sweeps=300, quench_overshoo
 DOMAINS = {
     "heat bath, quench 300": [PLAIN.with_updates(sweeps=n) for n in (300, 1000, 3000)],
     "heat bath + 4, quench 300": [PLAIN.with_updates(sweeps=n, over_relaxation=4) for n in (300, 1000, 3000)],
-    "heat bath + 6, to 1e-4 J": [DOMAIN_SCHEDULE.with_updates(sweeps=n) for n in (300, 1200, 3000)],
+    "heat bath + 6, to 1e-4 J": [DOMAIN_SCHEDULE.with_updates(sweeps=n) for n in (150, 300, 600, 1200, 3000)],
 }
+PUBLISHED = {4: 0.0059, 8: 0.028, 16: 0.0913}
+"""Mean square errors of bilinear resizing by scale: 2023 paper, Table 2, domains."""
 
 
 def mean_and_error(values):
     values = np.asarray(values, np.float64)
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size))
+
+
+def interpolation_errors(spins):
+    """Of every field, its errors over the published ones, the mean of the three scales: how much wall it has.
+
+    A fine field that is shifted by (scale - 1) / 2 sites differs from itself where there are walls, and there alone.
+    """
+    errors = []
+    for scale, published in PUBLISHED.items():
+        matrix = interpolation_matrix(bilinear, spins.shape[1] // scale, scale, aligned=False)
+        resized = upsample(spins[:, ::scale, ::scale], matrix, matrix)
+        errors.append(np.mean((resized - spins) ** 2, axis=(1, 2, 3)) / published)
+    return np.mean(errors, axis=0)
 
 
 def measured(hamiltonian: Hamiltonian, schedule: AnnealSchedule, samples: int):
@@ -56,6 +72,7 @@ def measured(hamiltonian: Hamiltonian, schedule: AnnealSchedule, samples: int):
         "peak: width (1/site)": mean_and_error(width),
         "|topological charge|": mean_and_error(np.abs(topological_charge(spins))),
         "wall per site": mean_and_error(wall_length(spins)),
+        "interpolation errors / published": mean_and_error(interpolation_errors(spins)),
         "largest torque (J)": mean_and_error([np.linalg.norm(torque(s, hamiltonian), axis=-1).max() for s in spins]),
     }
 
@@ -81,9 +98,8 @@ def draw(results, folder: Path) -> None:
     sweeps = {
         name: [(point["schedule"]["sweeps"], point) for point in points] for name, points in results["domain"].items()
     }
-    draw_measurements(
-        sweeps, ["energy (J per site)", "wall per site"], "heat-bath sweeps", folder / "schedules_domain.png"
-    )
+    quantities = ["energy (J per site)", "wall per site", "interpolation errors / published"]
+    draw_measurements(sweeps, quantities, "heat-bath sweeps", folder / "schedules_domain.png")
 
 
 if __name__ == "__main__":
