@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pydantic
 
 from rayspin.cluster.dataset_facts import DatasetFacts
-from rayspin.cluster.fanout import fan_out
+from rayspin.cluster.fanout import Worker, fan_out
 from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.cluster.train import Training
 from rayspin.config import suggestion
@@ -59,7 +59,7 @@ class Case:
         return self.reader.read(np.arange(first, first + count))
 
 
-class FieldMeter:
+class FieldMeter(Worker[Share, list[Row]]):
     """Measures shares of a split one after another; lives in an actor, one on each core."""
 
     def __init__(self, job: Evaluation, dataset: Path, weights: Path) -> None:

@@ -1,6 +1,7 @@
 """Spread independent items over Ray actors, and survive whatever happens to the actors.
 
-One call in flight per actor, no retries of Ray's own: they would be burnt by innocent calls while a node dies. Two
+One call in flight per actor, no retries of Ray's own: they would be burnt by innocent calls while a node dies. A call
+costs some 5 ms of CPU time here and there, so that short items go several to a call: as many as fill `CALL_S`. Two
 kinds of failure are told apart. An exception of the worker is the item's fault: it counts, and after `ATTEMPTS` the
 item is set aside, while the rest goes on. A lost actor, worker or node is the machine's: the item goes back to the
 front of the queue, the actor is replaced, and nothing is counted. So is a full disk (`MachineError`), but another actor
@@ -9,8 +10,11 @@ would fare no better: no further item is given out, those in flight end, and the
 
 from __future__ import annotations
 
+import time
+from abc import abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -25,6 +29,9 @@ LOST_IN_A_ROW = 20
 """Lost actors, made since the last success, after which the machine is held to be at fault for good. Older ones don't
 count: a node takes all of its actors with it, however many."""
 
+CALL_S = 0.1
+"""What a call of several items lasts at most, but for its last item; it is also what is lost with the actor."""
+
 _LOOK_S = 0.5
 """Seconds after which a signal is heard at the latest."""
 
@@ -37,8 +44,23 @@ Result_co = TypeVar("Result_co", covariant=True)
 class Worker(Protocol[Item_contra, Result_co]):
     """What runs in an actor: made once from the worker's arguments, then called item by item."""
 
+    @abstractmethod
     def work(self, item: Item_contra) -> Result_co:
         """Do one item; its result is small (arrays go to files, not through the object store)."""
+
+    def work_through(self, items: Sequence[Item_contra]) -> Sequence[Result_co]:
+        """The results of the first of these items: of all that could be begun within `CALL_S`, at least of one.
+
+        An item that raises ends the call before it, so that it is first in another: there its exception is raised.
+        """
+        end = time.monotonic() + CALL_S
+        results = [self.work(items[0])]
+        with suppress(Exception):
+            for item in items[1:]:
+                if time.monotonic() > end:
+                    break
+                results.append(self.work(item))
+        return results
 
 
 @dataclass(frozen=True)
@@ -92,11 +114,19 @@ def fan_out(
     return Outcome(pool.set_aside, list(pool.queue))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Actor:
     handle: Any
     successes_before: int
     """Of the whole pool, when it was made."""
+    items_a_call: int = 1
+
+
+@dataclass(frozen=True)
+class _Call(Generic[Item]):
+    actor: _Actor
+    items: Sequence[Item]
+    start: float
 
 
 class _Pool(Generic[Item, Result]):
@@ -118,7 +148,7 @@ class _Pool(Generic[Item, Result]):
         self._arguments = arguments
         self._stop = stop
         self.queue = queue
-        self._in_flight: dict[Any, tuple[_Actor, Item]] = {}
+        self._in_flight: dict[Any, _Call[Item]] = {}
         self._failures: Counter[Item] = Counter()
         self._lost_in_a_row = 0
         self._successes = 0
@@ -134,38 +164,48 @@ class _Pool(Generic[Item, Result]):
         while self._in_flight:
             ready, _ = self._ray.wait(list(self._in_flight), num_returns=1, timeout=_LOOK_S)
             for reference in ready:
-                actor, item = self._in_flight.pop(reference)
-                self._take(reference, actor, item, on_result)
+                self._take(reference, self._in_flight.pop(reference), on_result)
         if self._halted is not None:
             raise self._halted
 
     def close(self) -> None:
         if self._session.lost:
             return
-        for actor, _ in self._in_flight.values():
-            self._ray.kill(actor.handle)
+        for call in self._in_flight.values():
+            self._ray.kill(call.actor.handle)
         self._in_flight.clear()
 
-    def _take(self, ready: Any, actor: _Actor, item: Item, on_result: Callable[[Item, Result], None]) -> None:
+    def _take(self, ready: Any, call: _Call[Item], on_result: Callable[[Item, Result], None]) -> None:
+        actor, items = call.actor, call.items
         errors = self._ray.exceptions
         try:
-            result = self._ray.get(ready)
+            results = self._ray.get(ready)
         except errors.RayTaskError as error:
-            self._failed(item, error)
+            self._put_back(items[1:])
+            self._failed(items[0], error)
         except errors.RayError as error:
-            self._lost(actor, item, error)
+            self._put_back(items)
+            self._lost(actor, error)
             actor = self._new_actor()
         else:
+            self._put_back(items[len(results) :])
             self._successes += 1
             self._lost_in_a_row = 0
-            on_result(item, result)
+            actor.items_a_call = len(results)
+            if len(results) == len(items) and time.monotonic() - call.start < CALL_S / 2:
+                actor.items_a_call *= 2
+            for item, result in zip(items, results):
+                on_result(item, result)
         self._give_next(actor)
+
+    def _put_back(self, items: Sequence[Item]) -> None:
+        self.queue.extendleft(reversed(items))
 
     def _failed(self, item: Item, error: Exception) -> None:
         # `cause` is the exception itself; RayTaskError's own text repeats Ray's internals.
         cause = getattr(error, "cause", None) or error
         if isinstance(cause, MachineError):
-            self.queue.appendleft(item)
+            self._put_back([item])
             self._halted = cause
             return
         self._failures[item] += 1
@@ -174,7 +214,7 @@ class _Pool(Generic[Item, Result]):
             return
         self.set_aside.append(SetAside(item, f"{type(cause).__name__}: {cause}", str(error)))
 
-    def _lost(self, actor: _Actor, item: Item, error: Exception) -> None:
+    def _lost(self, actor: _Actor, error: Exception) -> None:
         if actor.successes_before == self._successes:
             self._lost_in_a_row += 1
         # A worker that can't even be made will not be made better by another try.
@@ -185,7 +225,6 @@ class _Pool(Generic[Item, Result]):
                 f"{self._lost_in_a_row} lost in a row without one result ({reason})",
                 "look at memory and at Ray's logs, then run the same command again",
             ) from None
-        self.queue.appendleft(item)
         self._ray.kill(actor.handle)
 
     def _new_actor(self) -> _Actor:
@@ -193,8 +232,8 @@ class _Pool(Generic[Item, Result]):
 
     def _give_next(self, actor: _Actor) -> None:
         if self.queue and not self._stop.requested and self._halted is None:
-            item = self.queue.popleft()
-            self._in_flight[actor.handle.work.remote(item)] = (actor, item)
+            items = [self.queue.popleft() for _ in range(min(actor.items_a_call, len(self.queue)))]
+            self._in_flight[actor.handle.work_through.remote(items)] = _Call(actor, items, time.monotonic())
         else:
             # After the loss of nodes there are more actors than CPUs: one that waits for a CPU holds an item.
             self._ray.kill(actor.handle)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pydantic
 
 from rayspin import __version__
-from rayspin.cluster.fanout import fan_out
+from rayspin.cluster.fanout import Worker, fan_out
 from rayspin.cluster.recorder import Recorder, Shard, in_the_making, settle
 from rayspin.cluster.session import Session
 from rayspin.cluster.stage import Context, Plan, Stage
@@ -287,7 +287,7 @@ class MadeShard:
     mean_energy: float
 
 
-class ShardMaker:
+class ShardMaker(Worker[Shard, MadeShard]):
     """Anneals the samples of a shard and writes them; lives in an actor, one on each core or on each GPU."""
 
     def __init__(self, job: Generate, folder: Path) -> None:

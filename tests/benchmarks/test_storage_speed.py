@@ -21,7 +21,7 @@ import pytest
 import ray.cloudpickle
 
 from rayspin import job
-from rayspin.cluster.fanout import fan_out
+from rayspin.cluster.fanout import Worker, fan_out
 from rayspin.cluster.generate import Generate, MadeShard, make_here
 from rayspin.cluster.local_pool import fan_out_here
 from rayspin.cluster.recorder import Recorder
@@ -128,7 +128,7 @@ def entering(recorder: Recorder, clock: Clock) -> Any:
     return enter
 
 
-class Nothing:
+class Nothing(Worker):
     """Says that it wrote a shard."""
 
     def work(self, shard: tuple[int, int]) -> MadeShard:

@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import ray.cloudpickle
 
 from rayspin.cluster import fanout
-from rayspin.cluster.fanout import Outcome, fan_out
+from rayspin.cluster.fanout import Outcome, Worker, fan_out
 from rayspin.cluster.session import Session
 from rayspin.cluster.stopping import StopRequest
 from rayspin.errors import RunError
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.ray
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
-class Trouble:
+class Trouble(Worker[str, int]):
     """Squares numbers; some items raise, always or once; some kill their process: always, a few times, in pairs."""
 
     def __init__(self, folder: Path) -> None:
@@ -48,8 +49,13 @@ class Trouble:
         return int(number) ** 2
 
 
-def test_every_item_is_done_once_whatever_happens_to_the_actors(ray_session: Session, tmp_path: Path) -> None:
+@pytest.mark.parametrize("call_s", [0.0, 60.0], ids=["an item a call", "many items a call"])
+def test_every_item_is_done_once_whatever_happens_to_the_actors(
+    ray_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call_s: float
+) -> None:
+    monkeypatch.setattr(fanout, "CALL_S", call_s)
     items = [f"plain {n}" for n in range(12)] + ["poison 12", "kill 13", "hiccup 14", "kill 15", "poison 16"]
+    items += [f"plain {n}" for n in range(17, 40)]
     results: dict[str, int] = {}
 
     def keep(item: str, result: int) -> None:
@@ -64,10 +70,50 @@ def test_every_item_is_done_once_whatever_happens_to_the_actors(ray_session: Ses
     assert "in work" in set_aside[0].trace
     assert results == {item: int(item.split()[1]) ** 2 for item in items if not item.startswith("poison")}
     tries = {path.name: len(path.read_text()) for path in tmp_path.iterdir()}
-    assert tries == {
+    least = {
         item: {"plain": 1, "poison": fanout.ATTEMPTS, "kill": fanout.ATTEMPTS + 1, "hiccup": 2}[item.split()[0]]
         for item in items
     }
+    if call_s:
+        # More where an item shared its call with one that raised or killed.
+        assert all(tries[item] >= least[item] for item in items)
+    else:
+        assert tries == least
+
+
+class Bundles(Worker[int, int]):
+    """Tells of each item how many came with it in its call; negative ones take longer than a call should."""
+
+    def work_through(self, items: Sequence[int]) -> Sequence[int]:
+        self._together = len(items)
+        return super().work_through(items)
+
+    def work(self, item: int) -> int:
+        time.sleep(1.5 * fanout.CALL_S if item < 0 else 0)
+        return self._together
+
+
+def test_short_items_share_calls_and_long_ones_have_one_each(ray_session: Session) -> None:
+    together: dict[int, int] = {}
+
+    def keep(item: int, count: int) -> None:
+        together[item] = count
+
+    fan_out(ray_session, StopRequest(), Bundles, (), [-n for n in range(1, 7)], keep)
+    assert together == dict.fromkeys(range(-6, 0), 1)
+    fan_out(ray_session, StopRequest(), Bundles, (), range(1000), keep)
+    assert sum(1 / together[item] for item in range(1000)) < 300
+
+
+def test_a_call_ends_with_its_time_or_before_an_item_that_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Trouble(tmp_path)
+    assert worker.work_through(["plain 1", "plain 2", "poison 3", "plain 4"]) == [1, 4]
+    with pytest.raises(ValueError, match="no 3"):
+        worker.work_through(["poison 3", "plain 4"])
+    monkeypatch.setattr(fanout, "CALL_S", -1.0)
+    assert worker.work_through(["plain 1", "plain 2"]) == [1]
 
 
 class Unmakeable(Trouble):
