@@ -29,7 +29,9 @@ two_words, circle, exponential = map(
     on_gpu, (_elementary_kernels.two_words, _elementary_kernels.circle, _elementary_kernels.exponential)
 )
 place, local_field = on_gpu(_lattice_kernels.place), on_gpu(_lattice_kernels.local_field)
-drawn, drawn_in_weak_field = map(on_gpu, (_spin_kernels.drawn, _spin_kernels.drawn_in_weak_field))
+reciprocals_of, drawn, drawn_in_weak_field = map(
+    on_gpu, (_spin_kernels.reciprocals_of, _spin_kernels.drawn, _spin_kernels.drawn_in_weak_field)
+)
 square_of, reflected, aligned = map(on_gpu, (_spin_kernels.square_of, _spin_kernels.reflected, _spin_kernels.aligned))
 gaussian_pair, couple, coupled_here = map(
     on_gpu, (_auxiliary_kernels.gaussian_pair, _auxiliary_kernels.couple, _auxiliary_kernels.coupled_here)
@@ -113,7 +115,8 @@ def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, co
                     any_weak = 1
                     weak_rows[row] = stamp
                 cosine, sine = circle(two)
-                sx, sy, sz = drawn(hx, hy, hz, square, exponential(one), cosine, sine, unit)
+                inverse, reciprocal = reciprocals_of(square, hz)
+                sx, sy, sz = drawn(hx, hy, hz, inverse, reciprocal, exponential(one), cosine, sine, unit)
                 _put(own, here, k, count, periodic, sx, sy, sz)
         store(new[0], stream, a)
         store(new[1], stream, b)

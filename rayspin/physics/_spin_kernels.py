@@ -25,38 +25,42 @@ def square_of(x, y, z):
 
 
 @inlined
-def drawn(hx, hy, hz, square, exponential, cosine, sine, unit):
-    """A spin drawn with density proportional to exp(beta h . S), h^2 = square (method: `_sweep_kernels._heat_bath`).
+def reciprocals_of(square, hz):
+    """1 / (h + |h_z|) and 1 / h of a field, h^2 = square: what `drawn` takes."""
+    h = sqrt(square)
+    apart = h + abs(hz)
+    inverse = _ONE / (h * apart)
+    return inverse * h, inverse * apart
+
+
+@inlined
+def drawn(hx, hy, hz, inverse, reciprocal, exponential, cosine, sine, unit):
+    """A spin drawn with density proportional to exp(beta h . S) (method: `_sweep_kernels._heat_bath`).
 
     Args:
         hx: field.
         hy: likewise.
         hz: likewise.
-        square: of the field.
+        inverse: 1 / (h + |h_z|).
+        reciprocal: 1 / h.
         exponential: an exponential variable with mean 1 / ln 2.
         cosine: twice that of a uniform angle.
         sine: likewise.
         unit: ln 2 / (2 beta).
     """
-    h = sqrt(square)
-    apart = h + abs(hz)
-    inverse = _ONE / (h * apart)
-    reciprocal = inverse * apart
     turns = times(exponential, reciprocal * unit)
-    return tilted(turns - floor(turns), cosine, sine, hx, hy, hz, inverse * h, reciprocal)
+    return tilted(turns - floor(turns), cosine, sine, hx, hy, hz, inverse, reciprocal)
 
 
 @inlined
 def drawn_in_weak_field(hx, hy, hz, exponential, cosine, sine, unit):
     """The same by inversion of the distribution, for fields so weak, or zero, that rounding would show in `drawn`."""
     hz += TINY
-    h = sqrt(square_of(hx, hy, hz))
-    apart = h + abs(hz)
-    inverse = _ONE / (h * apart)
-    reciprocal = inverse * apart
-    part = times(one_minus_exp2(-exponential), one_minus_exp2(-h / unit))
+    square = square_of(hx, hy, hz)
+    inverse, reciprocal = reciprocals_of(square, hz)
+    part = times(one_minus_exp2(-exponential), one_minus_exp2(-sqrt(square) / unit))
     w = min(minus_log2_one_minus(part) * (reciprocal * unit), _ONE)
-    return tilted(w, cosine, sine, hx, hy, hz, inverse * h, reciprocal)
+    return tilted(w, cosine, sine, hx, hy, hz, inverse, reciprocal)
 
 
 @inlined

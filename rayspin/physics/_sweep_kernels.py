@@ -20,7 +20,15 @@ from rayspin.physics._lattice_kernels import (
     vectors_of,
 )
 from rayspin.physics._numba import fma, from_bits, inlined, kernel, load, restrict, start, store, to_bits
-from rayspin.physics._spin_kernels import aligned, drawn, drawn_in_weak_field, reflected, square_of, tilted
+from rayspin.physics._spin_kernels import (
+    aligned,
+    drawn,
+    drawn_in_weak_field,
+    reciprocals_of,
+    reflected,
+    square_of,
+    tilted,
+)
 
 BLOCK = 256  # sites per stage: enough to hide latencies, few enough for buffers to stay in the nearest cache
 
@@ -35,10 +43,11 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
 
     w = (1 - cos) / 2 of the angle between S and h has the density exp(-2 beta h w) on [0, 1]: what an exponential
     variable of that rate leaves when whole numbers are taken from it, since it has no memory. Where a field is so weak
-    that rounding would show, the row is drawn again from the same random numbers by inverting the distribution,
+    that rounding would show, the row is drawn from the same random numbers by inverting the distribution,
     w = -ln(1 - u (1 - exp(-2 beta h))) / (2 beta h): the choice depends on fields alone, so both are exact.
 
-    Two loops with buffers in between, since one long chain of operations on few spins would wait on latencies.
+    Three loops with buffers in between, since one long chain of operations on few spins would wait on latencies: random
+    numbers; fields, which lie where the spins will, with their square root and division; spins.
     """
     restrict()
     rows, columns, periodic = lattice
@@ -48,7 +57,7 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
     x, y, z = other
     site_x, site_y, site_z = site
     a, b, c, d = states
-    exponentials, cosines, sines = scratch
+    exponentials, cosines, sines, inverses, reciprocals = scratch
     block = max(1, BLOCK // padded)
     unit = np.float32(0.5) * _LN2 / beta
     weak = to_bits((WEAK / beta) * (WEAK / beta))
@@ -64,8 +73,9 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
             store(exponentials, k, exponential(one))
             store(cosines, k, cosine)
             store(sines, k, sine)
+        weak_rows = 0
         for row in range(first, last):
-            count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+            _, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
             buffer = (row - first) * padded
             weakest = np.int32(2**31 - 1)
             for k in range(padded):
@@ -74,18 +84,30 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
                 )
                 square = square_of(hx, hy, hz)
                 weakest = min(weakest, to_bits(square))
-                e, cosine, sine = load(exponentials, buffer + k), load(cosines, buffer + k), load(sines, buffer + k)
-                sx, sy, sz = drawn(hx, hy, hz, square, e, cosine, sine, unit)
-                store(own_x, here + k, sx)
-                store(own_y, here + k, sy)
-                store(own_z, here + k, sz)
-            if weakest < weak:  # or zero, where the loop above gave NaN
+                inverse, reciprocal = reciprocals_of(square, hz)
+                store(own_x, here + k, hx)
+                store(own_y, here + k, hy)
+                store(own_z, here + k, hz)
+                store(inverses, buffer + k, inverse)
+                store(reciprocals, buffer + k, reciprocal)
+            weak_rows |= int(weakest < weak) << (row - first)
+        for row in range(first, last):
+            count, here, _, _, _ = place(row, colour, rows, columns, padded + LANES, periodic)
+            buffer = (row - first) * padded
+            if weak_rows >> (row - first) & 1:
                 for k in range(padded):
-                    hx, hy, hz = local_field(
-                        x, y, z, site_x, site_y, site_z, here + k, left + k, below + k, above + k, exchange, dmi
-                    )
+                    hx, hy, hz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
                     e, cosine, sine = load(exponentials, buffer + k), load(cosines, buffer + k), load(sines, buffer + k)
                     sx, sy, sz = drawn_in_weak_field(hx, hy, hz, e, cosine, sine, unit)
+                    store(own_x, here + k, sx)
+                    store(own_y, here + k, sy)
+                    store(own_z, here + k, sz)
+            else:
+                for k in range(padded):
+                    hx, hy, hz = load(own_x, here + k), load(own_y, here + k), load(own_z, here + k)
+                    e, cosine, sine = load(exponentials, buffer + k), load(cosines, buffer + k), load(sines, buffer + k)
+                    inverse, reciprocal = load(inverses, buffer + k), load(reciprocals, buffer + k)
+                    sx, sy, sz = drawn(hx, hy, hz, inverse, reciprocal, e, cosine, sine, unit)
                     store(own_x, here + k, sx)
                     store(own_y, here + k, sy)
                     store(own_z, here + k, sz)
@@ -207,7 +229,7 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
         site: (2, 3, n) float32: the part of each site's field that its neighbours don't make; or (2, 3) where it is the
             same at every site of a colour, which saves a seventh of the loads.
         states: (4, block_size) uint32: the random streams, one for each site of a block.
-        scratch: (3, block_size) float32.
+        scratch: (5, block_size) float32.
         lattice: rows, columns, and whether it is periodic.
         couplings: exchange and interfacial dmi, float32.
         betas: (sweeps,) float32.
@@ -215,7 +237,7 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
     """
     vectors = vectors_of(lattice)
     streams = start(states[0]), start(states[1]), start(states[2]), start(states[3])
-    buffers = start(scratch[0]), start(scratch[1]), start(scratch[2])
+    buffers = start(scratch[0]), start(scratch[1]), start(scratch[2]), start(scratch[3]), start(scratch[4])
     for beta in betas:
         for colour in range(2):
             own, other, own_site = _seen_by(colour, spins, site)

@@ -150,7 +150,7 @@ class Sampler(Moves):
         streams = self._board.block_size
         self._states = aligned_zeros(4, streams).view(np.uint32)
         self._states[:] = first_states(self._board, seed)
-        self._scratch = aligned_zeros(3, streams)
+        self._scratch = aligned_zeros(5, streams)
         self._draw = self._auxiliary(hamiltonian, seed)
         self._spins = self._board.zeros()
         self._site = aligned_zeros(2, 3) if self._draw is None else self._board.zeros()
