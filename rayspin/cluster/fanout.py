@@ -103,7 +103,7 @@ def fan_out(
 
     Raises:
         RunError: an actor can't be made, or they keep dying without a single success; there is no GPU for one.
-        MachineError: raised by a worker; its item and the rest were left.
+        MachineError: raised by a worker or by `on_result`; what was not done yet was left.
     """
     pool = _Pool(session, stop, worker, arguments, deque(items), gpu=gpu)
     try:
@@ -194,8 +194,11 @@ class _Pool(Generic[Item, Result]):
             actor.items_a_call = len(results)
             if len(results) == len(items) and time.monotonic() - call.start < CALL_S / 2:
                 actor.items_a_call *= 2
-            for item, result in zip(items, results):
-                on_result(item, result)
+            try:
+                for item, result in zip(items, results):
+                    on_result(item, result)
+            except MachineError as error:
+                self._halted = error
         self._give_next(actor)
 
     def _put_back(self, items: Sequence[Item]) -> None:

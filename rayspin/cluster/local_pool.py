@@ -127,7 +127,10 @@ class _Pool(Generic[Item, Result]):
         match outcome:
             case ("made", result):
                 self._lost_in_a_row = 0
-                on_result(item, result)
+                try:
+                    on_result(item, result)
+                except MachineError as error:
+                    self._halted = error
             case ("failed", error, trace):
                 self._failures[item] += 1
                 if self._failures[item] < ATTEMPTS:

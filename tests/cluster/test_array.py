@@ -22,7 +22,8 @@ from rayspin.cli import main
 from rayspin.cluster.array import Part
 from rayspin.cluster.explain import explain, repeat
 from rayspin.cluster.generate import Generate, ShardMaker
-from rayspin.errors import Incomplete, InputError, RunError
+from rayspin.cluster.recorder import Recorder
+from rayspin.errors import Incomplete, InputError, MachineError, RunError
 from rayspin.job import Context
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, shard_name, verify
@@ -60,6 +61,25 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 )
 def test_parts(text: str, part: tuple[int, int]) -> None:
     assert Part.parse(text, 6) == Part(*part)
+
+
+def test_a_full_disk_at_the_ledger_lets_the_shards_in_flight_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last shard has one sample and is the first to be done; what the ledger missed is adopted."""
+    stage = SMALL.with_updates(samples=5, schedule={"sweeps": 400_000, "quench_sweeps": 20})
+
+    def full(*_: object, **__: object) -> None:
+        raise MachineError("here", "No space left on device", "make room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "enter", full)
+        with pytest.raises(MachineError, match="here: No space left"):
+            job.run(stage, tmp_path / "data", Context(), shards="1/1")
+    assert set(files(tmp_path / "data")) == {shard_name(0), shard_name(4)}
+    assert not list((tmp_path / "data").glob(".tmp-*.nc"))
+    job.run(stage, tmp_path / "data", Context(), shards="1/1")
+    assert Catalog.read(tmp_path / "data").samples_done == 5
 
 
 def test_equal_parts_hold_every_shard_once() -> None:

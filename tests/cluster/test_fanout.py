@@ -16,7 +16,7 @@ from rayspin.cluster import fanout
 from rayspin.cluster.fanout import Outcome, Worker, fan_out
 from rayspin.cluster.session import Session
 from rayspin.cluster.stopping import StopRequest
-from rayspin.errors import RunError
+from rayspin.errors import MachineError, RunError
 
 pytestmark = pytest.mark.ray
 
@@ -165,6 +165,27 @@ def test_whoever_has_nothing_left_to_do_makes_room_for_who_waits(ray_session: Se
     assert outcome == Outcome([], [])
     assert sorted(results) == [1, 4, 9]
     ray_session.ray().kill(holder)
+
+
+class Late(Worker[float, float]):
+    """Sleeps so many seconds, then leaves a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def work(self, item: float) -> float:
+        time.sleep(item)
+        (self._folder / f"{item}").touch()
+        return item
+
+
+def test_a_full_disk_here_lets_what_is_in_flight_end_too(ray_session: Session, tmp_path: Path) -> None:
+    def full(_item: float, _result: float) -> None:
+        raise MachineError("here", "No space left on device", "make room")
+
+    with pytest.raises(MachineError, match="here: No space left"):
+        fan_out(ray_session, StopRequest(), Late, (tmp_path,), [0.1, 3.0, 0.2], full)
+    assert {path.name for path in tmp_path.iterdir()} == {"0.1", "3.0"}
 
 
 def test_nothing_to_do_starts_nothing(ray_session: Session, tmp_path: Path) -> None:
