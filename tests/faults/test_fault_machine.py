@@ -88,7 +88,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_with_room_it_goes_on(
     line = f"{folder}: No space left on device; make room there, then the same command again: it goes on\n"
     for _ in range(2):
         full = rayspin(*command)
-        assert (full.returncode, full.stderr) == (1, line.replace("then the same", "then run the same"))
+        assert (full.returncode, full.stderr) == (1, line.replace("then the same", "then run the same")), full.stderr
         check_whole(folder, undisturbed, writers=0)
         assert not list(folder.glob("failed-*"))
     assert 0 < len(list(folder.glob("shard-*.nc"))) < 30
