@@ -25,9 +25,9 @@ def descendants(*roots: int) -> list[int]:
 
 
 def stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat, `NAME` and so on; empty ones if it is gone."""
+    """The fields of /proc/PID/stat, `NAME` and so on; empty ones if it is gone. A name may be any bytes."""
     with suppress(OSError):
-        number, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").partition(" (")
+        number, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").partition(" (")
         # The name may itself hold brackets and blanks.
         name, _, fields = rest.rpartition(") ")
         return [number, name, *fields.split()]

@@ -131,7 +131,8 @@ class EmbeddedRay:
         _exit(RunError("Ray on this machine", f"no start within {_START_S:.0f} s", "run the same command again"))
 
     def _learn(self, pids: Iterable[int]) -> None:
-        new = {_Process.of(pid) for pid in pids} - self._known
+        # Some may have ended since they were seen.
+        new = {process for pid in pids if (process := _Process.of(pid)).started} - self._known
         self._known |= new
         if new and self._reaper.stdin is not None:
             with suppress(BrokenPipeError):

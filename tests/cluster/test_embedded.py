@@ -1,0 +1,30 @@
+"""The processes beside an embedded Ray; its deaths are in tests/faults."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from rayspin.cluster.embedded import EmbeddedRay
+from rayspin.process_table import NAME, stat
+
+
+def test_a_process_that_ended_before_it_was_looked_at_is_passed_over() -> None:
+    """Told of it, the process that sees Ray off broke down, and left Ray to itself."""
+    short = subprocess.Popen([sys.executable, "-c", ""])
+    short.wait()
+    beside = EmbeddedRay()
+    beside._learn([short.pid])
+    beside.close(lambda: None)
+    assert beside._reaper.returncode == 0
+    assert beside._known == set()
+
+
+def test_names_of_processes_may_be_any_bytes() -> None:
+    """The kernel cuts them after 15 bytes, in the middle of a letter too."""
+    code = "import sys; open('/proc/self/comm', 'wb').write(b') \\xff('); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert stat(process.pid)[NAME] == ") \ufffd("
+        process.communicate()
