@@ -24,10 +24,14 @@ from types import FrameType
 from typing import NamedTuple, NoReturn
 
 from rayspin.errors import RunError
-from rayspin.process_table import NAME, START, STATE, descendants, stat
+from rayspin.process_table import NAME, START, STATE, command_line, descendants, stat
 
 _MARK = "RAYSPIN_EMBEDDED_RAY"
 _DAEMONS = ("gcs_server", "raylet")
+
+_OF_NO_USE = ("/log_monitor.py", "/monitor.py")
+"""Ray can't be asked not to start them: one sends what workers print to drivers that want it (`log_to_driver`), the
+other would add nodes. Together they take a percent of a core, and wake up 40 times a second to do so."""
 
 _LOOK_S = 2.0
 """Seconds between two looks for new processes; the death of a daemon is heard at once."""
@@ -88,6 +92,10 @@ class EmbeddedRay:
             too_long.cancel()
             del os.environ[_MARK]
         self._learn(pid for pid in descendants(os.getpid()) if pid not in before)
+        for pid, _ in self._known:
+            if any(script in command_line(pid) for script in _OF_NO_USE):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         daemons = {os.pidfd_open(pid): name for pid, _ in self._known if (name := stat(pid)[NAME]) in _DAEMONS}
         signal.signal(signal.SIGUSR1, self._raise)
         self._watch = threading.Thread(target=self._look, args=(daemons,), daemon=True)

@@ -255,9 +255,11 @@ class Generate(Stage):
 
     def anneal_samples(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Those samples, (N, Y, X, 3), on a GPU if the job asks for one."""
-        if not self.resources.gpu:
-            return np.stack([self._anneal_named(int(sample)) for sample in samples])
         spins_NYXC = np.empty((len(samples), *self.size, 3), np.float32)
+        if not self.resources.gpu:
+            for spins_YXC, sample in zip(spins_NYXC, samples):
+                spins_YXC[:] = self._anneal_named(int(sample))
+            return spins_NYXC
         for point, mine in each_point(self.points, samples):
             seeds = [(self.seed, int(sample)) for sample in samples[mine]]
             spins_NYXC[mine] = anneal_many(point.hamiltonian, self.size, point.schedule, seeds, device="cuda")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from rayspin.errors import InputError
 from rayspin.physics.arguments import lattice, whole
 from rayspin.physics.checkerboard import Spins
+from rayspin.physics.field import energy
 from rayspin.physics.hamiltonian import LABYRINTH, Hamiltonian, Vector
 from rayspin.physics.sampling import Sampler
 from rayspin.physics.schedule import AnnealSchedule
@@ -152,8 +153,8 @@ def anneal_many(
 
 
 def warm_up(hamiltonian: Hamiltonian = LABYRINTH) -> None:
-    """Compiles the kernels that annealing this Hamiltonian needs, or loads them from Numba's cache."""
-    anneal(hamiltonian, size=4, schedule=AnnealSchedule(sweeps=1, quench_sweeps=1), seed=(0,))
+    """Compiles the kernels that samples of this Hamiltonian and their energy need, or loads them from Numba's cache."""
+    energy(anneal(hamiltonian, size=4, schedule=AnnealSchedule(sweeps=1, quench_sweeps=1), seed=(0,)), hamiltonian)
 
 
 def _annealed_on_gpu(

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
+from rayspin.physics._field_kernels import dmi_field, exchange_field
 from rayspin.physics.arguments import spin_field
 from rayspin.physics.dipole import dipole_field
 from rayspin.physics.hamiltonian import Hamiltonian
@@ -91,7 +92,8 @@ def energy_terms(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> dict[str, np
     """
     spins_NYXC = _batch(spins)
     energies = {name: np.zeros(len(spins_NYXC)) for name in TERMS}
-    for n, sample in enumerate(spins_NYXC.astype(np.float64, copy=False)):
+    for n, narrow in enumerate(spins_NYXC):
+        sample = narrow.astype(np.float64, copy=False)
         for name, field in terms(sample, hamiltonian).items():
             energies[name][n] = -np.sum(sample * field) / (TERMS[name].degree * sample[..., 0].size)
     shape = np.shape(spins)[:-3]
@@ -117,24 +119,19 @@ def require_known(hamiltonian: Hamiltonian, known: Collection[str], who: str) ->
 
 def _present(hamiltonian: Hamiltonian) -> list[str]:
     """Names of the terms whose strength is not zero."""
-    return [name for name in TERMS if np.any(getattr(hamiltonian, name, 0))]
+    strengths = {name: getattr(hamiltonian, name, 0) for name in TERMS}
+    return [name for name, value in strengths.items() if (any(value) if isinstance(value, tuple) else value)]
 
 
 def _exchange(spins: Array, hamiltonian: Hamiltonian) -> Array:
-    left, right, down, up = _neighbours(spins, hamiltonian)
-    return spins.dtype.type(hamiltonian.exchange) * (left + right + (down + up))
+    field: Array = exchange_field(_padded(spins, hamiltonian), spins.dtype.type(hamiltonian.exchange))
+    return field
 
 
 def _dmi(spins: Array, hamiltonian: Hamiltonian) -> Array:
-    """sum_j D_ij x S_j, with D_ij = -D_ji, so that differences of opposite neighbours enter."""
-    left, right, down, up = _neighbours(spins, hamiltonian)
-    along_x, along_y = right - left, up - down
-    d = spins.dtype.type(hamiltonian.dmi)
-    if hamiltonian.dmi_kind == "interfacial":
-        field = (along_x[..., 2], along_y[..., 2], -along_x[..., 0] - along_y[..., 1])
-    else:
-        field = (along_y[..., 2], -along_x[..., 2], along_x[..., 1] - along_y[..., 0])
-    return d * np.stack(field, axis=-1)
+    strength, is_bulk = spins.dtype.type(hamiltonian.dmi), hamiltonian.dmi_kind == "bulk"
+    field: Array = dmi_field(_padded(spins, hamiltonian), strength, is_bulk)
+    return field
 
 
 def _dipole(spins: Array, hamiltonian: Hamiltonian) -> Array:
@@ -161,11 +158,15 @@ TERMS = {
 }
 
 
-def _neighbours(spins: Array, hamiltonian: Hamiltonian) -> tuple[Array, Array, Array, Array]:
-    """The spins left, right, below (row - 1) and above of each site; zero beyond an open edge."""
-    pad = [(1, 1), (1, 1), (0, 0)]
-    padded = np.pad(spins, pad, mode="wrap") if hamiltonian.boundary == "periodic" else np.pad(spins, pad)
-    return padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]
+def _padded(spins: Array, hamiltonian: Hamiltonian) -> Array:
+    """The spins with what is beyond each edge beside them: those of the other edge, or zeros where it is open."""
+    rows, columns, components = spins.shape
+    padded = np.zeros((rows + 2, columns + 2, components), spins.dtype)
+    padded[1:-1, 1:-1] = spins
+    if hamiltonian.boundary == "periodic":
+        padded[0, 1:-1], padded[-1, 1:-1] = spins[-1], spins[0]
+        padded[1:-1, 0], padded[1:-1, -1] = spins[:, -1], spins[:, 0]
+    return padded
 
 
 def _batch(spins: npt.ArrayLike) -> Array:

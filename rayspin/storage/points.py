@@ -74,8 +74,10 @@ def point_numbers(samples: npt.NDArray[np.int64], points: Sequence[Point]) -> np
 
 def each_point(
     points: Sequence[Point], samples: npt.NDArray[np.int64]
-) -> Iterator[tuple[Point, npt.NDArray[np.bool_]]]:
-    """Each point that some of the samples belong to, and which do, (n,)."""
+) -> Iterator[tuple[Point, npt.NDArray[np.bool_] | slice]]:
+    """Each point that some of the samples belong to, and which do, as an index into arrays of n samples."""
+    if len(points) == 1:
+        return iter([(points[0], slice(None))])
     numbers = point_numbers(samples, points)
     return ((points[number], numbers == number) for number in np.unique(numbers))
 

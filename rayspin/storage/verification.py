@@ -163,8 +163,7 @@ def _examine(shard: Catalog, record: ShardRecord) -> str | npt.NDArray[np.float6
     spins_NYXC = shard.reader().whole()
     torques = np.empty(record.count)
     for point, here in each_point(shard.points, samples):
-        # A copy only where samples of other points lie between.
-        found = examine(spins_NYXC if here.all() else spins_NYXC[here], point.hamiltonian)
+        found = examine(spins_NYXC[here], point.hamiltonian)
         if (problem := _physics_problem(point, stored[here], found)) is not None:
             return problem
         torques[here] = found.torque

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 from rayspin.cluster.embedded import EmbeddedRay
-from rayspin.process_table import NAME, stat
+from rayspin.cluster.session import Session
+from rayspin.process_table import NAME, command_line, descendants, stat
 
 
 def test_a_process_that_ended_before_it_was_looked_at_is_passed_over() -> None:
@@ -18,6 +20,13 @@ def test_a_process_that_ended_before_it_was_looked_at_is_passed_over() -> None:
     beside.close(lambda: None)
     assert beside._reaper.returncode == 0
     assert beside._known == set()
+
+
+def test_what_ray_starts_for_nobody_does_not_run(ray_session: Session) -> None:
+    assert ray_session.cpus() == 2
+    commands = [command_line(pid) for pid in descendants(os.getpid())]
+    assert any("raylet" in command for command in commands)
+    assert not [command for command in commands if "monitor.py" in command]
 
 
 def test_names_of_processes_may_be_any_bytes() -> None:

@@ -30,6 +30,7 @@ from rayspin.storage import (
     inspect_shard,
     open_dataset,
     shard_name,
+    shards,
 )
 from rayspin.storage.schema import Variable
 
@@ -173,6 +174,31 @@ def test_a_changed_value_a_cut_file_and_another_origin_are_found(dataset: Path) 
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="no whole shard"):
         inspect_shard(path)
+
+
+def test_a_bit_that_the_disk_turned_is_seen_before_the_shard_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sign of a zero, at that: the two are equal as numbers."""
+    written, offset = values(0, 10), inspect_shard(_written(tmp_path / "whole.nc", values(0, 10))).offsets["energy"]
+    assert written["energy"][0] == 0
+
+    def write_badly(path: Path, *arguments: Any) -> None:
+        write(path, *arguments)
+        whole = bytearray(path.read_bytes())
+        whole[offset + 7] ^= 128
+        path.write_bytes(whole)
+
+    write = shards._write
+    monkeypatch.setattr(shards, "_write", write_badly)
+    with pytest.raises(InputError, match="not those it was written with"):
+        _written(tmp_path / "turned.nc", written)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.nc"]
+
+
+def _written(path: Path, of: dict[str, np.ndarray]) -> Path:
+    ShardWriter(ATTRIBUTES).write(path, of)
+    return path
 
 
 def test_open_dataset_is_one_lazy_view_over_all_shards(dataset: Path) -> None:
