@@ -29,9 +29,9 @@ from rayspin.process_table import NAME, START, STATE, command_line, descendants,
 _MARK = "RAYSPIN_EMBEDDED_RAY"
 _DAEMONS = ("gcs_server", "raylet")
 
-_OF_NO_USE = ("/log_monitor.py", "/monitor.py")
-"""Ray can't be asked not to start them: one sends what workers print to drivers that want it (`log_to_driver`), the
-other would add nodes. Together they take a percent of a core, and wake up 40 times a second to do so."""
+_OF_NO_USE = ("/log_monitor.py", "/monitor.py", "/dashboard.py")
+"""Ray can't be asked not to start them: one sends what workers print to drivers that want it (`log_to_driver`), one
+would add nodes, one would report the use of Ray to its makers. They take a percent of a core, in 65 turns a second."""
 
 _LOOK_S = 2.0
 """Seconds between two looks for new processes; the death of a daemon is heard at once."""

@@ -37,8 +37,8 @@ from rayspin.storage import Catalog, ShardRecord, open_dataset, shard_name, veri
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 CORES = 2
-TURN_S = 5.0
-LOOK_S = 0.005
+TURN_S = 2.0
+LOOK_S = 0.02
 
 
 class RandomSpins(Generate):

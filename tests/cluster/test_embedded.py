@@ -26,7 +26,7 @@ def test_what_ray_starts_for_nobody_does_not_run(ray_session: Session) -> None:
     assert ray_session.cpus() == 2
     commands = [command_line(pid) for pid in descendants(os.getpid())]
     assert any("raylet" in command for command in commands)
-    assert not [command for command in commands if "monitor.py" in command]
+    assert not [command for command in commands if "monitor.py" in command or "dashboard.py" in command]
 
 
 def test_names_of_processes_may_be_any_bytes() -> None:
