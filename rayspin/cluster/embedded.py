@@ -94,8 +94,9 @@ class EmbeddedRay:
         self._learn(pid for pid in descendants(os.getpid()) if pid not in before)
         for pid, _ in self._known:
             if any(script in command_line(pid) for script in _OF_NO_USE):
-                with suppress(ProcessLookupError):
+                with suppress(ProcessLookupError, ChildProcessError):
                     os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
         daemons = {os.pidfd_open(pid): name for pid, _ in self._known if (name := stat(pid)[NAME]) in _DAEMONS}
         signal.signal(signal.SIGUSR1, self._raise)
         self._watch = threading.Thread(target=self._look, args=(daemons,), daemon=True)

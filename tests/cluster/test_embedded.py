@@ -8,7 +8,7 @@ import sys
 
 from rayspin.cluster.embedded import EmbeddedRay
 from rayspin.cluster.session import Session
-from rayspin.process_table import NAME, command_line, descendants, stat
+from rayspin.process_table import NAME, STATE, command_line, descendants, stat
 
 
 def test_a_process_that_ended_before_it_was_looked_at_is_passed_over() -> None:
@@ -24,7 +24,9 @@ def test_a_process_that_ended_before_it_was_looked_at_is_passed_over() -> None:
 
 def test_what_ray_starts_for_nobody_does_not_run(ray_session: Session) -> None:
     assert ray_session.cpus() == 2
-    commands = [command_line(pid) for pid in descendants(os.getpid())]
+    running = descendants(os.getpid())
+    assert "Z" not in [stat(pid)[STATE] for pid in running]
+    commands = [command_line(pid) for pid in running]
     assert any("raylet" in command for command in commands)
     assert not [command for command in commands if "monitor.py" in command or "dashboard.py" in command]
 
