@@ -92,11 +92,10 @@ class EmbeddedRay:
             too_long.cancel()
             del os.environ[_MARK]
         self._learn(pid for pid in descendants(os.getpid()) if pid not in before)
-        for pid, _ in self._known:
-            if any(script in command_line(pid) for script in _OF_NO_USE):
-                with suppress(ProcessLookupError, ChildProcessError):
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
+        for pid in [pid for pid, _ in self._known if any(script in command_line(pid) for script in _OF_NO_USE)]:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
         daemons = {os.pidfd_open(pid): name for pid, _ in self._known if (name := stat(pid)[NAME]) in _DAEMONS}
         signal.signal(signal.SIGUSR1, self._raise)
         self._watch = threading.Thread(target=self._look, args=(daemons,), daemon=True)

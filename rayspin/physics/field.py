@@ -23,7 +23,7 @@ What works by kernels of its own, like `Sampler`, names the terms that these kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,9 +69,9 @@ def effective_field(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
         InputError: spins of a wrong shape or not finite.
     """
     spins_NYXC = _batch(spins)
-    fields = np.empty(spins_NYXC.shape, np.float32)
+    fields, present = np.empty(spins_NYXC.shape, np.float32), _present(hamiltonian)
     for field, sample in zip(fields, spins_NYXC):
-        field[:] = sum(terms(sample, hamiltonian).values(), np.zeros(3, sample.dtype))
+        field[:] = sum((TERMS[name].field(sample, hamiltonian) for name in present), np.zeros(3, sample.dtype))
     return fields.reshape(np.shape(spins))
 
 
@@ -91,10 +91,11 @@ def energy_terms(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> dict[str, np
     Arguments and shapes as in `energy`.
     """
     spins_NYXC = _batch(spins)
-    energies = {name: np.zeros(len(spins_NYXC)) for name in TERMS}
+    energies, present = {name: np.zeros(len(spins_NYXC)) for name in TERMS}, _present(hamiltonian)
     for n, narrow in enumerate(spins_NYXC):
         sample = narrow.astype(np.float64, copy=False)
-        for name, field in terms(sample, hamiltonian).items():
+        for name in present:
+            field = TERMS[name].field(sample, hamiltonian)
             energies[name][n] = -np.sum(sample * field) / (TERMS[name].degree * sample[..., 0].size)
     shape = np.shape(spins)[:-3]
     return {name: values.reshape(shape) for name, values in energies.items()}
@@ -103,11 +104,6 @@ def energy_terms(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> dict[str, np
 def torque(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
     """S x F, in units of J: zero where a spin is in equilibrium. Shapes as in `effective_field`."""
     return np.cross(np.asarray(spins, np.float32), effective_field(spins, hamiltonian))
-
-
-def terms(spins: Array, hamiltonian: Hamiltonian) -> Mapping[str, Array]:
-    """The field of every term that is present, by the name of its strength, for spins (L, L, 3)."""
-    return {name: TERMS[name].field(spins, hamiltonian) for name in _present(hamiltonian)}
 
 
 def require_known(hamiltonian: Hamiltonian, known: Collection[str], who: str) -> None:
@@ -119,8 +115,7 @@ def require_known(hamiltonian: Hamiltonian, known: Collection[str], who: str) ->
 
 def _present(hamiltonian: Hamiltonian) -> list[str]:
     """Names of the terms whose strength is not zero."""
-    strengths = {name: getattr(hamiltonian, name, 0) for name in TERMS}
-    return [name for name, value in strengths.items() if (any(value) if isinstance(value, tuple) else value)]
+    return [name for name in TERMS if np.any(getattr(hamiltonian, name, 0))]
 
 
 def _exchange(spins: Array, hamiltonian: Hamiltonian) -> Array:

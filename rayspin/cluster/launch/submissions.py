@@ -21,7 +21,7 @@ from rayspin.cluster.launch import scheduler
 from rayspin.cluster.launch.endings import BAD_INPUT, DONE, FAILED, INCOMPLETE
 from rayspin.cluster.launch.story import read_story, tell
 from rayspin.errors import InputError
-from rayspin.process_table import STATE, stat
+from rayspin.process_table import STATE, command_line, stat
 from rayspin.rundir import write_text
 
 ASK_EVERY_SECONDS = 60.0
@@ -336,12 +336,8 @@ def _on_this_machine(parts: Sequence[Part]) -> dict[Part, State]:
 
 
 def _runs_submitit(process: str) -> bool:
-    try:
-        command = Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return False
     # The number may have gone to another process since.
-    return stat(int(process))[STATE] not in {"", "Z"} and b"submitit" in command
+    return stat(int(process))[STATE] not in {"", "Z"} and "submitit" in command_line(int(process))
 
 
 def _last_line(log: Path) -> str:
