@@ -28,7 +28,7 @@ from rayspin.physics._sweep_kernels import BLOCK, WEAK
 two_words, circle, exponential = map(
     on_gpu, (_elementary_kernels.two_words, _elementary_kernels.circle, _elementary_kernels.exponential)
 )
-place, local_field = on_gpu(_lattice_kernels.place), on_gpu(_lattice_kernels.local_field)
+at, place, local_field = map(on_gpu, (_lattice_kernels.at, _lattice_kernels.place, _lattice_kernels.local_field))
 reciprocals_of, drawn, drawn_in_weak_field = map(
     on_gpu, (_spin_kernels.reciprocals_of, _spin_kernels.drawn, _spin_kernels.drawn_in_weak_field)
 )
@@ -49,12 +49,9 @@ def _padded(columns):
 
 
 @device
-def _field_of(other, site, here, left, below, above, k, step, exchange, dmi):
+def _field_of(other, site, here, left, below, above, k, step, couplings):
     """The field at the k-th site of a row; `step` is 0 where the site field is one vector."""
-    x, y, z = other
-    site_x, site_y, site_z = site
-    at = (here + k) * step
-    return local_field(x, y, z, site_x, site_y, site_z, at, left + k, below + k, above + k, exchange, dmi)
+    return local_field(other, site, (here + k) * step, left + k, below + k, above + k, couplings)
 
 
 @device
@@ -95,7 +92,6 @@ def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, co
     The random streams go from `old` to `new`: rows with a weak field are drawn again from the old ones.
     """
     rows, columns, periodic = lattice
-    exchange, dmi = couplings
     padded = _padded(columns)
     together = max(1, BLOCK // padded)
     unit = _HALF_LN2 / beta
@@ -109,7 +105,7 @@ def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, co
             row = first + within
             if row < rows:
                 count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
-                hx, hy, hz = _field_of(other, site, here, left, below, above, k, step, exchange, dmi)
+                hx, hy, hz = _field_of(other, site, here, left, below, above, k, step, couplings)
                 square = square_of(hx, hy, hz)
                 if to_bits(square) < weak:
                     any_weak = 1
@@ -131,7 +127,7 @@ def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, co
                 row = first + within
                 if row < rows and weak_rows[row] == stamp:
                     count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
-                    hx, hy, hz = _field_of(other, site, here, left, below, above, k, step, exchange, dmi)
+                    hx, hy, hz = _field_of(other, site, here, left, below, above, k, step, couplings)
                     cosine, sine = circle(two)
                     sx, sy, sz = drawn_in_weak_field(hx, hy, hz, exponential(one), cosine, sine, unit)
                     _put(own, here, k, count, periodic, sx, sy, sz)
@@ -142,14 +138,12 @@ def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, co
 def _over_relax(own, other, site, colour, lattice, couplings, step):
     """Reflects every spin of a colour about its field."""
     rows, columns, periodic = lattice
-    exchange, dmi = couplings
     padded = _padded(columns)
-    x, y, z = own
     for i in range(cuda.threadIdx.x, rows * padded, THREADS):
         row, k = i // padded, i % padded
         count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
-        hx, hy, hz = _field_of(other, site, here, left, below, above, k, step, exchange, dmi)
-        sx, sy, sz = reflected(load(x, here + k), load(y, here + k), load(z, here + k), hx, hy, hz)
+        field = _field_of(other, site, here, left, below, above, k, step, couplings)
+        sx, sy, sz = reflected(at(own, here + k), field)
         _put(own, here, k, count, periodic, sx, sy, sz)
     cuda.syncthreads()
 
@@ -226,12 +220,11 @@ def quench_sweeps(
         for colour in range(2):
             own, other = _components(spins, sample, colour), _components(spins, sample, 1 - colour)
             own_site = _components(site, sample, colour)
-            x, y, z = own
             for i in range(cuda.threadIdx.x, rows * padded, THREADS):
                 row, k = i // padded, i % padded
                 count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
-                hx, hy, hz = _field_of(other, own_site, here, left, below, above, k, step, exchange, dmi)
-                sx, sy, sz = load(x, here + k), load(y, here + k), load(z, here + k)
+                hx, hy, hz = _field_of(other, own_site, here, left, below, above, k, step, (exchange, dmi))
+                sx, sy, sz = at(own, here + k)
                 sx, sy, sz, square = aligned(sx, sy, sz, hx, hy, hz, overshoot)
                 if k < count:
                     mine = max(mine, to_bits(square))

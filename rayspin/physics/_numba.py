@@ -152,6 +152,16 @@ def start(typing_context: Any, array: Any) -> Any:
 
 
 @operation
+def further(typing_context: Any, pointer: Any, elements: Any) -> Any:
+    """The pointer so many elements further on."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return cgutils.gep_inbounds(builder, *args)
+
+    return pointer(pointer, types.intp), codegen
+
+
+@operation
 def load(typing_context: Any, pointer: Any, index: Any) -> Any:
     """The element at an index from the pointer; a number in its place is the same at every index."""
     if not isinstance(pointer, types.CPointer):

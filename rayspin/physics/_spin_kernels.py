@@ -89,8 +89,10 @@ def tilted(w, cosine, sine, hx, hy, hz, inverse, reciprocal):
 
 
 @inlined
-def reflected(sx, sy, sz, hx, hy, hz):
+def reflected(spin, field):
     """The spin reflected about its field, S' = 2 (S . h) h / h^2 - S: the energy stays."""
+    sx, sy, sz = spin
+    hx, hy, hz = field
     hz += TINY
     twice = _TWO * fma(sx, hx, fma(sy, hy, sz * hz)) / square_of(hx, hy, hz)
     return fma(twice, hx, -sx), fma(twice, hy, -sy), fma(twice, hz, -sz)
