@@ -7,6 +7,8 @@ given.
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 
 import torch
@@ -151,8 +153,18 @@ class _GlobalNorm(torch.autograd.Function):
         return for_maps, for_weight, for_bias, None, None
 
 
+_PATIENCE_S = 0.01
+
+
 def _rank_mean(tensor: Tensor, ranks: int) -> Tensor:
     # One round of messages, where gloo's sum over ranks takes two; few numbers, so that their copies don't matter.
     parts = [torch.empty_like(tensor) for _ in range(ranks)]
-    dist.all_gather(parts, tensor.contiguous())
+    gathering = dist.all_gather(parts, tensor.contiguous(), async_op=True)
+    if tensor.device.type == "cpu":
+        # The others are about to come here, too. A core that slept until then takes longer to wake than the message
+        # takes, and a step has two of these for each layer; but who waits for long leaves the core to others.
+        patient_until = time.perf_counter() + _PATIENCE_S
+        while not gathering.is_completed() and time.perf_counter() < patient_until:
+            os.sched_yield()
+    gathering.wait()
     return torch.stack(parts).mean(0)

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import resource
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import ray.cloudpickle
 
@@ -33,6 +30,7 @@ from rayspin.cluster.stopping import StopRequest
 from rayspin.job import Context
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, ShardRecord, open_dataset, shard_name, verify
+from tests.benchmarks.turns import ProcessTree
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -110,7 +108,7 @@ def run_whole(stage: Generate, folder: Path) -> None:
 
 
 class InTurns:
-    """A process that makes the shards of a job, and all that it starts: they stand still but for their turns.
+    """A process tree that makes the shards of a job, and stands still but for its turns.
 
     Args:
         target: the function of the process, `run_bare` or `run_whole`.
@@ -123,14 +121,11 @@ class InTurns:
         self._over: dict[str, float] = {}
         """By shard, the seconds that all turns together took until it was there; 0 before the first turn."""
         self._seconds = 0.0
-        self._process = get_context("spawn").Process(target=target, args=(stage, folder))
-        self._process.start()
-        while len(self._over) < CORES and self._process.is_alive():
+        self._tree = ProcessTree(target, stage, folder)
+        while len(self._over) < CORES and self._tree.alive:
             time.sleep(LOOK_S)
             self._look(0.0)
-        top = psutil.Process(self._process.pid)
-        self._family = [top, *top.children(recursive=True)]
-        self._signal(signal.SIGSTOP)
+        self._tree.pause()
         self._look(0.0)
 
     @property
@@ -140,11 +135,11 @@ class InTurns:
 
     def turn(self) -> None:
         start = time.perf_counter()
-        self._signal(signal.SIGCONT)
+        self._tree.resume()
         while (seconds := time.perf_counter() - start) < TURN_S:
             time.sleep(LOOK_S)
             self._look(self._seconds + time.perf_counter() - start)
-        self._signal(signal.SIGSTOP)
+        self._tree.pause()
         self._seconds += seconds
 
     def seconds_a_shard(self) -> float:
@@ -162,18 +157,11 @@ class InTurns:
 
     def end(self) -> None:
         """Let it come to its end."""
-        self._signal(signal.SIGCONT)
-        self._process.join()
-        assert self._process.exitcode == 0
+        self._tree.end()
 
     def _look(self, seconds: float) -> None:
         for path in self._folder.glob("shard-*.nc"):
             self._over.setdefault(path.name, seconds)
-
-    def _signal(self, number: int) -> None:
-        for process in self._family:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
 
 
 @pytest.mark.slow

@@ -5,30 +5,32 @@ Each benchmark is a plain test as well. What was measured: NOTES.md.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from torch import nn
 
+from rayspin import job
 from rayspin.cluster.generate import Generate, make_here
 from rayspin.cluster.session import Session
-from rayspin.cluster.train import TrainFcn, read_metrics
+from rayspin.cluster.train import TrainFcn
 from rayspin.config import build
+from rayspin.job import Context
 from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
 from rayspin.models.layers import PeriodicConv, PeriodicMaxPool
 from rayspin.physics import LABYRINTH
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog
 from rayspin.training import FieldObjective, TrainingConfig
+from rayspin.training.checkpoint import METRICS
 from rayspin.training.data import Batch, Loader
 from rayspin.training.memory import keeping_freed_memory
+from tests.benchmarks.turns import ProcessTree
 
 SAMPLES = 16
 NETWORKS = {
@@ -167,8 +169,10 @@ def dataset(tmp_path_factory):
     return folder
 
 
-def bare_epochs(dataset: Path, training: TrainingConfig) -> Iterator[float]:
-    """Seconds of each epoch of a loop over tensors in memory, without checkpoints; freed memory is kept, too."""
+def train_bare(dataset: Path, folder: Path, training: TrainingConfig) -> None:
+    """A loop over tensors in memory, without checkpoints; a line in the folder for each epoch. Freed memory is kept."""
+    torch.set_num_threads(1)
+    folder.mkdir()
     config, _ = NETWORKS["field"]
     catalog = Catalog.open(dataset)
     train, validation = (
@@ -180,7 +184,6 @@ def bare_epochs(dataset: Path, training: TrainingConfig) -> Iterator[float]:
     used = len(train) // training.batch_size * training.batch_size
     with keeping_freed_memory():
         for _ in range(training.epochs):
-            start = time.perf_counter()
             network.train()
             for chosen in torch.randperm(len(train))[:used].split(training.batch_size):
                 task.loss(network, Batch(train[chosen], ())).backward()
@@ -190,52 +193,49 @@ def bare_epochs(dataset: Path, training: TrainingConfig) -> Iterator[float]:
             with torch.no_grad():
                 for spins_NCYX in validation.split(training.batch_size):
                     task.figures(network, Batch(spins_NCYX, ()))
-            yield time.perf_counter() - start
+            with (folder / METRICS).open("a") as lines:
+                lines.write("\n")
 
 
-class RayEpochs:
-    """A training by Ray Train whose workers stand still but for the epoch that is asked for."""
+def train_by_ray(dataset: Path, folder: Path, training: TrainingConfig, workers: int) -> None:
+    """The job as `rayspin run` does it, with a Ray of its own."""
+    table = {"dataset": str(dataset), "training": training.to_table(), "resources": {"workers": workers}}
+    session = Session(cpus=2)
+    try:
+        job.run(build(TrainFcn, table, ""), folder, Context(session))
+    finally:
+        session.close()
 
-    def __init__(self, dataset: Path, training: TrainingConfig, folder: Path, workers: int) -> None:
-        table = {"dataset": str(dataset), "training": training.to_table(), "resources": {"workers": workers}}
-        stage, self._folder = build(TrainFcn, table, ""), folder
-        folder.mkdir()
-        before = self._workers()
-        whole = dataset, folder, training.epochs, folder / "stop"
-        self._thread = threading.Thread(target=stage.fit_on_workers, args=whole, daemon=True)
-        self._thread.start()
-        self._wait_for(1)
-        self._processes = self._workers() - before
-        assert len(self._processes) == workers
-        self._signal(signal.SIGSTOP)
 
-    def __next__(self) -> float:
+class InTurns:
+    """A process tree that trains, and stands still but for the epoch that is asked for."""
+
+    def __init__(self, target: Callable[..., None], dataset: Path, folder: Path, *arguments: Any) -> None:
+        self._lines = folder / METRICS
+        self._tree = ProcessTree(target, dataset, folder, *arguments)
+        self._wait_for(WARM_UP)
+        self._tree.pause()
+
+    def epoch(self) -> float:
         """Seconds of one epoch, all that is written after it included."""
-        goal, start = len(read_metrics(self._folder)) + 1, time.perf_counter()
-        self._signal(signal.SIGCONT)
+        goal, start = self._epochs() + 1, time.perf_counter()
+        self._tree.resume()
         self._wait_for(goal)
         seconds = time.perf_counter() - start
-        self._signal(signal.SIGSTOP)
+        self._tree.pause()
         return seconds
 
     def end(self) -> None:
         """All its epochs are done: let it go home."""
-        self._signal(signal.SIGCONT)
-        self._thread.join()
+        self._tree.end()
 
     def _wait_for(self, epochs: int) -> None:
-        while len(read_metrics(self._folder)) < epochs:
-            assert self._thread.is_alive(), "the training ended too early"
-            time.sleep(0.005)
+        while self._epochs() < epochs:
+            assert self._tree.alive, "the training ended too early"
+            time.sleep(0.01)
 
-    def _signal(self, number: int) -> None:
-        for process in self._processes:
-            process.send_signal(number)
-
-    @staticmethod
-    def _workers() -> set[psutil.Process]:
-        family = psutil.Process().children(recursive=True)
-        return {process for process in family if process.cmdline()[:1] == ["ray::RayTrainWorker"]}
+    def _epochs(self) -> int:
+        return self._lines.read_bytes().count(b"\n") if self._lines.exists() else 0
 
 
 @pytest.mark.ray
@@ -245,26 +245,23 @@ class RayEpochs:
 def test_epochs_of_ray_train(benchmark, dataset, tmp_path, batch):
     """Per epoch: one worker beside the bare loop, and two workers beside one, each worker with one thread.
 
+    Each has a Ray of its own that stands still with it: idle processes of another training's would cost the two workers
+    a twentieth, as they leave no core for them.
+
     Batches of 400 are those of the 2021 paper.
     """
     if not benchmark.enabled:
         pytest.skip("what it runs is tested elsewhere (tests/cluster/test_train.py)")
     training = training_of(batch)
-    session = Session(cpus=3)
-    session.ray()
-    try:
-        bare = bare_epochs(dataset, training)
-        one, two = (RayEpochs(dataset, training, tmp_path / f"{workers}", workers) for workers in (1, 2))
-        for epochs in (bare, bare, one, two):  # two of each are not timed
-            next(epochs)
-        seconds: list[tuple[float, ...]] = []
-        benchmark.pedantic(
-            lambda: seconds.append((next(bare), next(one), next(two))), rounds=ROUNDS, iterations=1, warmup_rounds=0
-        )
-        one.end()
-        two.end()
-    finally:
-        session.close()
+    kinds = [
+        InTurns(train_bare, dataset, tmp_path / "bare", training),
+        InTurns(train_by_ray, dataset, tmp_path / "one", training, 1),
+        InTurns(train_by_ray, dataset, tmp_path / "two", training, 2),
+    ]
+    seconds: list[list[float]] = []
+    benchmark.pedantic(lambda: seconds.append([kind.epoch() for kind in kinds]), rounds=ROUNDS, iterations=1)
+    for kind in kinds:
+        kind.end()
     by_kind = np.array(seconds).T
     for name, ratios in (("one over bare", by_kind[1] / by_kind[0]), ("one over two", by_kind[1] / by_kind[2])):
         benchmark.extra_info[name] = [round(float(value), 3) for value in np.percentile(ratios, [25, 50, 75])]
