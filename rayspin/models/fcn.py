@@ -7,6 +7,7 @@ from typing import Annotated, Self
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rayspin.config import Config
 from rayspin.errors import InputError
@@ -78,11 +79,12 @@ class EffectiveFieldNet(nn.Module):
             filters = wanted
         for wanted, beside in zip(config.decoder_filters, reversed(config.encoder_filters)):
             inputs = filters + beside if config.skip_connections else filters
-            self.decoder.append(convolution_block(inputs, wanted, nn.ReLU()))
+            # What is put beside the up-sampled maps has their size already.
+            upsampling = not config.skip_connections
+            self.decoder.append(convolution_block(inputs, wanted, nn.ReLU(), upsampling=upsampling))
             filters = wanted
         self.last = PeriodicConv(filters, 3, bias=True)
         self.pool = PeriodicMaxPool()
-        self.upsample = nn.Upsample(scale_factor=2)
 
     def forward(self, spins_NCYX: Tensor) -> Tensor:
         """The estimated field, (N, 3, Y, X), of spins of that shape, normalized or not."""
@@ -93,9 +95,8 @@ class EffectiveFieldNet(nn.Module):
             encoded.append(block(maps_NCYX))
             maps_NCYX = self.pool(encoded[-1])
         for block in self.decoder:
-            maps_NCYX = self.upsample(maps_NCYX)
             if self.config.skip_connections:
-                maps_NCYX = torch.cat([maps_NCYX, encoded.pop()], dim=1)
+                maps_NCYX = torch.cat([functional.interpolate(maps_NCYX, scale_factor=2), encoded.pop()], dim=1)
             maps_NCYX = block(maps_NCYX)
         field_NCYX: Tensor = self.last(maps_NCYX)
         return field_NCYX

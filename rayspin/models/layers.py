@@ -17,22 +17,42 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def convolution_block(inputs: int, filters: int, activation: nn.Module) -> nn.Sequential:
-    """Periodic padding, 3x3 convolution, batch norm, activation: (N, inputs, Y, X) to (N, filters, Y, X)."""
+def convolution_block(inputs: int, filters: int, activation: nn.Module, *, upsampling: bool = False) -> nn.Sequential:
+    """Periodic padding, convolution 3x3, batch norm, activation: (N, inputs, Y, X) to (N, filters, Y, X).
+
+    With `upsampling`, that of maps up-sampled x2 (nearest): to (N, filters, 2 Y, 2 X).
+    """
     # Batch norm subtracts the mean, so a bias in front of it would have no effect.
-    return nn.Sequential(PeriodicConv(inputs, filters, bias=False), BatchNorm(filters), activation)
+    convolution = PeriodicConv(inputs, filters, bias=False, upsampling=upsampling)
+    return nn.Sequential(convolution, BatchNorm(filters), activation)
 
 
 class PeriodicConv(nn.Conv2d):
-    """A 3x3 convolution on the periodic lattice: (N, inputs, Y, X) to (N, filters, Y, X)."""
+    """A 3x3 convolution on the periodic lattice: (N, inputs, Y, X) to (N, filters, Y, X).
 
-    def __init__(self, inputs: int, filters: int, *, bias: bool) -> None:
+    With `upsampling` the maps are up-sampled x2 (nearest) first: to (N, filters, 2 Y, 2 X). The two together are one
+    transposed convolution, with 16 products where there would be 36, and without the large maps in between: 1.5 to 3
+    times as fast with its gradient on a CPU.
+    """
+
+    def __init__(self, inputs: int, filters: int, *, bias: bool, upsampling: bool = False) -> None:
         super().__init__(inputs, filters, kernel_size=3, bias=bias)
         self.weight = nn.Parameter(self.weight.to(memory_format=torch.channels_last))
+        self.upsampling = upsampling
 
     def forward(self, maps_NCYX: Tensor) -> Tensor:
         """The filters' maps."""
-        return super().forward(periodic_pad(maps_NCYX))
+        padded_NCYX = periodic_pad(maps_NCYX)
+        if not self.upsampling:
+            return super().forward(padded_NCYX)
+        return functional.conv_transpose2d(padded_NCYX, self._scattered(), self.bias, stride=2, padding=3)
+
+    def _scattered(self) -> Tensor:
+        """What a site adds to the sites around, (inputs, filters, 4, 4): the sum over the four that it becomes."""
+        # A convolution gathers, so what it scatters is the kernel point-reflected.
+        reflected = self.weight.flip(2, 3).transpose(0, 1)
+        moved = [functional.pad(reflected, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)]
+        return torch.stack(moved).sum(0).contiguous(memory_format=torch.channels_last)
 
 
 class PeriodicMaxPool(nn.Module):

@@ -67,17 +67,16 @@ class SuperResolutionNet(nn.Module):
     def __init__(self, config: SuperResolutionNetConfig) -> None:
         super().__init__()
         self.config = config
-        layers: list[nn.Module] = []
-        filters = 3
-        for wanted in config.expanding_filters:
-            layers.append(convolution_block(filters, wanted, nn.LeakyReLU(config.negative_slope)))
+        self.layers = nn.Sequential()
+        filters, upsamplings = 3, 0
+        for wanted in (*config.expanding_filters, *UPSAMPLING_FILTERS[config.scale]):
+            # Each up-sampling but the last is part of the block that follows, and has a number as a layer of its own.
+            upsampling = len(self.layers) > len(config.expanding_filters)
+            upsamplings += upsampling
+            block = convolution_block(filters, wanted, nn.LeakyReLU(config.negative_slope), upsampling=upsampling)
+            self.layers.add_module(str(len(self.layers) + upsamplings), block)
             filters = wanted
-        for wanted in UPSAMPLING_FILTERS[config.scale]:
-            layers.append(convolution_block(filters, wanted, nn.LeakyReLU(config.negative_slope)))
-            layers.append(nn.Upsample(scale_factor=2))
-            filters = wanted
-        self.layers = nn.Sequential(*layers)
-        self.last = PeriodicConv(filters, 3, bias=True)
+        self.last = PeriodicConv(filters, 3, bias=True, upsampling=True)
         self.start = Restore(config.residual, config.scale) if config.residual is not None else None
         if self.start is not None:
             # It begins as the interpolation that it is to improve.

@@ -73,7 +73,7 @@ def as_plain(network):
             bias = layer.bias is not None
             plain = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, padding_mode="circular", bias=bias)
             plain.load_state_dict({key: value.contiguous() for key, value in layer.state_dict().items()})
-            setattr(network, name, plain)
+            setattr(network, name, nn.Sequential(nn.Upsample(scale_factor=2), plain) if layer.upsampling else plain)
         elif isinstance(layer, PeriodicMaxPool):
             setattr(network, name, nn.Sequential(nn.CircularPad2d(1), nn.MaxPool2d(3, stride=2)))
         else:

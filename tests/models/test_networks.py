@@ -1,5 +1,6 @@
 """Sizes counted by hand, and what periodic networks must not notice."""
 
+import copy
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 
 from rayspin.errors import InputError
 from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
-from rayspin.models.layers import PeriodicMaxPool
+from rayspin.models.layers import PeriodicConv, PeriodicMaxPool
 from rayspin.physics import Degradation
 
 
@@ -34,11 +35,11 @@ def test_the_field_network_goes_from_128_to_8_and_back():
     network = EffectiveFieldNetConfig().build()
     shapes = []
     for layer in network.modules():
-        if isinstance(layer, nn.ReLU | PeriodicMaxPool | nn.Upsample):
+        if isinstance(layer, nn.ReLU | PeriodicMaxPool):
             layer.register_forward_hook(lambda _layer, _inputs, maps: shapes.append(tuple(maps.shape[1:])))
     assert network(torch.zeros(2, 3, 128, 64)).shape == (2, 3, 128, 64)
     down = [(8, 128, 64), (8, 64, 32), (16, 64, 32), (16, 32, 16), (32, 32, 16), (32, 16, 8), (64, 16, 8), (64, 8, 4)]
-    up = [(64, 16, 8), (32, 16, 8), (32, 32, 16), (16, 32, 16), (16, 64, 32), (8, 64, 32), (8, 128, 64), (3, 128, 64)]
+    up = [(32, 16, 8), (16, 32, 16), (8, 64, 32), (3, 128, 64)]
     assert shapes == [*down, *up]
 
 
@@ -56,6 +57,35 @@ def test_skip_connections_widen_the_decoder_by_the_encoders_maps():
         # Nothing comes through the bottleneck any more, and the spins still do.
         assert not torch.allclose(network(spins), before)
         assert not torch.allclose(network(spins.roll(4, dims=3)), network(spins))
+
+
+def _as_published(network):
+    """The same network with an up-sampling layer before each convolution that has one in it."""
+    for name, layer in network.named_children():
+        if isinstance(layer, PeriodicConv) and layer.upsampling:
+            layer.upsampling = False
+            setattr(network, name, nn.Sequential(nn.Upsample(scale_factor=2), layer))
+        else:
+            _as_published(layer)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("config", "blocks"),
+    [(EffectiveFieldNetConfig(), 4), *((SuperResolutionNetConfig(scale=2**n), n) for n in (2, 3, 4))],
+    ids=str,
+)
+def test_networks_are_those_with_up_sampling_layers(config, blocks):
+    spins = torch.randn(2, 3, 32, 16, generator=torch.Generator().manual_seed(5))
+    network = config.build().double()
+    published = _as_published(copy.deepcopy(network))
+    assert sum(isinstance(layer, nn.Upsample) for layer in published.modules()) == blocks
+    maps, expected = network(spins.double()), published(spins.double())
+    torch.testing.assert_close(maps, expected)
+    for each in (maps, expected):
+        each.square().sum().backward()
+    for ours, theirs in zip(network.parameters(), published.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 @pytest.mark.parametrize(
