@@ -16,6 +16,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
+_PATIENCE_S = 0.01
+"""How long a rank on a CPU waits for the others awake."""
+
 
 def convolution_block(inputs: int, filters: int, activation: nn.Module, *, upsampling: bool = False) -> nn.Sequential:
     """Periodic padding, convolution 3x3, batch norm, activation: (N, inputs, Y, X) to (N, filters, Y, X).
@@ -171,9 +174,6 @@ class _GlobalNorm(torch.autograd.Function):
         for_maps = functional.batch_norm(maps, mean, variance, slope, offset, training=False, eps=ctx.epsilon)
         for_maps.addcmul_(gradient, scale[:, None, None].to(maps.dtype))
         return for_maps, for_weight, for_bias, None, None
-
-
-_PATIENCE_S = 0.01
 
 
 def _rank_mean(tensor: Tensor, ranks: int) -> Tensor:

@@ -68,13 +68,13 @@ class SuperResolutionNet(nn.Module):
         super().__init__()
         self.config = config
         self.layers = nn.Sequential()
-        filters, upsamplings = 3, 0
-        for wanted in (*config.expanding_filters, *UPSAMPLING_FILTERS[config.scale]):
-            # Each up-sampling but the last is part of the block that follows, and has a number as a layer of its own.
-            upsampling = len(self.layers) > len(config.expanding_filters)
-            upsamplings += upsampling
-            block = convolution_block(filters, wanted, nn.LeakyReLU(config.negative_slope), upsampling=upsampling)
-            self.layers.add_module(str(len(self.layers) + upsamplings), block)
+        filters = 3
+        for number, wanted in enumerate((*config.expanding_filters, *UPSAMPLING_FILTERS[config.scale])):
+            # An up-sampling is part of the convolution after it, yet counts as a layer: weight files go by the numbers.
+            upsamplings = max(0, number - len(config.expanding_filters))
+            activation = nn.LeakyReLU(config.negative_slope)
+            block = convolution_block(filters, wanted, activation, upsampling=upsamplings > 0)
+            self.layers.add_module(str(number + upsamplings), block)
             filters = wanted
         self.last = PeriodicConv(filters, 3, bias=True, upsampling=True)
         self.start = Restore(config.residual, config.scale) if config.residual is not None else None
