@@ -210,6 +210,7 @@ def quench_sweeps(
     """
     sample = cuda.blockIdx.x
     largest = cuda.shared.array(1, np.int32)
+    couplings = exchange, dmi
     padded = _padded(columns)
     count_done = 0
     for sweep in range(sweeps[sample]):
@@ -223,7 +224,7 @@ def quench_sweeps(
             for i in range(cuda.threadIdx.x, rows * padded, THREADS):
                 row, k = i // padded, i % padded
                 count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
-                hx, hy, hz = _field_of(other, own_site, here, left, below, above, k, step, (exchange, dmi))
+                hx, hy, hz = _field_of(other, own_site, here, left, below, above, k, step, couplings)
                 sx, sy, sz = at(own, here + k)
                 sx, sy, sz, square = aligned(sx, sy, sz, hx, hy, hz, overshoot)
                 if k < count:

@@ -93,15 +93,13 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
                 for k in range(padded):
                     hx, hy, hz = at(own, here + k)
                     e, cosine, sine = load(exponentials, buffer + k), load(cosines, buffer + k), load(sines, buffer + k)
-                    sx, sy, sz = drawn_in_weak_field(hx, hy, hz, e, cosine, sine, unit)
-                    put(own, here + k, (sx, sy, sz))
+                    put(own, here + k, drawn_in_weak_field(hx, hy, hz, e, cosine, sine, unit))
             else:
                 for k in range(padded):
                     hx, hy, hz = at(own, here + k)
                     e, cosine, sine = load(exponentials, buffer + k), load(cosines, buffer + k), load(sines, buffer + k)
                     inverse, reciprocal = load(inverses, buffer + k), load(reciprocals, buffer + k)
-                    sx, sy, sz = drawn(hx, hy, hz, inverse, reciprocal, e, cosine, sine, unit)
-                    put(own, here + k, (sx, sy, sz))
+                    put(own, here + k, drawn(hx, hy, hz, inverse, reciprocal, e, cosine, sine, unit))
             close_row(own, row, colour, here, count, periodic)
 
 

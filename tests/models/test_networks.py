@@ -22,6 +22,17 @@ def _trained_looking(network, spins):
     return network.eval()
 
 
+def _as_published(network):
+    """The same network with an up-sampling layer before each convolution that has one in it."""
+    for name, layer in network.named_children():
+        if isinstance(layer, PeriodicConv) and layer.upsampling:
+            layer.upsampling = False
+            setattr(network, name, nn.Sequential(nn.Upsample(scale_factor=2), layer))
+        else:
+            _as_published(layer)
+    return network
+
+
 def test_the_published_field_network_has_the_size_counted_by_hand():
     # 3x3 convolutions without bias, and a gain and an offset of batch norm for each filter.
     encoder = 9 * (3 * 8 + 8 * 16 + 16 * 32 + 32 * 64) + 2 * (8 + 16 + 32 + 64)
@@ -32,14 +43,14 @@ def test_the_published_field_network_has_the_size_counted_by_hand():
 
 
 def test_the_field_network_goes_from_128_to_8_and_back():
-    network = EffectiveFieldNetConfig().build()
+    network = _as_published(EffectiveFieldNetConfig().build())
     shapes = []
     for layer in network.modules():
-        if isinstance(layer, nn.ReLU | PeriodicMaxPool):
+        if isinstance(layer, nn.ReLU | PeriodicMaxPool | nn.Upsample):
             layer.register_forward_hook(lambda _layer, _inputs, maps: shapes.append(tuple(maps.shape[1:])))
     assert network(torch.zeros(2, 3, 128, 64)).shape == (2, 3, 128, 64)
     down = [(8, 128, 64), (8, 64, 32), (16, 64, 32), (16, 32, 16), (32, 32, 16), (32, 16, 8), (64, 16, 8), (64, 8, 4)]
-    up = [(32, 16, 8), (16, 32, 16), (8, 64, 32), (3, 128, 64)]
+    up = [(64, 16, 8), (32, 16, 8), (32, 32, 16), (16, 32, 16), (16, 64, 32), (8, 64, 32), (8, 128, 64), (3, 128, 64)]
     assert shapes == [*down, *up]
 
 
@@ -57,17 +68,6 @@ def test_skip_connections_widen_the_decoder_by_the_encoders_maps():
         # Nothing comes through the bottleneck any more, and the spins still do.
         assert not torch.allclose(network(spins), before)
         assert not torch.allclose(network(spins.roll(4, dims=3)), network(spins))
-
-
-def _as_published(network):
-    """The same network with an up-sampling layer before each convolution that has one in it."""
-    for name, layer in network.named_children():
-        if isinstance(layer, PeriodicConv) and layer.upsampling:
-            layer.upsampling = False
-            setattr(network, name, nn.Sequential(nn.Upsample(scale_factor=2), layer))
-        else:
-            _as_published(layer)
-    return network
 
 
 @pytest.mark.parametrize(
