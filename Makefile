@@ -2,24 +2,40 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
-INSTALLED = $(VENV)/.installed
+PYTEST  = $(BIN)/python -m pytest
+# uv is quicker than pip where it is there.
+INSTALL = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
+# Two processes for tests that compute, and one more for those that mostly wait for other processes.
+WORKERS ?= 2
+WAITERS ?= 3
 
-.PHONY: quickstart test check format clean
+.PHONY: quickstart test test-all test-rest bench check format clean
 
-quickstart: $(INSTALLED)  ## generate labyrinths, train the effective-field network, evaluate, draw
+quickstart: $(VENV)/.has-run  ## generate labyrinths, train the effective-field network, evaluate, draw
 	$(BIN)/rayspin run jobs/quickstart.toml $(RUN_ARGS)
 
-test: $(INSTALLED)  ## all tests that this machine can run
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.has-test  ## in minutes: every unit, Ray, one run from end to end, one kill
+	$(PYTEST) tests/unit -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(PYTEST) tests/ray tests/smoke $(PYTEST_ARGS)
 
-check: $(INSTALLED)  ## lint, types, layers, shell scripts
+test-all: export RAYSPIN_SOAK ?= 1
+test-all: test test-rest  ## every test, with nothing left out
+
+test-rest: $(VENV)/.has-test $(VENV)/.has-integrations  ## what `make test` leaves: whole jobs, faults, a real Slurm
+	$(PYTEST) tests/slurm -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
+	$(PYTEST) tests/system tests/faults -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
+
+bench: $(VENV)/.has-test $(VENV)/.has-integrations  ## the benchmarks, with figures
+	$(PYTEST) tests/benchmarks --benchmark-enable $(PYTEST_ARGS)
+
+check: $(VENV)/.has-test $(VENV)/.has-dev  ## lint, types, layers, shell scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/run slurm/*.sbatch slurm/*.sh tests/slurm/boot/*.sh
+	$(BIN)/shellcheck .ci/run slurm/*.sbatch slurm/*.sh tests/support/slurm/boot/*.sh
 
-format: $(INSTALLED)
+format: $(VENV)/.has-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -27,9 +43,14 @@ clean:
 	rm -rf $(VENV) runs
 
 # torch goes first and by its exact pin, so that a local CPU build of that version is taken where there is one.
-$(INSTALLED): pyproject.toml constraints.txt
+$(VENV)/.has-run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("rayspin needs Python 3.11 or newer: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(INSTALL) "$$(grep '^torch==' constraints.txt)"
+	$(INSTALL) --constraint constraints.txt --editable .
+	touch $@
+
+# The extras of that name in pyproject.toml.
+$(VENV)/.has-%: $(VENV)/.has-run
+	$(INSTALL) --constraint constraints.txt --editable '.[$*]'
 	touch $@

@@ -12,7 +12,6 @@ import time
 import numba
 import numpy as np
 import pytest
-from spirit import configuration, constants, geometry, hamiltonian, parameters, simulation, state, system
 
 from rayspin.physics import (
     DOMAIN,
@@ -151,6 +150,9 @@ def test_plain_numba_loop(benchmark):
 
 def test_spirit_monte_carlo(benchmark):
     """For speed only: its moves mix old and new neighbours, so its averages are not Boltzmann's."""
+    pytest.importorskip("spirit")
+    from spirit import configuration, constants, geometry, hamiltonian, parameters, simulation, state, system
+
     with state.State("", quiet=True) as handle:
         geometry.set_n_cells(handle, [128, 128, 1])
         geometry.set_mu_s(handle, 1.0)

@@ -1,0 +1,75 @@
+"""What a sweep costs beside its trials; `make bench` gives figures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayspin.cluster.session import Session
+from rayspin.cluster.sweep.course import Halving, Leg
+from rayspin.cluster.sweep.feed import Feed
+from rayspin.cluster.sweep.ledger import Ledger
+from rayspin.cluster.sweep.legs import Work
+from rayspin.cluster.sweep.search import Listed
+from rayspin.cluster.tune import Tune
+from rayspin.job import Context
+from rayspin.rundir import RunDir
+from tests.support import datasets
+from tests.support.grids import square_grid
+
+
+@dataclass(frozen=True)
+class Pretend(Work):
+    """Trials that keep a core busy for a while, or do nothing."""
+
+    busy_s: float = 0.0
+
+    def do(self, leg: Leg) -> dict[str, Any]:
+        start = time.time()
+        while time.time() < start + self.busy_s:
+            pass
+        times = {"start": start, "end": time.time()}
+        return {"figures": {"validation_loss": 1.0, **times}, "epochs": leg.until, "seconds": 0.0, "host": ""}
+
+
+def run(session: Session, swept: Tune, folder: Path, busy_s: float) -> list[dict[str, float]]:
+    """When each trial began and ended, by the actors' clock."""
+    from rayspin.cluster.sweep.engine import Needs, run_legs
+
+    session.ray()
+    folder.mkdir(parents=True)
+    feed = Feed(Halving(Listed(swept.trials())), Ledger(folder), ("validation_loss", False))
+    run_legs(Context(session), feed, Pretend(RunDir.at(folder), folder, busy_s=busy_s), Needs(), None)
+    assert feed.ended
+    return [next(iter(entry.results.values())) for entry in feed.ledger.trials.values()]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    small = datasets.labyrinths(8, 16, splits={"test": 0, "validation": 4})
+    return datasets.make(small, tmp_path_factory.mktemp("data") / "data")
+
+
+def test_overhead_of_a_trial(
+    benchmark: Any, ray_session: Session, data: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """No-op trials on two reused actors: what is left is overhead; `extra_info` leaves out the start of the actors."""
+    side = 8 if request.config.getoption("--benchmark-enable") else 3
+    times = benchmark.pedantic(run, (ray_session, square_grid(data, side), tmp_path / "run", 0.0), rounds=1)
+    ends = sorted(time["end"] for time in times)
+    benchmark.extra_info["seconds_a_trial_and_core"] = 2 * (ends[-1] - ends[1]) / (len(ends) - 2)
+
+
+def test_cores_are_busy(
+    benchmark: Any, ray_session: Session, data: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Equal trials: the share of the time between first start and last end in which an actor was at work."""
+    enabled = request.config.getoption("--benchmark-enable")
+    swept = square_grid(data, 4 if enabled else 2)
+    times = benchmark.pedantic(run, (ray_session, swept, tmp_path / "run", 5.0 if enabled else 0.2), rounds=1)
+    span = max(time["end"] for time in times) - min(time["start"] for time in times)
+    benchmark.extra_info["busy"] = sum(time["end"] - time["start"] for time in times) / (2 * span)

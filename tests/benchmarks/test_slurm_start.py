@@ -1,0 +1,57 @@
+"""How soon Ray is up over the nodes of a job, beside plain `ray start` on the same nodes (--benchmark-enable)."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+
+from rayspin.cluster.launch.ray_node import installed
+from tests.support.slurm.jobs import events, start, told, wait_for
+from tests.support.slurm.lab import Lab, wait_until
+
+PORT = "6399"
+
+
+def by_rayspin(slurm: Lab, folder: Path) -> float:
+    """Seconds from the submission until Ray is up on both nodes."""
+    folder.mkdir()
+    begin = time.time()
+    submission = start(folder)
+    seconds = wait_for(submission, "ready")["time"] - begin
+    assert events(submission, "ready")[0]["hosts"] == ["n1", "n2"]
+    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    wait_until(lambda: not slurm.run("squeue", "--noheader"), 30)
+    return float(seconds)
+
+
+def by_hand(slurm: Lab) -> float:
+    """Seconds that `ray start` takes on one node and then on the other."""
+    ray = ["env", "RAY_AUTH_MODE=disabled", installed("ray"), "start", "--num-cpus=2", "--disable-usage-stats"]
+    store = "--object-store-memory=134217728"
+    address = slurm.on("n1", "hostname", "-i").stdout.split()[0]
+    try:
+        begin = time.monotonic()
+        head = [f"--node-ip-address={address}", f"--port={PORT}", "--include-dashboard=false", "--temp-dir=/var/tmp/r"]
+        for node, role in (("n1", ["--head", *head]), ("n2", [f"--address={address}:{PORT}", "--temp-dir=/var/tmp/r"])):
+            done = slurm.on(node, *ray, store, *role)
+            assert done.returncode == 0, done.stdout + done.stderr
+        return time.monotonic() - begin
+    finally:
+        for node in ("n1", "n2"):
+            slurm.on(node, "pkill", "-9", "-x", "(raylet|gcs_server|python.*|ray::.*)")
+            slurm.on(node, "rm", "-rf", "/var/tmp/r")
+
+
+def test_ray_is_up_as_soon_as_by_hand(benchmark, slurm: Lab, tmp_path: Path) -> None:
+    rounds = 1 if benchmark.disabled else 3
+    ours, plain = [], []
+
+    def measure() -> None:
+        ours.append(by_rayspin(slurm, tmp_path / str(len(ours))))
+        plain.append(by_hand(slurm))
+
+    benchmark.pedantic(measure, rounds=rounds)
+    median = statistics.median(ours), statistics.median(plain)
+    benchmark.extra_info.update({"rayspin": median[0], "by hand": median[1], "ratio": median[0] / median[1]})
+    print(f"Ray is up after {median[0]:.1f} s from the submission, {median[1]:.1f} s by hand")

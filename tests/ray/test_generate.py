@@ -1,0 +1,100 @@
+"""Generation: the bytes of a dataset depend on its job alone, whatever is killed on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rayspin import job
+from rayspin.cluster.generate import ShardMaker
+from rayspin.cluster.session import Session
+from rayspin.errors import InputError, RunError
+from rayspin.job import Context
+from rayspin.physics import LABYRINTH, anneal, energy
+from rayspin.storage import Catalog, open_dataset
+from tests.support import datasets
+from tests.support.simulated_gpu import ON_GPU
+
+SMALL = datasets.labyrinths(12, 16, seed=5, shard_samples=4, splits={"test": 2, "validation": 3})
+
+
+def test_a_dataset_holds_the_samples_that_its_job_names(context: Context, tmp_path: Path) -> None:
+    summary = job.run(SMALL, tmp_path / "data", context)
+    assert summary.figures["samples"] == "12 of 16 x 16"
+    view = open_dataset(tmp_path / "data")
+    spins = view["spins"].values
+    np.testing.assert_allclose(np.linalg.norm(spins, axis=-1), 1, atol=2e-6)
+    np.testing.assert_array_equal(view["energy"], energy(spins, LABYRINTH))
+    np.testing.assert_array_equal(spins[7], anneal(LABYRINTH, size=16, schedule=SMALL.schedule, seed=(5, 7)))
+    assert list(view["split"].values) == ["test"] * 2 + ["validation"] * 3 + ["train"] * 7
+
+
+def test_samples_do_not_depend_on_shard_size_or_workers(context: Context, tmp_path: Path) -> None:
+    job.run(SMALL, tmp_path / "spread", context)
+    job.run(SMALL.with_updates(shard_samples=5), tmp_path / "other", context)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    maker = ShardMaker(SMALL, alone)
+    for shard in [(8, 4), (0, 4), (4, 4)]:
+        maker.work(shard)
+    assert datasets.shards(alone) == datasets.shards(tmp_path / "spread")
+    np.testing.assert_array_equal(
+        open_dataset(tmp_path / "other")["spins"].values, open_dataset(tmp_path / "spread")["spins"].values
+    )
+
+
+def test_a_finished_dataset_is_found_done_and_grows_without_being_touched(context: Context, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    job.run(SMALL, folder, context)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.nc")}
+    first = datasets.shards(folder)
+    job.run(SMALL, folder, context)
+    job.run(SMALL.with_updates(samples=18), folder, context)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert first.items() < datasets.shards(folder).items()
+    np.testing.assert_array_equal(open_dataset(folder)["sample"], np.arange(18))
+    with pytest.raises(InputError, match="18 are there and the job asks for 12; a dataset can only grow"):
+        job.run(SMALL, folder, context)
+    with pytest.raises(InputError, match="seed is 5 there and 6 in the job"):
+        job.run(SMALL.with_updates(samples=18, seed=6), folder, context)
+
+
+def test_a_shard_in_place_but_not_in_the_ledger_is_adopted_and_a_broken_one_made_again(
+    context: Context, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    job.run(SMALL, folder, context)
+    reference = datasets.shards(folder)
+    (folder / "ledger.jsonl").unlink()
+    (folder / "summary.json").unlink()
+    broken = folder / "shard-00000004.nc"
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    untouched = (folder / "shard-00000000.nc").stat().st_mtime_ns
+    job.run(SMALL, folder, context)
+    assert datasets.shards(folder) == reference
+    assert (folder / "shard-00000000.nc").stat().st_mtime_ns == untouched
+    assert Catalog.read(folder).samples_done == 12
+
+
+def test_a_poison_sample_leaves_the_rest_and_says_which(context: Context, tmp_path: Path) -> None:
+    import ray.cloudpickle
+
+    # Workers don't have the tests on their path.
+    ray.cloudpickle.register_pickle_by_value(datasets)
+    poisoned = datasets.Poisoned(**dict(SMALL))
+    with pytest.raises(
+        RunError, match=r"1 shards failed, the first \(samples 4 to 7\) with FloatingPointError: spin 6"
+    ) as caught:
+        job.run(poisoned, tmp_path / "data", context)
+    assert caught.value.exit_code == 1
+    assert Catalog.read(tmp_path / "data").samples_done == 8
+    assert "anneal_sample" in (tmp_path / "data" / "failed-00000004.txt").read_text()
+
+
+def test_no_gpu_in_the_session_is_one_clear_error(ray_session: Session, tmp_path: Path) -> None:
+    if ray_session.gpus():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(RunError, match=r"resources.gpu: no GPU is there; ask for nodes with GPUs, or leave it out"):
+        job.run(ON_GPU, tmp_path / "data", Context(ray_session))

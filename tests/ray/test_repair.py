@@ -1,0 +1,74 @@
+"""Repair of damaged datasets over Ray."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rayspin import job
+from rayspin.cluster.repair import repair
+from rayspin.cluster.session import Session
+from rayspin.job import Context
+from rayspin.storage import Catalog, shard_name, verify
+from tests.support import datasets
+from tests.support.harm import (
+    flip_a_bit,
+    forget,
+    forget_all,
+    lengthen,
+    lose_the_job,
+    remove,
+    rewrite,
+)
+
+SMALL = datasets.labyrinths(12, 16, seed=5, shard_samples=3)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("original") / "data"
+    job.run(SMALL, folder, Context(), shards="1/1")
+    return folder
+
+
+@pytest.fixture
+def dataset(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "data"))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        forget,
+        forget_all,
+        lose_the_job,
+        lambda folder: flip_a_bit(folder / "ledger.jsonl", 8 * 700),
+        lambda folder: flip_a_bit(folder / "job.toml", 8 * 100),
+        lambda folder: rewrite(folder, lengthen),
+    ],
+)
+def test_repair_mends_ledger_and_job_and_shards_wrong_from_the_first(
+    dataset: Path, original: Path, ray_session: Session, harm: Callable[[Path], None]
+) -> None:
+    harm(dataset)
+    assert repair(dataset, Context(ray_session)) != []
+    assert repair(dataset, Context(ray_session)) == []
+    for name in ("job.toml", *map(shard_name, (0, 3, 6, 9))):
+        assert (dataset / name).read_bytes() == (original / name).read_bytes()
+    assert Catalog.read(dataset).records == Catalog.read(original).records
+
+
+def test_repair_makes_the_bad_shards_again_and_no_others(dataset: Path, original: Path, ray_session: Session) -> None:
+    flip_a_bit(dataset / shard_name(0), 12345)
+    remove(dataset)
+    untouched = {first: (dataset / shard_name(first)).stat().st_mtime_ns for first in (6, 9)}
+    faults = repair(dataset, Context(ray_session))
+    assert [fault.first_sample for fault in faults] == [0, 3]
+    assert verify(Catalog.entered(dataset)).faults == []
+    for first in (0, 3, 6, 9):
+        assert (dataset / shard_name(first)).read_bytes() == (original / shard_name(first)).read_bytes()
+    assert {first: (dataset / shard_name(first)).stat().st_mtime_ns for first in untouched} == untouched
+    assert repair(dataset, Context(ray_session)) == []

@@ -1,0 +1,78 @@
+"""Trainings over Ray Train: errors of the job come out once, with their cause."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from rayspin import job
+from rayspin.cluster.session import Session
+from rayspin.cluster.stage import build_stage
+from rayspin.cluster.train import Training
+from rayspin.errors import RunError
+from rayspin.job import Context
+from rayspin.storage import shard_name
+from tests.support import datasets
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = datasets.labyrinths(16, 32, splits={"test": 0, "validation": 4})
+    return datasets.make(data, tmp_path_factory.mktemp("data") / "data")
+
+
+def training_on(dataset: Path, **settings: Any) -> Training:
+    table = {
+        "kind": "train-fcn",
+        "dataset": str(dataset),
+        "training": {"batch_size": 4, "augmentation": "symmetries", **settings},
+        "resources": {"workers": 2},
+    }
+    stage = build_stage(table, "")
+    assert isinstance(stage, Training)
+    return stage
+
+
+def test_an_error_of_the_job_itself_ends_it_at_once(
+    dataset: Path, ray_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = _attempts(ray_session, monkeypatch)
+    hopeless = training_on(dataset, epochs=2, learning_rate=1e30)
+    with pytest.raises(RunError, match="the loss of epoch 1 is not finite"):
+        job.run(hopeless, tmp_path / "run", Context(ray_session))
+    assert len(attempts) == 1
+
+
+def test_an_exception_in_a_worker_is_told_with_its_cause_and_not_tried_again(
+    ray_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compressed spins that can't be read, in a shard that looks whole."""
+    attempts = _attempts(ray_session, monkeypatch)
+    data = datasets.labyrinths(
+        12, 16, shard_samples=4, splits={"test": 0, "validation": 4}, storage={"compression": "zlib"}
+    )
+    datasets.make(data, tmp_path / "data")
+    path = tmp_path / "data" / shard_name(8)
+    with h5py.File(path) as file:
+        chunk = file["spins"].id.get_chunk_info(0)
+    with path.open("r+b") as stream:
+        stream.seek(chunk.byte_offset)
+        stream.write(bytes(chunk.size))
+    with pytest.raises(RunError, match=r"training failed \(.*OSError.*; see .*error.txt; the same command goes on"):
+        job.run(training_on(tmp_path / "data", epochs=2), tmp_path / "run", Context(ray_session))
+    assert len(attempts) == 1
+    assert "read_rows" in (tmp_path / "run" / "error.txt").read_text()
+
+
+def _attempts(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Each trainer that is started from now on."""
+    session.ray()
+    from ray.train.torch import TorchTrainer
+
+    started: list[Any] = []
+    fit = TorchTrainer.fit
+    monkeypatch.setattr(TorchTrainer, "fit", lambda trainer: started.append(trainer) or fit(trainer))
+    return started

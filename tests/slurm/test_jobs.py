@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from rayspin.cluster.launch.submissions import latest, state
+from rayspin.status import describe
+from rayspin.storage.ledger import entries
+from tests.support.repository import REPOSITORY
+from tests.support.slurm.jobs import (
+    JOB,
+    LONG,
+    assert_samples_are_right,
+    events,
+    final_state,
+    rayspin,
+    shards_done,
+    site_profile,
+    start,
+    start_again_now,
+    told,
+    wait_for,
+    wait_for_shards,
+)
+from tests.support.slurm.lab import Lab, wait_until
+
+"""Jobs on a real Slurm of two nodes: Ray over both, and what a cluster does to jobs."""
+
+
+def test_a_job_runs_on_both_nodes_and_leaves_nothing(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path)
+    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    assert events(submission, "ready")[0]["hosts"] == ["n1", "n2"]
+    made_on = {entry["host"] for entry in entries(tmp_path / "run")}
+    assert made_on == {"n1", "n2"}
+    assert_samples_are_right(tmp_path, 8)
+    assert final_state(slurm, submission) == "COMPLETED"
+
+
+def test_a_cancelled_job_ends_on_all_nodes_and_is_not_requeued(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, *LONG)
+    wait_for_shards(slurm, submission, 2)
+    assert state(submission).name == "running"
+    slurm.run("scancel", submission.job_ids)
+    wait_until(lambda: state(submission).name == "stopped", 30, lambda: told(submission))
+    assert final_state(slurm, submission) == "CANCELLED"
+    assert not events(submission, "requeued")
+
+
+def test_before_its_walltime_a_job_is_requeued_and_goes_on_where_it_was(slurm: Lab, tmp_path: Path) -> None:
+    # More than any machine makes in the minute until then; only the way from one attempt to the next is looked at here.
+    submission = start(tmp_path, *LONG, "samples=20000", drain_seconds=40)
+    wait_for_shards(slurm, submission, 2)
+    # A real walltime, and Slurm's real warning; a shorter limit for tests than any that may be submitted.
+    age = time.time() - events(submission, "started")[0]["time"]
+    limit = math.ceil((age + 50) / 60)
+    slurm.run("scontrol", "update", f"JobId={submission.job_ids}", f"TimeLimit={limit}")
+    assert wait_for(submission, "draining")["reason"] == "walltime"
+    wait_until(lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r"), 60, lambda: told(submission))
+    slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "TimeLimit=30", "StartTime=now")
+    assert [event["code"] for event in events(submission, "ended")] == [75]
+    before = {entry["file"] for entry in entries(tmp_path / "run")}
+    wait_for_shards(slurm, submission, len(before) + 10)
+    slurm.run("scancel", submission.job_ids)
+    wait_until(lambda: state(submission).name == "stopped", 30, lambda: told(submission))
+    files = [entry["file"] for entry in entries(tmp_path / "run")]
+    assert len(files) == len(set(files)), "none was made twice"
+    # The last one was made after the requeue, by however many nodes and whenever: its bytes are those of a run here.
+    last = max(set(files) - before)
+    number = int(re.sub(r"\D", "", last)) + 1
+    settings = [part for override in (*LONG, "samples=20000") for part in ("--set", override)]
+    shard = f"{number}/20000"
+    rayspin(slurm, "run", tmp_path / "job.toml", "--out", tmp_path / "here", *settings, "--shards", shard)
+    assert (tmp_path / "here" / last).read_bytes() == (tmp_path / "run" / last).read_bytes()
+
+
+def test_a_node_without_power_is_done_without(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, *LONG)
+    wait_for_shards(slurm, submission, 2)
+    slurm.switch_off("n2")
+    assert wait_for(submission, "ended", seconds=200)["code"] == 0, told(submission)
+    assert shards_done(tmp_path) == 60
+
+
+def test_without_the_first_node_a_job_is_requeued(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, *LONG)
+    wait_for_shards(slurm, submission, 2)
+    slurm.switch_off("n1")
+    wait_until(lambda: "PENDING" in slurm.run("squeue", "--noheader", "--format=%T"), 90, lambda: told(submission))
+    slurm.switch_on("n1")
+    start_again_now(slurm, submission)
+    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    assert shards_done(tmp_path) == 60
+
+
+def test_a_preempted_job_makes_room_in_time_and_goes_on_after(slurm: Lab, tmp_path: Path) -> None:
+    assert preempted(slurm, tmp_path)["reason"] == "walltime"
+
+
+def test_a_job_that_is_preempted_without_a_warning_goes_on_after(without_warning: Lab, tmp_path: Path) -> None:
+    assert preempted(without_warning, tmp_path)["reason"] == "stop"
+
+
+def preempted(slurm: Lab, folder: Path) -> dict[str, Any]:
+    """How a job is drained that makes room for another and then ends as if nothing had been."""
+    submission = start(folder, *LONG)
+    wait_for_shards(slurm, submission, 2)
+    slurm.run("srun", "--partition=high", "--nodes=2", "--exclusive", "hostname", timeout=60)
+    drained = events(submission, "draining")
+    assert len(drained) == 1, told(submission)
+    start_again_now(slurm, submission)
+    assert wait_for(submission, "ended", count=2)["code"] == 0, told(submission)
+    assert shards_done(folder) == 60
+    assert "started on n1 with 2 nodes, attempt 2" in describe(folder / "run")[1]["its story"]
+    return drained[0]
+
+
+def test_two_jobs_share_the_nodes_and_do_not_meet(slurm: Lab, tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    submissions = [start(folder, cpus_per_node=1, memory_per_node="2G") for folder in folders]
+    for submission, folder in zip(submissions, folders):
+        assert wait_for(submission, "ended")["code"] == 0, told(submission)
+        assert events(submission, "ready")[0]["hosts"] == ["n1", "n2"]
+        assert_samples_are_right(folder, 8)
+    first, second = (events(submission, "ready")[0]["time"] for submission in submissions)
+    assert max(first, second) < min(events(submission, "ended")[0]["time"] for submission in submissions), (
+        "they overlap"
+    )
+
+
+def test_a_sweep_runs_its_trials_on_both_nodes(slurm: Lab, tmp_path: Path) -> None:
+    sweep = tomllib.loads((REPOSITORY / "jobs" / "smoke" / "tune.toml").read_text())
+    sweep["base"]["dataset"] = "@data"
+    data = {**tomllib.loads(JOB), "samples": 12, "splits": {"test": 2, "validation": 2}}
+    text = tomli_w.dumps({"kind": "pipeline", "stages": {"data": data, "sweep": sweep}})
+    submission = start(tmp_path, text=text, cpus_per_node=1, memory_per_node="6G")
+    assert wait_for(submission, "ended", seconds=200)["code"] == 0, told(submission)
+    trials = map(json.loads, (tmp_path / "run" / "sweep" / "trials.jsonl").read_text().splitlines())
+    assert {trial["host"] for trial in trials if trial["event"] == "result"} == {"n1", "n2"}
+
+
+def test_a_job_outlives_the_daemons_of_its_nodes(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, *LONG)
+    wait_for_shards(slurm, submission, 2)
+    slurm.kill_slurmd("n2")
+    slurm.start_slurmd("n2")
+    before = shards_done(tmp_path)
+    wait_for_shards(slurm, submission, before + 2)
+    assert events(submission, "lost") == []
+    # Ray's daemon on that node is another matter: the node is done without.
+    assert slurm.on("n2", "pkill", "-9", "-x", "raylet").returncode == 0
+    assert wait_for(submission, "lost")["host"] == "n2"
+    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    assert shards_done(tmp_path) == 60
+    assert final_state(slurm, submission) == "COMPLETED"
+
+
+def test_without_the_head_of_its_ray_cluster_a_job_ends_and_says_why(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, *LONG)
+    wait_for_shards(slurm, submission, 2)
+    assert slurm.on("n1", "pkill", "-9", "-x", "gcs_server").returncode == 0
+    ended = wait_for(submission, "ended", seconds=40)
+    assert (ended["code"], state(submission).name) == (1, "failed")
+    assert "task 0 on n1: its Ray node died; see" in ended["problem"]
+    wait_until(lambda: not slurm.run("squeue", "--noheader"), 40)
+    # What was done is kept, and the same command goes on.
+    done = shards_done(tmp_path)
+    again = start(tmp_path, *LONG)
+    assert wait_for(again, "ended")["code"] == 0, told(again)
+    assert (2 <= done < 60, shards_done(tmp_path)) == (True, 60)
+
+
+def test_one_line_hands_a_job_over_and_stays_with_it(slurm: Lab, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (tmp_path / "job.toml").write_text(JOB)
+    profile = site_profile(tmp_path, f"setup = ['hostname > {tmp_path}/set-up']\n")
+    line = ("submit", tmp_path / "job.toml", "--out", run, "--nodes", 2, "--profile", profile)
+    script = rayspin(slurm, *line, "--dry-run").stdout
+    assert "#SBATCH --nodes=2" in script
+    assert not run.exists()
+    done = rayspin(slurm, *line, "--wait")
+    assert done.returncode == 0, done.stdout + done.stderr
+    submission = latest(run)
+    assert done.stdout.startswith(f"job {submission.job_ids} runs {tmp_path}/job.toml in {run}\n")
+    assert "8/8" in done.stdout
+    assert (tmp_path / "set-up").read_text() == "n1\n"
+    assert rayspin(slurm, "logs", run).stdout in done.stdout
+    status = rayspin(slurm, "status", run).stdout
+    assert "Ray was up on n1, n2" in status
+    again = rayspin(slurm, "cancel", run)
+    assert (again.returncode, again.stderr) == (
+        2, f"job {submission.job_ids}: is done already; submit again to go on with the run\n"
+    )  # fmt: skip
+
+
+def test_the_doctor_looks_at_both_nodes_at_once(slurm: Lab, tmp_path: Path) -> None:
+    nodes = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=3G", "--cpu-bind=none")
+    doctor = (sys.executable, "-m", "rayspin", "doctor", "--out", tmp_path, "--profile", site_profile(tmp_path))
+    # It fails if anything is wrong.
+    said = re.sub(r"[│\s]+", " ", slurm.run("srun", *nodes, *map(str, doctor), timeout=120))
+    for found in ("doctor on n1", "doctor on n2", "n2 came, at port", "task 0 answers at"):
+        assert found in said, said
+    assert said.count("lets in by its token only") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["site.toml"]

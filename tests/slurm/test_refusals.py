@@ -1,0 +1,121 @@
+"""What Slurm, its nodes or a site refuse is said in one line."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from rayspin.cluster.launch.options import SiteProfile, pieces
+from rayspin.cluster.launch.slurm import submit
+from rayspin.cluster.launch.submissions import cancel, latest, state
+from rayspin.errors import InputError
+from rayspin.job import load
+from rayspin.status import describe
+from tests.support.repository import REPOSITORY
+from tests.support.slurm.jobs import (
+    assert_samples_are_right,
+    events,
+    final_state,
+    rayspin,
+    released,
+    start,
+    told,
+    wait_for,
+)
+from tests.support.slurm.lab import Lab, wait_until
+
+
+def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(slurm: Lab, tmp_path: Path) -> None:
+    # One shard takes far longer than the job is given.
+    huge = ("samples=1", "size=256", "schedule.sweeps=4000000")
+    submission = start(tmp_path, *huge, nodes=1, array=1, fruitless_attempts=2, drain_seconds=30)
+    (part,) = submission.parts
+    wait_for(submission, "started")
+    slurm.run("scancel", "--signal=USR2", part.job_id)
+    released(slurm, part.job_id)
+    wait_for(submission, "started", count=2)
+    slurm.run("scancel", "--signal=USR2", part.job_id)
+    wait_until(lambda: state(submission).final, 60, lambda: told(submission))
+    assert (state(submission).name, len(events(submission, "requeued"))) == ("failed", 1)
+    assert "2 attempts in a row made no progress" in state(submission).why
+    assert final_state(slurm, submission) == "FAILED"
+
+
+def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="invalid partition specified: nowhere") as error:
+        start(tmp_path, partition="nowhere")
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="Memory specification can not be satisfied"):
+        start(tmp_path, memory_per_node="1000G")
+    with pytest.raises(InputError, match="nothing was submitted"):
+        latest(tmp_path / "run")
+    refused = rayspin(slurm, "submit", tmp_path / "job.toml", "--out", tmp_path / "run", "--partition", "nowhere")
+    problem = "sbatch refuses it (invalid partition specified: nowhere)"
+    assert (refused.returncode, refused.stdout, refused.stderr) == (
+        2, "", f"submit: {problem}; change the options or the site profile\n"
+    )  # fmt: skip
+    # Nothing is left that status would take for a run.
+    with pytest.raises(InputError, match="no run there"):
+        describe(tmp_path / "run")
+
+
+def test_an_account_that_is_not_there_is_said_in_one_line(with_accounts: Lab, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Invalid account") as error:
+        start(tmp_path, account="spinz")
+    assert "\n" not in str(error.value)
+    # Of three stages the second is refused: the first doesn't run for nothing.
+    (tmp_path / "pipeline.toml").write_text((REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text())
+    site = SiteProfile({"account": "spins", "time": "30", "scratch": "/var/tmp"}, {"train-*": {"account": "spinz"}})
+    stages = pieces(load(tmp_path / "pipeline.toml"), site, {})
+    with pytest.raises(InputError, match=r"submit train: sbatch refuses it \(Invalid account"):
+        submit(tmp_path / "pipeline.toml", tmp_path / "stages", (), stages)
+    wait_until(lambda: state(latest(tmp_path / "stages")).final, 20)
+    assert state(latest(tmp_path / "stages")).name == "stopped"
+
+
+def test_a_folder_that_the_nodes_do_not_see_is_said_in_one_line(slurm: Lab) -> None:
+    # Each node has a /var/tmp of its own, and so has this machine.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        submission = start(Path(folder))
+        wait_until(lambda: state(submission).final, 60, lambda: slurm.run("scontrol", "show", "job"))
+        assert state(submission).name == "gone"
+        assert state(submission).why == f"it never started: do the nodes see {submission.folder}?"
+
+
+def test_what_a_site_cannot_set_up_is_said_and_nothing_runs_without_it(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, modules=["python/0.9"])
+    wait_until(lambda: state(submission).final, 60, lambda: slurm.run("scontrol", "show", "job"))
+    assert state(submission).name == "gone"
+    assert state(submission).why.startswith("it never started: ")
+    # There are no modules on these nodes.
+    assert state(submission).why.endswith("module: command not found")
+
+
+def test_a_node_that_does_not_come_is_done_without_where_fewer_will_do(slurm: Lab, tmp_path: Path) -> None:
+    scratch = "/var/tmp/only-n1"
+    slurm.on("n1", "mkdir", scratch)
+    try:
+        submission = start(tmp_path, min_nodes=1, scratch=scratch)
+        assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    finally:
+        slurm.on("n1", "rmdir", scratch)
+    assert events(submission, "ready")[0]["hosts"] == ["n1"]
+    assert f"scratch {scratch}: is no folder that can be written" in told(submission)
+    assert_samples_are_right(tmp_path, 8)
+
+
+def test_a_job_in_the_queue_says_what_it_waits_for_until_it_is_cancelled(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, nodes=3)
+    wait_until(lambda: state(submission).why, 20)
+    assert (state(submission).name, state(submission).why) == ("queued", "PartitionConfig")
+    cancel(submission)
+    wait_until(lambda: state(submission).final, 20)
+    assert state(submission).name == "stopped"
+
+
+def test_a_site_without_accounting_will_do(without_accounting: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path)
+    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    wait_until(lambda: not without_accounting.run("squeue", "--noheader"), 30)

@@ -1,0 +1,98 @@
+"""Pipelines and arrays on a real Slurm: each stage a job of its own."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import tomli_w
+
+from rayspin.cluster.launch.options import Piece, SiteProfile, pieces
+from rayspin.cluster.launch.slurm import submit
+from rayspin.cluster.launch.submissions import State, cancel, state, states
+from rayspin.job import load
+from rayspin.status import describe
+from tests.support.repository import REPOSITORY
+from tests.support.slurm.jobs import (
+    JOB,
+    LONG,
+    accounted,
+    events,
+    options,
+    released,
+    start,
+    told,
+    wait_for_shards,
+)
+from tests.support.slurm.lab import Lab, wait_until
+
+
+def test_stages_run_one_after_another_each_on_its_own_nodes(slurm: Lab, tmp_path: Path) -> None:
+    """Generation as an array without Ray, then a training with a worker on each of two nodes, then an evaluation."""
+    (tmp_path / "job.toml").write_text((REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text())
+    table = {"time": "30", "scratch": "/var/tmp", "cpus_per_node": 1, "memory_per_node": "3G"}
+    site = SiteProfile(table, {"generate": {"array": 2}, "train-*": {"nodes": 2, "gpus_per_node": 1}})
+    overrides = ("stages.train.resources.workers=2",)
+    stages = pieces(load(tmp_path / "job.toml", overrides), site, {})
+    submission = submit(tmp_path / "job.toml", tmp_path / "run", overrides, stages)
+    wait_until(lambda: events(submission, "ended", part=3) or state(submission).final, 250, lambda: told(submission))
+    assert state(submission).name == "done", told(submission)
+    assert events(submission, "ready", part=2)[0]["hosts"] == ["n1", "n2"]
+    ends = [events(submission, "ended", part)[-1]["time"] for part in range(4)]
+    starts = [events(submission, "started", part)[0]["time"] for part in range(4)]
+    assert max(ends[:2]) <= starts[2]
+    assert ends[2] <= starts[3]
+    _, rows = describe(tmp_path / "run")
+    assert rows["state"] == "finished"
+    assert rows["evaluate: state"] == "finished"
+    assert ["gres/gpu=2" in accounted(slurm, part.job_id, "AllocTRES") for part in submission.parts[1:]] == [
+        False, True, False,
+    ]  # fmt: skip
+
+
+def test_while_a_stage_is_requeued_those_after_it_wait_on(slurm: Lab, tmp_path: Path) -> None:
+    stage = {**tomllib.loads(JOB), "size": 64, "schedule": {"sweeps": 200000, "quench_sweeps": 50}}
+    stages = {"first": stage, "second": tomllib.loads(JOB)}
+    (tmp_path / "job.toml").write_text(tomli_w.dumps({"kind": "pipeline", "stages": stages}))
+    one, two = (
+        Piece(name, options(nodes=1, array=1), after) for name, after in (("first", ()), ("second", ("first",)))
+    )
+    submission = submit(tmp_path / "job.toml", tmp_path / "run", (), [one, two])
+    first, second = submission.parts
+    wait_until(lambda: list((tmp_path / "run" / "first").glob("shard-*")), 120, lambda: told(submission))
+    slurm.run("scancel", "--signal=USR2", first.job_id)
+    released(slurm, first.job_id)
+    # A job that is requeued has not ended.
+    assert states(submission)[second] == State("queued", "Dependency")
+    wait_until(lambda: state(submission).final, 200, lambda: told(submission) + slurm.run("squeue"))
+    assert state(submission).name == "done"
+    assert [entry["code"] for entry in events(submission, "ended")] == [75, 0]
+    assert "attempt 2" in describe(tmp_path / "run")[1]["its story"]
+    assert describe(tmp_path / "run")[1]["state"] == "finished"
+
+
+def test_a_stage_that_fails_takes_those_after_it_out_of_the_queue(slurm: Lab, tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text((REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text())
+    stages = pieces(load(tmp_path / "job.toml"), SiteProfile({"time": "30", "scratch": "/var/tmp"}, {}), {"array": 1})
+    # What a disk full of something else may do: the ledger can't be written.
+    (tmp_path / "run" / "generate" / "ledger.jsonl").mkdir(parents=True)
+    submission = submit(tmp_path / "job.toml", tmp_path / "run", (), stages)
+    wait_until(lambda: state(submission).final, 120, lambda: told(submission))
+    now = {part.stage: end for part, end in states(submission).items()}
+    assert now["generate"].name == "failed"
+    assert "Is a directory" in now["generate"].why
+    assert now["train"] == State("stopped", "it never started: generate task 1 failed")
+    assert now["evaluate"].why == "it never started: generate task 1 failed"
+    assert describe(tmp_path / "run")[1][f"job {submission.job_ids}"].startswith(
+        "failed (generate task 1 failed, train"
+    )
+
+
+def test_an_array_is_cancelled_as_one(slurm: Lab, tmp_path: Path) -> None:
+    submission = start(tmp_path, *LONG, nodes=1, array=5)
+    wait_for_shards(slurm, submission, 2)
+    assert state(submission).name == "running"
+    assert [now.name for now in states(submission).values()].count("queued") == 3
+    cancel(submission)
+    wait_until(lambda: state(submission).final, 30, lambda: told(submission))
+    assert state(submission) == State("stopped", "of 5: 5 stopped")

@@ -1,0 +1,1 @@
+"""What tests of several tiers share; nothing here is a test."""

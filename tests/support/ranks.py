@@ -1,0 +1,33 @@
+"""Two ranks over gloo without Ray: what a training over two workers must give, whatever happens to those."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from rayspin.cluster.stage import build_stage
+from rayspin.cluster.train import Training
+
+
+def fit_on_two_ranks(stage: Training, folder: Path) -> None:
+    """Train in two processes of one thread each; the folder takes what a run's folder takes."""
+    folder.mkdir()
+    mp.spawn(_fit, args=(stage.to_table(), folder), nprocs=2)
+
+
+def _fit(rank: int, table: dict[str, Any], folder: Path) -> None:
+    torch.set_num_threads(1)
+    stage = build_stage(table, "job")
+    assert isinstance(stage, Training)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    try:
+        stage.fit(Path(stage.dataset), folder, rank=rank, world_size=2)
+    finally:
+        # DDP is a cycle that holds the group's threads; at the end of the interpreter they would be torn down too late.
+        gc.collect()
+        dist.destroy_process_group()

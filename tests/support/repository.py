@@ -1,0 +1,9 @@
+"""Where the repository and its job files are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+JOBS = REPOSITORY / "jobs"
+SMOKE = JOBS / "smoke"

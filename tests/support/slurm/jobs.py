@@ -1,0 +1,125 @@
+"""Jobs on the Slurm of the tests, and what becomes of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rayspin.cluster.launch.options import Piece, SubmitOptions
+from rayspin.cluster.launch.slurm import submit
+from rayspin.cluster.launch.story import read_story
+from rayspin.cluster.launch.submissions import Submission
+from rayspin.config import build
+from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
+from rayspin.storage import open_dataset
+from rayspin.storage.ledger import entries
+from tests.support.slurm.lab import Lab, wait_until
+
+JOB = """
+kind = "generate"
+samples = 8
+size = 32
+seed = 7
+shard_samples = 1
+hamiltonian = "labyrinth"
+schedule = { sweeps = 50, quench_sweeps = 50 }
+"""
+LONG = ("samples=60", "size=64", "schedule.sweeps=6000")
+"""Half a minute of work on two nodes of two CPUs."""
+
+
+def start(folder: Path, *overrides: str, text: str = JOB, **table: Any) -> Submission:
+    """A job in one piece, over two nodes, whole ones unless the options say otherwise."""
+    (folder / "job.toml").write_text(text)
+    return submit(folder / "job.toml", folder / "run", overrides, [Piece("", options(**table))])
+
+
+def options(**table: Any) -> SubmitOptions:
+    return build(SubmitOptions, {"nodes": 2, "time": "30", "scratch": "/var/tmp", **table}, "options")
+
+
+def events(submission: Submission, name: str, part: int = 0) -> list[dict[str, Any]]:
+    return [entry for entry in read_story(submission.parts[part].folder) if entry["event"] == name]
+
+
+def wait_for(submission: Submission, event: str, count: int = 1, seconds: float = 120.0) -> dict[str, Any]:
+    """The event of that name in the attempt numbered `count`."""
+    wait_until(lambda: len(events(submission, event)) >= count, seconds, lambda: told(submission))
+    return events(submission, event)[count - 1]
+
+
+def told(submission: Submission) -> str:
+    files = [path for path in sorted(submission.folder.rglob("*")) if path.suffix in {".out", ".jsonl"}]
+    return "\n".join(f"== {path}\n{path.read_text()}" for path in files)
+
+
+def shards_done(folder: Path) -> int:
+    return len(list(entries(folder / "run")))
+
+
+def wait_for_shards(slurm: Lab, submission: Submission, count: int) -> None:
+    run = submission.folder.parents[1]
+    wait_until(lambda: shards_done(run.parent) >= count, 120, lambda: told(submission) + slurm.run("squeue"))
+
+
+def start_again_now(slurm: Lab, submission: Submission) -> None:
+    """Slurm holds a requeued job for two minutes; a test doesn't."""
+
+    def released() -> bool:
+        if len(events(submission, "started")) == 2:
+            return True
+        if "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r"):
+            slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "StartTime=now")
+        return False
+
+    wait_until(released, 90, lambda: told(submission) + slurm.run("scontrol", "show", "job"))
+
+
+def final_state(slurm: Lab, submission: Submission) -> str:
+    """The state that accounting comes to hold, some seconds after the end."""
+
+    passing = {"", "RUNNING", "PENDING", "COMPLETING", "REQUEUED"}
+    wait_until(lambda: accounted(slurm, submission.job_ids, "State").partition(" ")[0] not in passing, 60)
+    return accounted(slurm, submission.job_ids, "State").partition(" ")[0]
+
+
+def accounted(slurm: Lab, job_id: str, what: str) -> str:
+    """What accounting holds of a job by now; of an array, of its first task."""
+    return slurm.run(
+        "sacct", "--noheader", "--parsable2", "--allocations", f"--format={what}", f"--jobs={job_id}"
+    ).partition("\n")[0]
+
+
+def assert_samples_are_right(folder: Path, count: int, *overrides: str) -> None:
+    job = tomllib.loads(JOB) | tomllib.loads("\n".join(overrides))
+    schedule = AnnealSchedule(**(tomllib.loads(JOB)["schedule"] | job["schedule"]))
+    expected = [anneal(LABYRINTH, size=job["size"], schedule=schedule, seed=(7, sample)) for sample in range(count)]
+    np.testing.assert_array_equal(open_dataset(folder / "run")["spins"].values[:count], np.stack(expected))
+
+
+def released(slurm: Lab, job_id: str) -> None:
+    """A requeued job that Slurm holds for two minutes starts now."""
+    wait_until(
+        lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r", f"--jobs={job_id}"), 60,
+        lambda: slurm.run("scontrol", "show", "job"),
+    )  # fmt: skip
+    slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+
+
+def rayspin(slurm: Lab, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command, on the login node."""
+    return subprocess.run(
+        [sys.executable, "-m", "rayspin", *map(str, arguments)],
+        env=slurm.environment(), capture_output=True, text=True, check=False, timeout=150,
+    )  # fmt: skip
+
+
+def site_profile(folder: Path, text: str = "") -> Path:
+    profile = folder / "site.toml"
+    profile.write_text(f'time = "30"\nscratch = "/var/tmp"\n{text}')
+    return profile

@@ -1,0 +1,217 @@
+"""A Slurm cluster with accounting on one machine: real daemons, each node in Linux namespaces of its own.
+
+Needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN) and the packages that `boot/install.sh` installs. Everything lives in
+one folder and below one process: `shut_down` kills that, and takes daemons, jobs and network with it. Nothing listens
+on the machine's own addresses; the machine is the login node, with the address SUBNET.254.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parent / "boot"
+NAMESPACES = ("unshare", "--net", "--pid", "--mount", "--uts", "--fork", "--kill-child", "--mount-proc")
+PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sbatch", "ip", "nsenter", "unshare")
+
+
+def why_not() -> str | None:
+    """Why there can be no lab on this machine; None if there can."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if missing:
+        return f"{', '.join(missing)} not installed (tests/support/slurm/boot/install.sh does it, on Debian)"
+    if os.geteuid() != 0 or subprocess.run([*NAMESPACES, "true"], capture_output=True, check=False).returncode:
+        return "no root, or no right to make namespaces"
+    return None
+
+
+class Lab:
+    """The cluster: partitions `main` and, above it, `high`; nodes n1, n2, ...; 4 CPUs and 2 pretended GPUs on each.
+
+    Args:
+        nodes: how many.
+        accounting: with slurmdbd and a database, as `sacct` needs them.
+        accounts: jobs need an account, and "spins" is the only one.
+        warning: a preempted job gets the signal that it asked for, as before its walltime; otherwise SIGTERM.
+    """
+
+    def __init__(self, nodes: int = 2, accounting: bool = True, accounts: bool = False, warning: bool = True) -> None:
+        self.names = [f"n{number}" for number in range(1, nodes + 1)]
+        # The path is short, for sockets, and the database's user can go through it.
+        self.folder = Path(tempfile.mkdtemp(prefix="lab", dir="/tmp"))
+        self.folder.chmod(0o755)
+        # Apart from other labs on this machine.
+        number = os.getpid() % 250
+        self._subnet, self._interface, self._init = f"10.88.{number}", f"lab{number}", 0
+        for name in ("run", "log", "state", "munge"):
+            (self.folder / name).mkdir()
+        self._write_configuration(accounting, accounts, warning)
+        try:
+            self._boot()
+            if accounts:
+                self.run("sacctmgr", "--immediate", "add", "account", "spins")
+                self.run("sacctmgr", "--immediate", "add", "user", "root", "account=spins")
+        except BaseException:
+            self.shut_down()
+            raise
+
+    def run(self, *command: str, timeout: float = 60.0) -> str:
+        """What a Slurm command says, on the login node; a controller that waits for a dead node is asked again."""
+        for _ in range(3):
+            done = subprocess.run(
+                command, env=self.environment(), capture_output=True, text=True, timeout=timeout, check=False
+            )
+            if "Socket timed out" not in done.stderr:
+                break
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def on(self, node: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command in the namespaces of a node."""
+        init = (self.folder / "run" / f"{node}.init").read_text().strip()
+        enter = ["nsenter", "-t", init, "-p", "-m", "-n", "-u", "--", "env", f"SLURM_CONF={self.folder}/slurm.conf"]
+        return self._at_controller(*enter, *command)
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the login node."""
+        return os.environ | {"SLURM_CONF": f"{self.folder}/slurm.conf"}
+
+    def running(self) -> list[str]:
+        """The nodes that have power."""
+        return [name for name in self.names if (self.folder / "run" / f"{name}.init").exists()]
+
+    def switch_off(self, node: str) -> None:
+        """Cut a node's power: all of it is gone at once, without a goodbye."""
+        self._at_controller("kill", "-9", (self.folder / "run" / f"{node}.init").read_text().strip())
+
+    def switch_on(self, node: str) -> None:
+        """Boot a node again."""
+        (self.folder / "run" / f"{node}.power").touch()
+
+    def kill_slurmd(self, node: str) -> None:
+        """Kill a node's daemon; its jobs live on."""
+        self.on(node, "kill", "-9", (self.folder / "run" / f"{node}.slurmd").read_text().strip())
+
+    def start_slurmd(self, node: str) -> None:
+        """Start a node's daemon again."""
+        pid = self.folder / "run" / f"{node}.slurmd"
+        self.on(node, "bash", "-c", f"setsid slurmd -D >/dev/null 2>&1 </dev/null & echo $! >{pid}")
+
+    def states(self) -> dict[str, str]:
+        """The state of each node, as sinfo calls it: idle, alloc, down, ..."""
+        lines = self.run("sinfo", "--noheader", "--Node", "--partition=main", "--format=%N %t").splitlines()
+        return dict(line.split() for line in lines)
+
+    def processes(self, node: str) -> list[str]:
+        """Command lines of what runs on a node, apart from what the node itself consists of."""
+        own = ("bash ", "slurmd", "sleep 3600", "ps ", "slurmstepd")
+        lines = self.on(node, "ps", "-eo", "stat=,args=").stdout.splitlines()
+        running = [line.split(None, 1)[1] for line in lines if not line.startswith("Z")]
+        return [args for args in running if not args.startswith(own)]
+
+    def shut_down(self) -> None:
+        """Power everything off, and remove the folder."""
+        self._controller.kill()
+        self._controller.wait()
+        # Process 1 of a namespace is gone only when all others in it are.
+        wait_until(lambda: not _alive(self._init), 30)
+        wait_until(lambda: not Path(f"/sys/class/net/{self._interface}").exists(), 30)
+        # Cgroups outlive their processes; Slurm would have removed them.
+        for group in Path("/sys/fs/cgroup/freezer").glob("slurm_n*"):
+            for path in sorted([*group.rglob("*/"), group], reverse=True):
+                path.rmdir()
+        shutil.rmtree(self.folder)
+
+    def _at_controller(self, *command: str) -> subprocess.CompletedProcess[str]:
+        enter = ["nsenter", "-t", str(self._init), "-p", "-m", "-n", "-u", "--"]
+        return subprocess.run([*enter, *command], capture_output=True, text=True, timeout=60, check=False)
+
+    def _boot(self) -> None:
+        """Start process 1 of the cluster, connect this machine to its network, and wait for the nodes."""
+        script = [SCRIPTS / "controller.sh", self.folder, len(self.names), self._subnet]
+        self._controller = subprocess.Popen(
+            ["nice", *NAMESPACES, "bash", *map(str, script)],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=self.environment(),
+        )
+        wait_until(self._find_init, 20)
+        for command in (
+            f"ip link add {self._interface} type veth peer name login netns {self._init}",
+            f"ip addr add {self._subnet}.254/24 dev {self._interface}",
+            f"ip link set {self._interface} up",
+        ):
+            subprocess.run(command.split(), check=True)
+        wait_until(lambda: self._at_controller("ip", "link", "set", "login", "master", "br0", "up").returncode == 0, 10)
+        wait_until(self._ready, 90)
+
+    def _find_init(self) -> bool:
+        """Whether the launcher has a child with a network namespace of its own."""
+        children = Path(f"/proc/{self._controller.pid}/task/{self._controller.pid}/children").read_text().split()
+        for child in children:
+            if Path(f"/proc/{child}/ns/net").readlink() != Path("/proc/self/ns/net").readlink():
+                self._init = int(child)
+                return True
+        return False
+
+    def _ready(self) -> bool:
+        logs = list((self.folder / "log").glob("*.log"))
+        fatal = [line for log in logs for line in log.read_text(errors="replace").splitlines() if "fatal" in line]
+        assert not fatal, fatal
+        up = (self.folder / "run" / "controller-is-up").exists()
+        return up and set(self.states().values()) == {"idle"}
+
+    def _write_configuration(self, accounting: bool, accounts: bool, warning: bool) -> None:
+        folder, subnet = self.folder, self._subnet
+        addresses = {name: f"{subnet}.{10 + number}" for number, name in enumerate(self.names, 1)}
+        key = folder / "munge" / "key"
+        key.touch(mode=0o400)
+        key.write_bytes(secrets.token_bytes(1024))
+        (folder / "munge").chmod(0o711)
+        names = {"ctl": f"{subnet}.1", **addresses, "login": f"{subnet}.254"}
+        hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in names.items())]
+        (folder / "hosts").write_text("\n".join(hosts) + "\n")
+        for number in range(2):
+            # slurmd wants character devices: these are copies of /dev/null.
+            os.mknod(folder / f"gpu{number}", 0o20666, os.makedev(1, 3))
+        (folder / "gres.conf").write_text(f"NodeName=n[1-{len(self.names)}] Name=gpu File={folder}/gpu[0-1]\n")
+        cgroups = os.access("/sys/fs/cgroup/freezer", os.W_OK)
+        if cgroups:
+            (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n")
+        settings = (SCRIPTS / "slurm.conf").read_text()
+        values = {"LAB": str(folder), "SUBNET": subnet, "TRACKING": "cgroup" if cgroups else "linuxproc"}
+        for name, value in values.items():
+            settings = settings.replace(f"@{name}@", value)
+        for name, address in addresses.items():
+            settings += f"NodeName={name} NodeAddr={address} CPUs=4 RealMemory=8000 Gres=gpu:2 State=UNKNOWN\n"
+        settings += "SlurmctldParameters=preempt_send_user_signal\n" if warning else ""
+        if accounting:
+            settings += (
+                (SCRIPTS / "accounting.conf").read_text().replace("@LAB@", str(folder)).replace("@SUBNET@", subnet)
+            )
+            settings += "AccountingStorageEnforce=associations\n" if accounts else ""
+            database = (SCRIPTS / "slurmdbd.conf").read_text().replace("@LAB@", str(folder)).replace("@SUBNET@", subnet)
+            (folder / "slurmdbd.conf").touch(mode=0o600)
+            (folder / "slurmdbd.conf").write_text(database)
+        (folder / "slurm.conf").write_text(settings)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: Callable[[], object] = lambda: "") -> None:
+    """Wait for something that must become true; Slurm's way to fail is to wait for ever."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.1)

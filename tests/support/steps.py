@@ -1,0 +1,124 @@
+"""Runs a job again and again in forks of this process, with a fault at one system call each (see interpose.c).
+
+    LD_PRELOAD=interpose.so python -m tests.support.steps FOLDER MODE STRIDE
+
+It does all that `rayspin run` does, but makes the shards in the driver, so that the calls come in one order. For each
+fault it checks what is seen in the folder, runs the job once more in peace, and checks the result.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import importlib
+import itertools
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from rayspin.cli import main
+from rayspin.cluster import card, generate
+from rayspin.cluster.fanout import Outcome
+from rayspin.physics import LABYRINTH, warm_up
+from tests.support.folders import JOB, check_finished, check_whole, inodes, visible
+
+MODES = {"kill": -1, "half": -2, "full": errno.ENOSPC, "broken": errno.EIO}
+libc = ctypes.CDLL(None)
+
+
+def serially(
+    session: object,
+    stop: object,
+    worker: Callable[..., Any],
+    arguments: Iterable[Any],
+    items: Iterable[Any],
+    on_result: Callable[[Any, Any], None],
+    *,
+    gpu: bool,
+) -> Outcome[Any]:
+    made = worker(*arguments)
+    for item in items:
+        on_result(item, made.work(item))
+    return Outcome([], [])
+
+
+def run(job: Path, folder: Path, arm: Callable[[], None] = lambda: None) -> tuple[int, str]:
+    """Exit code (minus the signal for a kill) and stderr of a run in a fork."""
+    said = folder.with_name(f"said-by-{folder.name}")
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            arm()
+            main(["run", str(job), "--out", str(folder)], prog_name="rayspin")
+        except SystemExit as end:
+            code = int(end.code or 0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), said.read_text()
+
+
+def check_refused(code: int, said: str, mode: str) -> None:
+    """One line; or HDF5, which got its room at first and then no more, took the process down: an actor lost."""
+    if code != -signal.SIGSEGV:
+        assert code == 1, (code, said)
+        assert said.count("\n") == 1, said
+        assert os.strerror(MODES[mode]) in said or "HDF5 failed to write" in said, said
+
+
+def disturb(base: Path, mode: str, stride: int) -> int:
+    """A fault at every `stride`-th call, one after the other, until a run gets through; how many there were."""
+    job, folder = base / "job.toml", base / "run"
+    job.write_text(JOB)
+    peaceful = run(job, base / "undisturbed")
+    assert peaceful == (0, ""), peaceful
+    undisturbed = visible(base / "undisturbed")
+    for at in itertools.count(1, stride):
+        shutil.rmtree(folder, ignore_errors=True)
+        code, said = run(job, folder, functools.partial(libc.arm_fault, os.fsencode(folder), at, MODES[mode]))
+        try:
+            if code == 0:
+                check_finished(folder, undisturbed)
+                return at // stride
+            check_whole(folder, undisturbed, writers=1)
+            if mode in ("kill", "half"):
+                assert code == -signal.SIGKILL, said
+            else:
+                check_refused(code, said, mode)
+            before = inodes(folder)
+            again = run(job, folder)
+            assert again == (0, ""), again
+            check_finished(folder, undisturbed)
+            assert before.items() <= inodes(folder).items(), "a shard that was whole was made again"
+        except BaseException as error:
+            error.add_note(f"after a fault ({mode}) at call {at}: {sorted(path.name for path in folder.glob('*'))}")
+            raise
+    raise AssertionError
+
+
+def prepare() -> None:
+    """Make shards in this process from now on; and do whatever is slow once before the first fork."""
+    generate.fan_out = serially  # type: ignore[assignment]
+    generate.warm_up_nodes = lambda *_: None
+    # The card's text is written as ever; its pictures would take seconds a run.
+    card._draw = lambda catalog: None
+    for module in ("rich.console", "rayspin.console", "rayspin.job", "rayspin.cluster.repair"):
+        importlib.import_module(module)
+    warm_up(LABYRINTH)
+
+
+if __name__ == "__main__":
+    prepare()
+    print(disturb(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

@@ -1,0 +1,60 @@
+"""Trials of a sweep in MLflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayspin import job
+from rayspin.cluster.train import read_metrics
+from rayspin.errors import RunError
+from rayspin.job import Context
+from rayspin.rundir import RunDir
+from tests.support.sweeps import BASE, rows, sweep
+
+
+@pytest.mark.filterwarnings("ignore")  # of MLflow's own dealings with SQLAlchemy
+def test_mlflow_has_the_trials_once_and_follows_a_sweep_that_grows(context: Context, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    uri, folder = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "noise"
+    client = mlflow.MlflowClient(uri)
+
+    def logged() -> dict[str, Any]:
+        experiment = client.get_experiment_by_name("noise").experiment_id
+        return {run.data.tags["rayspin.trial"]: run for run in client.search_runs([experiment])}
+
+    job.run(sweep(mlflow=uri, space={"training.learning_rate": [0.01]}), folder, context)
+    [(name, first)] = logged().items()
+    job.run(sweep(mlflow=uri, space={"training.learning_rate": [0.01, 0.001]}), folder, context)
+    runs = logged()
+    assert set(runs) == {row["trial"] for row in rows(folder)}
+    assert runs[name].info.run_id == first.info.run_id
+    for row in rows(folder):
+        run = runs[row["trial"]]
+        assert run.info.status == "FINISHED"
+        assert run.data.params == {"training.learning_rate": row["training.learning_rate"]}
+        history = read_metrics(folder / "trials" / row["trial"])
+        curve = client.get_metric_history(run.info.run_id, "validation_loss")
+        assert [(at.step, at.value) for at in curve] == [(line["epoch"], line["validation_loss"]) for line in history]
+    # Trained for longer, a trial is another one with a longer curve; it takes the place of none.
+    longer = BASE | {"training": {"epochs": 4, "batch_size": 4}}
+    job.run(sweep(mlflow=uri, base=longer, space={"training.learning_rate": [0.01]}), folder, context)
+    assert len(client.get_metric_history(logged()[rows(folder)[0]["trial"]].info.run_id, "validation_loss")) == 4
+
+
+def test_an_mlflow_that_is_not_there_costs_no_result(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    stage, folder = sweep(mlflow="http://127.0.0.1:9", space={"training.learning_rate": [0.01]}), tmp_path / "run"
+    with pytest.raises(RunError, match=r"http://127.0.0.1:9: MLflow can't log the trials \(.*the table is written"):
+        job.run(stage, folder, context)
+    assert len(rows(folder)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    # Where a sweep is logged is no part of what it computes.
+    job.run(stage.with_updates(mlflow=None), folder, context)
+    assert RunDir.at(folder).finished(stage.identity()) is not None

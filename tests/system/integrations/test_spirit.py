@@ -1,0 +1,58 @@
+"""Energies and fields beside those of Spirit, an independent program, on the same spins.
+
+Its handedness: chirality 2 (Neel) is our interfacial DMI with
+the same sign, chirality -1 (Bloch) our bulk DMI.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from spirit import geometry, hamiltonian, simulation, state, system
+
+from rayspin.physics import Hamiltonian, effective_field, energy
+from tests.support import reference
+
+TERMS = {
+    "exchange": (Hamiltonian(exchange=1.3), {"exchange": 1.3}),
+    "interfacial": (Hamiltonian(exchange=0.0, dmi=0.3), {"dmi": 0.3, "chirality": 2}),
+    "bulk": (Hamiltonian(exchange=0.0, dmi=0.3, dmi_kind="bulk"), {"dmi": 0.3, "chirality": -1}),
+    "anisotropy": (
+        Hamiltonian(exchange=0.0, anisotropy=0.2, anisotropy_axis=(1.0, 2.0, 2.0)),
+        {"anisotropy": 0.2, "axis": (1.0, 2.0, 2.0)},
+    ),
+}
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_energy_and_field_are_spirits(term):
+    spins = reference.random_spins(np.random.default_rng(21), 8, 12)
+    model, theirs = TERMS[term]
+    their_energy, their_field = by_spirit(spins, **theirs)
+    assert energy(spins, model) * 96 == pytest.approx(their_energy, rel=1e-6)
+    # Spirit leaves out the part of the field along the spin, which turns nothing.
+    field = effective_field(spins, model)
+    across = field - (field * spins).sum(axis=-1, keepdims=True) * spins
+    np.testing.assert_allclose(across, their_field, rtol=0, atol=1e-6 * np.abs(field).max())
+
+
+def by_spirit(spins, exchange=0.0, dmi=0.0, chirality=2, anisotropy=0.0, axis=(0.0, 0.0, 1.0)):
+    """Spirit's energy of all spins and field at each."""
+    rows, columns, _ = spins.shape
+    with state.State("", quiet=True) as handle:
+        geometry.set_n_cells(handle, [columns, rows, 1])
+        geometry.set_mu_s(handle, 1.0)
+        hamiltonian.set_boundary_conditions(handle, [True, True, False])
+        hamiltonian.set_field(handle, 0.0, [0.0, 0.0, 1.0])
+        hamiltonian.set_ddi(handle, 0)
+        hamiltonian.set_exchange(handle, 1, [exchange])
+        hamiltonian.set_dmi(handle, 1, [dmi], chirality=chirality)
+        hamiltonian.set_anisotropy(handle, anisotropy, list(axis))
+        system.get_spin_directions(handle)[:] = spins.reshape(-1, 3)
+        system.update_data(handle)
+        energy_of_all = system.get_energy(handle)
+        # The field is computed when a solver is set up; no step is taken.
+        simulation.start(handle, simulation.METHOD_LLG, simulation.SOLVER_DEPONDT, single_shot=True)
+        field = np.array(system.get_effective_field(handle)).reshape(spins.shape)
+        simulation.stop(handle)
+        return energy_of_all, field

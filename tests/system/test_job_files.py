@@ -1,0 +1,159 @@
+"""Every kind of job runs to its end, in one Ray session, on real data; asked again it is done at once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from PIL import Image
+
+from rayspin import job
+from rayspin.analysis.estimation import evaluate_estimation
+from rayspin.cluster.session import Session
+from rayspin.job import KINDS, Context
+from rayspin.models import EffectiveFieldNet, SuperResolutionNet, load_weights
+from rayspin.rundir import Summary
+from rayspin.show import describe
+from rayspin.storage import Catalog, open_dataset
+from tests.support.repository import SMOKE
+
+pytestmark = pytest.mark.timeout(600)
+
+ORDER = ["generate", "train_fcn", "train_sr", "evaluate_fcn", "evaluate_sr", "recursive", "tune", "pipeline"]
+
+
+@pytest.fixture(scope="module")
+def summaries(ray_session: Session, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Summary]:
+    """The summaries of all smoke jobs, run one after another in one folder as their head comments say."""
+    folder = tmp_path_factory.mktemp("smoke")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield {name: run(name, ray_session) for name in ORDER}
+
+
+def run(name: str, session: Session) -> Summary:
+    path = SMOKE / f"{name}.toml"
+    return job.run(job.load(path), job.default_out(path), Context(session))
+
+
+def test_there_is_a_smoke_job_of_every_kind() -> None:
+    assert {path.stem for path in SMOKE.glob("*.toml")} == set(ORDER)
+    assert {tomllib.loads((SMOKE / f"{name}.toml").read_text())["kind"] for name in ORDER} == set(KINDS)
+
+
+def test_each_is_found_done_when_asked_again(summaries: dict[str, Summary]) -> None:
+    class NoRay(Session):
+        def ray(self) -> object:  # type: ignore[override]
+            raise AssertionError("a finished job must not start Ray")
+
+    for name in ORDER:
+        assert run(name, NoRay()) == summaries[name]
+
+
+def test_trained_networks_come_back_from_their_files(summaries: dict[str, Summary]) -> None:
+    assert isinstance(load_weights(Path("runs/train_fcn/weights.safetensors")), EffectiveFieldNet)
+    network = load_weights(Path("runs/train_sr/best.safetensors"))
+    assert isinstance(network, SuperResolutionNet)
+    assert network.config.scale == 4
+    lines = Path("runs/train_fcn/metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["training_loss"] for line in lines]
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
+
+
+def test_fields_are_measured_one_by_one_wherever_they_are(
+    summaries: dict[str, Summary], ray_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shares of one field over the actors give the table that one process makes of all fields at once."""
+    monkeypatch.setattr("rayspin.cluster.evaluation.SHARE", 1)
+    job.run(job.load(SMOKE / "evaluate_fcn.toml"), Path("runs/in_shares"), Context(ray_session))
+    network = load_weights(Path("runs/train_fcn/best.safetensors"))
+    reader = Catalog.open(Path("runs/generate")).reader("test")
+    expected = evaluate_estimation(network, reader.read(np.arange(len(reader))), reader.hamiltonian).rows()
+    assert len(expected) > 1
+    for folder in ("evaluate_fcn", "in_shares"):
+        with Path(f"runs/{folder}/estimation.csv").open() as stream:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+        assert [pytest.approx(row, rel=1e-4) for row in expected] == rows
+
+
+def test_the_published_figures_stand_beside_ours(summaries: dict[str, Summary]) -> None:
+    with Path("runs/evaluate_sr/resolution.csv").open() as stream:
+        rows = {row["method"]: row for row in csv.DictReader(stream)}
+    assert (rows["network"]["published_mse"], rows["network"]["published_correlation"]) == ("0.0016", "0.9976")
+    assert rows["fourier"]["published_mse"] == ""
+    assert float(rows["bicubic"]["raw_mse_mean"]) < float(rows["bicubic (published)"]["raw_mse_mean"])
+    assert "(published: 99.95 %)" in summaries["evaluate_fcn"].figures["energy agreement"]
+
+
+def test_the_recursive_process_takes_the_noise_away(summaries: dict[str, Summary]) -> None:
+    with Path("runs/recursive/energies.csv").open() as stream:
+        rows = [[float(value) for value in row] for row in list(csv.reader(stream))[1:]]
+    energies = np.array(rows)
+    assert energies.shape == (4, 4)
+    # Noise of amplitude 2.5 leaves little order; whatever a network draws is smoother.
+    assert (energies[0] > -0.5).all()
+    assert (energies[-1] < -1.5).all()
+
+
+def test_the_sweep_has_every_point_of_its_grid(summaries: dict[str, Summary]) -> None:
+    with Path("runs/tune/trials.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    points = {(row["network.scale"], row["objective.noise_amplitude"]) for row in rows}
+    assert points == {("4", "0.0"), ("4", "0.2"), ("8", "0.0"), ("8", "0.2")}
+    assert len({row["trial"] for row in rows}) == 4
+    best = min(rows, key=lambda row: float(row["validation_loss"]))
+    assert summaries["tune"].figures["best network.scale"] == best["network.scale"]
+
+
+def test_a_larger_grid_runs_only_its_new_points(summaries: dict[str, Summary], ray_session: Session) -> None:
+    before = {path: path.stat().st_mtime_ns for path in Path("runs/tune/trials").glob("*/checkpoint.pt")}
+    table = tomllib.loads((SMOKE / "tune.toml").read_text())
+    table["space"]["objective.noise_amplitude"] = [0.0, 0.2, 0.4]
+    larger = Path("larger.toml")
+    larger.write_text(tomli_w.dumps(table))
+    job.run(job.load(larger), Path("runs/tune"), Context(ray_session))
+    after = {path: path.stat().st_mtime_ns for path in Path("runs/tune/trials").glob("*/checkpoint.pt")}
+    assert len(after) == 6
+    assert before.items() < after.items()
+
+
+def test_stages_of_a_pipeline_are_runs_of_their_own(summaries: dict[str, Summary]) -> None:
+    assert [part.title for part in summaries["pipeline"].parts] == ["dataset", "train-fcn", "evaluation"]
+    assert open_dataset("runs/pipeline/generate").sizes["sample"] == 16
+    for stage in ("generate", "train", "evaluate"):
+        title, rows = describe(Path("runs/pipeline") / stage, None)
+        assert title == ("dataset" if stage == "generate" else f"run of a {stage}-fcn job"), rows
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "runs/generate",
+        "runs/generate/shard-00000008.nc",
+        "runs/train_fcn",
+        "runs/train_fcn/best.safetensors",
+        "runs/train_sr/best.safetensors",
+        "runs/tune",
+        "runs/pipeline",
+    ],
+)
+def test_everything_can_be_shown_with_a_picture(summaries: dict[str, Summary], path: str, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    _, rows = describe(Path(path), picture)
+    assert rows
+    pixels = np.asarray(Image.open(picture).convert("RGB"))
+    assert min(pixels.shape[:2]) > 100
+    # A picture of something: many colours, not a blank sheet.
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
+
+
+def test_all_pictures_of_all_summaries_are_there(summaries: dict[str, Summary]) -> None:
+    for name, summary in summaries.items():
+        for picture in summary.pictures:
+            assert (Path("runs") / name / picture).stat().st_size > 1000

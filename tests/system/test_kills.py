@@ -1,0 +1,153 @@
+"""A training and a sweep over Ray are killed and stopped again and again: the same command ends with the same result.
+
+The kill of a generation is in tests/smoke, and storms of kills are in tests/faults.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayspin import job
+from rayspin.cluster.stage import build_stage
+from rayspin.cluster.sweep.ledger import Ledger
+from rayspin.cluster.train import Training, read_metrics
+from rayspin.cluster.tune import Tune
+from rayspin.config import build
+from rayspin.status import describe
+from rayspin.training.checkpoint import Checkpoint
+from tests.support import datasets
+from tests.support.ranks import fit_on_two_ranks
+from tests.support.runs import Run, started
+from tests.support.sweeps import table_of
+
+EPOCHS, INTERVAL = 40, 3
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Training:
+    """Some seconds of work for two workers."""
+    data = datasets.labyrinths(36, 64, splits={"test": 0, "validation": 4})
+    settings = {"batch_size": 4, "augmentation": "symmetries", "epochs": EPOCHS, "checkpoint_interval": INTERVAL}
+    table = {"kind": "train-fcn", "dataset": str(datasets.make(data, tmp_path / "data")), "training": settings}
+    stage = build_stage({**table, "resources": {"workers": 2}}, "")
+    assert isinstance(stage, Training)
+    return stage
+
+
+def curve(folder: Path) -> list[dict[str, Any]]:
+    """The figures of each epoch, without what the clock says."""
+    clock = ("seconds", "samples_per_second")
+    return [{key: value for key, value in line.items() if key not in clock} for line in read_metrics(folder)]
+
+
+def kept(folder: Path) -> int:
+    """Epochs in the checkpoint."""
+    state = Checkpoint.load(folder)
+    return 0 if state is None else len(state.history)
+
+
+@pytest.mark.timeout(900)
+def test_a_training_that_loses_a_rank_and_its_driver_and_is_stopped_ends_with_the_same_curve(
+    training: Training, tmp_path: Path
+) -> None:
+    fit_on_two_ranks(training, tmp_path / "undisturbed")
+    job_file, folder = tmp_path / "training.toml", tmp_path / "run"
+    job_file.write_text(job.to_toml(training))
+
+    def epochs() -> int:
+        return len(read_metrics(folder))
+
+    def ranks(run: Run) -> list[Any]:
+        return [process for process in run.find("ray::") if "RayTrainWorker" in " ".join(process.cmdline())]
+
+    with started(job_file, folder) as run:
+        run.wait_for(lambda: epochs() >= INTERVAL + 2)
+        rank = ranks(run)[1]
+        rank.kill()
+        run.wait_for(lambda: len(ranks(run)) == 2 and rank not in ranks(run))
+        before = epochs()
+        assert before - kept(folder) <= INTERVAL
+        run.wait_for(lambda: epochs() >= before + 2)
+        run.driver.send_signal(signal.SIGKILL)
+        run.driver.wait()
+        run.check_gone()
+    assert 0 < epochs() - kept(folder) <= INTERVAL or epochs() == kept(folder)
+    # The two signals that Ray would take for itself.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with started(job_file, folder) as run:
+            before = epochs()
+            run.wait_for(lambda before=before: epochs() >= before + 2)  # type: ignore[misc]
+            run.driver.send_signal(number)
+            code, said = run.ended()
+        assert code == 75, said
+        assert f"stopped by {number.name} with {epochs()} of {EPOCHS} epochs done; the same command goes on" in said
+        assert said.count("\n") == 1
+        # It ends after the epoch, with a checkpoint of it.
+        assert kept(folder) == epochs() < EPOCHS
+        assert not (folder / ".ray").exists()
+    with started(job_file, folder) as run:
+        assert run.ended() == (0, "")
+    assert curve(folder) == curve(tmp_path / "undisturbed")
+    assert not any((folder / name).exists() for name in (".ray", ".stop", ".progress"))
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> Tune:
+    """Five trainings with successive halving, some seconds each."""
+    data = datasets.make(datasets.labyrinths(16, 32, splits={"test": 0, "validation": 4}), tmp_path / "data")
+    training = {"epochs": 16, "batch_size": 4}
+    base = {"kind": "train-sr", "dataset": str(data), "network": {"scale": 4}, "training": training}
+    space = {"training.learning_rate": [0.01, 0.003, 0.001, 0.0003, 0.0001]}
+    return build(Tune, {"base": base, "space": space, "asha": {"first": 4, "reduction": 2}}, "")
+
+
+@pytest.mark.timeout(900)
+def test_a_sweep_that_loses_a_trial_its_raylet_and_its_driver_and_is_stopped_ends_with_the_same_table(
+    swept: Tune, tmp_path: Path
+) -> None:
+    undisturbed = table_of(swept, tmp_path / "undisturbed")
+    job_file, folder = tmp_path / "sweep.toml", tmp_path / "run"
+    job_file.write_text(job.to_toml(swept))
+
+    def epochs() -> int:
+        return sum(path.read_bytes().count(b"\n") for path in folder.glob("trials/*/metrics.jsonl"))
+
+    with started(job_file, folder) as run:
+        run.wait_for(lambda: epochs() > 2)
+        trial = run.kill("ray::ImplicitFunc", random.Random(0))
+        assert trial is not None
+        before = epochs()
+        run.wait_for(lambda: epochs() > before)
+        run.driver.send_signal(signal.SIGTERM)
+        code, said = run.ended()
+    assert code == 75, said
+    assert "of 5 trials done; the same command goes on" in said
+    assert "stopped by SIGTERM with " in said
+    assert not list(folder.glob("trials/*/.tmp-*"))
+    with started(job_file, folder) as run:
+        before = epochs()
+        run.wait_for(lambda: epochs() > before)
+        run.kill("raylet", random.Random(1))
+        code, said = run.ended()
+        assert (code, said.count("\n")) == (1, 1), said
+        assert said.startswith("Ray on this machine: its raylet died; what is done is kept, and the same command goes")
+    with started(job_file, folder) as run:
+        before = epochs()
+        run.wait_for(lambda: epochs() > before)
+        run.driver.send_signal(signal.SIGKILL)
+        run.driver.wait()
+    known = Ledger(folder).order
+    assert "nobody works on it" in describe(folder)[1]["state"]
+    with started(job_file, folder) as run:
+        assert run.ended() == (0, "")
+    assert (folder / "trials.csv").read_bytes() == undisturbed
+    # What was in the ledger was not run again.
+    order = Ledger(folder).order
+    assert order[: len(known)] == known
+    assert len(set(order)) == len(order)
+    assert not (folder / ".ray").exists()

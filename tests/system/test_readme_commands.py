@@ -1,0 +1,55 @@
+"""Every command of the README runs, and so does its Python code."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rayspin.cli import main
+from rayspin.storage import Catalog
+from tests.support.readme import COMMANDS, blocks
+from tests.support.repository import REPOSITORY
+
+
+def run(command: list[str], folder: Path) -> str:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def run_here(arguments: list[str]) -> str:
+    """A command in this process, which has imported already what that takes."""
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, f"{shlex.join(arguments)}\n{done.output}"
+    return done.output
+
+
+@pytest.mark.timeout(600)
+def test_every_command_and_the_python_code_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "jobs").symlink_to(REPOSITORY / "jobs")
+    monkeypatch.chdir(tmp_path)
+    outputs = {}
+    for command in (command for command in COMMANDS if command[0] == "rayspin"):
+        works = command[1] in ("run", "submit")
+        outputs[shlex.join(command)] = (
+            run([sys.executable, "-m", *command], tmp_path) if works else run_here(command[1:])
+        )
+    assert outputs.keys() == {shlex.join(command) for command in COMMANDS if command[0] == "rayspin"}
+    assert (tmp_path / "dataset.png").stat().st_size > 1000
+    assert (tmp_path / "network.png").stat().st_size > 1000
+    assert any(output.startswith("#!/bin/bash\n") for output in outputs.values()), "a dry run prints the script"
+
+    (code,) = blocks("python")
+    assert float(run([sys.executable, "-c", code], tmp_path)) < -1.9
+
+    submitted = tmp_path / "runs" / "submitted"
+    assert [record.sha256 for record in Catalog.read(submitted).records] == [
+        record.sha256 for record in Catalog.read(tmp_path / "runs" / "generate").records
+    ]

@@ -1,0 +1,287 @@
+"""Submission on this machine through submitit's local executor: real tasks, one real Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rayspin.cluster.launch.options import Piece, SubmitOptions
+from rayspin.cluster.launch.slurm import submit
+from rayspin.cluster.launch.story import read_story
+from rayspin.cluster.launch.submissions import State, Submission, cancel, follow, latest, states, wait
+from rayspin.cluster.launch.submissions import describe as story
+from rayspin.config import build
+from rayspin.errors import InputError
+from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
+from rayspin.status import describe
+from rayspin.storage import open_dataset
+from rayspin.storage.ledger import entries
+
+JOB = """
+kind = "generate"
+samples = 6
+size = 32
+seed = 11
+shard_samples = 2
+hamiltonian = "labyrinth"
+schedule = { sweeps = 20, quench_sweeps = 20 }
+"""
+
+
+def options(**table: Any) -> SubmitOptions:
+    return build(SubmitOptions, table, "site.toml")
+
+
+class Machine:
+    """Submits jobs on this machine whose processes can all be found again."""
+
+    def __init__(self, folder: Path, mark: str) -> None:
+        self.folder, self._mark = folder, f"RAYSPIN_TEST={mark}".encode()
+
+    def process(self, *words: str) -> int:
+        """The one process of these jobs whose command line holds all the words."""
+        (found,) = (pid for pid, command in self.processes().items() if all(word in command for word in words))
+        return found
+
+    def submit(self, name: str = "run", *overrides: str, **table: Any) -> Submission:
+        job_file = self.folder / "job.toml"
+        job_file.write_text(JOB)
+        asked = options(**{"cluster": "local", "nodes": 2, "time": "10", **table})
+        return submit(job_file, self.folder / name, overrides, [Piece("", asked)])
+
+    def submit_stages(self, stages: dict[str, str], after: dict[str, tuple[str, ...]], **table: Any) -> Submission:
+        """A pipeline, stage by stage."""
+        job_file = self.folder / "job.toml"
+        job_file.write_text(pipeline(**stages))
+        asked = options(cluster="local", time="10", **table)
+        return submit(job_file, self.folder / "run", (), [Piece(name, asked, after.get(name, ())) for name in stages])
+
+    def processes(self) -> dict[int, str]:
+        """The command lines of all processes that descend from what was submitted here, zombies left out."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    if self._mark in (entry / "environ").read_bytes().split(b"\0"):
+                        found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                except OSError:
+                    continue
+        return {pid: command for pid, command in found.items() if command}
+
+    def wait(self, condition: Callable[[], object], seconds: float = 100.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.1)
+
+    def wait_for(self, submission: Submission, event: str, attempt: int = 0) -> dict[str, Any]:
+        """The first event of that name in an attempt."""
+
+        def found() -> list[dict[str, Any]]:
+            story = read_story(submission.parts[0].folder)
+            return [entry for entry in story if entry["event"] == event and entry.get("attempt", 0) == attempt]
+
+        self.wait(found)
+        return found()[0]
+
+    def logs(self) -> str:
+        logs = sorted(self.folder.glob("*/submissions/*/*.[ol]*"))
+        return "\n".join([*self.processes().values(), *(f"== {path}\n{path.read_text()}" for path in logs)])
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    scratch = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+    monkeypatch.setenv("RAYSPIN_TEST", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    # If others run Ray on this machine, their addresses must make no difference.
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    submitter = Machine(tmp_path, str(tmp_path))
+    yield submitter
+    # Whatever a test did, nothing survives: no process, no folder on the node's disk.
+    submitter.wait(lambda: not submitter.processes(), 30)
+    left = list(scratch.iterdir())
+    shutil.rmtree(scratch)
+    assert left == []
+
+
+def samples_by_hand(count: int) -> np.ndarray[Any, Any]:
+    schedule = AnnealSchedule(**tomllib.loads(JOB)["schedule"])
+    return np.stack([anneal(LABYRINTH, size=32, schedule=schedule, seed=(11, sample)) for sample in range(count)])
+
+
+def test_two_jobs_at_once_form_clusters_of_their_own_and_make_the_same_data(machine: Machine) -> None:
+    first, second = machine.submit("first"), machine.submit("second", "samples=4")
+    for submission in (first, second):
+        ready = machine.wait_for(submission, "ready")
+        assert len(ready["hosts"]) == 2
+        assert machine.wait_for(submission, "ended")["code"] == 0, machine.logs()
+    for name, count in (("first", 6), ("second", 4)):
+        spins = open_dataset(machine.folder / name)["spins"].values
+        np.testing.assert_array_equal(spins, samples_by_hand(count))
+    assert "samples" in first.parts[0].log.read_text()
+    assert [path.read_text() for path in first.folder.glob("meeting*")] == [""], "no secret is left"
+
+
+LONG = ("samples=60", "shard_samples=1", "size=64", "schedule.sweeps=3000")
+
+
+def test_near_its_walltime_a_job_is_drained_requeued_and_goes_on_where_it_was(machine: Machine) -> None:
+    submission = machine.submit("run", *LONG)
+    run = machine.folder / "run"
+    machine.wait(lambda: len(list(entries(run))) >= 3)
+    # To all processes of the job, as Slurm does it.
+    for pid, command in machine.processes().items():
+        # Some of Ray's end at any moment.
+        if "submitit.local._local" not in command:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR2)
+    assert machine.wait_for(submission, "draining")["reason"] == "walltime"
+    assert machine.wait_for(submission, "ended")["code"] == 75
+    before = len(list(entries(run)))
+    assert machine.wait_for(submission, "ended", attempt=1)["code"] == 0, machine.logs()
+    assert (3 <= before < 60, len(list(entries(run)))) == (True, 60), "no shard was made twice"
+
+
+def test_without_its_head_a_job_ends_at_once_and_says_why(machine: Machine) -> None:
+    submission = machine.submit("run", *LONG)
+    machine.wait_for(submission, "ready")
+    os.kill(machine.process("gcs/gcs_server"), signal.SIGKILL)
+    start = time.monotonic()
+    ended = machine.wait_for(submission, "ended")
+    assert ended["code"] == 1
+    assert "its Ray node died; see" in ended["problem"]
+    assert time.monotonic() - start < 20
+    assert (submission.folder / "ray-0" / "gcs_server.out").exists()
+
+
+def test_a_lost_node_is_done_without(machine: Machine) -> None:
+    submission = machine.submit("run", *LONG, "samples=30")
+    ready = machine.wait_for(submission, "ready")
+    os.kill(machine.process("ray start", "--address="), signal.SIGKILL)
+    assert machine.wait_for(submission, "lost")["host"] == ready["hosts"][1]
+    assert machine.wait_for(submission, "ended")["code"] == 0, machine.logs()
+
+
+def test_cancelled_while_it_starts_a_job_leaves_nothing(machine: Machine) -> None:
+    submission = machine.submit()
+    started = machine.wait_for(submission, "started")
+    os.kill(started["process"], signal.SIGTERM)
+    assert machine.wait_for(submission, "ended")["code"] == 75
+    assert not any(entry["event"] == "requeued" for entry in read_story(submission.folder))
+
+
+ARRAY = ("samples=12", "shard_samples=1")
+
+
+def test_an_array_makes_the_same_data_without_ray(machine: Machine) -> None:
+    submission = machine.submit("run", *ARRAY, nodes=1, array=3)
+    assert [part.task for part in submission.parts] == [1, 2, 3]
+    assert wait(submission) == State("done", "of 3: 3 done"), machine.logs()
+    np.testing.assert_array_equal(open_dataset(machine.folder / "run")["spins"].values, samples_by_hand(12))
+    # The last task to end marks the whole.
+    assert describe(machine.folder / "run")[1]["state"] == "finished"
+    assert not list(submission.folder.glob("**/ray-*")), "no Ray was started"
+    assert "".join(follow(submission)) == "done (of 3: 3 done)\n"
+
+
+def test_a_task_of_an_array_is_drained_and_goes_on_by_itself(machine: Machine) -> None:
+    submission = machine.submit("run", *LONG, "samples=40", nodes=1, array=2)
+    for part in submission.parts:
+        machine.wait(lambda part=part: read_story(part.folder))
+    machine.wait(lambda: list((machine.folder / "run").glob("shard-*")))
+    first = submission.parts[0]
+    os.kill(read_story(first.folder)[0]["process"], signal.SIGUSR2)
+    assert wait(submission).name == "done", machine.logs()
+    stories = [[entry["event"] for entry in read_story(part.folder)] for part in submission.parts]
+    assert stories[0] == ["started", "draining", "ended", "requeued", "started", "ended"]
+    assert stories[1] == ["started", "ended"]
+
+
+def pipeline(**stages: str) -> str:
+    tables = [f"[stages.{name}]\n{text}" for name, text in stages.items()]
+    return "\n".join(['kind = "pipeline"', *tables])
+
+
+DATA = JOB.strip()
+
+
+def test_stages_wait_for_those_that_they_refer_to_and_the_last_one_ends_the_pipeline(machine: Machine) -> None:
+    second = DATA.replace("seed = 11", "seed = 12")
+    submission = machine.submit_stages({"first": DATA, "second": second}, {"second": ("first",)}, array=1)
+    assert wait(submission).name == "done", machine.logs()
+    first, last = (read_story(part.folder) for part in submission.parts)
+    assert first[-1]["time"] <= last[0]["time"]
+    assert describe(machine.folder / "run")[1]["state"] == "finished"
+    assert [line.split("  ", 1)[1].partition(" on ")[0] for line in story(submission)] == [
+        f"submitted as job {submission.job_ids} (local)", "first task 1: started", "first task 1: done",
+        "second task 1: started", "second task 1: done",
+    ]  # fmt: skip
+
+
+def test_a_failed_stage_keeps_those_after_it_from_starting(machine: Machine) -> None:
+    (machine.folder / "run" / "first").mkdir(parents=True)
+    (machine.folder / "run" / "first" / "ledger.jsonl").mkdir()
+    submission = machine.submit_stages({"first": DATA, "second": DATA}, {"second": ("first",)}, array=1)
+    end = wait(submission)
+    assert (end.name, end.why) == ("failed", "first task 1 failed, second task 1 stopped")
+    now = {part.stage: state for part, state in states(submission).items()}
+    assert now["second"].why == "it never started: first task 1 failed"
+    assert "IsADirectoryError" in now["first"].why
+
+
+def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(machine: Machine) -> None:
+    # One shard takes far longer than the job is given.
+    submission = machine.submit(
+        "run", "samples=1", "size=256", "schedule.sweeps=4000000", nodes=1, array=1, fruitless_attempts=2,
+        drain_seconds=30,
+    )  # fmt: skip
+    for attempt in range(2):
+        started = machine.wait_for(submission, "started", attempt)
+        time.sleep(2)
+        os.kill(started["process"], signal.SIGUSR2)
+    end = wait(submission)
+    assert end.name == "failed"
+    assert "2 attempts in a row made no progress" in end.why
+    assert [entry["event"] for entry in read_story(submission.parts[0].folder)].count("requeued") == 1
+
+
+def test_a_run_that_is_under_way_is_not_submitted_twice(machine: Machine) -> None:
+    submission = machine.submit("run", *LONG, nodes=1, array=1)
+    with pytest.raises(InputError, match=f"job {submission.job_ids} does this run and is running; rayspin cancel"):
+        machine.submit("run", *LONG, nodes=1, array=1)
+    machine.wait_for(submission, "started")
+    cancel(submission)
+    assert wait(submission).name == "stopped"
+
+
+def test_submitting_leaves_no_noise_at_the_end_of_python(machine: Machine) -> None:
+    (machine.folder / "job.toml").write_text(JOB)
+    code = (
+        "import sys; from rayspin.cli import main\n"
+        "main(['submit', 'job.toml', '--cluster', 'local', '--array', '2', '--out', 'run'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=machine.folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert wait(latest(machine.folder / "run")).name == "done"
+
+
+def test_the_doctor_tries_out_a_ray_node_and_its_token(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rayspin", "doctor", "--out", "runs"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
+    assert "lets in by its token only" in re.sub(r"[│\s]+", " ", done.stdout)
+    assert list((tmp_path / "runs").iterdir()) == []

@@ -1,0 +1,120 @@
+"""Verification: whatever is done to a dataset is found and named, and repaired to the very bytes it had."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rayspin import job
+from rayspin.cluster.generate import Generate, ShardMaker, make_here
+from rayspin.job import Context
+from rayspin.physics import LABYRINTH, energy
+from rayspin.rundir import RunDir
+from rayspin.storage import Catalog, shard_name, verify
+from tests.support import datasets
+from tests.support.harm import (
+    ask_for_another_seed,
+    flip_a_bit,
+    forget,
+    forget_all,
+    lengthen,
+    lose_the_job,
+    misstate_energy,
+    remove,
+    renumber,
+    rewrite,
+    shuffle_splits,
+    swap,
+    swap_records,
+    truncate,
+)
+
+SMALL = datasets.labyrinths(12, 16, seed=5, shard_samples=3)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("original") / "data"
+    job.run(SMALL, folder, Context(), shards="1/1")
+    return folder
+
+
+@pytest.fixture
+def dataset(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "data"))
+
+
+def test_a_sound_dataset_has_no_faults(original: Path) -> None:
+    seen = []
+    assert verify(Catalog.entered(original), lambda: seen.append(1)).faults == []
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("harm", "firsts", "problem"),
+    [
+        (truncate, [3], "bytes, not"),
+        (remove, [3], "is missing"),
+        (swap, [3, 6], "its digest differs: it is shard-00000006.nc"),
+        (forget, [3], "are in no shard"),
+        (lambda folder: rewrite(folder, lengthen), [3], "not of unit length (off by 0.01)"),
+        (lambda folder: rewrite(folder, misstate_energy), [3], "not those of its spins (off by 1e-06 J)"),
+        (lambda folder: rewrite(folder, renumber), [6], "holds samples below 7 a second time"),
+        (lambda folder: rewrite(folder, shuffle_splits), [3], "holds another 'split' than its job"),
+        (forget_all, [0, 3, 6, 9], "are in no shard"),
+        (forget_all, [0], "ledger.jsonl is missing"),
+        (lose_the_job, [0], "job.toml is missing"),
+        (swap_records, [3, 6], "its digest differs: it is shard-00000006.nc"),
+        (ask_for_another_seed, [0, 3, 6, 9], "has the root seed 5, not 6"),
+    ],
+)
+def test_harm_is_found_and_named(dataset: Path, harm: Callable[[Path], None], firsts: list[int], problem: str) -> None:
+    harm(dataset)
+    faults = verify(Catalog.entered(dataset)).faults
+    assert set(firsts) <= {fault.first_sample for fault in faults}
+    assert any(problem in f"{fault.file} {fault.problem}" for fault in faults), faults
+
+
+@pytest.mark.parametrize(("tolerance", "named"), [(1e-4, [3]), (5e-3, [])])
+def test_torques_above_what_the_schedule_promises_are_a_fault(
+    tmp_path: Path, tolerance: float, named: list[int]
+) -> None:
+    """A spin turned by 1 mrad: a torque of about 4 mJ, in a dataset that is sound otherwise."""
+    schedule = {"sweeps": 20, "torque_tolerance": tolerance}
+    stage = Generate.model_validate(SMALL.to_table() | {"schedule": schedule})
+    with RunDir.at(tmp_path).claimed(stage.identity()):
+        make_here(stage, tmp_path)
+    assert verify(Catalog.entered(tmp_path)).faults == []
+
+    def turn(values: dict[str, object]) -> None:
+        x, y, z = values["spins"][1, 4, 4]  # type: ignore[index]
+        across = np.cross((x, y, z), np.eye(3)[np.argmin(np.abs((x, y, z)))])
+        turned = (x, y, z) + 1e-3 * across / np.linalg.norm(across)
+        values["spins"][1, 4, 4] = turned / np.linalg.norm(turned)  # type: ignore[index]
+        values["energy"] = energy(values["spins"], LABYRINTH)
+
+    rewrite(tmp_path, turn)
+    faults = verify(Catalog.entered(tmp_path)).faults
+    assert [fault.first_sample for fault in faults] == named
+    assert all("torques of up to 0.004" in fault.problem for fault in faults), faults
+
+
+@pytest.mark.parametrize("file", [shard_name(6), "ledger.jsonl", "job.toml"])
+def test_a_flipped_bit_anywhere_is_found(dataset: Path, file: str) -> None:
+    path = dataset / file
+    whole = path.read_bytes()
+    chance = random.Random(7)
+    for position in [0, 8 * len(whole) - 1, *(chance.randrange(8 * len(whole)) for _ in range(60))]:
+        flip_a_bit(path, position)
+        named = {fault.file for fault in verify(Catalog.entered(dataset)).faults if fault.file}
+        assert named == {file}, position
+        path.write_bytes(whole)
+
+
+def test_a_shard_maker_needs_no_ray(tmp_path: Path) -> None:
+    assert ShardMaker(SMALL, tmp_path).work((9, 3)).record.count == 3
