@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -17,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parent / "boot"
-NAMESPACES = ("unshare", "--net", "--pid", "--mount", "--uts", "--fork", "--kill-child", "--mount-proc")
+NAMESPACES = ("unshare", "--net", "--pid", "--mount", "--uts", "--cgroup", "--fork", "--kill-child", "--mount-proc")
+_FREEZER = Path("/sys/fs/cgroup/freezer")
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sbatch", "ip", "nsenter", "unshare")
 
 
@@ -47,8 +49,9 @@ class Lab:
         self.folder = Path(tempfile.mkdtemp(prefix="lab", dir="/tmp"))
         self.folder.chmod(0o755)
         # Apart from other labs on this machine.
-        number = os.getpid() % 250
+        self._reservation, number = _reserved_number()
         self._subnet, self._interface, self._init = f"10.88.{number}", f"lab{number}", 0
+        self._cgroup = _FREEZER / f"lab{number}"
         for name in ("run", "log", "state", "munge"):
             (self.folder / name).mkdir()
         self._write_configuration(accounting, accounts, warning)
@@ -123,10 +126,11 @@ class Lab:
         wait_until(lambda: not _alive(self._init), 30)
         wait_until(lambda: not Path(f"/sys/class/net/{self._interface}").exists(), 30)
         # Cgroups outlive their processes; Slurm would have removed them.
-        for group in Path("/sys/fs/cgroup/freezer").glob("slurm_n*"):
-            for path in sorted([*group.rglob("*/"), group], reverse=True):
+        if self._cgroup.exists():
+            for path in sorted([*self._cgroup.rglob("*/"), self._cgroup], reverse=True):
                 path.rmdir()
         shutil.rmtree(self.folder)
+        self._reservation.close()
 
     def _at_controller(self, *command: str) -> subprocess.CompletedProcess[str]:
         enter = ["nsenter", "-t", str(self._init), "-p", "-m", "-n", "-u", "--"]
@@ -135,8 +139,9 @@ class Lab:
     def _boot(self) -> None:
         """Start process 1 of the cluster, connect this machine to its network, and wait for the nodes."""
         script = [SCRIPTS / "controller.sh", self.folder, len(self.names), self._subnet]
+        enter = ["bash", "-c", 'echo $$ >"$0/tasks" && exec "$@"', str(self._cgroup)] if self._cgroups() else []
         self._controller = subprocess.Popen(
-            ["nice", *NAMESPACES, "bash", *map(str, script)],
+            [*enter, "nice", *NAMESPACES, "bash", *map(str, script)],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             env=self.environment(),
@@ -167,6 +172,12 @@ class Lab:
         up = (self.folder / "run" / "controller-is-up").exists()
         return up and set(self.states().values()) == {"idle"}
 
+    def _cgroups(self) -> bool:
+        """Whether Slurm may keep the processes of its jobs in cgroups, below one of this lab."""
+        if os.access(_FREEZER, os.W_OK):
+            self._cgroup.mkdir(exist_ok=True)
+        return self._cgroup.exists()
+
     def _write_configuration(self, accounting: bool, accounts: bool, warning: bool) -> None:
         folder, subnet = self.folder, self._subnet
         addresses = {name: f"{subnet}.{10 + number}" for number, name in enumerate(self.names, 1)}
@@ -181,7 +192,7 @@ class Lab:
             # slurmd wants character devices: these are copies of /dev/null.
             os.mknod(folder / f"gpu{number}", 0o20666, os.makedev(1, 3))
         (folder / "gres.conf").write_text(f"NodeName=n[1-{len(self.names)}] Name=gpu File={folder}/gpu[0-1]\n")
-        cgroups = os.access("/sys/fs/cgroup/freezer", os.W_OK)
+        cgroups = self._cgroups()
         if cgroups:
             (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n")
         settings = (SCRIPTS / "slurm.conf").read_text()
@@ -200,6 +211,19 @@ class Lab:
             (folder / "slurmdbd.conf").touch(mode=0o600)
             (folder / "slurmdbd.conf").write_text(database)
         (folder / "slurm.conf").write_text(settings)
+
+
+def _reserved_number() -> tuple[socket.socket, int]:
+    """A number that no other lab of this machine has as long as the socket is open: its name is the reservation."""
+    for number in range(1, 255):
+        reservation = socket.socket(socket.AF_UNIX)
+        try:
+            reservation.bind(f"\0slurm-lab-{number}")
+        except OSError:
+            reservation.close()
+        else:
+            return reservation, number
+    raise RuntimeError("254 labs are there already")
 
 
 def _alive(pid: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,14 +80,6 @@ def test_other_programs_read_a_shard(dataset: Path) -> None:
         np.testing.assert_array_equal(plain["spins"].values, values(10, 10)["spins"])
         np.testing.assert_array_equal(plain["energy"].values, values(10, 10)["energy"])
         assert list(plain["component"].values) == ["x", "y", "z"]
-
-
-@pytest.mark.skipif(shutil.which("ncdump") is None, reason="ncdump (netcdf-bin) is not installed")
-def test_ncdump_reads_a_shard(dataset: Path) -> None:
-    header = subprocess.run(
-        ["ncdump", "-h", dataset / shard_name(0)], check=True, capture_output=True, text=True
-    ).stdout
-    assert "float spins(sample, y, x, component)" in header
 
 
 def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:

@@ -10,6 +10,10 @@ export SLURM_CONF=$lab/slurm.conf LC_ALL=C
 exec >>"$lab/log/controller.log" 2>&1 </dev/null
 
 hostname ctl
+# In a cgroup namespace the lab's own cgroup is the root: labs beside this one have nodes of the same names.
+if umount /sys/fs/cgroup/freezer 2>/dev/null; then
+  mount -t cgroup -o freezer cgroup /sys/fs/cgroup/freezer
+fi
 mount --bind "$lab/hosts" /etc/hosts
 ip link set lo up
 ip link add br0 type bridge

@@ -1,0 +1,251 @@
+"""Faults that tests must find: each is planted in a copy of the repository, and tests named with it are run there.
+
+    python -m tests.support.planted_faults              # all of them, half an hour
+    python -m tests.support.planted_faults dmi-sign ...  # some
+
+For each it prints the tier that catches it, or ESCAPED; the exit code is 1 if one escaped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.repository import REPOSITORY
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A change of one place in the package.
+
+    Attributes:
+        file: the module, below the package.
+        right: the text there; it occurs once.
+        wrong: what is planted in its place.
+        tests: files that should catch it, the fastest tier first.
+    """
+
+    file: str
+    right: str
+    wrong: str
+    tests: Sequence[str]
+
+
+FAULTS = {
+    # Physics
+    "exchange-sign": Fault(
+        "physics/_field_kernels.py",
+        "exchange * (along_x + along_y)",
+        "exchange * (along_x - along_y)",
+        ["unit/physics/test_field.py"],
+    ),
+    "dmi-sign": Fault("physics/_field_kernels.py", "-xx - yy)", "-xx + yy)", ["unit/physics/test_field.py"]),
+    "heat-bath-angle": Fault(
+        "physics/_spin_kernels.py",
+        "(tilt + fma(-_TWO, w, _ONE))",
+        "(tilt + fma(-_ONE, w, _ONE))",
+        ["unit/physics/test_annealing.py"],
+    ),
+    "reflection": Fault(
+        "physics/_spin_kernels.py",
+        "twice = _TWO * fma(sx",
+        "twice = _ONE * fma(sx",
+        ["unit/physics/test_sampling.py"],
+    ),
+    "overshoot": Fault(
+        "physics/_spin_kernels.py",
+        "nx, ny, nz = fma(overshoot, nx - sx, nx)",
+        "nx, ny, nz = fma(overshoot, nx + sx, nx)",
+        ["unit/physics/test_annealing.py"],
+    ),
+    "charge-normalization": Fault(
+        "physics/observables.py",
+        "plaquettes.sum(axis=(-2, -1)) / (4 * np.pi)",
+        "plaquettes.sum(axis=(-2, -1)) / (2 * np.pi)",
+        ["unit/physics/test_observables.py"],
+    ),
+    "blur-width": Fault(
+        "physics/degradation.py",
+        "np.exp(-0.5 * (offsets / sigma) ** 2)",
+        "np.exp(-(offsets / sigma) ** 2)",
+        ["unit/models/test_degradation.py"],
+    ),
+    "middle-rows": Fault(
+        "physics/corruption.py",
+        "start = (length - count) // 2",
+        "start = (length - count) // 3",
+        ["unit/physics/test_corruption.py"],
+    ),
+    "stages-share-streams": Fault(
+        "rng.py",
+        "spawn_key=(zlib.crc32(stage.encode()), *rest)",
+        "spawn_key=(0, *rest)",
+        ["unit/physics/test_sampling.py", "unit/physics/test_arguments.py"],
+    ),
+    # Metrics and analysis
+    "psnr-peak": Fault("metrics.py", "10 * np.log10(4 /", "10 * np.log10(1 /", ["unit/test_metrics.py"]),
+    "mse-normalization": Fault(
+        "metrics.py",
+        "mse_per_component(estimate_YXC, truth_YXC).mean(axis=-1)",
+        "mse_per_component(estimate_YXC, truth_YXC).sum(axis=-1)",
+        ["unit/test_metrics.py"],
+    ),
+    # Training
+    "sampler-forgets-its-epoch": Fault(
+        "training/data.py",
+        'generator("epoch", (seed, epoch))',
+        'generator("epoch", (seed, 1))',
+        ["unit/training/test_data.py"],
+    ),
+    "ranks-read-the-same-share": Fault(
+        "training/data.py",
+        "batch * batch_size + rank * share",
+        "batch * batch_size",
+        ["unit/training/test_data.py"],
+    ),
+    "optimizer-is-not-resumed": Fault(
+        "training/loop.py",
+        "optimizer.load_state_dict(checkpoint.optimizer)",
+        "pass",
+        ["unit/training/test_loop.py"],
+    ),
+    "wrong-symmetry": Fault(
+        "training/symmetry.py",
+        "np.diag([1, -1, -1])",
+        "np.diag([-1, 1, 1])",
+        ["unit/training/test_symmetry.py"],
+    ),
+    "accumulated-gradient": Fault(
+        "training/epoch.py",
+        "(loss / self.training.accumulation).backward()",
+        "loss.backward()",
+        ["unit/training/test_loop.py"],
+    ),
+    # Storage and run folders
+    "a-plan-forgets-missing-shards": Fault(
+        "storage/catalog.py",
+        "for first, count in [*done, (samples, 0)]:",
+        "for first, count in done:",
+        ["unit/cluster/test_array.py"],
+    ),
+    "no-sync-before-the-rename": Fault(
+        "rundir.py",
+        "            sync(temporary)\n",
+        "",
+        ["unit/test_rundir.py", "faults/test_system_calls.py"],
+    ),
+    "a-torn-line-swallows-the-next": Fault("rundir.py", 'b"\\n" * torn + lines', "lines", ["unit/test_rundir.py"]),
+    "temporaries-stay": Fault(
+        "rundir.py",
+        "        finally:\n            temporary.unlink(missing_ok=True)",
+        "        finally:\n            pass",
+        ["unit/test_rundir.py"],
+    ),
+    "a-claim-is-shared": Fault(
+        "claims.py",
+        "fcntl.LOCK_SH if shared else fcntl.LOCK_EX",
+        "fcntl.LOCK_SH",
+        ["unit/test_claims.py"],
+    ),
+    # Ray
+    "a-lost-actor-is-charged-to-its-item": Fault(
+        "cluster/fanout.py",
+        "            self._put_back(items)\n            self._lost(actor, error)",
+        "            self._failed(items[0], error)\n            self._lost(actor, error)",
+        ["ray/test_fanout.py"],
+    ),
+    "a-failed-item-is-dropped": Fault(
+        "cluster/fanout.py",
+        "            self.queue.append(item)\n            return",
+        "            return",
+        ["ray/test_fanout.py"],
+    ),
+    # Jobs
+    "unknown-keys-pass": Fault("config.py", 'extra="forbid"', 'extra="ignore"', ["unit/test_cli.py"]),
+    "halving-stops-one-too-many": Fault(
+        "cluster/sweep/course.py",
+        "math.ceil(len(rung.values) / self._asha.reduction)",
+        "math.floor(len(rung.values) / self._asha.reduction)",
+        ["unit/cluster/test_tune_course.py"],
+    ),
+    "a-lost-worker-stops-a-sweep": Fault(
+        "cluster/sweep/engine.py",
+        "failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS)",
+        "failure_config=tune.FailureConfig(max_failures=0)",
+        ["ray/test_tune.py", "system/test_kills.py"],
+    ),
+    "adopted-shards-are-not-counted": Fault(
+        "cluster/recorder.py",
+        "                self.samples_done += orphan.count\n",
+        "",
+        ["unit/cluster/test_array.py", "ray/test_generate.py"],
+    ),
+    # Launch
+    "the-token-is-readable": Fault(
+        "cluster/launch/ray_node.py",
+        "token.touch(mode=0o600)",
+        "token.touch(mode=0o644)",
+        ["unit/cluster/launch/test_processes.py"],
+    ),
+    "a-stopped-job-is-not-requeued": Fault(
+        "cluster/launch/attempts.py",
+        "    if code != INCOMPLETE:\n",
+        "    if True:\n",
+        ["unit/cluster/launch/test_attempts.py", "system/test_submit_local.py", "slurm/test_jobs.py"],
+    ),
+    "usr2-is-not-heard": Fault(
+        "cluster/stopping.py",
+        "(signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGALRM)",
+        "(signal.SIGTERM, signal.SIGINT, signal.SIGALRM)",
+        ["unit/cluster/test_stopping.py", "faults/test_stops.py"],
+    ),
+}
+
+
+def plant(fault: Fault, copy: Path) -> str | None:
+    """The first of the fault's tests that fails once the fault is in the copy; None if all pass."""
+    module = copy / "rayspin" / fault.file
+    text = module.read_text()
+    assert text.count(fault.right) == 1, f"{fault.file} has {text.count(fault.right)} times {fault.right!r}"
+    module.write_text(text.replace(fault.right, fault.wrong))
+    try:
+        for test in fault.tests:
+            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{test}"]
+            environment = os.environ | {"PYTHONPATH": str(copy)}
+            done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode in (0, 1, 2), done.stdout
+            if done.returncode:
+                return test
+        return None
+    finally:
+        module.write_text(text)
+
+
+def main(names: Sequence[str]) -> int:
+    """Plant the faults of these names, or all; how many escaped."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    escaped = 0
+    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+        copy = Path(folder)
+        # With the machine code of the kernels, which is good until one of them changes.
+        kept = [REPOSITORY / name for name in tracked.splitlines()]
+        kept += [path for path in REPOSITORY.glob("rayspin/physics/__pycache__/*.nb*") if path.is_file()]
+        for path in kept:
+            target = copy / path.relative_to(REPOSITORY)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+        for name in names or FAULTS:
+            caught = plant(FAULTS[name], copy)
+            escaped += caught is None
+            print(f"{name}: {'ESCAPED' if caught is None else f'caught by tests/{caught}'}", flush=True)
+    return escaped
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(sys.argv[1:]) else 0)
