@@ -1,4 +1,4 @@
-"""What Ray, storage and bookkeeping cost beside the kernel, and how fast datasets are read; `--benchmark-enable`.
+"""How fast datasets are verified, opened and read; `make bench` gives figures.
 
 Every benchmark is a plain test as well, then with tiny sizes. Figures go to `extra_info`; each is a ratio to, or stands
 beside, a reference of the same run on the same cores.

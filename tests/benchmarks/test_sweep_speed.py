@@ -1,4 +1,4 @@
-"""What a sweep costs beside its trials. Run with --benchmark-enable for figures."""
+"""Plans and status of sweeps of ten thousand points; `make bench` gives figures."""
 
 from __future__ import annotations
 
