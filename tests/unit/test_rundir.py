@@ -25,6 +25,25 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_file_is_on_disk_before_it_takes_the_place_of_another_and_the_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "file"
+    write_text(target, "old")
+    synced: list[tuple[Path, str]] = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink(), target.read_text()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_text(target, "new")
+    [(temporary, before), (folder, after)] = synced
+    assert temporary.name.startswith(".tmp-")
+    assert (before, folder, after) == ("old", tmp_path, "new")
+
+
 def test_a_kill_in_mid_write_leaves_the_old_file_and_a_leftover_that_is_swept(tmp_path: Path) -> None:
     target = tmp_path / "file"
     write_text(target, "old")
