@@ -102,8 +102,7 @@ def fit(
     optimizer = Adam(network.parameters(), lr=training.learning_rate)
     history: list[Line] = []
     if checkpoint is not None:
-        network.load_state_dict(checkpoint.network)
-        optimizer.load_state_dict(checkpoint.optimizer)
+        checkpoint.restore(network, optimizer, folder)
         history = list(checkpoint.history)
     run = Run(
         task=objective.build(network_config, train).to(device),
