@@ -38,8 +38,10 @@ class Estimation:
 
     @property
     def energy_agreement(self) -> Floats:
-        """1 - |E* - E| / |E|, (N,): 99.95 % in the paper."""
-        return 1 - np.abs(self.energy_estimated - self.energy_exact) / np.abs(self.energy_exact)
+        """1 - |E* - E| / |E|, (N,): 99.95 % in the paper; where E is 0, 1 if E* is 0 too, and else minus infinity."""
+        error, size = np.abs(self.energy_estimated - self.energy_exact), np.abs(self.energy_exact)
+        relative: Floats = np.divide(error, size, out=np.where(error > 0, np.inf, 0.0), where=size > 0)
+        return 1 - relative
 
     def rows(self) -> list[dict[str, float]]:
         """A row of figures for each field."""

@@ -45,7 +45,7 @@ def open_dataset(
         InputError: no dataset there, none of its shards is done, or it has no such coarse version.
     """
     catalog = Catalog.open(Path(path))
-    scales = tuple(np.atleast_1d(coarse).tolist())
+    scales: Any = coarse if np.ndim(coarse) else (coarse,)
     asked = Derived(field=field, coarse=scales, degradation=degradation or catalog.derived.degradation)
     asked.check(catalog.shape, catalog.points)
     there = asked.within(catalog.derived).variables
