@@ -91,8 +91,10 @@ class EffectiveFieldNet(nn.Module):
 
     def forward(self, spins_NCYX: Tensor) -> Tensor:
         """The estimated field, (N, 3, Y, X), of spins of that shape, normalized or not."""
-        check_spins(spins_NCYX, next(self.parameters()))
-        self.config.check_lattice((spins_NCYX.shape[-2], spins_NCYX.shape[-1]))
+        # A compiler would have to trace the checks.
+        if not torch.compiler.is_compiling():
+            check_spins(spins_NCYX, next(self.parameters()))
+            self.config.check_lattice((spins_NCYX.shape[-2], spins_NCYX.shape[-1]))
         maps_NCYX = spins_NCYX
         encoded: list[Tensor] = []
         for block in self.encoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -87,7 +88,9 @@ class SuperResolutionNet(nn.Module):
 
     def forward(self, coarse_NCYX: Tensor) -> Tensor:
         """Fine spins (N, 3, scale Y, scale X) of coarse ones (N, 3, Y, X)."""
-        check_spins(coarse_NCYX, next(self.parameters()))
+        # A compiler would have to trace the checks.
+        if not torch.compiler.is_compiling():
+            check_spins(coarse_NCYX, next(self.parameters()))
         fine_NCYX: Tensor = self.last(self.layers(coarse_NCYX))
         if self.start is not None:
             fine_NCYX = fine_NCYX + self.start(coarse_NCYX)

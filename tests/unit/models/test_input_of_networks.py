@@ -76,7 +76,7 @@ def test_no_batch_is_of_such_a_size(batch_size):
 
 @pytest.mark.parametrize("network", [None, "best.safetensors", FIELD])
 def test_what_is_no_network_is_not_applied(network):
-    with pytest.raises(InputError, match="network: .* is none; give one"):
+    with pytest.raises(InputError, match=r"network: .* is none; give one"):
         apply(network, SPINS)
 
 

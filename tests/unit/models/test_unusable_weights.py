@@ -105,7 +105,7 @@ def test_a_config_that_asks_for_more_than_the_file_has_fills_no_memory(tmp_path,
     facts = weights_info(path)
     facts["config"] |= {"encoder_filters": filters, "decoder_filters": filters}
     save_file(load_file(path), path, metadata={"rayspin": json.dumps(facts)})
-    with pytest.raises(InputError, match="don't fit the network|filters"):
+    with pytest.raises(InputError, match=r"don't fit the network|filters"):
         load_weights(path)
 
 
@@ -132,7 +132,7 @@ def test_a_network_that_can_not_be_used_is_neither_saved_nor_exported(tmp_path):
 @pytest.mark.parametrize("network", [None, "w.safetensors", torch.nn.Linear(2, 2), CONFIG])
 def test_what_is_no_network_is_neither_saved_nor_exported(tmp_path, network):
     for write in (lambda path: save_weights(path, network, {}), lambda path: export_onnx(path, network, (4, 4))):
-        with pytest.raises(InputError, match="network: .* is none; give one"):
+        with pytest.raises(InputError, match=r"network: .* is none; give one"):
             write(tmp_path / "w")
     assert not list(tmp_path.iterdir())
 
