@@ -73,6 +73,15 @@ def number(where: str, value: object, least: float, most: float) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
+def vector(where: str, value: npt.ArrayLike) -> tuple[float, float, float]:
+    """The three components of an argument that is a vector, finite."""
+    found = _numbers(where, value)
+    if found.shape != (3,) or not np.isfinite(found).all():
+        raise InputError(where, f"{shown(value)} won't do", "give three numbers: (x, y, z)")
+    x, y, z = found.tolist()
+    return x, y, z
+
+
 def sweep_temperatures(values: npt.ArrayLike) -> Array:
     """Temperatures of sweeps, (n,), J/k_B."""
     found = _numbers("temperatures", values)
