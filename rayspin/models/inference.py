@@ -34,7 +34,8 @@ def apply(network: nn.Module, spins_NYXC: npt.ArrayLike, batch_size: int = 32) -
     with torch.inference_mode():
         batches = spins.reshape(-1, *spins.shape[-3:])
         for start in range(0, len(batches), batch_size):
-            batch = np.ascontiguousarray(batches[start : start + batch_size], dtype=np.float32)
+            # A copy: torch warns of memory that can't be written, as that of a mapped file.
+            batch = np.array(batches[start : start + batch_size], dtype=np.float32, order="C")
             maps_NCYX = network(channel_first(torch.from_numpy(batch)).to(like))
             parts.append(channel_last(maps_NCYX).float().cpu().numpy())
     result: npt.NDArray[np.float32] = np.concatenate(parts)

@@ -164,7 +164,7 @@ class Keeper:
         save_weights(self._folder / name, self._network, {**self._job, "figures": line})
 
 
-def branch(parent: Path, folder: Path, epochs: int, changed: Mapping[str, Any]) -> None:
+def branch(parent: str | Path, folder: str | Path, epochs: int, changed: Mapping[str, Any]) -> None:
     """Put into `folder` what a training needs to go on from the parent's state with other settings; once.
 
     Args:
@@ -176,6 +176,7 @@ def branch(parent: Path, folder: Path, epochs: int, changed: Mapping[str, Any]) 
     Raises:
         InputError: the parent has no checkpoint after so many epochs, or weights that can't be used.
     """
+    parent, folder = Path(parent), Path(folder)
     if (folder / CHECKPOINT).exists():
         return
     state = Checkpoint.load(parent)

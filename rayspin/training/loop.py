@@ -57,7 +57,7 @@ def fit(
     training: TrainingConfig,
     train: SampleSource,
     validation: SampleSource,
-    folder: Path,
+    folder: str | Path,
     *,
     rank: int = 0,
     world_size: int = 1,
@@ -92,6 +92,7 @@ def fit(
         InputError: lattice, batch and ranks don't fit together, or the folder holds another training.
         RunError: the loss is no longer finite.
     """
+    folder = Path(folder)
     objective.check(network_config, train.shape)
     training.check_samples(len(train), len(validation), world_size)
     job = _job(objective, network_config, training, train, validation)

@@ -110,8 +110,10 @@ def test_a_training_does_not_go_on_from_a_checkpoint_that_can_not_be_used(folder
     assert contents(folder) == before
 
 
-def test_a_sound_checkpoint_goes_on(folder):
-    assert len(trained(folder, 2).history) == 2
+def test_a_sound_checkpoint_goes_on_and_branches(folder, tmp_path):
+    assert len(trained(str(folder), 2).history) == 2
+    branch(str(folder), str(tmp_path / "child"), 2, {})
+    assert len(Checkpoint.load(tmp_path / "child").history) == 2
 
 
 @pytest.mark.parametrize("case", ["NaN", "network of another type"])
