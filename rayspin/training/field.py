@@ -34,7 +34,7 @@ class ExactField(nn.Module):
             raise InputError("boundary", "the networks are periodic, the lattice is open", "take another dataset")
         self.local = hamiltonian.dipole == 0
         # Single spins need room for their neighbours only, if these are all they reach.
-        single_NYXC = np.zeros((3, *((3, 3) if self.local else lattice(shape, "periodic")), 3), np.float32)
+        single_NYXC = np.zeros((3, *((3, 3) if self.local else lattice(shape, "open")), 3), np.float32)
         single_NYXC[[0, 1, 2], 0, 0, [0, 1, 2]] = 1
         uniform_YXC = effective_field(np.zeros_like(single_NYXC[0]), hamiltonian)
         fields_CDYX = channel_first(torch.from_numpy(effective_field(single_NYXC, hamiltonian) - uniform_YXC))
