@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +18,14 @@ from typing import Any, Self, TypeVar
 import pydantic
 from pydantic_core import ErrorDetails
 
-from rayspin.errors import InputError
+from rayspin.errors import InputError, shown
 
 
 class Config(pydantic.BaseModel):
-    """Base of everything that a job file describes: frozen, strict in types, no unknown keys, lists taken as tuples."""
+    """Base of everything that a job file describes: frozen, strict in types, no unknown keys.
+
+    Lists are taken as tuples, arrays and scalars of numpy as the numbers in them, paths as texts.
+    """
 
     model_config = pydantic.ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
@@ -35,9 +39,27 @@ class Config(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _lists_are_tuples(cls, data: Any) -> Any:
+    def _plain_values(cls, data: Any) -> Any:
         """TOML and JSON know lists only; fields are tuples, so that a config is hashable and can't change."""
-        return _tuples(data)
+        return _plain(data)
+
+    @classmethod
+    def from_argument(cls, value: Any, where: str) -> Self:
+        """The config that an argument means: one that is made already, a table of its fields, or a preset's name.
+
+        Args:
+            value: the argument.
+            where: its name.
+
+        Raises:
+            InputError: it is none of these, or there is something wrong with it.
+        """
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, str | Mapping):
+            remedy = f"give a {cls.__name__}, or what a job file has in its place"
+            raise InputError(where, f"{shown(value)} is no {cls.__name__}", remedy)
+        return build(cls, value, where)
 
     def to_table(self) -> dict[str, Any]:
         """The config as plain tables that TOML and JSON can hold; keys that are unset (None) are left out."""
@@ -51,12 +73,12 @@ class Config(pydantic.BaseModel):
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-def build(config_type: type[ConfigT], table: Mapping[str, Any], where: str) -> ConfigT:
+def build(config_type: type[ConfigT], table: Mapping[str, Any] | str, where: str) -> ConfigT:
     """The config that `table` describes.
 
     Args:
         config_type: what to build.
-        table: plain tables, as read from TOML.
+        table: plain tables, as read from TOML; or the name of a preset, where the config has any.
         where: what the user calls the table: a file's path, or a path and the key of the table in it; empty for
             errors that name the key alone.
 
@@ -64,9 +86,11 @@ def build(config_type: type[ConfigT], table: Mapping[str, Any], where: str) -> C
         InputError: the first thing wrong, with the dotted key, the value and the remedy.
     """
     try:
-        return config_type.model_validate(dict(table))
+        return config_type.model_validate(table if isinstance(table, str) else dict(table))
     except pydantic.ValidationError as error:
         raise _first_error(config_type, error, where) from None
+    except RecursionError:
+        raise InputError(where, "has lists or tables nested by the hundred", "write a few levels") from None
 
 
 def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None:
@@ -102,12 +126,16 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(names)
 
 
-def _tuples(data: Any) -> Any:
+def _plain(data: Any) -> Any:
     if isinstance(data, list | tuple):
-        return tuple(_tuples(item) for item in data)
+        return tuple(_plain(item) for item in data)
     if isinstance(data, dict):
-        return {key: _tuples(value) for key, value in data.items()}
-    return data
+        return {key: _plain(value) for key, value in data.items()}
+    if isinstance(data, os.PathLike):
+        return os.fspath(data)
+    # Arrays and scalars of numpy, and what is like them.
+    plain = data.tolist() if hasattr(data, "tolist") and not isinstance(data, type) else data
+    return plain if type(plain) is type(data) else _plain(plain)
 
 
 _REMEDIES = {
@@ -145,8 +173,7 @@ def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) ->
     if detail["type"] == "literal_error" and isinstance(value, str):
         allowed = [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
         return InputError(place, f"unknown value {value!r}", suggestion(value, allowed))
-    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-    return InputError(place, f"{shown} won't do", _REMEDIES.get(detail["type"], problem))
+    return InputError(place, f"{shown(value)} won't do", _REMEDIES.get(detail["type"], problem))
 
 
 def _place(where: str, path: Sequence[str]) -> str:

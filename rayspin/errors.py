@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def shown(value: object) -> str:
+    """A value as an error shows it: on one line, cut after 60 characters."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 class RayspinError(Exception):
     """What went wrong, where, and what mends it; printed as `where: problem; remedy`.
 

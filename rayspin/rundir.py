@@ -57,7 +57,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place, whole and on disk, when the block ends without an error.
 
     After a crash or a power failure `path` holds the old content or the new, never a part: the temporary file is
@@ -67,6 +67,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         MachineError: the system refuses, for want of room or of rights.
     """
+    path = Path(path)
     # Tasks on other nodes may make the same file at the same time.
     temporary = path.with_name(f".tmp-{socket.gethostname()}-{os.getpid()}-{path.name}")
     with writing(path.parent):

@@ -19,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.physics import Degradation
+from rayspin.physics.arguments import vectors, whole
 
 Floats = npt.NDArray[np.float64]
 Kernel = Callable[[Floats], Floats]
 """Weight of a coarse value at a distance, in coarse pixels."""
-Upsample = Callable[[npt.NDArray[np.floating], int], npt.NDArray[np.float32]]
+Upsample = Callable[[npt.ArrayLike, int], npt.NDArray[np.float32]]
 """(coarse spins (..., Y, X, 3), scale) to fine spins (..., scale Y, scale X, 3), float32, not normalized."""
 
 
@@ -80,11 +81,13 @@ def upsample(coarse_YXC: npt.NDArray[np.floating], rows: Floats, columns: Floats
 
 
 def _by_kernel(kernel: Kernel, *, aligned: bool) -> Upsample:
-    def method(coarse_YXC: npt.NDArray[np.floating], scale: int) -> npt.NDArray[np.float32]:
+    def method(coarse_YXC: npt.ArrayLike, scale: int) -> npt.NDArray[np.float32]:
+        coarse = vectors("coarse", coarse_YXC)
         rows, columns = (
-            interpolation_matrix(kernel, pixels, scale, aligned=aligned) for pixels in coarse_YXC.shape[-3:-1]
+            interpolation_matrix(kernel, pixels, whole("scale", scale, 1), aligned=aligned)
+            for pixels in coarse.shape[-3:-1]
         )
-        return upsample(coarse_YXC, rows, columns)
+        return upsample(coarse, rows, columns)
 
     return method
 
@@ -92,9 +95,12 @@ def _by_kernel(kernel: Kernel, *, aligned: bool) -> Upsample:
 def fourier(degradation: Degradation) -> Upsample:
     """Fourier interpolation with deconvolution, for a known degradation."""
 
-    def method(coarse_YXC: npt.NDArray[np.floating], scale: int) -> npt.NDArray[np.float32]:
-        rows, columns = (degradation.inverse(scale * pixels, scale) for pixels in coarse_YXC.shape[-3:-1])
-        return upsample(coarse_YXC, rows, columns)
+    def method(coarse_YXC: npt.ArrayLike, scale: int) -> npt.NDArray[np.float32]:
+        coarse = vectors("coarse", coarse_YXC)
+        rows, columns = (
+            degradation.inverse(whole("scale", scale, 1) * pixels, scale) for pixels in coarse.shape[-3:-1]
+        )
+        return upsample(coarse, rows, columns)
 
     return method
 

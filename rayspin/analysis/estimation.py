@@ -10,6 +10,8 @@ import numpy.typing as npt
 from rayspin.metrics import angle_error, mse_per_component
 from rayspin.models import EffectiveFieldNet, apply
 from rayspin.physics import Hamiltonian, effective_field
+from rayspin.physics.arguments import spin_field
+from rayspin.physics.hamiltonian import HamiltonianLike
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,8 +40,10 @@ class Estimation:
 
     @property
     def energy_agreement(self) -> Floats:
-        """1 - |E* - E| / |E|, (N,): 99.95 % in the paper."""
-        return 1 - np.abs(self.energy_estimated - self.energy_exact) / np.abs(self.energy_exact)
+        """1 - |E* - E| / |E|, (N,): 99.95 % in the paper; where E is 0, 1 if E* is 0 too, and else minus infinity."""
+        error, size = np.abs(self.energy_estimated - self.energy_exact), np.abs(self.energy_exact)
+        relative: Floats = np.divide(error, size, out=np.where(error > 0, np.inf, 0.0), where=size > 0)
+        return 1 - relative
 
     def rows(self) -> list[dict[str, float]]:
         """A row of figures for each field."""
@@ -54,21 +58,25 @@ class Estimation:
         return [dict(zip(columns, map(float, values))) for values in zip(*columns.values())]
 
 
-def uniform_field(spins_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian) -> npt.NDArray[np.float32]:
+def uniform_field(spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike) -> npt.NDArray[np.float32]:
     """The field that each spin would be in if all others lay along it, J: 4 J S for a labyrinth (2021, Fig. 2b)."""
-    rows, columns = spins_NYXC.shape[1:3]
+    spins = spin_field(spins_NYXC).astype(np.float32, copy=False)
+    rows, columns = spins.shape[-3:-1]
     uniform = np.zeros((3, rows, columns, 3), np.float32)
     uniform[[0, 1, 2], :, :, [0, 1, 2]] = 1
     none = effective_field(np.zeros_like(uniform[0]), hamiltonian)[0, 0]
     response = effective_field(uniform, hamiltonian)[:, 0, 0] - none
-    field: npt.NDArray[np.float32] = spins_NYXC @ response + none
+    field: npt.NDArray[np.float32] = spins @ response + none
     return field
 
 
 def evaluate_estimation(
-    network: EffectiveFieldNet, spins_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian
+    network: EffectiveFieldNet, spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike
 ) -> Estimation:
-    """The figures of a network on spins it was not trained on, (N, Y, X, 3)."""
+    """The figures of a network on spins it was not trained on, (N, Y, X, 3), or those of one field, (Y, X, 3)."""
+    hamiltonian = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
+    spins_NYXC = spin_field(spins_NYXC)
+    spins_NYXC = spins_NYXC.reshape(-1, *spins_NYXC.shape[-3:])
     exact = effective_field(spins_NYXC, hamiltonian)
     estimate = apply(network, spins_NYXC)
     return Estimation(
@@ -80,7 +88,7 @@ def evaluate_estimation(
 
 
 def _energy(
-    spins_NYXC: npt.NDArray[np.float32], field_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian
+    spins_NYXC: npt.NDArray[np.floating], field_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian
 ) -> Floats:
     """Energy per site, J, that a field gives; bilinear terms count half, the external field in full."""
     total = field_NYXC.astype(np.float64) + np.array(hamiltonian.external_field)

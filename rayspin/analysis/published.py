@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rayspin.metrics import PRINTED_PSNR_OFFSET
 from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian
+from rayspin.physics.hamiltonian import HamiltonianLike
 
 FIELD_MSE = "published: of order 1e-5"
 """Loss of the effective-field network on 25,000 labyrinths (2021, Fig. 2a); its unit is not stated."""
@@ -30,12 +31,12 @@ class PublishedResolution:
     correlation: float
 
 
-def published_resolution(hamiltonian: Hamiltonian, scale: int) -> Mapping[str, PublishedResolution]:
+def published_resolution(hamiltonian: HamiltonianLike, scale: int) -> Mapping[str, PublishedResolution]:
     """The rows of Tables 1 and 2 of the 2023 paper by method, as `analysis.baselines` and evaluations name them.
 
     Empty for Hamiltonians and scales that the paper has no table of.
     """
-    printed = _PRINTED.get((hamiltonian, scale), {})
+    printed = _PRINTED.get((Hamiltonian.from_argument(hamiltonian, "hamiltonian"), scale), {})
     return {
         name: PublishedResolution(mse, psnr - PRINTED_PSNR_OFFSET, correlation)
         for name, (mse, psnr, correlation) in printed.items()

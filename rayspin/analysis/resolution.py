@@ -12,6 +12,7 @@ from rayspin.analysis.baselines import Upsample
 from rayspin.errors import InputError
 from rayspin.metrics import correlation, mse, psnr
 from rayspin.models import SuperResolutionNet, apply
+from rayspin.physics.arguments import vectors
 
 Spins = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -41,7 +42,7 @@ class Resolution:
 
 
 def evaluate_resolution(
-    methods: Mapping[str, Upsample], fine_NYXC: Spins, coarse_NYXC: Spins, scale: int
+    methods: Mapping[str, Upsample], fine_NYXC: npt.ArrayLike, coarse_NYXC: npt.ArrayLike, scale: int
 ) -> dict[str, Resolution]:
     """A row of the table for each method, on fine spins (N, Y, X, 3) of which it sees the coarse ones only."""
     rows = {}
@@ -54,15 +55,15 @@ def evaluate_resolution(
 def by_network(network: SuperResolutionNet) -> Upsample:
     """A network as a method, for its own scale only."""
 
-    def method(coarse_YXC: npt.NDArray[np.floating], scale: int) -> Spins:
+    def method(coarse_YXC: npt.ArrayLike, scale: int) -> Spins:
         if scale != network.config.scale:
             raise InputError("scale", f"the network's is {network.config.scale}, not {scale}", "take that one")
-        return apply(network, coarse_YXC.astype(np.float32))
+        return apply(network, coarse_YXC)
 
     return method
 
 
-def likeness(estimate_NYXC: Spins, truth_NYXC: Spins) -> Likeness:
+def likeness(estimate_NYXC: npt.ArrayLike, truth_NYXC: npt.ArrayLike) -> Likeness:
     """The figures of estimates, each field by itself."""
     return Likeness(
         mse(estimate_NYXC, truth_NYXC),
@@ -71,8 +72,9 @@ def likeness(estimate_NYXC: Spins, truth_NYXC: Spins) -> Likeness:
     )
 
 
-def normalized(spins_NYXC: Spins) -> Spins:
-    """Spins divided by their length; where that is zero they stay zero."""
-    length = np.linalg.norm(spins_NYXC, axis=-1, keepdims=True)
-    unit: Spins = np.divide(spins_NYXC, length, out=np.zeros_like(spins_NYXC), where=length > 0)
+def normalized(spins_NYXC: npt.ArrayLike) -> Spins:
+    """Spins divided by their length, float32; where that is zero they stay zero."""
+    spins = vectors("spins", spins_NYXC)
+    length = np.linalg.norm(spins, axis=-1, keepdims=True)
+    unit: Spins = np.divide(spins, length, out=np.zeros_like(spins), where=length > 0).astype(np.float32, copy=False)
     return unit

@@ -24,8 +24,6 @@ from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.config import Config, build
 from rayspin.errors import Incomplete, InputError
 from rayspin.physics import (
-    DOMAIN_SCHEDULE,
-    LABYRINTH_SCHEDULE,
     AnnealSchedule,
     Hamiltonian,
     anneal,
@@ -33,6 +31,7 @@ from rayspin.physics import (
     warm_up,
 )
 from rayspin.physics.checkerboard import Checkerboard
+from rayspin.physics.schedule import measured_schedule
 from rayspin.rundir import RunDir, Summary, Table, sweep_temporaries
 from rayspin.storage import (
     Catalog,
@@ -64,11 +63,6 @@ _WARM_UP_S = 120.0
 
 def _square(size: Any) -> Any:
     return (size, size) if isinstance(size, int) else size
-
-
-def _measured_schedule(data: dict[str, Any]) -> AnnealSchedule:
-    """The schedule of a job that names none, by its Hamiltonian."""
-    return DOMAIN_SCHEDULE if data["hamiltonian"].dipole else LABYRINTH_SCHEDULE
 
 
 class Variant(Config):
@@ -103,7 +97,7 @@ class Generate(Stage):
     shard_samples: int = pydantic.Field(default=64, gt=0)
     """Samples in a file; they don't depend on it."""
     hamiltonian: Hamiltonian
-    schedule: AnnealSchedule = pydantic.Field(default_factory=_measured_schedule)
+    schedule: AnnealSchedule = pydantic.Field(default_factory=lambda data: measured_schedule(data["hamiltonian"]))
     """Unset: the preset "domain" where there is a dipole term, else "labyrinth"; docs/schedules.md has the reasons."""
     variants: tuple[Variant, ...] = ()
     """Several Hamiltonians or schedules in one dataset; its samples take turns."""

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from rayspin.errors import InputError
+from rayspin.physics.arguments import whole
 from rayspin.physics.degradation import Degradation
 
 
@@ -26,6 +28,8 @@ class AxisProduct(nn.Module):
 
     def forward(self, maps_NCYX: Tensor) -> Tensor:
         """The mapped maps."""
+        if not isinstance(maps_NCYX, Tensor) or maps_NCYX.ndim < 2 or not maps_NCYX.is_floating_point():
+            raise InputError("spins", "are no tensor (..., Y, X) of real numbers", "give one of torch.float32")
         rows, columns = maps_NCYX.shape[-2:]
         return self._on(rows, maps_NCYX) @ maps_NCYX @ self._on(columns, maps_NCYX).T
 
@@ -42,12 +46,7 @@ class Degrade(AxisProduct):
     def __init__(self, config: Degradation, scale: int) -> None:
         super().__init__(lambda sites: config.matrix(sites, scale))
         self.config = config
-        self.scale = scale
-
-    def forward(self, fine_NCYX: Tensor) -> Tensor:
-        """The coarse version."""
-        self.config.check_lattice((fine_NCYX.shape[-2], fine_NCYX.shape[-1]), self.scale)
-        return super().forward(fine_NCYX)
+        self.scale = whole("scale", scale, 1)
 
 
 class Restore(AxisProduct):

@@ -11,9 +11,11 @@ from torch.nn import functional
 
 from rayspin.config import Config
 from rayspin.errors import InputError
-from rayspin.models.layers import PeriodicConv, PeriodicMaxPool, convolution_block
+from rayspin.models.layers import PeriodicConv, PeriodicMaxPool, check_spins, convolution_block
+from rayspin.physics.arguments import lattice
 
-Filters = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+Filters = Annotated[tuple[Annotated[int, Field(ge=1, le=2**14)], ...], Field(min_length=1, max_length=64)]
+"""Filters of blocks in a row. The bounds are beyond any use: they keep a spoilt file from filling the memory."""
 
 
 class EffectiveFieldNetConfig(Config):
@@ -42,12 +44,13 @@ class EffectiveFieldNetConfig(Config):
         """Total stride of the encoder, 16 as published: both sides of a lattice are multiples of it."""
         return int(2 ** len(self.encoder_filters))
 
-    def check_lattice(self, shape: tuple[int, int]) -> None:
+    def check_lattice(self, shape: int | tuple[int, int]) -> None:
         """Raise InputError unless a lattice of (rows, columns) fits the network."""
-        if any(side % self.stride for side in shape):
+        rows, columns = lattice(shape, "open")
+        if rows % self.stride or columns % self.stride:
             raise InputError(
                 "size",
-                f"the network can't halve {shape[0]} x {shape[1]} sites {len(self.encoder_filters)} times",
+                f"the network can't halve {rows} x {columns} sites {len(self.encoder_filters)} times",
                 f"use sides that are multiples of {self.stride}",
             )
 
@@ -88,7 +91,10 @@ class EffectiveFieldNet(nn.Module):
 
     def forward(self, spins_NCYX: Tensor) -> Tensor:
         """The estimated field, (N, 3, Y, X), of spins of that shape, normalized or not."""
-        self.config.check_lattice((spins_NCYX.shape[-2], spins_NCYX.shape[-1]))
+        # A compiler would have to trace the checks.
+        if not torch.compiler.is_compiling():
+            check_spins(spins_NCYX, next(self.parameters()))
+            self.config.check_lattice((spins_NCYX.shape[-2], spins_NCYX.shape[-1]))
         maps_NCYX = spins_NCYX
         encoded: list[Tensor] = []
         for block in self.encoder:

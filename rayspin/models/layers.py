@@ -16,8 +16,27 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rayspin.errors import InputError
+
 _PATIENCE_S = 0.01
 """How long a rank on a CPU waits for the others awake."""
+
+
+def check_spins(spins_NCYX: object, like: Tensor) -> None:
+    """Raise InputError unless spins are a batch (N, 3, Y, X) of a network's type of number, on its device.
+
+    Args:
+        spins_NCYX: what the network is to work on.
+        like: one of its parameters.
+    """
+    if not isinstance(spins_NCYX, Tensor):
+        problem = f"are of type {type(spins_NCYX).__name__}, and the network takes tensors"
+        raise InputError("spins", problem, "use rayspin.models.apply for arrays")
+    if spins_NCYX.ndim != 4 or spins_NCYX.shape[1] != 3:
+        raise InputError("spins", f"have shape {tuple(spins_NCYX.shape)}", "give (N, 3, Y, X), components first")
+    if spins_NCYX.dtype != like.dtype or spins_NCYX.device != like.device:
+        problem = f"are {spins_NCYX.dtype} on {spins_NCYX.device}, the network is {like.dtype} on {like.device}"
+        raise InputError("spins", problem, "call spins.to(parameter) with one of its parameters")
 
 
 def convolution_block(inputs: int, filters: int, activation: nn.Module, *, upsampling: bool = False) -> nn.Sequential:

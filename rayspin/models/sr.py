@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -11,8 +12,9 @@ from rayspin.config import Config
 from rayspin.errors import InputError
 from rayspin.models.degradation import Restore
 from rayspin.models.fcn import Filters
-from rayspin.models.layers import PeriodicConv, convolution_block
+from rayspin.models.layers import PeriodicConv, check_spins, convolution_block
 from rayspin.physics import Degradation
+from rayspin.physics.arguments import lattice
 
 Scale = Literal[4, 8, 16]
 
@@ -36,18 +38,19 @@ class SuperResolutionNetConfig(Config):
     interpolation and learns the rest (a variant); only with normalized output, or a loss with weights, is there a rest
     to learn, since the interpolation alone fits the coarse spins exactly."""
 
-    def check_lattice(self, shape: tuple[int, int]) -> None:
+    def check_lattice(self, shape: int | tuple[int, int]) -> None:
         """Raise InputError unless a fine lattice of (rows, columns) has a coarse one."""
-        if any(side % self.scale for side in shape):
+        rows, columns = lattice(shape, "open")
+        if rows % self.scale or columns % self.scale:
             raise InputError(
                 "scale",
-                f"a lattice of {shape[0]} x {shape[1]} has no coarse version at scale {self.scale}",
+                f"a lattice of {rows} x {columns} has no coarse version at scale {self.scale}",
                 f"use sides that are multiples of {self.scale}, or another scale of 4, 8 and 16",
             )
-        if shape == (self.scale, self.scale):
+        if rows == columns == self.scale:
             raise InputError(
                 "scale",
-                f"a lattice of {shape[0]} x {shape[1]} is a single pixel at scale {self.scale}",
+                f"a lattice of {rows} x {columns} is a single pixel at scale {self.scale}",
                 "use a larger lattice, or a smaller scale",
             )
 
@@ -85,6 +88,9 @@ class SuperResolutionNet(nn.Module):
 
     def forward(self, coarse_NCYX: Tensor) -> Tensor:
         """Fine spins (N, 3, scale Y, scale X) of coarse ones (N, 3, Y, X)."""
+        # A compiler would have to trace the checks.
+        if not torch.compiler.is_compiling():
+            check_spins(coarse_NCYX, next(self.parameters()))
         fine_NCYX: Tensor = self.last(self.layers(coarse_NCYX))
         if self.start is not None:
             fine_NCYX = fine_NCYX + self.start(coarse_NCYX)

@@ -6,7 +6,7 @@ A sample is a function of (Hamiltonian, size, schedule, seed) alone, bit for bit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
@@ -17,10 +17,11 @@ from rayspin.errors import InputError
 from rayspin.physics.arguments import lattice, whole
 from rayspin.physics.checkerboard import Spins
 from rayspin.physics.field import energy
-from rayspin.physics.hamiltonian import LABYRINTH, Hamiltonian, Vector
+from rayspin.physics.hamiltonian import LABYRINTH, Hamiltonian, HamiltonianLike, Vector
 from rayspin.physics.sampling import Sampler
-from rayspin.physics.schedule import AnnealSchedule
+from rayspin.physics.schedule import AnnealSchedule, ScheduleLike, measured_schedule
 from rayspin.physics.trace import Trace
+from rayspin.rng import Seed
 
 if TYPE_CHECKING:
     from rayspin.physics.gpu import BatchSampler
@@ -35,10 +36,10 @@ _MOST_THREADS = 4096
 
 
 def anneal(
-    hamiltonian: Hamiltonian,
+    hamiltonian: HamiltonianLike,
     size: int | tuple[int, int],
-    schedule: AnnealSchedule,
-    seed: Sequence[int],
+    schedule: ScheduleLike | None = None,
+    seed: Seed = 0,
     *,
     start: npt.ArrayLike | None = None,
     trace: Trace | None = None,
@@ -46,16 +47,19 @@ def anneal(
     """One annealed sample: unit spins (rows, columns, 3), float32.
 
     Args:
-        hamiltonian: the energy that is annealed.
+        hamiltonian: the energy that is annealed; or the name of a preset, "labyrinth" or "domain".
         size: sites along each side, or (rows, columns); even where the lattice is periodic.
-        schedule: temperatures and sweeps.
-        seed: address of the sample's randomness: (root_seed, sample).
+        schedule: temperatures and sweeps; or the name of a preset; None: the preset for the Hamiltonian, "domain" if
+            it has a dipole term, else "labyrinth".
+        seed: address of the sample's randomness: (root_seed, sample) for a sample of a dataset; n is (n,).
         start: spins to start from instead of random ones, (rows, columns, 3).
         trace: records observables on the way.
 
     Raises:
-        InputError: a size, seed or start that can't be annealed; the torque tolerance is out of reach.
+        InputError: an argument that can't be used; the torque tolerance is out of reach.
     """
+    hamiltonian, schedule = _resolved(hamiltonian, schedule)
+
     # Random spins.
     sampler = Sampler(hamiltonian, size, seed, start)
 
@@ -83,9 +87,9 @@ def anneal(
 
 
 def quench(
-    hamiltonian: Hamiltonian,
+    hamiltonian: HamiltonianLike,
     size: int | tuple[int, int],
-    seed: Sequence[int],
+    seed: Seed = 0,
     *,
     sweeps: int = 100_000,
     torque_tolerance: float = 1e-4,
@@ -116,10 +120,10 @@ def quench(
 
 
 def anneal_many(
-    hamiltonian: Hamiltonian,
+    hamiltonian: HamiltonianLike,
     size: int | tuple[int, int],
-    schedule: AnnealSchedule,
-    seeds: Sequence[Sequence[int]],
+    schedule: ScheduleLike | None = None,
+    seeds: Iterable[Seed] = (),
     threads: int | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> Spins:
@@ -131,7 +135,7 @@ def anneal_many(
         hamiltonian: as in `anneal`.
         size: as in `anneal`.
         schedule: as in `anneal`.
-        seeds: address of each sample's randomness.
+        seeds: address of each sample's randomness, as in `anneal`; at least one.
         threads: samples at work at the same time; unset: one for each core this process may use.
         device: "cuda" for a GPU (`pip install 'rayspin[cuda]'`), which works on as many samples at the same time as
             its memory holds.
@@ -140,28 +144,45 @@ def anneal_many(
         InputError: as in `anneal`; no seeds, threads or device; no GPU that can be used, or a schedule with Metropolis
             updates there.
     """
-    if len(seeds) == 0:
-        raise InputError("seeds", "are none", "give one for each sample")
+    hamiltonian, schedule = _resolved(hamiltonian, schedule)
+    addresses = _addresses(seeds)
     workers = _cores() if threads is None else whole("threads", threads, 1, _MOST_THREADS)
     if device == "cuda":
-        return _annealed_on_gpu(hamiltonian, size, schedule, seeds)
+        return _annealed_on_gpu(hamiltonian, size, schedule, addresses)
     if device != "cpu":
         raise InputError("device", f"{device!r} is none", 'give "cpu" or "cuda"')
     with ThreadPoolExecutor(workers) as pool:
-        samples = pool.map(lambda seed: anneal(hamiltonian, size, schedule, seed), seeds)
+        samples = pool.map(lambda seed: anneal(hamiltonian, size, schedule, seed), addresses)
         return np.stack(list(samples))
 
 
-def warm_up(hamiltonian: Hamiltonian = LABYRINTH) -> None:
+def warm_up(hamiltonian: HamiltonianLike = LABYRINTH) -> None:
     """Compiles the kernels that samples of this Hamiltonian and their energy need, or loads them from Numba's cache."""
     energy(anneal(hamiltonian, size=4, schedule=AnnealSchedule(sweeps=1, quench_sweeps=1), seed=(0,)), hamiltonian)
+
+
+def _resolved(hamiltonian: HamiltonianLike, schedule: ScheduleLike | None) -> tuple[Hamiltonian, AnnealSchedule]:
+    """What the arguments of these names stand for."""
+    energy_of = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
+    cooling = measured_schedule(energy_of) if schedule is None else AnnealSchedule.from_argument(schedule, "schedule")
+    return energy_of, cooling
+
+
+def _addresses(seeds: Iterable[Seed]) -> list[Seed]:
+    try:
+        found = list(seeds)
+    except TypeError:
+        found = []
+    if not found:
+        raise InputError("seeds", "are none", "give one for each sample")
+    return found
 
 
 def _annealed_on_gpu(
     hamiltonian: Hamiltonian,
     size: int | tuple[int, int],
     schedule: AnnealSchedule,
-    seeds: Sequence[Sequence[int]],
+    seeds: Sequence[Seed],
 ) -> Spins:
     # Who works on a CPU never loads what CUDA needs.
     from rayspin.physics.gpu import BatchSampler, samples_at_once

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.errors import InputError
+from rayspin.errors import InputError, shown
 
 Array = npt.NDArray[np.float64]
 Boundary = Literal["periodic", "open"]
@@ -38,9 +38,10 @@ def lattice(size: object, boundary: Boundary) -> tuple[int, int]:
     Raises:
         InputError: a size that is none.
     """
-    sides = (size, size) if isinstance(size, numbers.Number) else size
-    if not isinstance(sides, Sequence | np.ndarray) or len(sides) != 2 or not all(map(_is_whole, sides)):
-        raise InputError("size", f"{size!r} is no lattice", "give sites a side, or (rows, columns)")
+    plain = size.tolist() if isinstance(size, np.ndarray | np.generic) else size
+    sides = (plain, plain) if isinstance(plain, numbers.Number) else plain
+    if not isinstance(sides, Sequence) or len(sides) != 2 or not all(map(_is_whole, sides)):
+        raise InputError("size", f"{shown(size)} is no lattice", "give sites a side, or (rows, columns)")
     rows, columns = map(int, sides)
     shape = f"{rows} x {columns}"
     if not (1 <= rows <= _LARGEST_SIDE and 1 <= columns <= _LARGEST_SIDE):
@@ -52,15 +53,15 @@ def lattice(size: object, boundary: Boundary) -> tuple[int, int]:
 
 def periodic(boundary: object) -> bool:
     """Whether a boundary is periodic; one that is neither "periodic" nor "open" is refused."""
-    if boundary not in ("periodic", "open"):
-        raise InputError("boundary", f"{boundary!r} is none", 'give "periodic" or "open"')
+    if not isinstance(boundary, str) or boundary not in ("periodic", "open"):
+        raise InputError("boundary", f"{shown(boundary)} is none", 'give "periodic" or "open"')
     return boundary == "periodic"
 
 
 def whole(where: str, value: object, least: int, most: int = MOST_SWEEPS) -> int:
     """The value of an argument that counts something."""
     if not _is_whole(value) or not least <= value <= most:  # type: ignore[operator]
-        raise InputError(where, f"{value!r} won't do", f"give a whole number from {least} to {most}")
+        raise InputError(where, f"{shown(value)} won't do", f"give a whole number from {least} to {most}")
     return int(value)  # type: ignore[call-overload, no-any-return]
 
 
@@ -68,8 +69,17 @@ def number(where: str, value: object, least: float, most: float) -> float:
     """The value of an argument that measures something; neither NaN nor beyond its bounds."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or not least <= value <= most:  # type: ignore[operator]
-        raise InputError(where, f"{value!r} won't do", f"give a number from {least:g} to {most:g}")
+        raise InputError(where, f"{shown(value)} won't do", f"give a number from {least:g} to {most:g}")
     return float(value)  # type: ignore[arg-type]
+
+
+def vector(where: str, value: npt.ArrayLike) -> tuple[float, float, float]:
+    """The three components of an argument that is a vector, finite."""
+    found = _numbers(where, value)
+    if found.shape != (3,) or not np.isfinite(found).all():
+        raise InputError(where, f"{shown(value)} won't do", "give three numbers: (x, y, z)")
+    x, y, z = found.tolist()
+    return x, y, z
 
 
 def sweep_temperatures(values: npt.ArrayLike) -> Array:
@@ -84,15 +94,26 @@ def sweep_temperatures(values: npt.ArrayLike) -> Array:
 
 
 def spin_field(values: npt.ArrayLike, where: str = "spins") -> npt.NDArray[np.floating]:
-    """Spins (rows, columns, 3), or a batch of them (N, rows, columns, 3): float32 or float64, finite, of any length."""
-    spins = _array(where, values)
-    if spins.ndim not in (3, 4) or spins.shape[-1] != 3 or spins.size == 0:
+    """Spins (rows, columns, 3), or a batch of them (N, rows, columns, 3): finite, of any length.
+
+    float32 stays what it is, and all other real numbers are taken as float64.
+    """
+    spins = vectors(where, values)
+    if spins.ndim not in (3, 4):
         raise InputError(where, f"have shape {spins.shape}", "give (rows, columns, 3), or a batch of them")
-    if spins.dtype not in (np.float32, np.float64):
-        raise InputError(where, f"have dtype {spins.dtype}", "give float32 or float64")
     if not np.isfinite(spins).all():
         raise InputError(where, "are not all finite", "look for NaN and infinity in them")
     return spins
+
+
+def vectors(where: str, values: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """A vector at each site of lattices, (..., rows, columns, 3), at least one: float32, or else float64."""
+    found = _array(where, values)
+    if found.ndim < 3 or found.shape[-1] != 3 or found.size == 0:
+        raise InputError(where, f"have shape {found.shape}", "give (rows, columns, 3), or a batch of them")
+    _check_real(where, found)
+    single = found.dtype.kind == "f" and found.dtype.itemsize == 4
+    return found.astype(np.float32 if single else np.float64, copy=False)
 
 
 def unit_spins(values: npt.ArrayLike, where: str = "spins", shape: tuple[int, ...] | None = None) -> Array:
@@ -118,6 +139,15 @@ def series(where: str, values: npt.ArrayLike, *components: int) -> Array:
     return found
 
 
+def series_of_integers(where: str, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Whole numbers (n,), of whatever type of integer; there may be none."""
+    found = _array(where, values)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        problem = f"have shape {found.shape} and dtype {found.dtype}"
+        raise InputError(where, problem, "give (n,) integers; np.flatnonzero makes them of a mask")
+    return found.astype(np.int64, copy=False)
+
+
 def _is_whole(value: object) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
@@ -125,12 +155,17 @@ def _is_whole(value: object) -> bool:
 def _array(where: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
     try:
         return np.asarray(values)
-    except (TypeError, ValueError):
+    # Tensors of torch refuse in errors of their own.
+    except (TypeError, ValueError, RuntimeError):
         raise InputError(where, "are no array", "give numbers, as many in each row") from None
 
 
 def _numbers(where: str, values: npt.ArrayLike) -> Array:
     found = _array(where, values)
+    _check_real(where, found)
+    return found.astype(np.float64)
+
+
+def _check_real(where: str, found: npt.NDArray[Any]) -> None:
     if found.dtype.kind not in "iuf":
         raise InputError(where, f"have dtype {found.dtype}", "give real numbers")
-    return found.astype(np.float64)

@@ -13,7 +13,7 @@ distribution, however seldom phi is drawn; as T -> 0 it becomes a descent, monot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from rayspin.physics._auxiliary_kernels import draw_convolved, draw_local, gauss
 from rayspin.physics._fourier_kernels import twiddles
 from rayspin.physics._lattice_kernels import LANES
 from rayspin.physics.checkerboard import Checkerboard, Spins, aligned_zeros
-from rayspin.rng import seed_words
+from rayspin.rng import Seed, seed_words
 
 Array = npt.NDArray[np.float64]
 
@@ -42,7 +42,7 @@ _ROUNDING = 1e-3
 _ROW, _COLUMN = np.array([0, 1, 2, 1, 2, 2]), np.array([0, 0, 0, 1, 1, 2])
 
 
-def local_draw(board: Checkerboard, anisotropy: Array, seed: Sequence[int]) -> Draw:
+def local_draw(board: Checkerboard, anisotropy: Array, seed: Seed) -> Draw:
     """Draws phi where there is no dipole term: site by site.
 
     Args:
@@ -60,7 +60,7 @@ def local_draw(board: Checkerboard, anisotropy: Array, seed: Sequence[int]) -> D
     return draw
 
 
-def convolved_draw(board: Checkerboard, dipole: Array, anisotropy: Array, seed: Sequence[int]) -> Draw:
+def convolved_draw(board: Checkerboard, dipole: Array, anisotropy: Array, seed: Seed) -> Draw:
     """Draws phi with dipole and anisotropy, in Fourier space.
 
     Args:
@@ -101,7 +101,7 @@ def convolution(board: Checkerboard, dipole: Array, anisotropy: Array) -> Spins:
     return operators
 
 
-def noise_states(seed: Sequence[int]) -> npt.NDArray[np.uint32]:
+def noise_states(seed: Seed) -> npt.NDArray[np.uint32]:
     """The random streams of a sample's noise as they begin, (4, STREAMS)."""
     return seed_words("auxiliary", seed, 4 * STREAMS).reshape(4, STREAMS)
 
@@ -143,7 +143,7 @@ def _cholesky(matrix: Array) -> Array:
     return lower[..., _ROW, _COLUMN]
 
 
-def _noise(shape: tuple[int, ...], seed: Sequence[int]) -> tuple[Spins, Callable[[float], None]]:
+def _noise(shape: tuple[int, ...], seed: Seed) -> tuple[Spins, Callable[[float], None]]:
     """An array for normal numbers, and what fills it anew unless the temperature is zero."""
     size = int(np.prod(shape))
     flat = aligned_zeros(-(-size // (2 * STREAMS)) * 2 * STREAMS)

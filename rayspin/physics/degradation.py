@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from rayspin.config import Config
 from rayspin.errors import InputError
+from rayspin.physics.arguments import lattice, vectors, whole
 
 # Below the rounding of float32 fields: weights on this grid don't depend on a maths library's last bits.
 _GRID = 2.0**32
@@ -45,13 +46,14 @@ class Degradation(Config):
             raise InputError("window", f"{self.window} has no middle site", "give an odd number")
         return self
 
-    def check_lattice(self, shape: tuple[int, int], scale: int) -> None:
+    def check_lattice(self, shape: int | tuple[int, int], scale: int) -> None:
         """Raise InputError unless a fine lattice of (rows, columns) can be degraded by `scale`."""
-        block = scale * self.mosaic
-        if any(side % block for side in shape):
+        rows, columns = lattice(shape, "open")
+        block = whole("scale", scale, 1) * self.mosaic
+        if rows % block or columns % block:
             raise InputError(
                 "degradation",
-                f"{shape[0]} x {shape[1]} sites don't divide into blocks of {block}",
+                f"{rows} x {columns} sites don't divide into blocks of {block}",
                 "change the size, the scale or the mosaic",
             )
 
@@ -59,7 +61,11 @@ class Degradation(Config):
         """The degradation of one axis, (sites / scale, sites): coarse values are its product with fine ones.
 
         Rows sum to 1: uniform spins stay as they are.
+
+        Raises:
+            InputError: the axis doesn't divide; likewise from `inverse`.
         """
+        self.check_lattice(sites, scale)
         return _matrix(self, sites, scale)
 
     def inverse(self, sites: int, scale: int) -> npt.NDArray[np.float64]:
@@ -70,18 +76,20 @@ class Degradation(Config):
         own damping of each wave is divided out. Exact for fields without waves beyond the band; what lies
         beyond is folded into it by the degradation, and stays there.
         """
+        self.check_lattice(sites, scale)
         return _inverse(self, sites, scale)
 
-    def apply(self, fine_NYXC: npt.NDArray[np.floating], scale: int) -> npt.NDArray[np.float32]:
+    def apply(self, fine_NYXC: npt.ArrayLike, scale: int) -> npt.NDArray[np.float32]:
         """The coarse version of spins, (..., Y, X, C) to (..., Y / scale, X / scale, C), the same bytes on any machine.
 
         Raises:
-            InputError: the lattice doesn't divide.
+            InputError: no lattice of vectors, or it doesn't divide.
         """
-        rows, columns = fine_NYXC.shape[-3:-1]
+        fine = vectors("spins", fine_NYXC).astype(np.float64)
+        rows, columns = fine.shape[-3:-1]
         self.check_lattice((rows, columns), scale)
         # Rows of the lattice, then columns; both in float64.
-        coarse = self._along(fine_NYXC.astype(np.float64), scale, -3)
+        coarse = self._along(fine, scale, -3)
         return self._along(coarse, scale, -2).astype(np.float32)
 
     def _along(self, fine: npt.NDArray[np.float64], scale: int, axis: int) -> npt.NDArray[np.float64]:

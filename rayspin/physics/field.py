@@ -33,7 +33,7 @@ from rayspin.errors import InputError
 from rayspin.physics._field_kernels import dmi_field, exchange_field
 from rayspin.physics.arguments import spin_field
 from rayspin.physics.dipole import dipole_field
-from rayspin.physics.hamiltonian import Hamiltonian
+from rayspin.physics.hamiltonian import Hamiltonian, HamiltonianLike
 
 Array = npt.NDArray[np.floating]
 Spins = npt.NDArray[np.float32]
@@ -52,7 +52,7 @@ class Term:
     degree: int
 
 
-def effective_field(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
+def effective_field(spins: npt.ArrayLike, hamiltonian: HamiltonianLike) -> Spins:
     """F_i = -dH/dS_i, in units of J.
 
     It is the derivative with respect to all three components, not only those across the spin: F has a part
@@ -60,14 +60,15 @@ def effective_field(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
 
     Args:
         spins: (L, L, 3) or, as a batch, (N, L, L, 3), components last; need not be of unit length.
-        hamiltonian: what to differentiate.
+        hamiltonian: what to differentiate; or the name of a preset, "labyrinth" or "domain".
 
     Returns:
         The field in the shape of `spins`, float32.
 
     Raises:
-        InputError: spins of a wrong shape or not finite.
+        InputError: spins of a wrong shape or not finite, or no Hamiltonian.
     """
+    hamiltonian = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     spins_NYXC = _batch(spins)
     fields, present = np.empty(spins_NYXC.shape, np.float32), _present(hamiltonian)
     for field, sample in zip(fields, spins_NYXC):
@@ -75,7 +76,7 @@ def effective_field(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
     return fields.reshape(np.shape(spins))
 
 
-def energy(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> npt.NDArray[np.float64]:
+def energy(spins: npt.ArrayLike, hamiltonian: HamiltonianLike) -> npt.NDArray[np.float64]:
     """Energy per site, in J, computed in float64; arguments as in `effective_field`.
 
     Returns:
@@ -85,11 +86,12 @@ def energy(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> npt.NDArray[np.flo
     return total
 
 
-def energy_terms(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> dict[str, npt.NDArray[np.float64]]:
+def energy_terms(spins: npt.ArrayLike, hamiltonian: HamiltonianLike) -> dict[str, npt.NDArray[np.float64]]:
     """Energy per site of each term, in J, by the name of its strength; they add up to `energy`.
 
     Arguments and shapes as in `energy`.
     """
+    hamiltonian = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     spins_NYXC = _batch(spins)
     energies, present = {name: np.zeros(len(spins_NYXC)) for name in TERMS}, _present(hamiltonian)
     for n, narrow in enumerate(spins_NYXC):
@@ -101,9 +103,10 @@ def energy_terms(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> dict[str, np
     return {name: values.reshape(shape) for name, values in energies.items()}
 
 
-def torque(spins: npt.ArrayLike, hamiltonian: Hamiltonian) -> Spins:
+def torque(spins: npt.ArrayLike, hamiltonian: HamiltonianLike) -> Spins:
     """S x F, in units of J: zero where a spin is in equilibrium. Shapes as in `effective_field`."""
-    return np.cross(np.asarray(spins, np.float32), effective_field(spins, hamiltonian))
+    field = effective_field(spins, hamiltonian)
+    return np.cross(np.asarray(spins, np.float32), field)
 
 
 def require_known(hamiltonian: Hamiltonian, known: Collection[str], who: str) -> None:

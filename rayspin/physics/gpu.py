@@ -13,8 +13,9 @@ from rayspin.physics import _cuda, _cuda_kernels
 from rayspin.physics._fourier_kernels import twiddles
 from rayspin.physics.auxiliary import STREAMS, convolution, local_parts, noise_states
 from rayspin.physics.checkerboard import Spins
-from rayspin.physics.hamiltonian import Hamiltonian, Vector
+from rayspin.physics.hamiltonian import Hamiltonian, HamiltonianLike, Vector
 from rayspin.physics.sampling import HOT, UPDATES_PER_DRAW, Moves, first_states
+from rayspin.rng import Seed
 
 Counts = npt.NDArray[np.int32]
 Torques = npt.NDArray[np.float32]
@@ -34,7 +35,7 @@ class BatchSampler(Moves):
 
     _draw: Callable[..., None] | None
 
-    def __init__(self, hamiltonian: Hamiltonian, size: int | tuple[int, int], seeds: Sequence[Sequence[int]]) -> None:
+    def __init__(self, hamiltonian: HamiltonianLike, size: int | tuple[int, int], seeds: Sequence[Seed]) -> None:
         check_available()
         super().__init__(hamiltonian, size)
         self._samples = len(seeds)
@@ -46,11 +47,11 @@ class BatchSampler(Moves):
         self._half_sweeps = 0
         packed = self._board.zeros().shape
         self._spins = _cuda.zeros((len(seeds), *packed))
-        self._draw = self._auxiliary(hamiltonian, seeds)
+        self._draw = self._auxiliary(self.hamiltonian, seeds)
         # One vector where the field of all sites is the same: they step through it by 0.
         self._step = 0 if self._draw is None else 1
         self._site = _cuda.zeros((len(seeds), *(packed if self._step else (2, 3, 1))))
-        self.set_external_field(hamiltonian.external_field)
+        self.set_external_field(self.hamiltonian.external_field)
         self._heat_bath(np.array([1 / HOT], np.float32), 0)
 
     def set_external_field(self, field: Vector) -> None:
@@ -125,7 +126,7 @@ class BatchSampler(Moves):
     def _launch(self, kernel: Any, *arguments: Any) -> None:
         kernel[self._samples, _cuda.THREADS](*arguments)
 
-    def _auxiliary(self, hamiltonian: Hamiltonian, seeds: Sequence[Sequence[int]]) -> Callable[..., None] | None:
+    def _auxiliary(self, hamiltonian: Hamiltonian, seeds: Sequence[Seed]) -> Callable[..., None] | None:
         """What draws the auxiliary field of dipole and anisotropy, if the Hamiltonian has them.
 
         As on a CPU, with the samples that are meant as a last argument, (N,), 1 or 0; all by default.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -86,3 +87,6 @@ DOMAIN = Hamiltonian(dipole=0.03, anisotropy=0.215)
 """Type II of the papers: exchange, dipole and anisotropy; anneals to up and down domains with thin walls."""
 
 PRESETS = {"labyrinth": LABYRINTH, "domain": DOMAIN}
+
+HamiltonianLike: TypeAlias = Hamiltonian | str | Mapping[str, Any]
+"""A Hamiltonian, or what a job file has in its place: the name of a preset, or a table of fields."""

@@ -12,6 +12,12 @@ from rayspin.physics.arguments import Boundary, periodic, spin_field, unit_spins
 
 Array = npt.NDArray[np.float64]
 
+_PLANE = 1e-12
+"""Products of three unit vectors below which they count as lying in one plane: float64 rounding, with a margin."""
+
+_UNIFORM = 1e-24
+"""Mean square deviation from the mean spin, relative to the mean square, that is float64 rounding, with a margin."""
+
 
 def magnetization(spins: npt.ArrayLike) -> Array:
     """Mean spin vector, (3,), or (N, 3) for a batch."""
@@ -24,7 +30,7 @@ def topological_charge(spins: npt.ArrayLike, boundary: Boundary = "periodic") ->
 
     The signed area of the spherical triangles that each plaquette's two halves span, over 4 pi (Berg and
     Luescher, Nucl. Phys. B 190, 412 (1981)). Counted with x along columns and y along rows, a skyrmion with
-    S_z < 0 at its core in a background of S_z > 0 has charge -1.
+    S_z < 0 at its core in a background of S_z > 0 has charge -1. Spins in one plane have none, whatever their order.
     """
     a = unit_spins(spins)
     b, d = np.roll(a, -1, axis=-2), np.roll(a, -1, axis=-3)
@@ -41,6 +47,9 @@ def _triangle(a: Array, b: Array, c: Array) -> Array:
     volume = np.einsum("...i,...i->...", a, np.cross(b, c))
     dots = sum(np.einsum("...i,...i->...", p, q) for p, q in ((a, b), (b, c), (c, a)))
     area: Array = 2 * np.arctan2(volume, 1 + dots)
+    # Three spins in one plane that reach around its circle bound a half of the sphere, on either side: rounding would
+    # choose, for each triangle of a plane spiral anew.
+    area[(np.abs(volume) < _PLANE) & (1 + dots < _PLANE)] = 0.0
     return area
 
 
@@ -61,16 +70,26 @@ def structure_factor(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> A
 def structure_factor_peak(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> tuple[Array, Array]:
     """Centre and width (mean and standard deviation) of |k| under the structure factor, in radians per site.
 
-    Wave numbers up to half the zone, |k| < pi / 2, count; k = 0 does not. Scalar arrays, or (N,) for a batch.
+    The structure factor is that of the spins less their mean, over the whole zone: |k| goes up to pi along an axis
+    and to sqrt(2) pi, 4.44, in the corner (pi, pi). What thermal disorder spreads over the zone counts too, so that
+    the centre of a hot field is not that of its peak. Towards open edges the spins are tapered off (Hann's window,
+    sin^2), or the step at the edge would count as waves. Uniform spins, a single site among them, have no peak: 0
+    and 0. Scalar arrays, or (N,) for a batch.
     """
-    factor = structure_factor(spins, boundary)
-    ky, kx = (2 * np.pi * np.fft.fftfreq(length) for length in factor.shape[-2:])
+    field = spin_field(spins).astype(np.float64)
+    deviation = field - field.mean(axis=(-3, -2), keepdims=True)
+    varies = np.square(deviation).mean(axis=(-3, -2, -1)) > _UNIFORM * np.square(field).mean(axis=(-3, -2, -1))
+    if not periodic(boundary):
+        rows, columns = (np.sin(np.pi * (np.arange(sites) + 0.5) / sites) ** 2 for sites in field.shape[-3:-1])
+        deviation *= (rows[:, None] * columns)[..., None]
+    weight = structure_factor(deviation, boundary)
+    ky, kx = (2 * np.pi * np.fft.fftfreq(length) for length in weight.shape[-2:])
     k = np.hypot(ky[:, None], kx)
-    weight = factor * ((k > 0) & (k < np.pi / 2))
-    total = weight.sum(axis=(-2, -1))
+    weight[..., 0, 0] = 0.0
+    total = np.where(varies, weight.sum(axis=(-2, -1)), np.inf)
     centre = (weight * k).sum(axis=(-2, -1)) / total
-    spread = (weight * k**2).sum(axis=(-2, -1)) / total - centre**2
-    return centre, np.sqrt(spread)
+    variance = (weight * (k - centre[..., None, None]) ** 2).sum(axis=(-2, -1)) / total
+    return centre, np.sqrt(variance)
 
 
 def wall_length(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from rayspin.physics.auxiliary import Draw, convolved_draw, local_draw
 from rayspin.physics.checkerboard import Checkerboard, Spins, aligned_zeros
 from rayspin.physics.dipole import dipole_spectrum
 from rayspin.physics.field import require_known
-from rayspin.physics.hamiltonian import Hamiltonian, Vector
-from rayspin.rng import seed_words
+from rayspin.physics.hamiltonian import Hamiltonian, HamiltonianLike, Vector
+from rayspin.rng import Seed, seed_words
 
 Array = npt.NDArray[np.float64]
 
@@ -34,11 +34,11 @@ class Moves(ABC):
     """What samplers on CPUs and GPUs share: when the auxiliary field is drawn, and how spins lie in memory.
 
     Args:
-        hamiltonian: the energy.
+        hamiltonian: the energy; or the name of a preset.
         size: sites along each side, or (rows, columns); even where the lattice is periodic.
 
     Raises:
-        InputError: a size that won't do, or a term that no kernel knows.
+        InputError: a Hamiltonian or size that won't do, or a term that no kernel knows.
 
     Attributes:
         hamiltonian: the energy, with the external field of the moment.
@@ -49,7 +49,8 @@ class Moves(ABC):
     _spins: Any
     _site: Any
 
-    def __init__(self, hamiltonian: Hamiltonian, size: int | tuple[int, int]) -> None:
+    def __init__(self, hamiltonian: HamiltonianLike, size: int | tuple[int, int]) -> None:
+        hamiltonian = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
         require_known(hamiltonian, _TERMS, "the sampler")
         self.hamiltonian = hamiltonian
         self.sweeps = 0
@@ -127,7 +128,7 @@ class Sampler(Moves):
     calls. Temperatures are in J/k_B.
 
     Args:
-        hamiltonian: the energy.
+        hamiltonian: the energy; or the name of a preset.
         size: sites along each side, or (rows, columns); even where the lattice is periodic.
         seed: address of its randomness, the root seed first.
         start: spins (rows, columns, 3) to start from instead; of unit length.
@@ -141,9 +142,9 @@ class Sampler(Moves):
 
     def __init__(
         self,
-        hamiltonian: Hamiltonian,
+        hamiltonian: HamiltonianLike,
         size: int | tuple[int, int],
-        seed: Sequence[int],
+        seed: Seed,
         start: npt.ArrayLike | None = None,
     ) -> None:
         super().__init__(hamiltonian, size)
@@ -151,11 +152,11 @@ class Sampler(Moves):
         self._states = aligned_zeros(4, streams).view(np.uint32)
         self._states[:] = first_states(self._board, seed)
         self._scratch = aligned_zeros(5, streams)
-        self._draw = self._auxiliary(hamiltonian, seed)
+        self._draw = self._auxiliary(self.hamiltonian, seed)
         self._spins = self._board.zeros()
         self._site = aligned_zeros(2, 3) if self._draw is None else self._board.zeros()
         self._cap = np.float32(1)
-        self.set_external_field(hamiltonian.external_field)
+        self.set_external_field(self.hamiltonian.external_field)
         if start is None:
             self._heat_bath(np.array([1 / HOT], np.float32), 0)
         else:
@@ -255,7 +256,7 @@ class Sampler(Moves):
         done, largest = quench_sweeps(self._spins, self._site, board.key, self._couplings, *limits)
         return done, float(largest)
 
-    def _auxiliary(self, hamiltonian: Hamiltonian, seed: Sequence[int]) -> Draw | None:
+    def _auxiliary(self, hamiltonian: Hamiltonian, seed: Seed) -> Draw | None:
         """What draws the auxiliary field of dipole and anisotropy, if the Hamiltonian has them."""
         if not hamiltonian.dipole and not hamiltonian.anisotropy:
             return None
@@ -265,6 +266,6 @@ class Sampler(Moves):
         return convolved_draw(self._board, dipole, anisotropy, seed)
 
 
-def first_states(board: Checkerboard, seed: Sequence[int]) -> npt.NDArray[np.uint32]:
+def first_states(board: Checkerboard, seed: Seed) -> npt.NDArray[np.uint32]:
     """A sample's random streams of Monte Carlo as they begin, (4, board.block_size)."""
     return seed_words("anneal", seed, 4 * board.block_size).reshape(4, board.block_size)

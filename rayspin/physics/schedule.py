@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import pydantic
 from rayspin.config import Config, suggestion
 from rayspin.errors import InputError
 from rayspin.physics.arguments import COLDEST, FARTHEST, HOTTEST, MOST_REFLECTIONS, MOST_SWEEPS, STRONGEST
-from rayspin.physics.hamiltonian import Vector
+from rayspin.physics.hamiltonian import Hamiltonian, Vector
 
 
 class AnnealSchedule(Config):
@@ -124,3 +125,11 @@ published. With 128 x 128 sites they have coarsened to the end, to one stripe or
 give no other (docs/schedules.md)."""
 
 SCHEDULES = {"labyrinth": LABYRINTH_SCHEDULE, "domain": DOMAIN_SCHEDULE}
+
+ScheduleLike: TypeAlias = AnnealSchedule | str | Mapping[str, Any]
+"""A schedule, or what a job file has in its place: the name of a preset, or a table of fields."""
+
+
+def measured_schedule(hamiltonian: Hamiltonian) -> AnnealSchedule:
+    """The preset for a Hamiltonian where no schedule is named: "domain" if it has a dipole term, else "labyrinth"."""
+    return DOMAIN_SCHEDULE if hamiltonian.dipole else LABYRINTH_SCHEDULE

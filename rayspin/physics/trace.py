@@ -17,7 +17,7 @@ sweep; without neighbours it is that of Langevin's function, 1 - (h/T)^2 / sinh^
 
 from __future__ import annotations
 
-from collections.abc import Collection, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,8 +42,8 @@ class Trace:
 
     every: int = 10
     """Sweeps of the ramp from one record to the next."""
-    at: Collection[int] | None = None
-    """Sweeps of the ramp to record at instead, counted from 1."""
+    at: int | Iterable[int] | None = None
+    """Sweeps of the ramp to record at instead, counted from 1; kept as a tuple."""
     sweeps: list[int] = field(default_factory=list)
     """Sweeps done, those of the quench included."""
     temperature: list[float] = field(default_factory=list)
@@ -57,16 +57,18 @@ class Trace:
 
     def __post_init__(self) -> None:
         whole("every", self.every, 1)
-        for sweep in self.at or ():
-            whole("at", sweep, 1)
+        if self.at is not None:
+            # Kept, since an iterator gives them once.
+            self.at = _chosen(self.at)
 
     def stops(self, sweeps: int) -> Set[int]:
         """The sweeps to record at of a ramp of so many."""
         if self.at is None:
             return frozenset(range(self.every, sweeps + 1, self.every))
-        if max(self.at, default=0) > sweeps:
-            raise InputError("at", f"{max(self.at)} is beyond the ramp", f"give sweeps from 1 to {sweeps}")
-        return frozenset(map(int, self.at))
+        chosen = _chosen(self.at)
+        if max(chosen, default=0) > sweeps:
+            raise InputError("at", f"{max(chosen)} is beyond the ramp", f"give sweeps from 1 to {sweeps}")
+        return frozenset(chosen)
 
     def record(
         self, sweeps: int, temperature: float, spins: Spins, hamiltonian: Hamiltonian, acceptance: float
@@ -77,6 +79,10 @@ class Trace:
         self.energy.append(float(energy(spins, hamiltonian)))
         self.magnetization.append(magnetization(spins))
         self.acceptance.append(acceptance)
+
+
+def _chosen(at: int | Iterable[int]) -> tuple[int, ...]:
+    return tuple(whole("at", sweep, 1) for sweep in (at if isinstance(at, Iterable) else (at,)))
 
 
 def specific_heat(energies: npt.ArrayLike, temperature: float, sites: int) -> float:

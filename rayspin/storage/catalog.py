@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.config import build
-from rayspin.errors import InputError
+from rayspin.config import build, suggestion
+from rayspin.errors import InputError, shown
 from rayspin.physics import Hamiltonian
+from rayspin.physics.arguments import series_of_integers
 from rayspin.storage import ledger
 from rayspin.storage.derived import Derived, variables_of
 from rayspin.storage.points import Point, energies_at, point_numbers, points_of
@@ -36,11 +37,12 @@ class Catalog:
     records: tuple[ShardRecord, ...]
 
     @classmethod
-    def entered(cls, path: Path) -> Catalog:
+    def entered(cls, path: str | Path) -> Catalog:
         """All that the ledger of the dataset at `path` ever took in, whether the files are there or not.
 
         Lines that are not what was written, as a kill may leave the last one, are passed over.
         """
+        path = Path(path)
         names = ShardRecord.__dataclass_fields__
         by_first = {
             entry["first_sample"]: ShardRecord(**{name: entry[name] for name in names})
@@ -49,24 +51,25 @@ class Catalog:
         return cls(path, tuple(by_first[first] for first in sorted(by_first)))
 
     @classmethod
-    def history(cls, path: Path) -> list[dict[str, Any]]:
+    def history(cls, path: str | Path) -> list[dict[str, Any]]:
         """Every entry of the ledger in the order of entry: records with who made them, when and how fast."""
-        return list(ledger.entries(path))
+        return list(ledger.entries(Path(path)))
 
     @classmethod
-    def read(cls, path: Path) -> Catalog:
+    def read(cls, path: str | Path) -> Catalog:
         """The catalog of the dataset at `path`: shards whose file is there with the recorded size; empty at first."""
         catalog = cls.entered(path)
-        return cls(path, tuple(record for record in catalog.records if _has_size(path / record.file, record.bytes)))
+        whole = (record for record in catalog.records if _has_size(catalog.path / record.file, record.bytes))
+        return cls(catalog.path, tuple(whole))
 
     @classmethod
-    def open(cls, path: Path) -> Catalog:
+    def open(cls, path: str | Path) -> Catalog:
         """The catalog of a dataset that is there to be read.
 
         Raises:
             InputError: no dataset, or none of its shards is done.
         """
-        if not ledger.begun(path):
+        if not ledger.begun(Path(path)):
             raise InputError(str(path), "no dataset (it has no ledger)", "give the folder that a generate job wrote")
         catalog = cls.read(path)
         if not catalog.records:
@@ -197,7 +200,14 @@ class Catalog:
         return self.columns(name)[name]
 
     def columns(self, *names: str) -> dict[str, npt.NDArray[Any]]:
-        """Several of them; each shard is opened once."""
+        """Several of them; each shard is opened once.
+
+        Raises:
+            InputError: there is no such variable, or it lies on the lattice; likewise from `column`.
+        """
+        for name in names:
+            if self._variable(name).on_lattice:
+                raise InputError("variable", f"{name!r} has vectors on the lattice", f"call reader(variable={name!r})")
         types = {name: np.dtype(self.variables[name].dtype).newbyteorder("<") for name in names}
         widths = {name: len(COMPONENTS) if "component" in self.variables[name].dimensions else 1 for name in names}
         parts: dict[str, list[bytes]] = {name: [] for name in names}
@@ -221,16 +231,28 @@ class Catalog:
         """The samples of one split, or all of them: their spins, or another variable that is stored on the lattice.
 
         Raises:
-            InputError: the split is empty.
+            InputError: the split is empty, or there is no such split, or no such variable on the lattice.
         """
+        stored = self._variable(variable)
+        if not stored.on_lattice:
+            raise InputError("variable", f"{variable!r} has one value a sample", f"call column({variable!r})")
         positions = np.arange(self.samples_done)
         if split is not None:
+            if split not in SPLITS:
+                raise InputError("split", f"{shown(split)} is none", suggestion(str(split), SPLITS))
             positions = np.flatnonzero(self.column("split") == SPLITS.index(split))
             if not len(positions):
                 raise InputError(
                     str(self.path), f"no sample is in the split {split!r}", "generate with larger [splits]"
                 )
-        return SpinReader(self, positions, self.variables[variable])
+        return SpinReader(self, positions, stored)
+
+    def _variable(self, name: str) -> Variable:
+        if name not in self.variables:
+            raise InputError(
+                "variable", f"{shown(name)} is none of the dataset's", suggestion(str(name), self.variables)
+            )
+        return self.variables[name]
 
 
 class SpinReader:
@@ -280,10 +302,13 @@ class SpinReader:
         """Spins of the samples at `positions`, (n, Y, X, 3) float32, in the order asked for.
 
         Args:
-            positions: (n,) integers below len(self).
+            positions: (n,) integers below len(self); those below 0 count from the end.
             window: an index into (Y, X, C), to read parts of the lattice only.
+
+        Raises:
+            InputError: positions that are no such integers.
         """
-        wanted = np.asarray(positions, dtype=np.int64)
+        wanted = _positions(positions, len(self))
         shards, rows = self._shard[wanted], self._row[wanted]
         spins_NYXC: npt.NDArray[np.float32] | None = None
         for shard in np.unique(shards):
@@ -320,6 +345,14 @@ class SpinReader:
                 shape=(record.count, *self.shape, 3),
             )
         return self._maps[shard]
+
+
+def _positions(values: npt.ArrayLike, samples: int) -> npt.NDArray[np.int64]:
+    found = series_of_integers("positions", values)
+    if found.size and not (-samples <= found.min() and found.max() < samples):
+        outside = found[(found < -samples) | (found >= samples)]
+        raise InputError("positions", f"{outside[0]} is out of range", f"give numbers below {samples}")
+    return found
 
 
 def _has_size(path: Path, size: int) -> bool:

@@ -14,7 +14,7 @@ from rayspin.rundir import replacing
 
 
 def write_grid(
-    path: Path,
+    path: str | Path,
     axes: Mapping[str, Sequence[Any]],
     variables: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]],
     attributes: Mapping[str, str],

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from rayspin.config import Config, build, replace_key
 from rayspin.errors import InputError
 from rayspin.physics import AnnealSchedule, Hamiltonian, energy
+from rayspin.physics.arguments import series_of_integers
 from rayspin.storage.schema import Variable
 
 _UNITS = {
@@ -50,7 +51,7 @@ def points_of(job: Mapping[str, Any], where: str = "") -> tuple[Point, ...]:
         if key.partition(".")[0] not in Point.model_fields:
             problem, remedy = "no parameter of a sample", "write hamiltonian.KEY or schedule.KEY"
             raise InputError(_place(where, f"grid.{key}"), problem, remedy)
-        if not values:
+        if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str) or not len(values):
             raise InputError(_place(where, f"grid.{key}"), "has no values", "list some")
     found = []
     variants: Sequence[Mapping[str, Any]] = job.get("variants") or ({},)
@@ -69,7 +70,7 @@ def points_of(job: Mapping[str, Any], where: str = "") -> tuple[Point, ...]:
 
 def point_numbers(samples: npt.NDArray[np.int64], points: Sequence[Point]) -> npt.NDArray[np.int32]:
     """The point of each sample, as an index into the points."""
-    return (samples % len(points)).astype(np.int32)
+    return (series_of_integers("samples", samples) % len(points)).astype(np.int32)
 
 
 def each_point(

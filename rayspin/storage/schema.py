@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pydantic
 
 from rayspin.config import Config
+from rayspin.physics.arguments import series_of_integers
 
 Split: TypeAlias = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -90,7 +91,8 @@ class SplitCounts(Config):
     validation: int = pydantic.Field(default=0, ge=0)
     """The samples after them: for choices and curves."""
 
-    def codes(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+    def codes(self, samples: npt.ArrayLike) -> npt.NDArray[np.int8]:
         """The split of each sample as an index into `SPLITS`."""
+        samples = series_of_integers("samples", samples)
         held_back = np.where(samples < self.test, 2, 1)
         return np.where(samples < self.test + self.validation, held_back, 0).astype(np.int8)

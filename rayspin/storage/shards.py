@@ -85,7 +85,7 @@ class ShardWriter:
         self._variables, self._storage = variables, storage
         self._mould: _Mould | None = None
 
-    def write(self, path: Path, values: Mapping[str, npt.NDArray[np.generic]]) -> ShardRecord:
+    def write(self, path: str | Path, values: Mapping[str, npt.NDArray[np.generic]]) -> ShardRecord:
         """Write a shard at `path`, atomically, and return what was read back from it.
 
         Args:
@@ -93,9 +93,15 @@ class ShardWriter:
             values: an array for every variable, samples along the first axis.
 
         Raises:
+            InputError: arrays are missing, or are not those of as many samples each.
             MachineError: the system refuses to write. HDF5 may keep hold of the failed file then, so that another try
                 in this process may fail too, even when there is room again.
         """
+        path = Path(path)
+        lengths = {name: len(values[name]) for name in self._variables if name in values}
+        if lengths.keys() != self._variables.keys() or len(set(lengths.values())) != 1:
+            problem = f"have {lengths} samples, of the variables {', '.join(self._variables)}"
+            raise InputError("values", problem, "give an array of each, all of the same samples")
         values = {
             name: np.ascontiguousarray(values[name], np.dtype(of.dtype).newbyteorder("<"))
             for name, of in self._variables.items()
@@ -113,7 +119,7 @@ class ShardWriter:
 
 
 def inspect_shard(
-    path: Path,
+    path: str | Path,
     attributes: Mapping[str, str] = _NONE,
     written: Mapping[str, npt.NDArray[np.generic]] | None = None,
 ) -> ShardRecord:
@@ -128,6 +134,7 @@ def inspect_shard(
     Raises:
         InputError: it is no whole shard, its values are not those it was written with, or it is of another origin.
     """
+    path = Path(path)
     try:
         content = path.read_bytes()
         with h5py.File(path) as file:
@@ -154,12 +161,18 @@ def inspect_shard(
     )
 
 
-def read_shard(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-    """Values by variable and global attributes of the shard at `path`, unchecked."""
-    with h5py.File(path) as file:
-        attributes = _attributes(file)
-        values = {name: file[name][...] for name in _names(attributes)}
-    return values, attributes
+def read_shard(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """Values by variable and global attributes of the shard at `path`, unchecked.
+
+    Raises:
+        InputError: it is no shard.
+    """
+    try:
+        with h5py.File(path) as file:
+            attributes = _attributes(file)
+            return {name: file[name][...] for name in _names(attributes)}, attributes
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(str(path), f"no whole shard ({error})", "give a shard-*.nc of a dataset") from None
 
 
 def read_header(path: Path) -> tuple[dict[str, tuple[tuple[int, ...], str]], dict[str, str]]:

@@ -67,7 +67,7 @@ class Verification:
         return int((self.torques <= self.tolerances + TORQUE_TOLERANCE).sum())
 
 
-def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Verification:
+def verify(catalog: Catalog | str | Path, on_shard: Callable[[], None] = lambda: None) -> Verification:
     """Read a dataset in full, and hold every byte against its ledger and every value against its job.
 
     Found are: a flipped bit anywhere in a shard, the ledger or the job, a truncated, swapped, foreign or missing file,
@@ -77,9 +77,11 @@ def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Ver
     in threads, one a core: hashing and the kernels let go of Python.
 
     Args:
-        catalog: of the whole ledger (`Catalog.entered`), also of files that are gone.
+        catalog: of the whole ledger (`Catalog.entered`), also of files that are gone; or the dataset's folder.
         on_shard: called in this thread after each shard.
     """
+    if not isinstance(catalog, Catalog):
+        catalog = Catalog.entered(catalog)
     faults = [*_bookkeeping(catalog.path), *_coverage(catalog)]
     torques, tolerances = [], []
     by_point = np.array([point.schedule.torque_tolerance for point in catalog.points])

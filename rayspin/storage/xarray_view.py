@@ -23,14 +23,14 @@ _COMPUTED_AT_ONCE = 64
 
 
 def open_dataset(
-    path: str | Path, *, field: bool = False, coarse: Sequence[int] = (), degradation: Degradation | None = None
+    path: str | Path, *, field: bool = False, coarse: int | Sequence[int] = (), degradation: Degradation | None = None
 ) -> xr.Dataset:
     """The dataset in the folder `path`, over all its shards; spins are read when they are asked for.
 
     Args:
         path: the folder.
         field: also with the effective field, computed when it is asked for, or read where it is stored.
-        coarse: scales; also with a coarse version for each, likewise.
+        coarse: a scale or several; also with a coarse version for each, likewise.
         degradation: how fine spins become coarse ones; None: as in the job, where that stores them, else as published.
 
     Returns:
@@ -45,7 +45,8 @@ def open_dataset(
         InputError: no dataset there, none of its shards is done, or it has no such coarse version.
     """
     catalog = Catalog.open(Path(path))
-    asked = Derived(field=field, coarse=tuple(coarse), degradation=degradation or catalog.derived.degradation)
+    scales: Any = coarse if np.ndim(coarse) else (coarse,)
+    asked = Derived(field=field, coarse=scales, degradation=degradation or catalog.derived.degradation)
     asked.check(catalog.shape, catalog.points)
     there = asked.within(catalog.derived).variables
     sources: dict[str, tuple[Variable, _Source]] = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +16,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rayspin.errors import InputError
-from rayspin.models import Network, save_weights
+from rayspin.models import Network, load_weights, save_weights
+from rayspin.models.weights import check_state
 from rayspin.rundir import differing, replacing, write_text
 from rayspin.training.curve import EventFile, Line, best_epoch
 
@@ -29,6 +29,8 @@ CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
+
+_REMEDY = "put back a sound copy, or move it away to start afresh"
 
 MAY_CHANGE = frozenset(
     {"training.epochs", "training.schedule_epochs", "training.patience", "training.checkpoint_interval"}
@@ -63,15 +65,48 @@ class Checkpoint:
         """The checkpoint in a folder, on the CPU, or None; nothing in the file is run.
 
         Raises:
-            InputError: the file is no checkpoint of a training.
+            InputError: the file is no checkpoint of a training, or its weights can't be used.
         """
         path = folder / CHECKPOINT
         if not path.exists():
             return None
         try:
-            return cls(**torch.load(path, map_location="cpu", weights_only=True))
-        except (pickle.UnpicklingError, RuntimeError, TypeError, EOFError):
-            raise InputError(str(path), "no checkpoint of a training", "remove it to start afresh") from None
+            checkpoint = cls(**torch.load(path, map_location="cpu", weights_only=True))
+            checkpoint._check_types()
+        # A spoilt file comes out as an error of whatever kind: torch names none.
+        except Exception as error:
+            problem = f"no checkpoint of a training ({type(error).__name__})"
+            raise InputError(str(path), problem, _REMEDY) from None
+        check_state(checkpoint.network, checkpoint.network, str(path))
+        return checkpoint
+
+    def _check_types(self) -> None:
+        tables = isinstance(self.job, dict) and isinstance(self.network, dict) and isinstance(self.optimizer, dict)
+        lines = isinstance(self.history, list) and all(isinstance(line, dict) for line in self.history)
+        if not tables or not lines or not all(isinstance(tensor, Tensor) for tensor in self.network.values()):
+            raise TypeError
+
+    def restore(self, network: Network, optimizer: Optimizer, folder: Path) -> None:
+        """Bring a network and its optimizer to the state of this checkpoint, which lies in `folder`.
+
+        Raises:
+            InputError: the state is not that of such a network and optimizer, or holds NaN or infinity.
+        """
+        where = str(folder / CHECKPOINT)
+        check_state(self.network, network.state_dict(), where)
+        network.load_state_dict(self.network)
+        try:
+            optimizer.load_state_dict(self.optimizer)
+            moments = [(parameter, optimizer.state[parameter]) for parameter in network.parameters()]
+            sound = all(
+                torch.isfinite(state[name]).all() and state[name].shape == parameter.shape
+                for parameter, state in moments
+                for name in ("exp_avg", "exp_avg_sq")
+            )
+        except (KeyError, ValueError, TypeError, RuntimeError, AttributeError):
+            sound = False
+        if not sound:
+            raise InputError(where, "the state of the optimizer is not that of this training", _REMEDY)
 
     def save(self, folder: Path) -> None:
         """Put the checkpoint in a folder, in place of an earlier one, whole or not at all."""
@@ -129,7 +164,7 @@ class Keeper:
         save_weights(self._folder / name, self._network, {**self._job, "figures": line})
 
 
-def branch(parent: Path, folder: Path, epochs: int, changed: Mapping[str, Any]) -> None:
+def branch(parent: str | Path, folder: str | Path, epochs: int, changed: Mapping[str, Any]) -> None:
     """Put into `folder` what a training needs to go on from the parent's state with other settings; once.
 
     Args:
@@ -139,13 +174,15 @@ def branch(parent: Path, folder: Path, epochs: int, changed: Mapping[str, Any]) 
         changed: tables of its job ("training", "objective") as they are from now on.
 
     Raises:
-        InputError: the parent has no checkpoint after so many epochs.
+        InputError: the parent has no checkpoint after so many epochs, or weights that can't be used.
     """
+    parent, folder = Path(parent), Path(folder)
     if (folder / CHECKPOINT).exists():
         return
     state = Checkpoint.load(parent)
     if state is None or len(state.history) != epochs:
         raise InputError(str(parent), f"has no checkpoint after {epochs} epochs", "start the sweep in a new folder")
+    load_weights(parent / BEST)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(parent / BEST, folder / BEST)
     # The checkpoint comes last: a kill before it leaves nothing that counts.

@@ -11,6 +11,8 @@ from rayspin.arrays import channel_first
 from rayspin.errors import InputError
 from rayspin.models.layers import periodic_pad
 from rayspin.physics import Hamiltonian, effective_field
+from rayspin.physics.arguments import lattice
+from rayspin.physics.hamiltonian import HamiltonianLike
 
 
 class ExactField(nn.Module):
@@ -25,13 +27,14 @@ class ExactField(nn.Module):
     response: Tensor
     uniform_CYX: Tensor
 
-    def __init__(self, hamiltonian: Hamiltonian, shape: tuple[int, int]) -> None:
+    def __init__(self, hamiltonian: HamiltonianLike, shape: int | tuple[int, int]) -> None:
         super().__init__()
+        hamiltonian = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
         if hamiltonian.boundary != "periodic":
             raise InputError("boundary", "the networks are periodic, the lattice is open", "take another dataset")
         self.local = hamiltonian.dipole == 0
         # Single spins need room for their neighbours only, if these are all they reach.
-        single_NYXC = np.zeros((3, *((3, 3) if self.local else shape), 3), np.float32)
+        single_NYXC = np.zeros((3, *((3, 3) if self.local else lattice(shape, "open")), 3), np.float32)
         single_NYXC[[0, 1, 2], 0, 0, [0, 1, 2]] = 1
         uniform_YXC = effective_field(np.zeros_like(single_NYXC[0]), hamiltonian)
         fields_CDYX = channel_first(torch.from_numpy(effective_field(single_NYXC, hamiltonian) - uniform_YXC))

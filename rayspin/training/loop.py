@@ -57,7 +57,7 @@ def fit(
     training: TrainingConfig,
     train: SampleSource,
     validation: SampleSource,
-    folder: Path,
+    folder: str | Path,
     *,
     rank: int = 0,
     world_size: int = 1,
@@ -92,6 +92,7 @@ def fit(
         InputError: lattice, batch and ranks don't fit together, or the folder holds another training.
         RunError: the loss is no longer finite.
     """
+    folder = Path(folder)
     objective.check(network_config, train.shape)
     training.check_samples(len(train), len(validation), world_size)
     job = _job(objective, network_config, training, train, validation)
@@ -102,8 +103,7 @@ def fit(
     optimizer = Adam(network.parameters(), lr=training.learning_rate)
     history: list[Line] = []
     if checkpoint is not None:
-        network.load_state_dict(checkpoint.network)
-        optimizer.load_state_dict(checkpoint.optimizer)
+        checkpoint.restore(network, optimizer, folder)
         history = list(checkpoint.history)
     run = Run(
         task=objective.build(network_config, train).to(device),

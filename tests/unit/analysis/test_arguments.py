@@ -1,0 +1,106 @@
+"""What the functions of `rayspin.analysis` are given: lists, one field, presets, plain seeds; the rest is one line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rayspin.analysis.baselines import baselines
+from rayspin.analysis.estimation import evaluate_estimation, uniform_field
+from rayspin.analysis.published import published_resolution
+from rayspin.analysis.recursive import (
+    anisotropy,
+    external_field,
+    iterate,
+    landau_lifshitz_gilbert,
+    langevin,
+    recurse,
+    thermal,
+)
+from rayspin.analysis.resolution import by_network, evaluate_resolution, normalized
+from rayspin.errors import InputError
+from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.physics import LABYRINTH, Degradation
+from tests import reference
+
+NETWORK = EffectiveFieldNetConfig(encoder_filters=(2,), decoder_filters=(2,)).build()
+SPINS = reference.random_spins(np.random.default_rng(1), 2, 8, 8).astype(np.float32)
+
+
+def test_one_field_of_a_preset_goes_through_the_process_as_in_a_batch():
+    batch = recurse(NETWORK, SPINS, 2, LABYRINTH)
+    single = recurse(NETWORK, SPINS[1].tolist(), np.int64(2), "labyrinth")
+    assert single.spins_INYXC.shape == (3, 8, 8, 3)
+    np.testing.assert_allclose(single.spins_INYXC, batch.spins_INYXC[:, 1], atol=1e-5)
+    np.testing.assert_allclose(single.energies_IN, batch.energies_IN[:, 1], atol=1e-5)
+
+
+def test_an_estimation_of_one_field_of_a_preset_has_one_row():
+    rows = evaluate_estimation(NETWORK, SPINS[0], "labyrinth").rows()
+    assert rows == evaluate_estimation(NETWORK, SPINS[:1], LABYRINTH).rows()
+    np.testing.assert_allclose(uniform_field(SPINS[0].tolist(), "labyrinth"), 4 * SPINS[0], atol=1e-6)
+
+
+def test_published_figures_are_found_by_a_preset_s_name():
+    assert published_resolution("labyrinth", 4) == published_resolution(LABYRINTH, 4) != {}
+
+
+def test_seeds_and_vectors_may_be_numbers_and_arrays():
+    for make in (lambda seed: langevin(0.5, seed), lambda seed: thermal(0.5, seed)):
+        np.testing.assert_array_equal(make(3)(SPINS, SPINS, 1), make((3,))(SPINS, SPINS, 1))
+        np.testing.assert_array_equal(make(np.array([3, 1]))(SPINS, SPINS, 1), make((3, 1))(SPINS, SPINS, 1))
+    np.testing.assert_allclose(
+        external_field(np.array([0, 0, 1]))(SPINS, SPINS, 1), SPINS + np.array([0, 0, 1]), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        anisotropy(1, [0, 0, 2])(SPINS, SPINS, 1), SPINS + 2 * SPINS[..., 2:] * [0, 0, 1], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", baselines(Degradation()))
+def test_interpolations_take_lists(name):
+    method = baselines(Degradation())[name]
+    np.testing.assert_allclose(method(SPINS.tolist(), np.int64(4)), method(SPINS, 4), atol=1e-5)
+
+
+def test_a_table_of_methods_takes_lists_and_lengths_of_zero():
+    network = SuperResolutionNetConfig(scale=4, expanding_filters=(2,)).build()
+    coarse = np.zeros((1, 2, 2, 3), int)
+    fine = np.zeros((1, 8, 8, 3), int)
+    fine[..., 2] = 1
+    rows = evaluate_resolution({**baselines(Degradation()), "network": by_network(network)}, fine, coarse, 4)
+    assert rows["bilinear"].normalized.mse.tolist() == pytest.approx([1 / 3])
+    assert not normalized([[[0, 0, 0]]]).any()
+    assert normalized([[[0, 3, 4]]]).tolist() == [[pytest.approx([0, 0.6, 0.8])]]
+
+
+BAD = {
+    "field as a number": (lambda: external_field(0.05), "external_field: 0.05 won't do; give three numbers"),
+    "field of two components": (lambda: external_field((0.0, 0.05)), "external_field: .* won't do"),
+    "field that is NaN": (lambda: external_field((0.0, 0.0, np.nan)), "external_field: .* won't do"),
+    "axis of length zero": (lambda: anisotropy(0.1, (0.0, 0.0, 0.0)), "axis: .* is no direction"),
+    "strength in words": (lambda: anisotropy("strong"), "strength: 'strong' won't do"),
+    "seed of no integers": (lambda: langevin(0.1, 0.5), "seed: 0.5 is no address"),
+    "negative amplitude": (lambda: langevin(-0.1, 1), "amplitude: -0.1 won't do"),
+    "temperature of zero": (lambda: thermal(0.0, 1), "temperature: 0.0 won't do"),
+    "temperature that is NaN": (lambda: thermal(np.nan, 1), "temperature: nan won't do"),
+    "endless time": (lambda: landau_lifshitz_gilbert(np.inf, 0.1), "time: inf won't do"),
+    "half an iteration": (lambda: recurse(NETWORK, SPINS, 1.5, LABYRINTH), "iterations: 1.5 won't do"),
+    "less than no iterations": (lambda: list(iterate(NETWORK, SPINS, -1)), "iterations: -1 won't do"),
+    "no spins": (lambda: recurse(NETWORK, SPINS[..., 0], 1, LABYRINTH), "spins: have shape"),
+    "misspelt preset": (lambda: evaluate_estimation(NETWORK, SPINS, "labirynth"), "hamiltonian: preset: unknown name"),
+    "scale of zero": (lambda: baselines(Degradation())["fourier"](SPINS, 0), "scale: 0 won't do"),
+    "coarse vector": (lambda: baselines(Degradation())["bicubic"]([0.0, 0.0, 1.0], 4), r"coarse: have shape \(3,\)"),
+    "fine spins of another size": (
+        lambda: evaluate_resolution(baselines(Degradation()), SPINS, SPINS, 4),
+        r"estimate: has shape \(2, 32, 32, 3\), the truth \(2, 8, 8, 3\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_has_no_one_meaning_is_named_in_one_line(case):
+    call, message = BAD[case]
+    with pytest.raises(InputError, match=f"^{message}") as error:
+        call()
+    assert "\n" not in str(error.value)

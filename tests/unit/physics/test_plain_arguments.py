@@ -1,0 +1,197 @@
+"""What a job file takes, and what Python has for it, works as an argument; what has no one meaning is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rayspin.errors import InputError
+from rayspin.physics import (
+    DOMAIN,
+    DOMAIN_SCHEDULE,
+    LABYRINTH,
+    LABYRINTH_SCHEDULE,
+    AnnealSchedule,
+    Degradation,
+    Hamiltonian,
+    Sampler,
+    Trace,
+    anneal,
+    anneal_many,
+    effective_field,
+    energy,
+    energy_terms,
+    quench,
+    torque,
+    warm_up,
+)
+from rayspin.physics.corruption import defect_rows, defect_square, noisy, out_of_plane_only
+from rayspin.rng import generator
+from tests import reference
+
+SHORT = AnnealSchedule(sweeps=2, quench_sweeps=2)
+TABLE = {"sweeps": 2, "quench_sweeps": 2}
+SPINS = reference.random_spins(np.random.default_rng(1), 4, 6).astype(np.float32)
+
+
+def same(a, b):
+    return np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "hamiltonian", "schedule"),
+    [("labyrinth", LABYRINTH, LABYRINTH_SCHEDULE), ("domain", DOMAIN, DOMAIN_SCHEDULE)],
+)
+def test_presets_are_known_by_name_and_a_hamiltonian_has_the_schedule_of_a_job_without_one(name, hamiltonian, schedule):
+    expected = anneal(hamiltonian, 8, schedule, (1,))
+    assert same(anneal(name, 8, seed=1), expected)
+    assert same(anneal(name, 8, name, 1), expected)
+    assert same(anneal(hamiltonian, 8, None, [1]), expected)
+    assert same(anneal_many(name, 8, seeds=[1])[0], expected)
+    assert same(anneal_many(name, 8, name, range(1, 2))[0], expected)
+
+
+@pytest.mark.parametrize("hamiltonian", ["labyrinth", {"dmi": 0.3}, {"exchange": 1, "dmi": np.float64(0.3)}])
+def test_every_function_takes_a_hamiltonian_as_a_job_file_writes_it(hamiltonian):
+    assert same(anneal(hamiltonian, 8, TABLE, 1), anneal(LABYRINTH, 8, SHORT, (1,)))
+    assert same(quench(hamiltonian, 8, 1, sweeps=3), quench(LABYRINTH, 8, (1,), sweeps=3))
+    assert same(Sampler(hamiltonian, 8, 1).spins, Sampler(LABYRINTH, 8, (1,)).spins)
+    assert same(effective_field(SPINS, hamiltonian), effective_field(SPINS, LABYRINTH))
+    assert same(torque(SPINS, hamiltonian), torque(SPINS, LABYRINTH))
+    assert same(energy(SPINS, hamiltonian), energy(SPINS, LABYRINTH))
+    assert energy_terms(SPINS, hamiltonian) == energy_terms(SPINS, LABYRINTH)
+    warm_up(hamiltonian)
+
+
+@pytest.mark.parametrize("seed", [7, np.int64(7), np.array(7), [7], np.array([7]), (np.uint32(7),)])
+def test_a_number_is_the_seed_of_one_number(seed):
+    assert same(anneal(LABYRINTH, 4, SHORT, seed), anneal(LABYRINTH, 4, SHORT, (7,)))
+    assert same(noisy(SPINS, 1.0, seed), noisy(SPINS, 1.0, (7,)))
+    assert same(generator("any", seed).random(3), generator("any", (7,)).random(3))
+
+
+@pytest.mark.parametrize("seeds", [[(3, 0), (3, 1)], np.array([[3, 0], [3, 1]]), ((3, n) for n in range(2))])
+def test_seeds_may_be_any_iterable_of_addresses(seeds):
+    assert same(anneal_many(LABYRINTH, 4, SHORT, seeds), anneal_many(LABYRINTH, 4, SHORT, ((3, 0), (3, 1))))
+
+
+def test_configs_take_arrays_scalars_and_lists_for_vectors_and_numbers():
+    expected = Hamiltonian(dmi=0.25, external_field=(0.0, 0.0, 0.5), anisotropy_axis=(1.0, 0.0, 0.0))
+    made = Hamiltonian(
+        dmi=np.float32(0.25), external_field=np.array([0, 0, 0.5]), anisotropy_axis=torch.tensor([1.0, 0.0, 0.0])
+    )
+    assert made == expected
+    assert hash(made) == hash(expected)
+    assert LABYRINTH.with_updates(external_field=np.array([0, 0, 0.5])).external_field == (0.0, 0.0, 0.5)
+    via = np.array([[0.5, 0.25]])
+    assert AnnealSchedule(sweeps=np.int64(5), via=via) == AnnealSchedule(sweeps=5, via=((0.5, 0.25),))
+    sampler = Sampler(LABYRINTH, 4, 1)
+    sampler.set_external_field(np.array([0.0, 0.0, 0.1], np.float64))
+    assert sampler.hamiltonian.external_field == (0.0, 0.0, 0.1)
+
+
+@pytest.mark.parametrize("size", [np.array(8), np.array([8, 8]), [8, np.int16(8)]])
+def test_arrays_and_lists_are_sizes(size):
+    assert same(anneal(LABYRINTH, size, SHORT, 1), anneal(LABYRINTH, 8, SHORT, 1))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda a: a.astype(int),
+        lambda a: a.astype(np.int8).tolist(),
+        lambda a: a.astype(np.float16),
+        lambda a: a.astype(np.longdouble),
+        lambda a: a.astype(">f8"),
+        torch.from_numpy,
+    ],
+    ids=["integers", "lists", "float16", "longdouble", "big-endian", "tensor"],
+)
+def test_spins_of_any_real_numbers_have_the_energy_of_the_same_in_float64(convert):
+    """Up and down in a checkerboard: no bond is satisfied, 2 J per site."""
+    neel = np.zeros((4, 4, 3))
+    neel[..., 2] = (-1.0) ** np.indices((4, 4)).sum(axis=0)
+    assert energy(convert(neel), LABYRINTH) == 2
+    assert effective_field(convert(neel), LABYRINTH).dtype == np.float32
+    assert same(effective_field(convert(neel), LABYRINTH), effective_field(neel, LABYRINTH))
+    assert same(torque(convert(neel), LABYRINTH), torque(neel, LABYRINTH))
+    assert same(anneal("labyrinth", 4, SHORT, 1, start=convert(neel)), anneal("labyrinth", 4, SHORT, 1, start=neel))
+
+
+@pytest.mark.parametrize("at", [[10, 20], np.array([10, 20]), {10, 20}, range(10, 21, 10), iter([10, 20]), (20, 10)])
+def test_the_sweeps_of_a_trace_are_any_whole_numbers(at):
+    trace = Trace(at=at)
+    schedule = AnnealSchedule(sweeps=20, quench_sweeps=0)
+    for _ in range(2):
+        anneal(LABYRINTH, 4, schedule, 1, trace=trace)
+    assert trace.sweeps == [10, 20, 10, 20]
+
+
+def test_a_trace_of_one_sweep_is_that_of_a_number():
+    trace = Trace(at=np.int64(3))
+    anneal(LABYRINTH, 4, AnnealSchedule(sweeps=5, quench_sweeps=0), 1, trace=trace)
+    assert trace.sweeps == [3]
+
+
+def test_degradations_and_damages_take_lists():
+    fine = np.random.default_rng(2).normal(size=(8, 12, 3)).astype(np.float32)
+    assert same(Degradation().apply(fine.tolist(), 4), Degradation().apply(fine.astype(np.float64), np.int64(4)))
+    assert same(defect_rows(SPINS.tolist(), np.int64(2), 3), defect_rows(SPINS, 2, (3,)))
+    assert same(defect_square(SPINS.tolist(), 2), defect_square(SPINS, 2))
+    assert same(out_of_plane_only(SPINS.tolist()), out_of_plane_only(SPINS))
+
+
+BAD = {
+    "misspelt preset": (lambda: anneal("labyrint", 4), "hamiltonian: preset: unknown name 'labyrint'; did you mean"),
+    "misspelt schedule": (lambda: anneal("domain", 4, "domian"), "schedule: preset: unknown name 'domian'; did you"),
+    "swapped arguments": (lambda: anneal(SHORT, 4, LABYRINTH), "hamiltonian: AnnealSchedule.* is no Hamiltonian; give"),
+    "number as a Hamiltonian": (lambda: energy(SPINS, 0.3), "hamiltonian: 0.3 is no Hamiltonian; give a Hamiltonian"),
+    "array as a Hamiltonian": (lambda: energy(SPINS, np.eye(3)), "hamiltonian: array.* is no Hamiltonian"),
+    "no Hamiltonian": (lambda: Sampler(None, 4, 1), "hamiltonian: None is no Hamiltonian"),
+    "key of a table": (lambda: quench({"dmmi": 1.0}, 4), "hamiltonian: dmmi: unknown key; did you mean 'dmi'"),
+    "value of a table": (lambda: torque(SPINS, {"dmi": "x"}), "hamiltonian: dmi: 'x' won't do"),
+    "two-component field": (lambda: Hamiltonian(external_field=np.zeros(2)), "external_field"),
+    "array as a number": (lambda: Hamiltonian(dmi=np.zeros((9, 9))), "dmi: .* won't do; write a number"),
+    "seeds as a number": (lambda: anneal_many(LABYRINTH, 4, SHORT, 5), "seeds: are none; give one for each"),
+    "seeds as an array without axes": (lambda: anneal_many(LABYRINTH, 4, SHORT, np.array(5)), "seeds: are none"),
+    "no seeds in a generator": (lambda: anneal_many(LABYRINTH, 4, SHORT, iter(())), "seeds: are none"),
+    "seed as an array of two axes": (lambda: anneal(LABYRINTH, 4, SHORT, np.ones((9, 9), int)), "seed: .* is no addr"),
+    "seed as a truth of numpy": (lambda: anneal(LABYRINTH, 4, SHORT, np.True_), "seed: .* is no address"),
+    "seed of None": (lambda: anneal(LABYRINTH, 4, SHORT, None), "seed: None is no address"),
+    "size as an array of real numbers": (lambda: anneal(LABYRINTH, np.array([4.0, 4.0])), "size: .* is no lattice"),
+    "size of two axes": (lambda: anneal(LABYRINTH, np.full((9, 9), 4)), "size: .* is no lattice"),
+    "boundary as an array": (lambda: Hamiltonian(boundary=np.zeros(3)), "boundary: .* won't do"),
+    "spins as truths": (lambda: energy(SPINS > 0, LABYRINTH), "spins: have dtype bool; give real numbers"),
+    "complex spins": (lambda: energy(SPINS + 0j, LABYRINTH), "spins: have dtype complex"),
+    "tensor with a gradient": (
+        lambda: energy(torch.zeros(4, 4, 3, requires_grad=True), LABYRINTH),
+        "spins: are no arr",
+    ),
+    "path as spins": (lambda: torque(Path("spins.npy"), LABYRINTH), "spins: have shape"),
+    "trace at a half": (lambda: Trace(at=[0.5]), "at: 0.5 won't do"),
+    "trace at a text": (lambda: Trace(at=2.5), "at: 2.5 won't do"),
+    "coarse list of no lattice": (lambda: Degradation().apply([1.0, 2.0], 4), r"spins: have shape \(2,\)"),
+    "scale of zero": (lambda: Degradation().apply(SPINS, 0), "scale: 0 won't do; give a whole number from 1"),
+    "real scale": (lambda: Degradation().matrix(8, 2.0), "scale: 2.0 won't do"),
+    "axis that the scale does not divide": (lambda: Degradation().matrix(9, 4), "degradation: .* blocks of 4"),
+    "inverse of such an axis": (lambda: Degradation(mosaic=2).inverse(12, 4), "degradation: .* blocks of 8"),
+    "infinite noise": (lambda: noisy(SPINS, np.inf, 1), "noise_amplitude: inf won't do"),
+    "noise in words": (lambda: noisy(SPINS, "strong", 1), "noise_amplitude: 'strong' won't do"),
+    "noise on a vector": (lambda: noisy([0.0, 0.0, 1.0], 1.0, 1), r"spins: have shape \(3,\)"),
+    "half a row": (lambda: defect_rows(SPINS, 1.5, 1), "defect_rows: 1.5 won't do"),
+    "more rows than there are": (lambda: defect_rows(SPINS, 5, 1), "defect_rows: 5 won't do; .* from 0 to 4"),
+    "square on a vector": (lambda: defect_square(np.zeros(3), 1), "spins: have shape"),
+    "component of two": (lambda: out_of_plane_only(np.zeros((4, 4, 2))), "spins: have shape"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_has_no_one_meaning_is_named_in_one_line(case):
+    call, message = BAD[case]
+    with pytest.raises(InputError, match=f"^{message}") as error:
+        call()
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300

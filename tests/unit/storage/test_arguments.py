@@ -1,0 +1,139 @@
+"""What the functions of `rayspin.storage` are given: paths as texts, one number for a list; the rest is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rayspin.cluster.generate import Generate, make_here
+from rayspin.errors import InputError
+from rayspin.physics import Degradation
+from rayspin.rundir import RunDir
+from rayspin.storage import (
+    Catalog,
+    ShardWriter,
+    SplitCounts,
+    energies_at,
+    inspect_shard,
+    open_dataset,
+    point_numbers,
+    points_of,
+    read_shard,
+    shard_name,
+    verify,
+    write_grid,
+)
+
+TABLE = {
+    "samples": 5,
+    "size": 8,
+    "shard_samples": 3,
+    "hamiltonian": "labyrinth",
+    "schedule": {"sweeps": 2, "quench_sweeps": 2},
+    "splits": {"test": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("dataset") / "data"
+    job = Generate.model_validate(TABLE)
+    with RunDir.at(path).claimed(job.identity()):
+        make_here(job, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reader(folder):
+    return Catalog.open(folder).reader()
+
+
+def test_a_path_may_be_a_text(folder, tmp_path):
+    text = str(folder)
+    for opened in (Catalog.open, Catalog.read, Catalog.entered):
+        assert opened(text) == opened(folder)
+    assert Catalog.history(text) == Catalog.history(folder)
+    shard = folder / shard_name(np.int64(0))
+    assert inspect_shard(str(shard)) == inspect_shard(shard)
+    assert read_shard(str(shard))[1] == read_shard(shard)[1]
+    assert not verify(text).faults
+    assert not verify(folder).faults
+    values, attributes = read_shard(shard)
+    record = ShardWriter(attributes).write(str(tmp_path / "copy.nc"), values)
+    assert record.values_sha256 == inspect_shard(shard).values_sha256
+    write_grid(str(tmp_path / "grid.nc"), {"a": [1, 2]}, {"b": (("a",), np.zeros(2))}, {}, {})
+    assert (tmp_path / "grid.nc").is_file()
+
+
+@pytest.mark.parametrize("scales", [4, np.int64(4), [4], (4,), np.array([4]), np.array([4], np.uint8)])
+def test_a_scale_or_several_may_be_asked_for(folder, scales):
+    view = open_dataset(str(folder), coarse=scales, degradation={"sigma": 0.0})
+    np.testing.assert_array_equal(view["coarse4"], view["spins"].values[:, ::4, ::4])
+
+
+def test_positions_are_any_integers_and_count_from_the_end(reader):
+    spins = reader.whole()
+    for positions in ([3, 0], (3, 0), np.array([3, 0], np.uint8), range(3, -1, -3), [-2, 0]):
+        np.testing.assert_array_equal(reader.read(positions), spins[[3, 0]])
+    assert reader.read([]).shape == (0, 8, 8, 3)
+
+
+def test_numbers_of_samples_may_be_a_list():
+    points = points_of(TABLE | {"hamiltonian": {}, "grid": {"hamiltonian.dmi": np.array([0.1, 0.2])}})
+    assert point_numbers([0, 1, 2], points).tolist() == [0, 1, 0]
+    assert SplitCounts(test=1, validation=1).codes([0, 1, 2]).tolist() == [2, 1, 0]
+    up = np.broadcast_to([0.0, 0.0, 1.0], (2, 4, 4, 3))
+    assert energies_at(points, [0, 1], up).tolist() == [-2, -2]
+
+
+BAD = {
+    "unknown split": (lambda catalog: catalog.reader("tset"), "split: 'tset' is none; did you mean 'test'?"),
+    "split as a number": (lambda catalog: catalog.reader(0), "split: 0 is none; known: test, train, validation"),
+    "unknown variable": (lambda catalog: catalog.reader(variable="spin"), "variable: 'spin' is none of the dataset's"),
+    "unknown column": (lambda catalog: catalog.column("enrgy"), "variable: 'enrgy' is none .* did you mean 'energy'?"),
+    "column on the lattice": (lambda catalog: catalog.column("spins"), "variable: 'spins' has vectors on the lattice"),
+    "reader of a column": (
+        lambda catalog: catalog.reader(variable="energy"),
+        "variable: 'energy' has one value a samp",
+    ),
+    "one position": (lambda catalog: catalog.reader().read(2), "positions: have shape"),
+    "mask": (lambda catalog: catalog.reader().read([True] * 5), "positions: .* dtype bool; .* np.flatnonzero"),
+    "real positions": (lambda catalog: catalog.reader().read([0.5, 1.0]), "positions: .* dtype float64"),
+    "position beyond the end": (lambda catalog: catalog.reader().read([0, 5]), "positions: 5 is out of range"),
+    "position before the first": (lambda catalog: catalog.reader().read([-6]), "positions: -6 is out of range"),
+    "two scales, one of them real": (lambda c: open_dataset(c.path, coarse=[2, 4.5]), "coarse.1: 4.5 won't do"),
+    "scale in words": (lambda catalog: open_dataset(catalog.path, coarse="four"), "coarse.0: 'four' won't do"),
+    "scale that does not divide": (lambda catalog: open_dataset(catalog.path, coarse=3), "degradation: 8 x 8 sites"),
+    "grid without a list": (
+        lambda _: points_of(TABLE | {"grid": {"hamiltonian.dmi": 0.3}}),
+        "grid.hamiltonian.dmi: has",
+    ),
+    "grid with a text": (
+        lambda _: points_of(TABLE | {"grid": {"hamiltonian.dmi_kind": "bulk"}}),
+        "grid.* has no values",
+    ),
+    "real numbers of samples": (lambda catalog: SplitCounts().codes([0.5]), "samples: have shape"),
+    "no shard": (lambda catalog: read_shard(Path("/nowhere/shard.nc")), "/nowhere/shard.nc: no whole shard"),
+    "another file": (lambda catalog: read_shard(catalog.path / "job.toml"), ".*job.toml: no whole shard"),
+    "values without spins": (
+        lambda catalog: ShardWriter({}).write(catalog.path / "new.nc", {"sample": [1]}),
+        "values: have {'sample': 1} samples, of the variables sample, spins, energy, split; give an array of each",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_has_no_one_meaning_is_named_in_one_line(folder, case):
+    call, message = BAD[case]
+    before = sorted(folder.iterdir())
+    with pytest.raises(InputError, match=f"^{message}") as error:
+        call(Catalog.open(folder))
+    assert "\n" not in str(error.value)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_degradation_made_in_python_is_taken_as_well(folder):
+    view = open_dataset(folder, coarse=2, degradation=Degradation(sigma=0.0))
+    assert view["coarse2"].shape == (5, 4, 4, 3)

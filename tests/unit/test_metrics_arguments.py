@@ -1,0 +1,71 @@
+"""What metrics are given: lists and whole numbers work, shapes that differ are not stretched, zeros have a value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rayspin import metrics
+from rayspin.analysis.estimation import Estimation
+from rayspin.errors import InputError
+
+METRICS = [
+    metrics.mse,
+    metrics.mse_per_component,
+    metrics.psnr,
+    metrics.psnr_as_printed,
+    metrics.correlation,
+    metrics.angle_error,
+]
+UP = np.zeros((2, 4, 6, 3))
+UP[..., 2] = 1
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_lists_and_whole_numbers_are_taken(metric):
+    estimate = np.roll(UP, 1, axis=-1)
+    expected = metric(estimate, UP)
+    np.testing.assert_array_equal(metric(estimate.tolist(), UP.astype(np.int8)), expected)
+    np.testing.assert_array_equal(metric(estimate.astype(bool).astype(int), UP.astype(np.float32)), expected)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(
+    ("estimate", "truth", "message"),
+    [
+        (UP, UP[0], r"estimate: has shape \(2, 4, 6, 3\), the truth \(4, 6, 3\); give both the same"),
+        (UP[:1], UP, "estimate: has shape"),
+        (UP[:, :1], UP, "estimate: has shape"),
+        (UP[..., :1], UP, r"estimate: have shape \(2, 4, 6, 1\)"),
+        (UP[:0], UP[:0], r"estimate: have shape \(0, 4, 6, 3\)"),
+        (UP, [[1.0], [1.0, 2.0]], "truth: are no array"),
+        (UP.astype(str), UP, "estimate: have dtype"),
+        (None, UP, r"estimate: have shape \(\)"),
+    ],
+)
+def test_what_is_no_pair_of_fields_is_named_in_one_line(metric, estimate, truth, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        metric(estimate, truth)
+
+
+def test_uniform_fields_and_single_sites_have_figures():
+    for shape in ((1, 1, 3), (1, 1, 1, 3), (5, 7, 3)):
+        up = np.zeros(shape)
+        up[..., 2] = 1
+        assert metrics.mse(up, up) == 0
+        assert metrics.psnr(up, up) == np.inf
+        assert metrics.correlation(up, up) == 1
+        assert metrics.angle_error(up, up) == 0
+        assert metrics.angle_error(up, -up) == pytest.approx(np.pi)
+
+
+def test_an_estimate_of_nothing_is_at_a_right_angle_to_the_truth():
+    """Were it 0, a network without an answer would be exact."""
+    assert metrics.angle_error(np.zeros_like(UP), UP) == pytest.approx(np.pi / 2)
+    assert metrics.angle_error(UP, np.zeros_like(UP)) == pytest.approx(np.pi / 2)
+    assert metrics.angle_error(np.zeros_like(UP), np.zeros_like(UP)) == pytest.approx(0)
+
+
+def test_energies_of_zero_agree_with_zero_only():
+    estimation = Estimation(np.zeros((3, 3)), np.array([0.0, 0.0, -2.0]), np.array([0.0, 0.1, -1.0]), np.zeros(3))
+    assert estimation.energy_agreement.tolist() == [1.0, -np.inf, 0.5]
