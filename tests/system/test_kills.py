@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from rayspin import job
@@ -62,11 +63,11 @@ def test_a_training_that_loses_a_rank_and_its_driver_and_is_stopped_ends_with_th
     def epochs() -> int:
         return len(read_metrics(folder))
 
-    def ranks(run: Run) -> list[Any]:
-        return [process for process in run.find("ray::") if "RayTrainWorker" in " ".join(process.cmdline())]
+    def ranks(run: Run) -> list[psutil.Process]:
+        return run.find("ray::RayTrainWorker")
 
     with started(job_file, folder) as run:
-        run.wait_for(lambda: epochs() >= INTERVAL + 2)
+        run.wait_for(lambda: epochs() >= INTERVAL + 2 and len(ranks(run)) == 2)
         rank = ranks(run)[1]
         rank.kill()
         run.wait_for(lambda: len(ranks(run)) == 2 and rank not in ranks(run))
