@@ -127,7 +127,7 @@ def described(found: dict[Holder, float]) -> str:
 @contextmanager
 def _locked(path: Path, *, shared: bool, patience_s: float) -> Iterator[None]:
     end = time.monotonic() + patience_s
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         while True:
             try:

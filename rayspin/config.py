@@ -12,12 +12,13 @@ import inspect
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import pydantic
 from pydantic_core import ErrorDetails
 
 from rayspin.errors import InputError
+from rayspin.inputs import MAX_DEPTH
 
 
 class Config(pydantic.BaseModel):
@@ -46,6 +47,30 @@ class Config(pydantic.BaseModel):
     def with_updates(self, **changes: Any) -> Self:
         """A checked copy with some fields replaced."""
         return build(type(self), dict(self) | changes, "")
+
+
+_LONGEST_NAME = 60
+_NAME = re.compile(rf"\w(?:[\w.-]{{0,{_LONGEST_NAME - 2}}}[\w-])?")
+
+RESERVED = frozenset({"job.toml", "summary.json", "submissions", "submission.json", "events.jsonl"})
+"""Files and folders that every run, or its submission, has for itself."""
+
+
+def _check_name(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        remedy = f"take up to {_LONGEST_NAME} letters, digits, '_' and '-', or '.' inside"
+        raise InputError("", f"{name!r} is no name", remedy)
+    if name.casefold() in RESERVED:
+        raise InputError("", f"the name {name!r} is taken by a file of the run", "take another name")
+    return name
+
+
+Name = Annotated[
+    str,
+    pydantic.AfterValidator(_check_name),
+    pydantic.WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"}),
+]
+"""The name of a stage or a dataset: of a folder inside the run's, and nowhere else."""
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -78,8 +103,8 @@ def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None
         InputError: the key leads through something that is no table; `where` is what the user calls the change.
     """
     parts = re.findall(r'"[^"]+"|[^."]+', key)
-    if not parts or ".".join(parts) != key:
-        raise InputError(where, f"{key!r} is no key", "write table.key")
+    if not 0 < len(parts) <= MAX_DEPTH or ".".join(parts) != key:
+        raise InputError(where, f"{shortened(key)} is no key", f"write table.key, with at most {MAX_DEPTH} parts")
     *path, last = (part.strip('"') for part in parts)
     inner: Any = table
     for depth, part in enumerate([*path, last]):
@@ -102,6 +127,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(names)
 
 
+def shortened(value: Any) -> str:
+    """A value as people see it in an error: its beginning, if it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
+
+
 def _tuples(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return tuple(_tuples(item) for item in data)
@@ -109,6 +140,8 @@ def _tuples(data: Any) -> Any:
         return {key: _tuples(value) for key, value in data.items()}
     return data
 
+
+_SHOWN = 60
 
 _REMEDIES = {
     "missing": "add it",
@@ -129,7 +162,8 @@ def _first_error(config_type: type[Config], error: pydantic.ValidationError, whe
 
 
 def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) -> InputError:
-    path = tuple(str(part) for part in detail["loc"])
+    # A key that is wrong itself has a mark behind it.
+    path = tuple(str(part) for part in detail["loc"] if part != "[key]")
     place = _place(where, path)
     if detail["type"] == "extra_forbidden":
         return InputError(place, "unknown key", suggestion(path[-1], _known_keys(config_type, path[:-1])))
@@ -137,16 +171,15 @@ def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) ->
     cause = context.get("error")
     if isinstance(cause, InputError):
         # A config's own check: it already says what is wrong and what mends it.
-        return InputError(_place(where, (*path, cause.where)), cause.problem, cause.remedy)
+        return InputError(_place(where, (*path, *filter(None, [cause.where]))), cause.problem, cause.remedy)
     problem = detail["msg"][:1].lower() + detail["msg"][1:]
     if detail["type"] == "missing":
         return InputError(place, "missing key", _REMEDIES["missing"])
     value = detail["input"]
     if detail["type"] == "literal_error" and isinstance(value, str):
         allowed = [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
-        return InputError(place, f"unknown value {value!r}", suggestion(value, allowed))
-    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-    return InputError(place, f"{shown} won't do", _REMEDIES.get(detail["type"], problem))
+        return InputError(place, f"unknown value {shortened(value)}", suggestion(value, allowed))
+    return InputError(place, f"{shortened(value)} won't do", _REMEDIES.get(detail["type"], problem))
 
 
 def _place(where: str, path: Sequence[str]) -> str:

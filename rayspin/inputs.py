@@ -20,6 +20,12 @@ from rayspin.errors import InputError
 MAX_DEPTH = 64
 """Tables and lists inside each other, and parts of a dotted key: far more than any job has."""
 
+SETTINGS_BYTES = 2**19
+"""Of a job file, or a site profile, at most: people write them."""
+
+RECORD_BYTES = 2**26
+"""Of a file in which a run keeps what it was asked, how it ended, or its curve, at most."""
+
 _INTEGERS = range(-(2**63), 2**63)
 """What TOML promises, and what NetCDF can store."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from rayspin.claims import described, holders
 from rayspin.cluster.launch import submissions
 from rayspin.errors import InputError
+from rayspin.paths import command
 from rayspin.progress import duration
 from rayspin.rundir import RunDir
 
@@ -34,11 +35,8 @@ def describe(path: Path) -> tuple[str, dict[str, str]]:
     """
     run = RunDir.at(path)
     job = run.asked()
-    try:
+    with run.reading():
         rows = {} if job is None else _run(run, job)
-    except (LookupError, TypeError, ValueError) as error:
-        problem = f"is not what was written ({error!r})"
-        raise InputError(str(run.job_file), problem, f"of a dataset, rayspin repair {path} puts it back") from None
     if there := submissions.history(path):
         submission = there[-1]
         by_part = submissions.states(submission)
@@ -105,7 +103,7 @@ def _dataset(run: RunDir, job: dict[str, Any]) -> dict[str, str]:
         last = datetime.fromtimestamp(max(signs)).astimezone().isoformat(timespec="seconds")
         rows["last sign of life"] = f"{last}, {duration(max(now - max(signs), 0))} ago"
     for file, error in failures(path).items():
-        rows[f"failed: {file}"] = f"{error}\nrayspin explain {path} {file}"
+        rows[f"failed: {file}"] = f"{error}\n{command('explain', path, file)}"
     return rows
 
 

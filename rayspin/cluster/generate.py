@@ -51,6 +51,10 @@ from rayspin.storage import (
     variables_of,
 )
 
+MOST_SAMPLES = 10**9
+MOST_SHARDS = 10**6
+"""Files of a dataset at most; the ledger has a line for each."""
+
 _TIMED_SAMPLES = 5
 _TIMED_S = 3.0
 _TIMED_UPDATES = 1e9
@@ -91,7 +95,7 @@ class Generate(Stage):
     may_change: ClassVar[frozenset[str]] = frozenset({"samples"})
 
     kind: Literal["generate"] = "generate"
-    samples: int = pydantic.Field(gt=0)
+    samples: int = pydantic.Field(gt=0, le=MOST_SAMPLES)
     """How many; a finished dataset grows if it is asked for more."""
     size: Annotated[
         tuple[Annotated[int, pydantic.Field(gt=1)], Annotated[int, pydantic.Field(gt=1)]],
@@ -122,6 +126,14 @@ class Generate(Stage):
         held_back = self.splits.test + self.splits.validation
         if held_back > self.samples:
             raise InputError("splits", f"hold back {held_back} of {self.samples} samples", "ask for more samples")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _shards_can_be_listed(self) -> Generate:
+        shards = -(-self.samples // self.shard_samples)
+        if shards > MOST_SHARDS:
+            problem = f"{self.samples} samples in shards of {self.shard_samples} are {shards} files"
+            raise InputError("shard_samples", problem, f"make larger shards: at most {MOST_SHARDS} of them")
         return self
 
     @pydantic.model_validator(mode="after")

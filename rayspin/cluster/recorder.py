@@ -13,6 +13,7 @@ from rayspin.cluster.card import CARD, write_card
 from rayspin.cluster.fanout import Outcome
 from rayspin.cluster.stopping import StopRequest
 from rayspin.errors import RunError
+from rayspin.paths import command
 from rayspin.rundir import Summary, write_text
 from rayspin.storage import Catalog, ShardRecord, ledger, shard_name
 
@@ -88,7 +89,7 @@ class Recorder:
                 "energy per site": f"{energies.mean():.5f} +- {energies.std():.5f} J",
             },
             pictures=pictures,
-            hints=(f"rayspin verify {self._folder}", *([f"see {self._folder / CARD}"] if card else [])),
+            hints=(command("verify", self._folder), *([f"see {self._folder / CARD}"] if card else [])),
         )
 
 
@@ -146,5 +147,5 @@ def settle(folder: Path, job: Generate, outcome: Outcome[Shard], stop: StopReque
             str(folder),
             f"{len(outcome.set_aside)} shards failed, the first (samples {first} to {first + count - 1}) with "
             f"{outcome.set_aside[0].error}",
-            f"see rayspin explain {folder} {first // job.shard_samples}; the same command tries these again",
+            f"see {command('explain', folder, str(first // job.shard_samples))}; the same command tries these again",
         )

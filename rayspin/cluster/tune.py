@@ -28,7 +28,7 @@ from rayspin.cluster.sweep.search import Grid, Listed, Optuna, OptunaSource, Pop
 from rayspin.cluster.sweep.space import Space, Values
 from rayspin.cluster.sweep.trials import DATASETS, TRIALS, Job, Maker, Trial, sweepable
 from rayspin.cluster.train import Training
-from rayspin.config import Config, suggestion
+from rayspin.config import Config, Name, suggestion
 from rayspin.errors import InputError, RunError
 from rayspin.progress import polling
 from rayspin.rundir import RunDir, Summary, Table
@@ -71,7 +71,7 @@ class Tune(Stage):
     """A complete job: train-fcn, train-sr or generate."""
     space: Space
     """What to try: for each dotted key of the base job, or of one of the datasets."""
-    datasets: dict[str, Generate] = pydantic.Field(default_factory=dict)
+    datasets: dict[Name, Generate] = pydantic.Field(default_factory=dict)
     """Datasets that the sweep generates itself, before its trials; `@name` in the base job. Where the space changes one
     of their keys, each distinct dataset is generated once."""
     search: Search = Grid()

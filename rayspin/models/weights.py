@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save
 
 from rayspin.config import build
 from rayspin.errors import InputError
+from rayspin.inputs import parse_json
 from rayspin.models.fcn import EffectiveFieldNet, EffectiveFieldNetConfig
 from rayspin.models.sr import SuperResolutionNet, SuperResolutionNetConfig
 from rayspin.rundir import replacing
@@ -71,11 +72,11 @@ def weights_info(path: str | Path) -> dict[str, Any]:
         raise InputError(str(path), "no such file", "give a .safetensors file that a training wrote")
     try:
         with safe_open(path, framework="pt") as stream:
-            facts = json.loads((stream.metadata() or {})[_KEY])
+            facts = parse_json((stream.metadata() or {})[_KEY], str(path))
         tables = all(isinstance(facts[key], dict) for key in ("config", "provenance"))
         if facts.keys() != {"network", "config", "provenance"} or facts["network"] not in NETWORKS or not tables:
             raise KeyError(_KEY)
-    except (SafetensorError, KeyError, ValueError, AttributeError, TypeError):
+    except (SafetensorError, OSError, KeyError, ValueError, AttributeError, TypeError):
         raise InputError(
             str(path), "no weight file of rayspin's", "give a .safetensors file that a training wrote"
         ) from None

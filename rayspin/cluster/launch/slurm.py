@@ -28,6 +28,8 @@ from rayspin.cluster.launch.submissions import Part, Submission
 from rayspin.cluster.launch.supervisor import ClusterJob, Place, Requests, driver_command, supervise
 from rayspin.cluster.session import usable_cpus
 from rayspin.errors import InputError
+from rayspin.inputs import SETTINGS_BYTES, read_text
+from rayspin.paths import command as command_line
 from rayspin.rundir import write_text
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def submit(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequen
     _refuse_twice(out)
     cluster = _cluster(pieces)
     folder = _new_folder(out / "submissions")
-    write_text(folder / "job.toml", job_file.read_text(encoding="utf-8"))
+    write_text(folder / "job.toml", read_text(job_file, limit=SETTINGS_BYTES))
     parts: list[Part] = []
     try:
         for piece in pieces:
@@ -162,7 +164,7 @@ def _refuse_twice(out: Path) -> None:
         return
     now = submissions.state(there)
     if not now.final:
-        remedy = f"rayspin cancel {out}, or wait for it"
+        remedy = f"{command_line('cancel', out)}, or wait for it"
         raise InputError(str(out), f"job {there.job_ids} does this run and is {now}", remedy)
 
 

@@ -21,6 +21,7 @@ from rayspin.cluster.launch import scheduler
 from rayspin.cluster.launch.endings import BAD_INPUT, DONE, FAILED, INCOMPLETE
 from rayspin.cluster.launch.story import read_story, tell
 from rayspin.errors import InputError
+from rayspin.inputs import RECORD_BYTES, parse_json, read_text
 from rayspin.process_table import STATE, command_line, stat
 from rayspin.rundir import write_text
 
@@ -32,6 +33,8 @@ FEW = 8
 
 RECORD = "submission.json"
 """The file in a submission's folder that holds all but its story."""
+
+_DAMAGED = "look who else writes in that folder; its jobs go on all the same"
 
 _ENDS = {DONE: "done", FAILED: "failed", BAD_INPUT: "refused", INCOMPLETE: "stopped"}
 
@@ -123,14 +126,18 @@ class Submission:
         """The submission whose folder this is.
 
         Raises:
-            FileNotFoundError: it was never completed.
+            InputError: it was never completed, or its record is not what was written.
         """
-        table = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        parts = (
-            part | {"folder": folder / part["folder"], "log": folder / part["log"], "after": tuple(part["after"])}
-            for part in table["parts"]
-        )
-        return cls(folder, table["cluster"], table["time"], tuple(Part(**part) for part in parts))
+        record = folder / RECORD
+        table = parse_json(read_text(record, limit=RECORD_BYTES), str(record), _DAMAGED)
+        try:
+            parts = [
+                part | {"folder": folder / part["folder"], "log": folder / part["log"], "after": tuple(part["after"])}
+                for part in table["parts"]
+            ]
+            return cls(folder, table["cluster"], float(table["time"]), tuple(Part(**part) for part in parts))
+        except (LookupError, TypeError, ValueError) as error:
+            raise InputError(str(record), f"is not what was written ({error!r})", _DAMAGED) from None
 
 
 def latest(out: Path) -> Submission:
