@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -310,6 +311,7 @@ def submit(
     Each stage of a pipeline becomes a job of its own, which waits for those that it refers to.
     """
     from rayspin import job
+    from rayspin.claims import HeldError
     from rayspin.cluster.launch import slurm
     from rayspin.cluster.launch.options import SiteProfile, pieces
     from rayspin.rundir import RunDir
@@ -322,9 +324,11 @@ def submit(
     if dry_run:
         click.echo(slurm.script(job_file, folder, overrides, parts), nl=False)
         return
-    if len(parts) > 1:
-        job.mark(asked, folder)
     submission = slurm.submit(job_file, folder, overrides, parts)
+    if len(parts) > 1:
+        # A stage that has started already does it, too.
+        with suppress(HeldError):
+            job.mark(asked, folder)
     click.echo(f"job {submission.job_ids} runs {job_file} in {folder}")
     if wait:
         _follow(submission)

@@ -105,7 +105,7 @@ def run(job: Stage, out: Path, context: Context, *, stage: str | None = None, sh
 
 
 def mark(job: Stage, out: Path) -> None:
-    """Make the folder `out` a pipeline's, before its stages run there as jobs of their own.
+    """Make the folder `out` a pipeline's, whose stages run there as jobs of their own.
 
     Raises:
         InputError: it holds the run of another job.

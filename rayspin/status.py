@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,19 @@ def describe(path: Path) -> tuple[str, dict[str, str]]:
         for part, now in by_part.items():
             # Of many, those that need a look.
             if part.name and (len(by_part) <= submissions.FEW or now.name in {"failed", "refused", "gone"}):
-                rows[f"{part.name}: job {part.job_id}"] = str(now)
+                rows[_part_name(part, by_part)] = str(now)
         rows["its story"] = "\n".join(line for each in there for line in submissions.describe(each))
     if not rows:
         raise InputError(str(path), "no run there", "give the folder of a run: --out, or runs/ and the job's name")
     return f"status of {path}", rows
+
+
+def _part_name(part: submissions.Part, all_parts: Iterable[submissions.Part]) -> str:
+    """What a part is and does, and its job at the scheduler."""
+    if part.task is None:
+        return f"{part.name}: job {part.job_id}"
+    tasks = sum(other.stage == part.stage for other in all_parts)
+    return f"{part.name}, shards {part.task}/{tasks}: job {part.job_id}"
 
 
 def _run(run: RunDir, job: dict[str, Any]) -> dict[str, str]:

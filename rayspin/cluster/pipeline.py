@@ -64,6 +64,7 @@ class Pipeline(Stage):
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Each stage, with those before it."""
+        run.check_same(self.identity_in(run), self.may_change)
         for name, stage in self.stages.items():
             try:
                 stage.check(run.child(name), self._before(name, earlier))

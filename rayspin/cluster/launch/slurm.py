@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,9 @@ def submit(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequen
     out = out.resolve()
     _refuse_twice(out)
     cluster = _cluster(pieces)
-    folder = _new_folder(out / "submissions")
+    parent = out / "submissions"
+    made = [path for path in (parent, *parent.parents) if not path.exists()]
+    folder = _new_folder(parent)
     write_text(folder / "job.toml", read_text(job_file, limit=SETTINGS_BYTES))
     parts: list[Part] = []
     try:
@@ -80,6 +82,10 @@ def submit(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequen
                 submissions.cancel(submission)
         else:
             shutil.rmtree(folder)
+            for path in made:
+                # Another submission may have come meanwhile.
+                with suppress(OSError):
+                    path.rmdir()
     return submission
 
 
@@ -293,7 +299,7 @@ def _slurm_parameters(piece: Piece, name: str, before: Sequence[str]) -> dict[st
         "qos": options.qos,
         "constraint": options.constraint,
         # What can't be set up must not run with something else.
-        "setup": ["set -e", *(f"module load {module}" for module in options.modules), *options.setup],
+        "setup": ["set -e", *(f"module load {shlex.quote(module)}" for module in options.modules), *options.setup],
         "signal_delay_s": options.drain_seconds,
         "stderr_to_stdout": True,
         # Submitit's own default is refused where sites check these keys.

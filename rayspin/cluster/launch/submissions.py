@@ -71,7 +71,7 @@ class State:
 
     Attributes:
         name: queued, running, done, failed, refused (bad input), stopped, or gone (ended without a word).
-        why: more of it, for people; may be empty.
+        why: more of it; may be empty. Of a queued job the scheduler's reason.
     """
 
     name: str
@@ -83,7 +83,8 @@ class State:
         return self.name not in {"queued", "running"}
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.why})" if self.why else self.name
+        why = scheduler.meaning(self.why) if self.name == "queued" else self.why
+        return f"{self.name} ({why})" if why else self.name
 
 
 @dataclass(frozen=True)
@@ -205,11 +206,13 @@ def follow(submission: Submission) -> Iterator[str]:
     """What the run prints, as it comes, until the submission has ended.
 
     Stages of a pipeline put their names before their lines; of an array's tasks it is told how many are in which state.
+    While all wait, it is told for what.
     """
     told = ""
+    counted = any(part.task is not None for part in submission.parts)
     positions = dict.fromkeys(submission.parts, 0)
     for now in _until_final(submission):
-        if any(part.task is not None for part in submission.parts) and now.why != told:
+        if (counted or now.name == "queued") and now.why != told:
             told = now.why
             yield f"{now}\n"
         for part in submission.parts:
