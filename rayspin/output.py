@@ -9,11 +9,13 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from rayspin.errors import RunError
+
+Value = TypeVar("Value")
 
 
 class OutputError(RunError):
@@ -26,34 +28,37 @@ class OutputError(RunError):
 
 
 class _Checked:
-    """A text stream that says by an `OutputError` that it can't be written; what follows goes nowhere."""
+    """A text stream that says by an `OutputError` that it can't be written, from then on."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._error: OutputError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            raise self._failed(error) from None
+        return self._tried(lambda: self._stream.write(text))
 
     def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError as error:
-            raise self._failed(error) from None
+        self._tried(self._stream.flush)
 
-    def _failed(self, error: OSError) -> OutputError:
+    def _tried(self, do: Callable[[], Value]) -> Value:
+        if self._error is None:
+            try:
+                return do()
+            except OSError as error:
+                problem, remedy = error.strerror or str(error), "send it to where it can be written"
+                self._error = OutputError("standard output", problem, remedy, unread=error.errno == errno.EPIPE)
+                self._discard()
+        raise self._error from None
+
+    def _discard(self) -> None:
         # What is left in the buffer would fail again at the end of the process.
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)
-        problem, remedy = error.strerror or str(error), "send it to where it can be written"
-        return OutputError("standard output", problem, remedy, unread=error.errno == errno.EPIPE)
 
 
 class Lossy:
