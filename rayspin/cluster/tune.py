@@ -92,6 +92,9 @@ class Tune(Stage):
 
     @pydantic.model_validator(mode="after")
     def _space_suits_the_job(self) -> Tune:
+        if isinstance(self.search, Grid):
+            # First: there may be too many of them to look at each value.
+            self.search.points(self.space)
         maker = self._maker()
         for key, axis in self.space.items():
             values = axis.values if isinstance(axis, Values) else axis.ends
@@ -106,8 +109,6 @@ class Tune(Stage):
         if shared and isinstance(self.base, Training) and (self.base.resources.workers or 1) > 1:
             problem, remedy = "a trial of several workers has GPUs of its own", "leave it out, or ask for one worker"
             raise InputError("resources.trials_per_gpu", problem, remedy)
-        if isinstance(self.search, Grid):
-            self.search.points(self.space)
         if isinstance(self.search, Population):
             self._check_population()
         return self
