@@ -13,6 +13,7 @@ from rayspin.cluster.card import CARD, write_card
 from rayspin.cluster.fanout import Outcome
 from rayspin.cluster.stopping import StopRequest
 from rayspin.errors import RunError
+from rayspin.inputs import read_text
 from rayspin.paths import command
 from rayspin.rundir import Summary, write_text
 from rayspin.storage import Catalog, ShardRecord, ledger, shard_name
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # A temporary file: the next run sweeps it away.
 _NOTE = ".tmp-making-"
+_NOTE_BYTES = 100
 
 Shard = tuple[int, int]
 """A shard to make: (first sample, count)."""
@@ -115,7 +117,7 @@ def making(folder: Path) -> Iterator[tuple[str, int, float]]:
     for note in sorted(folder.glob(f"{_NOTE}*")):
         with suppress(OSError, ValueError):
             host = note.name.removeprefix(_NOTE).rpartition("-")[0]
-            yield host, int(note.read_text(encoding="utf-8")), note.stat().st_mtime
+            yield host, int(read_text(note, limit=_NOTE_BYTES)), note.stat().st_mtime
 
 
 def failure_file(first_sample: int) -> str:

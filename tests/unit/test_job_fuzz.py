@@ -33,13 +33,13 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXT, inner, max_size=3)),
     max_leaves=6,
 )
-KEYS = [
-    *"samples size seed shard_samples hamiltonian schedule variants grid splits storage derived resources".split(),
-    *"dataset weights network objective training stages space base datasets search asha metric goal mlflow".split(),
-    *"iterations noise_amplitude epochs batch_size learning_rate scale dmi exchange external_field boundary".split(),
-    *"sweeps via kind method trials members interval coarse x.y hamiltonian.dmi training.epochs".split(),
-    "",
-]
+WORDS = """
+samples size seed shard_samples hamiltonian schedule variants grid splits storage derived resources dataset weights
+network objective training stages space base datasets search asha metric goal mlflow iterations noise_amplitude epochs
+batch_size learning_rate scale dmi exchange external_field boundary sweeps via kind method trials members interval
+coarse x.y hamiltonian.dmi training.epochs
+"""
+KEYS = [*WORDS.split(), ""]
 PIECES = [
     *("", "=", "[", "]]", '"', "'''", "\\", ".", "#", "\n", "\r", "\x00", "\ufeff", "{", "1e999"),
     *("9" * 30, "9" * 5_000, "[" * 300, "a." * 300, "0x" + "f" * 40),

@@ -170,3 +170,14 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     ):
         pass
     assert not (tmp_path / "target").exists()
+
+
+def test_a_pipe_among_the_notes_of_a_run_is_not_waited_for(tmp_path: Path) -> None:
+    with RunDir.at(tmp_path).claimed(SMALL.identity()):
+        make_here(SMALL, tmp_path)
+        for name in (".holder-n1-1-abcdef", ".tmp-making-n1-1"):
+            put_fifo(tmp_path / name)
+        (tmp_path / ".holder-n2-1-abcdef").write_text("[" * 4_000)
+        result = CliRunner().invoke(main, ["status", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+        assert "works on it" in result.stdout
