@@ -20,7 +20,7 @@ from rayspin.errors import InputError
 MAX_DEPTH = 64
 """Tables and lists inside each other, and parts of a dotted key: far more than any job has."""
 
-SETTINGS_BYTES = 2**19
+SETTINGS_BYTES = 2**20
 """Of a job file, or a site profile, at most: people write them."""
 
 RECORD_BYTES = 2**26

@@ -105,14 +105,14 @@ class Generate(Stage):
     seed: int = pydantic.Field(default=0, ge=0, lt=2**63)
     """Root of all randomness: sample i is annealed with the stream (seed, i)."""
     shard_samples: int = pydantic.Field(default=64, gt=0)
-    """Samples in a file; they don't depend on it."""
+    """Samples in a file; they don't depend on it. A dataset has a million files at most."""
     hamiltonian: Hamiltonian
     schedule: AnnealSchedule = pydantic.Field(default_factory=_measured_schedule)
     """Unset: the preset "domain" where there is a dipole term, else "labyrinth"; docs/schedules.md has the reasons."""
     variants: tuple[Variant, ...] = ()
     """Several Hamiltonians or schedules in one dataset; its samples take turns."""
     grid: dict[str, tuple[Any, ...]] = pydantic.Field(default={}, validate_default=True)
-    """Lists of values by dotted key ("hamiltonian.dmi"): every variant at every point of this grid."""
+    """Lists of values by dotted key ("hamiltonian.dmi"): every variant at every point of this grid, 50,000 at most."""
     splits: SplitCounts = SplitCounts(test=0)
     storage: Storage = Storage()
     derived: Derived = Derived()

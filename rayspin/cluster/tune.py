@@ -70,7 +70,7 @@ class Tune(Stage):
     ]
     """A complete job: train-fcn, train-sr or generate."""
     space: Space
-    """What to try: for each dotted key of the base job, or of one of the datasets."""
+    """What to try: for each dotted key of the base job, or of one of the datasets; 20,000 trials at most."""
     datasets: dict[Name, Generate] = pydantic.Field(default_factory=dict)
     """Datasets that the sweep generates itself, before its trials; `@name` in the base job. Where the space changes one
     of their keys, each distinct dataset is generated once."""

@@ -114,7 +114,7 @@ def deep_pipelines(depth: int) -> str:
         'kind = "train-fcn"\ndataset = "a\\u0000b"',
         'kind = "train-fcn"\ndataset = "a\\nb\\u001b[31m"',
         '"a\\nb" = 1\n' + GENERATE,
-        "x" * (2**19 + 1),
+        "x" * (2**20 + 1),
     ],
     ids=lambda text: text[:20] if isinstance(text, str) else None,
 )

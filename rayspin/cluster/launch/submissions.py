@@ -189,7 +189,9 @@ def overall(by_part: dict[Part, State]) -> State:
     names = Counter(state.name for state in by_part.values())
     name = next(name for name in order if name in names)
     if len(by_part) <= FEW and all(part.stage for part in by_part):
-        return State(name, ", ".join(f"{part.name} {state.name}" for part, state in by_part.items()))
+        # What a stage waits for may be what keeps all of them.
+        stages = (f"{part.name} {now if now.name == 'queued' else now.name}" for part, now in by_part.items())
+        return State(name, ", ".join(stages))
     counts = ", ".join(f"{names[name]} {name}" for name in reversed(order) if name in names)
     return State(name, f"of {len(by_part)}: {counts}")
 

@@ -35,6 +35,14 @@ def test_a_reason_that_is_not_known_stays_as_it_is() -> None:
     assert str(State("failed", "Resources")) == "failed (Resources)"
 
 
+def test_a_pipeline_says_for_what_its_stages_wait(tmp_path: Path) -> None:
+    stages = {"generate": State("queued", "PartitionNodeLimit"), "train": State("queued", "Dependency")}
+    by_part = {Part(name, tmp_path, tmp_path / "log", name): now for name, now in stages.items()}
+    told = str(submissions.overall(by_part))
+    assert told.startswith("queued (generate queued (PartitionNodeLimit: it asks for more nodes")
+    assert "train queued (Dependency: a job before it has not ended)" in told
+
+
 @pytest.fixture
 def array(tmp_path: Path) -> Submission:
     """Two tasks of an array in Slurm, which the queue knows; numbered from 0 there."""
