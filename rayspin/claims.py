@@ -27,6 +27,7 @@ from pathlib import Path
 import filelock
 
 from rayspin.errors import RunError
+from rayspin.inputs import parse_json, read_text
 from rayspin.process_table import START, stat
 
 BEAT_S = 10.0
@@ -40,6 +41,7 @@ PATIENCE_S = 5.0
 
 _POLL_S = 0.05
 _NOTES = ".holder-*"
+_NOTE_BYTES = 4096
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -107,7 +109,7 @@ def holders(folder: Path) -> dict[Holder, float]:
     for path in sorted(folder.glob(_NOTES)):
         with suppress(OSError, ValueError, TypeError):
             silent_s = max(time.time() - path.stat().st_mtime, 0.0)
-            holder = Holder(**json.loads(path.read_text(encoding="utf-8")))
+            holder = Holder(**parse_json(read_text(path, limit=_NOTE_BYTES), str(path)))
             if holder.host == socket.gethostname():
                 alive = stat(holder.process)[START] == holder.started
             else:
@@ -127,7 +129,7 @@ def described(found: dict[Holder, float]) -> str:
 @contextmanager
 def _locked(path: Path, *, shared: bool, patience_s: float) -> Iterator[None]:
     end = time.monotonic() + patience_s
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         while True:
             try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,8 @@ import click
 
 from rayspin import __version__
 from rayspin.errors import RayspinError, RunError
+from rayspin.output import Lossy, OutputError, checked, complain, end_unread
+from rayspin.paths import checked_path, command, printable_path
 
 if TYPE_CHECKING:
     from rayspin.cluster.launch.submissions import Submission
@@ -18,18 +22,41 @@ if TYPE_CHECKING:
 
 _FOREVER_S = 1e9
 
-_job_argument = click.argument("job_file", metavar="JOB.toml", type=click.Path(path_type=Path))
-_run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-_set_option = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Replace a value of the job: --set training.epochs=3",
-)
-_address_option = click.option(
-    "--address", envvar="RAY_ADDRESS", metavar="HOST:PORT", help="A running Ray cluster; default: Ray on this machine."
-)
+
+class _Group(click.Group):
+    """Verbs in the order of the work; errors that a user can mend as one line, with their own exit code.
+
+    A command ends where its output can't be written: with such a line, or, where its reader has left, as the system
+    ends it.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            with checked():
+                return super().main(*args, **extra)
+        except RayspinError as error:
+            if isinstance(error, OutputError) and error.unread:
+                end_unread()
+            complain(error)
+            sys.exit(error.exit_code)
+
+
+class _Path(click.Path):
+    """A path that the system takes; nothing need be there."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        return checked_path(path, f"--{param.name}" if isinstance(param, click.Option) else str(path))
+
+
+class _NewFolder(_Path):
+    """A folder to be made."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return printable_path(super().convert(value, param, ctx), "--out")
 
 
 def _seconds(text: str) -> float:
@@ -40,25 +67,23 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+_job_argument = click.argument("job_file", metavar="JOB.toml", type=_Path())
+_run_argument = click.argument("run", metavar="RUN", type=_Path())
+_set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace a value of the job: --set training.epochs=3",
+)
+_address_option = click.option(
+    "--address", envvar="RAY_ADDRESS", metavar="HOST:PORT", help="A running Ray cluster; default: Ray on this machine."
+)
 _out_option = click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=_NewFolder(),
     help="Folder of the run; default: runs/ and the job file's name.",
 )
-
-
-class _Group(click.Group):
-    """Verbs in the order of the work; errors that a user can mend as one line, with their own exit code."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except RayspinError as error:
-            click.echo(str(error), err=True)
-            ctx.exit(error.exit_code)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -112,7 +137,8 @@ def run(
         summary = job.run(asked, folder, context, stage=stage, shards=shards)
     finally:
         context.session.close()
-    show_summary(_console(), summary, folder / (stage or ""))
+    # The run has ended well, whoever reads of it.
+    show_summary(_console(Lossy), summary, folder / (stage or ""))
 
 
 @main.command()
@@ -156,21 +182,22 @@ def plan(
 
 
 @main.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=_Path())
 def verify(dataset: Path) -> None:
     """Check every byte and value of a dataset; exit code 1 if anything is wrong."""
     from rayspin.cluster.repair import verify_with_progress
     from rayspin.console import ConsoleProgress, show_faults, show_torques
 
-    found = verify_with_progress(dataset, ConsoleProgress(_console()))
+    found = verify_with_progress(dataset, ConsoleProgress(_console(Lossy)))
     show_faults(_console(), found.faults)
     show_torques(_console(), found)
     if found.faults:
-        raise RunError(str(dataset), f"{len(found.faults)} faults", f"mend it: rayspin repair {dataset}")
+        remedy = f"mend it: {command('repair', dataset)}"
+        raise RunError(str(dataset), f"{len(found.faults)} faults", remedy)
 
 
 @main.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=_Path())
 @_address_option
 def repair(dataset: Path, address: str | None) -> None:
     """Make the bad shards of a dataset again, and only those."""
@@ -188,7 +215,7 @@ def repair(dataset: Path, address: str | None) -> None:
 
 
 @main.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=_Path())
 @click.argument("shard")
 @click.option(
     "--run", "again", is_flag=True, help="Make its samples again in this process, without Ray; write nothing."
@@ -211,8 +238,8 @@ def explain(dataset: Path, shard: str, again: bool) -> None:
 
 
 @main.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Draw a picture of it.")
+@click.argument("path", type=_Path())
+@click.option("--png", type=_Path(), metavar="FILE", help="Draw a picture of it.")
 def show(path: Path, png: Path | None) -> None:
     """Say what a dataset, a shard, a run or a weights file is."""
     from rayspin.console import two_columns
@@ -247,7 +274,7 @@ def status(run: Path) -> None:
 @_set_option
 @_out_option
 @click.option("--cluster", type=click.Choice(["slurm", "local"]), help="Slurm (default), or tasks on this machine.")
-@click.option("--profile", type=click.Path(path_type=Path), help="Site options; default: ~/.config/rayspin/site.toml.")
+@click.option("--profile", type=_Path(), help="Site options; default: ~/.config/rayspin/site.toml.")
 @click.option("--nodes", type=int, help="How many nodes form the Ray cluster.")
 @click.option("--min-nodes", type=int, help="Start with so many if the others don't come.")
 @click.option("--array", type=int, metavar="N", help="Generate as N jobs of one node each, in place of a cluster.")
@@ -284,6 +311,7 @@ def submit(
     Each stage of a pipeline becomes a job of its own, which waits for those that it refers to.
     """
     from rayspin import job
+    from rayspin.claims import HeldError
     from rayspin.cluster.launch import slurm
     from rayspin.cluster.launch.options import SiteProfile, pieces
     from rayspin.rundir import RunDir
@@ -296,15 +324,18 @@ def submit(
     if dry_run:
         click.echo(slurm.script(job_file, folder, overrides, parts), nl=False)
         return
-    if len(parts) > 1:
-        job.mark(asked, folder)
     submission = slurm.submit(job_file, folder, overrides, parts)
+    if len(parts) > 1:
+        # A stage that has started already does it, too.
+        with suppress(HeldError):
+            job.mark(asked, folder)
     click.echo(f"job {submission.job_ids} runs {job_file} in {folder}")
     if wait:
         _follow(submission)
     else:
         click.echo(f"its output: {submission.parts[0].log if len(submission.parts) == 1 else submission.folder}")
-        click.echo(f"next: rayspin status {folder}; rayspin logs {folder} --follow; rayspin cancel {folder}")
+        verbs = (("status", folder), ("logs", folder, "--follow"), ("cancel", folder))
+        click.echo("next: " + "; ".join(command(*words) for words in verbs))
 
 
 @main.command()
@@ -335,7 +366,7 @@ def cancel(run: Path) -> None:
 
 @main.command()
 @_out_option
-@click.option("--profile", type=click.Path(path_type=Path), help="Site options; default: ~/.config/rayspin/site.toml.")
+@click.option("--profile", type=_Path(), help="Site options; default: ~/.config/rayspin/site.toml.")
 @click.option("--interface", metavar="NAME", help="Network interface between the nodes: ib0.")
 def doctor(out: Path | None, profile: Path | None, interface: str | None) -> None:
     """Test on a node what the site gives, and say what to change."""
@@ -363,12 +394,11 @@ def _follow(submission: Submission) -> None:
         raise RunError(f"job {submission.job_ids}", str(end), f"see {submission.folder}")
 
 
-def _console() -> Any:
-    from rich.console import Console
+def _console(through: Callable[[Any], Any] = lambda stream: stream) -> Any:
+    """Standard output for tables and progress, `through` what it goes first."""
+    from rayspin.console import console_on
 
-    console = Console()
-    # A log file has no width; without one, tables would be cut at 80 columns.
-    return console if console.is_terminal else Console(width=120)
+    return console_on(through(sys.stdout))
 
 
 def _context(address: str | None) -> Context:
@@ -380,7 +410,7 @@ def _context(address: str | None) -> Context:
     stop = StopRequest()
     session = Session(address or EMBEDDED, stop=stop)
     session.check()
-    return Context(session, ConsoleProgress(_console()), stop)
+    return Context(session, ConsoleProgress(_console(Lossy)), stop)
 
 
 if __name__ == "__main__":

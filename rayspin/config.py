@@ -13,12 +13,13 @@ import os
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import pydantic
 from pydantic_core import ErrorDetails
 
 from rayspin.errors import InputError, shown
+from rayspin.inputs import MAX_DEPTH
 
 
 class Config(pydantic.BaseModel):
@@ -70,6 +71,30 @@ class Config(pydantic.BaseModel):
         return build(type(self), dict(self) | changes, "")
 
 
+_LONGEST_NAME = 60
+_NAME = re.compile(rf"\w(?:[\w.-]{{0,{_LONGEST_NAME - 2}}}[\w-])?")
+
+RESERVED = frozenset({"job.toml", "summary.json", "submissions", "submission.json", "events.jsonl"})
+"""Files and folders that every run, or its submission, has for itself."""
+
+
+def _check_name(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        remedy = f"take up to {_LONGEST_NAME} letters, digits, '_' and '-', or '.' inside"
+        raise InputError("", f"{name!r} is no name", remedy)
+    if name.casefold() in RESERVED:
+        raise InputError("", f"the name {name!r} is taken by a file of the run", "take another name")
+    return name
+
+
+Name = Annotated[
+    str,
+    pydantic.AfterValidator(_check_name),
+    pydantic.WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"}),
+]
+"""The name of a stage or a dataset: of a folder inside the run's, and nowhere else."""
+
+
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
@@ -102,8 +127,8 @@ def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None
         InputError: the key leads through something that is no table; `where` is what the user calls the change.
     """
     parts = re.findall(r'"[^"]+"|[^."]+', key)
-    if not parts or ".".join(parts) != key:
-        raise InputError(where, f"{key!r} is no key", "write table.key")
+    if not 0 < len(parts) <= MAX_DEPTH or ".".join(parts) != key:
+        raise InputError(where, f"{shown(key)} is no key", f"write table.key, with at most {MAX_DEPTH} parts")
     *path, last = (part.strip('"') for part in parts)
     inner: Any = table
     for depth, part in enumerate([*path, last]):
@@ -157,7 +182,8 @@ def _first_error(config_type: type[Config], error: pydantic.ValidationError, whe
 
 
 def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) -> InputError:
-    path = tuple(str(part) for part in detail["loc"])
+    # A key that is wrong itself has a mark behind it.
+    path = tuple(str(part) for part in detail["loc"] if part != "[key]")
     place = _place(where, path)
     if detail["type"] == "extra_forbidden":
         return InputError(place, "unknown key", suggestion(path[-1], _known_keys(config_type, path[:-1])))
@@ -165,7 +191,7 @@ def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) ->
     cause = context.get("error")
     if isinstance(cause, InputError):
         # A config's own check: it already says what is wrong and what mends it.
-        return InputError(_place(where, (*path, cause.where)), cause.problem, cause.remedy)
+        return InputError(_place(where, (*path, *filter(None, [cause.where]))), cause.problem, cause.remedy)
     problem = detail["msg"][:1].lower() + detail["msg"][1:]
     if detail["type"] == "missing":
         return InputError(place, "missing key", _REMEDIES["missing"])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -23,6 +24,14 @@ LOG_INTERVAL_S = 10.0
 """Seconds between progress lines where there is no terminal."""
 
 
+def console_on(stream: IO[str]) -> Console:
+    """A console that prints text as it is: what comes from files, paths and errors is no markup."""
+    as_it_is: dict[str, Any] = {"file": stream, "markup": False, "emoji": False, "highlight": False}
+    console = Console(**as_it_is)
+    # A log file has no width; without one, tables would be cut at 80 columns.
+    return console if console.is_terminal else Console(**as_it_is, width=120)
+
+
 class ConsoleProgress:
     """Progress as a bar with rate, time left and figures; as a line now and then where the output is a file."""
 
@@ -36,18 +45,18 @@ class ConsoleProgress:
             yield _LoggedTrack(self._console, title, total, unit, done)
             return
         columns = (
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("[cyan]{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", style="cyan", markup=False),
         )
         with Bars(*columns, console=self._console) as bars:
             yield _BarTrack(bars, title, total, unit, done)
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, soft_wrap=True)
 
 
 class _Track:
@@ -96,7 +105,7 @@ class _LoggedTrack(_Track):
             return
         self._next, self._told = now + LOG_INTERVAL_S, done
         line = f"{self._title}: {done}/{self._total}" + (f", {text}" if text else "")
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, soft_wrap=True)
 
 
 def show_summary(console: Console, summary: Summary, folder: Path) -> None:
@@ -104,9 +113,9 @@ def show_summary(console: Console, summary: Summary, folder: Path) -> None:
     for part in summary.parts or (summary,):
         console.print(two_columns(part.title, part.figures))
     for picture in summary.pictures:
-        console.print(f"picture: {folder / picture}", highlight=False, soft_wrap=True)
+        console.print(f"picture: {folder / picture}", soft_wrap=True)
     if summary.hints:
-        console.print("next:", *(f"  {hint}" for hint in summary.hints), sep="\n", highlight=False, soft_wrap=True)
+        console.print("next:", *(f"  {hint}" for hint in summary.hints), sep="\n", soft_wrap=True)
 
 
 def show_plan(console: Console, plan: Plan, cores: int, nodes: int = 1, cores_per_node: int | None = None) -> None:
@@ -129,7 +138,7 @@ def show_plan(console: Console, plan: Plan, cores: int, nodes: int = 1, cores_pe
 def show_faults(console: Console, faults: Sequence[Fault]) -> None:
     """What is wrong with a dataset."""
     if not faults:
-        console.print("every byte and value is sound", highlight=False)
+        console.print("every byte and value is sound")
         return
     table = Table(title="faults", title_justify="left")
     for column in ("samples", "file", "problem"):
@@ -148,7 +157,6 @@ def show_torques(console: Console, found: Verification) -> None:
         console.print(
             f"largest torque of a sample: mean {found.torques.mean():.2g} J, at most {found.torques.max():.2g} J; "
             f"{found.relaxed} of {samples} are within their schedule's tolerance{ended}",
-            highlight=False,
             soft_wrap=True,
         )
 

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+_LONGEST = 2000
+
+
+def one_line(text: str) -> str:
+    """The text as one line that every terminal prints: control characters as escapes, thousands of characters cut."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
 
 def shown(value: object) -> str:
     """A value as an error shows it: on one line, cut after 60 characters."""
@@ -26,7 +35,7 @@ class RayspinError(Exception):
         self.where, self.problem, self.remedy = where, problem, remedy
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}; {self.remedy}"
+        return f"{one_line(self.where)}: {one_line(self.problem)}; {one_line(self.remedy)}"
 
 
 class InputError(RayspinError, ValueError):

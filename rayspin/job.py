@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from rayspin.cluster.pipeline import Pipeline
 from rayspin.cluster.stage import KINDS, Context, Plan, Stage, build_stage, execute, stage_type
 from rayspin.config import replace_key
 from rayspin.errors import InputError
+from rayspin.inputs import SETTINGS_BYTES, SyntaxInputError, parse_toml, read_text
+from rayspin.paths import printable_path
 from rayspin.rundir import RunDir, Summary
 
 __all__ = [
@@ -43,22 +44,20 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Stage:
     Raises:
         InputError: the file is missing or no TOML, or anything in it is wrong.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(str(path), "no such file", "give the path of a job file (jobs/*.toml)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"can't be read ({error})", "give a TOML text file") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(str(path), f"no valid TOML: {error}", "mend that line") from None
+    text = read_text(path, limit=SETTINGS_BYTES, remedy="give the path of a job file (jobs/*.toml)")
+    table = parse_toml(text, str(path))
     for override in overrides:
         _apply(table, override, "--set")
     return build_stage(table, str(path))
 
 
 def default_out(path: Path) -> Path:
-    """Where a job file's run goes unless told otherwise: `runs/` and the file's name, under the working directory."""
-    return Path("runs") / path.stem
+    """Where a job file's run goes unless told otherwise: `runs/` and the file's name, under the working directory.
+
+    Raises:
+        InputError: the file's name is none for a folder.
+    """
+    return printable_path(Path("runs") / path.stem, "--out")
 
 
 def to_toml(job: Stage) -> str:
@@ -106,7 +105,7 @@ def run(job: Stage, out: Path, context: Context, *, stage: str | None = None, sh
 
 
 def mark(job: Stage, out: Path) -> None:
-    """Make the folder `out` a pipeline's, before its stages run there as jobs of their own.
+    """Make the folder `out` a pipeline's, whose stages run there as jobs of their own.
 
     Raises:
         InputError: it holds the run of another job.
@@ -147,11 +146,17 @@ def _apply(table: dict[str, Any], setting: str, where: str) -> None:
     key, equals, text = setting.partition("=")
     if not equals:
         raise InputError(f"{where} {setting}", "not of the form key=value", f"write {where} table.key=value")
-    replace_key(table, key.strip(), _value(text.strip()), f"{where} {setting}")
+    place = f"{where} {setting}"
+    if not setting.isascii() and any("\ud800" <= char <= "\udfff" for char in setting):
+        raise InputError(place, "is no UTF-8", "write UTF-8")
+    replace_key(table, key.strip(), _value(text.strip(), place), place)
 
 
-def _value(text: str) -> Any:
+def _value(text: str, where: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        table = parse_toml(f"value = {text}", where)
+    except SyntaxInputError:
         return text
+    if len(table) > 1:
+        raise InputError(where, "more than one key", "give each key of its own")
+    return table["value"]

@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import time
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -22,7 +21,9 @@ from typing import Any, TypeAlias
 import tomli_w
 
 from rayspin.claims import PATIENCE_S, HeldError, claim
-from rayspin.errors import InputError, MachineError
+from rayspin.errors import InputError, MachineError, RayspinError
+from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_json, parse_toml, read_text
+from rayspin.paths import command, expanded_path
 
 Table: TypeAlias = dict[str, Any]
 
@@ -39,6 +40,7 @@ _REMEDIES = {
     errno.EPERM: _NOT_OURS,
     errno.EROFS: _NOT_OURS,
     errno.ENOTDIR: _NOT_OURS,
+    errno.ELOOP: "see who put a link there in place of a file, or give another folder with --out",
 }
 
 
@@ -153,10 +155,10 @@ class Summary:
     def from_table(cls, table: Mapping[str, Any]) -> Summary:
         """The summary that `dataclasses.asdict` turned into plain tables."""
         return cls(
-            title=table["title"],
-            figures=dict(table["figures"]),
-            pictures=tuple(table["pictures"]),
-            hints=tuple(table["hints"]),
+            title=str(table["title"]),
+            figures={name: str(value) for name, value in table["figures"].items()},
+            pictures=tuple(map(str, table["pictures"])),
+            hints=tuple(map(str, table["hints"])),
             parts=tuple(cls.from_table(part) for part in table["parts"]),
         )
 
@@ -183,10 +185,16 @@ class RunDir:
         return RunDir(self.path / name, self.root)
 
     def locate(self, reference: str) -> Path:
-        """The path that a job file means: `@name` is another stage's folder, anything else a path."""
+        """The path that a job file means: `@name` is another stage's folder, anything else a path.
+
+        A relative path starts from the working folder, as on the command line, and not from the job file's.
+
+        Raises:
+            InputError: it is no path on this machine.
+        """
         if reference.startswith("@"):
             return self.root / reference[1:]
-        return Path(reference).expanduser()
+        return expanded_path(Path(reference), "path")
 
     @property
     def job_file(self) -> Path:
@@ -205,21 +213,37 @@ class RunDir:
             InputError: it is there and can't be read.
         """
         try:
-            return tomllib.loads(self.job_file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            text = read_text(self.job_file, limit=RECORD_BYTES, remedy=self._remedy)
+            return parse_toml(text, str(self.job_file), self._remedy)
+        except MissingFileError:
             return None
-        except (OSError, ValueError) as error:
-            problem = f"can't be read ({error})"
-            remedy = f"of a dataset, rayspin repair {self.path} puts it back; else look who owns the run"
-            raise InputError(str(self.job_file), problem, remedy) from None
+
+    @property
+    def _remedy(self) -> str:
+        return f"of a dataset, {command('repair', self.path)} puts it back; else look who owns the run"
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """The block reads the files of a run, which may be damaged.
+
+        Raises:
+            InputError: they are not what was written.
+        """
+        try:
+            yield
+        except RayspinError:
+            raise
+        except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise InputError(str(self.job_file), f"is not what was written ({error!r})", self._remedy) from None
 
     def finished(self, job: Table) -> Summary | None:
         """The summary, if exactly this job has ended here."""
         if self.asked() != job:
             return None
         try:
-            return Summary.from_table(json.loads(self.summary_file.read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            text = read_text(self.summary_file, limit=RECORD_BYTES)
+            return Summary.from_table(parse_json(text, str(self.summary_file)))
+        except (AttributeError, LookupError, TypeError, ValueError):
             # Gone, torn or none: the run is done again from what is there, and says it anew.
             return None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rayspin.errors import InputError
-from rayspin.rundir import RunDir
+from rayspin.inputs import RECORD_BYTES, read_bytes
+from rayspin.rundir import RunDir, Table, replacing
 
 SHOWN_SAMPLES = 16
 GENERATED_SIZE = 128
@@ -28,10 +28,12 @@ def describe(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
         return _weights(path, png)
     if path.suffix == ".nc":
         return _shard(path, png)
-    if (path / "ledger.jsonl").is_file():
-        return _dataset(path, png)
-    if (path / "job.toml").is_file():
-        return _run(path, png)
+    run = RunDir.at(path)
+    with run.reading():
+        if (path / "ledger.jsonl").is_file():
+            return _dataset(path, png)
+        if (job := run.asked()) is not None:
+            return _run(run, job, png)
     raise InputError(str(path), "neither dataset, run, shard nor weights", "give a path that a rayspin job wrote")
 
 
@@ -69,14 +71,14 @@ def _shard(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
     return "shard", {"samples": f"{record.first_sample} to {last}", "file digest": record.sha256, **attributes}
 
 
-def _run(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
-    run = RunDir.at(path)
-    job = tomllib.loads(run.job_file.read_text(encoding="utf-8"))
+def _run(run: RunDir, job: Table, png: Path | None) -> tuple[str, dict[str, str]]:
     summary = run.finished(job)
     if png is not None:
         if summary is None or not summary.pictures:
-            raise InputError(str(path), "has no picture (yet)", "run its job to the end, or show one of its stages")
-        png.write_bytes((path / summary.pictures[-1]).read_bytes())
+            raise InputError(str(run.path), "has no picture (yet)", "run its job to the end, or show one of its stages")
+        picture = read_bytes(run.path / summary.pictures[-1], limit=RECORD_BYTES)
+        with replacing(png) as temporary:
+            temporary.write_bytes(picture)
     figures: dict[str, str] = {}
     if summary is not None:
         for part in summary.parts or (summary,):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from rayspin.claims import described, holders
 from rayspin.cluster.launch import submissions
 from rayspin.errors import InputError
+from rayspin.paths import command
 from rayspin.progress import duration
 from rayspin.rundir import RunDir
 
@@ -34,11 +36,8 @@ def describe(path: Path) -> tuple[str, dict[str, str]]:
     """
     run = RunDir.at(path)
     job = run.asked()
-    try:
+    with run.reading():
         rows = {} if job is None else _run(run, job)
-    except (LookupError, TypeError, ValueError) as error:
-        problem = f"is not what was written ({error!r})"
-        raise InputError(str(run.job_file), problem, f"of a dataset, rayspin repair {path} puts it back") from None
     if there := submissions.history(path):
         submission = there[-1]
         by_part = submissions.states(submission)
@@ -46,11 +45,19 @@ def describe(path: Path) -> tuple[str, dict[str, str]]:
         for part, now in by_part.items():
             # Of many, those that need a look.
             if part.name and (len(by_part) <= submissions.FEW or now.name in {"failed", "refused", "gone"}):
-                rows[f"{part.name}: job {part.job_id}"] = str(now)
+                rows[_part_name(part, by_part)] = str(now)
         rows["its story"] = "\n".join(line for each in there for line in submissions.describe(each))
     if not rows:
         raise InputError(str(path), "no run there", "give the folder of a run: --out, or runs/ and the job's name")
     return f"status of {path}", rows
+
+
+def _part_name(part: submissions.Part, all_parts: Iterable[submissions.Part]) -> str:
+    """What a part is and does, and its job at the scheduler."""
+    if part.task is None:
+        return f"{part.name}: job {part.job_id}"
+    tasks = sum(other.stage == part.stage for other in all_parts)
+    return f"{part.name}, shards {part.task}/{tasks}: job {part.job_id}"
 
 
 def _run(run: RunDir, job: dict[str, Any]) -> dict[str, str]:
@@ -105,7 +112,7 @@ def _dataset(run: RunDir, job: dict[str, Any]) -> dict[str, str]:
         last = datetime.fromtimestamp(max(signs)).astimezone().isoformat(timespec="seconds")
         rows["last sign of life"] = f"{last}, {duration(max(now - max(signs), 0))} ago"
     for file, error in failures(path).items():
-        rows[f"failed: {file}"] = f"{error}\nrayspin explain {path} {file}"
+        rows[f"failed: {file}"] = f"{error}\n{command('explain', path, file)}"
     return rows
 
 

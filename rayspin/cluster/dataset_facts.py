@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from rayspin.cluster.generate import Generate
 from rayspin.cluster.stage import Stage
@@ -42,8 +41,7 @@ class DatasetFacts:
                 "dataset", f"{reference!r} is no earlier stage that generates", suggestion(reference, makers)
             )
         _check({point.hamiltonian for point in stage.points}, reference)
-        codes = stage.splits.codes(np.arange(stage.samples))
-        return cls(stage.size, _counts(codes))
+        return cls(stage.size, stage.splits.counts(stage.samples))
 
     @classmethod
     def of_folder(cls, folder: Path) -> DatasetFacts:
@@ -54,11 +52,8 @@ class DatasetFacts:
         """
         catalog = Catalog.open(folder)
         _check({point.hamiltonian for point in catalog.points}, str(folder))
-        return cls(catalog.shape, _counts(catalog.column("split")))
-
-
-def _counts(codes: npt.NDArray[np.int8]) -> dict[Split, int]:
-    return {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)}
+        codes = catalog.column("split")
+        return cls(catalog.shape, {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)})
 
 
 def _check(hamiltonians: set[Hamiltonian], dataset: str) -> None:

@@ -24,6 +24,7 @@ from types import FrameType
 from typing import NamedTuple, NoReturn
 
 from rayspin.errors import RunError
+from rayspin.output import complain
 from rayspin.process_table import NAME, START, STATE, command_line, descendants, stat
 
 _MARK = "RAYSPIN_EMBEDDED_RAY"
@@ -158,8 +159,7 @@ class EmbeddedRay:
 
 def _exit(error: RunError) -> NoReturn:
     """End the command at once; the process beside it ends the rest of Ray."""
-    sys.stderr.write(f"{error}\n")
-    sys.stderr.flush()
+    complain(error)
     os._exit(error.exit_code)
 
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -73,8 +73,10 @@ class FieldMeter(Worker[Share, list[Row]]):
 class Evaluation(Stage):
     """What all evaluations share: a network, and fields of one split."""
 
+    references: ClassVar[tuple[str, ...]] = ("dataset", "weights")
+
     dataset: str
-    """Folder of a dataset; `@name` for the stage of that name in a pipeline."""
+    """Folder of a dataset, relative to the working folder; `@name` for the stage of that name in a pipeline."""
     weights: str
     """A weights file, or the folder of a training, whose best epoch is taken; `@name` as above."""
     split: Split = "test"
@@ -97,7 +99,7 @@ class Evaluation(Stage):
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Dataset and weights are there, or earlier stages make them; they fit together."""
-        run.check_same(self.identity(), self.may_change)
+        run.check_same(self.identity_in(run), self.may_change)
         facts = DatasetFacts.of(self.dataset, run, earlier)
         there = facts.counts[self.split]
         if there < (self.samples or 1):

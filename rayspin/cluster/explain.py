@@ -14,6 +14,8 @@ from rayspin.cluster.generate import Generate
 from rayspin.cluster.recorder import Shard, failure_file
 from rayspin.config import suggestion
 from rayspin.errors import InputError, RunError
+from rayspin.inputs import RECORD_BYTES, read_text
+from rayspin.paths import command
 from rayspin.storage import Catalog, ledger, shard_name
 
 
@@ -50,7 +52,7 @@ def explain(folder: Path, shard: str) -> Explanation:
     found = _find(job, folder, shard)
     first, count = found
     failed = folder / failure_file(first)
-    trace = failed.read_text(encoding="utf-8") if failed.exists() else ""
+    trace = read_text(failed, limit=RECORD_BYTES) if failed.exists() else ""
     at = re.search(r"in sample (\d+)", trace)
     suspect = int(at[1]) if at else first
     rows = {
@@ -63,7 +65,7 @@ def explain(folder: Path, shard: str) -> Explanation:
         rows["points"] = ", ".join(str(sample % len(job.points)) for sample in range(first, first + count))
     if at:
         rows["failed in"] = f"sample {suspect}, seed ({job.seed}, {suspect})"
-    again = f"rayspin explain {shlex.quote(str(folder))} {first // job.shard_samples} --run"
+    again = command("explain", folder, str(first // job.shard_samples), "--run")
     return Explanation(job, found, rows, trace, (again, one_line(folder, suspect)))
 
 
@@ -129,5 +131,5 @@ def failures(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.glob(failure_file(0).replace("0" * 8, "*"))):
         # The error, and the note of the sample that it came up in.
-        found[path.name] = " ".join(path.read_text(encoding="utf-8").strip().splitlines()[-2:])
+        found[path.name] = " ".join(read_text(path, limit=RECORD_BYTES).strip().splitlines()[-2:])
     return found

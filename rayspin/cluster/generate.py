@@ -50,6 +50,10 @@ from rayspin.storage import (
     variables_of,
 )
 
+MOST_SAMPLES = 10**9
+MOST_SHARDS = 10**6
+"""Files of a dataset at most; the ledger has a line for each."""
+
 _TIMED_SAMPLES = 5
 _TIMED_S = 3.0
 _TIMED_UPDATES = 1e9
@@ -85,7 +89,7 @@ class Generate(Stage):
     may_change: ClassVar[frozenset[str]] = frozenset({"samples"})
 
     kind: Literal["generate"] = "generate"
-    samples: int = pydantic.Field(gt=0)
+    samples: int = pydantic.Field(gt=0, le=MOST_SAMPLES)
     """How many; a finished dataset grows if it is asked for more."""
     size: Annotated[
         tuple[Annotated[int, pydantic.Field(gt=1)], Annotated[int, pydantic.Field(gt=1)]],
@@ -95,14 +99,14 @@ class Generate(Stage):
     seed: int = pydantic.Field(default=0, ge=0, lt=2**63)
     """Root of all randomness: sample i is annealed with the stream (seed, i)."""
     shard_samples: int = pydantic.Field(default=64, gt=0)
-    """Samples in a file; they don't depend on it."""
+    """Samples in a file; they don't depend on it. A dataset has a million files at most."""
     hamiltonian: Hamiltonian
     schedule: AnnealSchedule = pydantic.Field(default_factory=lambda data: measured_schedule(data["hamiltonian"]))
     """Unset: the preset "domain" where there is a dipole term, else "labyrinth"; docs/schedules.md has the reasons."""
     variants: tuple[Variant, ...] = ()
     """Several Hamiltonians or schedules in one dataset; its samples take turns."""
     grid: dict[str, tuple[Any, ...]] = pydantic.Field(default={}, validate_default=True)
-    """Lists of values by dotted key ("hamiltonian.dmi"): every variant at every point of this grid."""
+    """Lists of values by dotted key ("hamiltonian.dmi"): every variant at every point of this grid, 50,000 at most."""
     splits: SplitCounts = SplitCounts(test=0)
     storage: Storage = Storage()
     derived: Derived = Derived()
@@ -116,6 +120,14 @@ class Generate(Stage):
         held_back = self.splits.test + self.splits.validation
         if held_back > self.samples:
             raise InputError("splits", f"hold back {held_back} of {self.samples} samples", "ask for more samples")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _shards_can_be_listed(self) -> Generate:
+        shards = -(-self.samples // self.shard_samples)
+        if shards > MOST_SHARDS:
+            problem = f"{self.samples} samples in shards of {self.shard_samples} are {shards} files"
+            raise InputError("shard_samples", problem, f"make larger shards: at most {MOST_SHARDS} of them")
         return self
 
     @pydantic.model_validator(mode="after")

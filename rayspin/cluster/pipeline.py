@@ -15,14 +15,19 @@ import pydantic
 
 from rayspin.claims import PATIENCE_S, HeldError
 from rayspin.cluster.stage import Context, Plan, Stage, build_stage, execute
-from rayspin.config import suggestion
+from rayspin.config import Name, suggestion
 from rayspin.errors import InputError
 from rayspin.rundir import RunDir, Summary, Table
+
+MOST_STAGES = 1000
+"""Stages of a pipeline at most."""
 
 
 def _stages(tables: Any) -> Any:
     if not isinstance(tables, Mapping):
         return tables
+    if len(tables) > MOST_STAGES:
+        raise InputError("", f"{len(tables)} stages", f"give at most {MOST_STAGES}")
     return {name: _stage(name, table) for name, table in tables.items()}
 
 
@@ -44,16 +49,22 @@ class Pipeline(Stage):
 
     kind: Literal["pipeline"] = "pipeline"
     stages: Annotated[
-        dict[str, pydantic.SerializeAsAny[Stage]],
-        pydantic.BeforeValidator(_stages, json_schema_input_type=dict[str, dict[str, Any]]),
+        dict[Name, pydantic.SerializeAsAny[Stage]],
+        pydantic.BeforeValidator(_stages, json_schema_input_type=dict[Name, dict[str, Any]]),
     ] = pydantic.Field(min_length=1)
 
     def identity(self) -> Table:
         """The identities of all stages."""
         return {"kind": self.kind, "stages": {name: stage.identity() for name, stage in self.stages.items()}}
 
+    def identity_in(self, run: RunDir) -> Table:
+        """Likewise."""
+        stages = {name: stage.identity_in(run.child(name)) for name, stage in self.stages.items()}
+        return {"kind": self.kind, "stages": stages}
+
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Each stage, with those before it."""
+        run.check_same(self.identity_in(run), self.may_change)
         for name, stage in self.stages.items():
             try:
                 stage.check(run.child(name), self._before(name, earlier))
@@ -110,12 +121,14 @@ class Pipeline(Stage):
             InputError: it holds the run of another job.
             HeldError: another process works on it.
         """
-        if run.asked() != self.identity():
-            with run.claimed(self.identity(), self.may_change, PATIENCE_S):
+        job = self.identity_in(run)
+        if run.asked() != job:
+            with run.claimed(job, self.may_change, PATIENCE_S):
                 pass
 
     def _finished(self, name: str, run: RunDir) -> bool:
-        return run.child(name).finished(self.stages[name].identity()) is not None
+        folder = run.child(name)
+        return folder.finished(self.stages[name].identity_in(folder)) is not None
 
     def _before(self, name: str, earlier: Mapping[str, Stage]) -> dict[str, Stage]:
         """The stages that `name` can refer to."""

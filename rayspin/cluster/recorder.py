@@ -13,6 +13,8 @@ from rayspin.cluster.card import CARD, write_card
 from rayspin.cluster.fanout import Outcome
 from rayspin.cluster.stopping import StopRequest
 from rayspin.errors import RunError
+from rayspin.inputs import read_text
+from rayspin.paths import command
 from rayspin.rundir import Summary, write_text
 from rayspin.storage import Catalog, ShardRecord, ledger, shard_name
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 # A temporary file: the next run sweeps it away.
 _NOTE = ".tmp-making-"
+_NOTE_BYTES = 100
 
 Shard = tuple[int, int]
 """A shard to make: (first sample, count)."""
@@ -88,7 +91,7 @@ class Recorder:
                 "energy per site": f"{energies.mean():.5f} +- {energies.std():.5f} J",
             },
             pictures=pictures,
-            hints=(f"rayspin verify {self._folder}", *([f"see {self._folder / CARD}"] if card else [])),
+            hints=(command("verify", self._folder), *([f"see {self._folder / CARD}"] if card else [])),
         )
 
 
@@ -114,7 +117,7 @@ def making(folder: Path) -> Iterator[tuple[str, int, float]]:
     for note in sorted(folder.glob(f"{_NOTE}*")):
         with suppress(OSError, ValueError):
             host = note.name.removeprefix(_NOTE).rpartition("-")[0]
-            yield host, int(note.read_text(encoding="utf-8")), note.stat().st_mtime
+            yield host, int(read_text(note, limit=_NOTE_BYTES)), note.stat().st_mtime
 
 
 def failure_file(first_sample: int) -> str:
@@ -146,5 +149,5 @@ def settle(folder: Path, job: Generate, outcome: Outcome[Shard], stop: StopReque
             str(folder),
             f"{len(outcome.set_aside)} shards failed, the first (samples {first} to {first + count - 1}) with "
             f"{outcome.set_aside[0].error}",
-            f"see rayspin explain {folder} {first // job.shard_samples}; the same command tries these again",
+            f"see {command('explain', folder, str(first // job.shard_samples))}; the same command tries these again",
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -71,11 +72,29 @@ class Stage(Config):
     may_change: ClassVar[frozenset[str]] = frozenset()
     """Patterns of dotted keys in which a job may differ from the one that its folder was made for."""
 
+    references: ClassVar[tuple[str, ...]] = ()
+    """Keys that name what another job made: a path, relative to the working folder, or `@name` of a stage."""
+
     kind: str
 
     def identity(self) -> Table:
         """The resolved job without the facts of the machine it runs on: what a folder is marked with."""
         return {key: value for key, value in self.to_table().items() if key != "resources"}
+
+    def identity_in(self, run: RunDir) -> Table:
+        """The same, with references spelled as the job of this folder has them where both mean the same."""
+        own, there = self.identity(), run.asked() or {}
+        for key in self.references:
+            spelled = there.get(key)
+            if isinstance(spelled, str) and spelled != own[key] and self.means_same(key, spelled, run):
+                own[key] = spelled
+        return own
+
+    def means_same(self, key: str, other: str, run: RunDir) -> bool:
+        """Whether another reference under this key means what the job's own means: they lead to the same place."""
+        with suppress(OSError, InputError):
+            return run.locate(other).samefile(run.locate(getattr(self, key)))
+        return False
 
     @abstractmethod
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
@@ -106,7 +125,7 @@ def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
         RunError: another process works on it, or the work failed.
         Incomplete: it stopped before its end; asked again, it goes on.
     """
-    job = stage.identity()
+    job = stage.identity_in(run)
     done = run.finished(job)
     if done is not None:
         context.progress.say(f"{run.path}: done before")

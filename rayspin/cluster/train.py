@@ -6,13 +6,13 @@ Ray Train's own state is thrown away after each run: it would be a second truth.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import time
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -25,8 +25,10 @@ from rayspin.cluster.dataset_facts import DatasetFacts
 from rayspin.cluster.session import Session, places_on
 from rayspin.cluster.stage import Context, Plan, Stage, build_stage
 from rayspin.config import Config, build
-from rayspin.errors import RayspinError, RunError
-from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.errors import InputError, RayspinError, RunError
+from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_json, read_text
+from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig, weights_info
+from rayspin.paths import command
 from rayspin.physics import Hamiltonian
 from rayspin.progress import Track, polling
 from rayspin.rng import generator
@@ -89,9 +91,10 @@ class Training(Stage):
     """What the trainings of both networks share."""
 
     may_change: ClassVar[frozenset[str]] = MAY_CHANGE
+    references: ClassVar[tuple[str, ...]] = ("dataset",)
 
     dataset: str
-    """Folder of a dataset; `@name` for the stage of that name in a pipeline."""
+    """Folder of a dataset, relative to the working folder; `@name` for the stage of that name in a pipeline."""
     training: TrainingConfig = TrainingConfig()
     resources: Resources = Resources()
 
@@ -110,10 +113,19 @@ class Training(Stage):
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """The dataset is there, or an earlier stage makes it; it suits the network and fills a batch."""
-        run.check_same(self.identity(), self.may_change)
+        run.check_same(self.identity_in(run), self.may_change)
         if there := run.asked():
             self.training.check_follows(build(TrainingConfig, there["training"], str(run.path)), str(run.path))
         self.check_data(DatasetFacts.of(self.dataset, run, earlier))
+
+    def means_same(self, key: str, other: str, run: RunDir) -> bool:
+        """Also a dataset that was moved: what was trained so far tells the digest of its data."""
+        if super().means_same(key, other, run):
+            return True
+        with suppress(InputError, LookupError, TypeError):
+            trained_on = weights_info(run.path / BEST)["provenance"]["data"]["digest"]
+            return bool(Catalog.open(run.locate(self.dataset)).reader().digest == trained_on)
+        return False
 
     def check_data(self, facts: DatasetFacts) -> None:
         """Raise InputError unless a dataset suits the network and fills a batch."""
@@ -193,7 +205,7 @@ class Training(Stage):
             "validation loss": f"{best['validation_loss']:.4g}",
             **self.figures(best),
         }
-        return Summary(self.kind, figures, ("loss.png",), (f"rayspin show {run.path / BEST} --png network.png",))
+        return Summary(self.kind, figures, ("loss.png",), (command("show", run.path / BEST, "--png", "network.png"),))
 
     def _samples_an_epoch(self, samples: int) -> int:
         return samples // self.training.batch_size * self.training.batch_size
@@ -241,11 +253,12 @@ class TrainSr(Training):
 
 def read_metrics(folder: Path) -> list[Line]:
     """The figures of every epoch that a training in `folder` has behind it."""
+    path = folder / METRICS
     try:
-        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+        lines = read_text(path, limit=RECORD_BYTES).splitlines()
+    except MissingFileError:
         return []
-    return [json.loads(line) for line in lines]
+    return [parse_json(line, str(path)) for line in lines]
 
 
 def _ray_train(

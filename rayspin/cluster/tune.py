@@ -28,7 +28,7 @@ from rayspin.cluster.sweep.search import Grid, Listed, Optuna, OptunaSource, Pop
 from rayspin.cluster.sweep.space import Space, Values
 from rayspin.cluster.sweep.trials import DATASETS, TRIALS, Job, Maker, Trial, sweepable
 from rayspin.cluster.train import Training
-from rayspin.config import Config, suggestion
+from rayspin.config import Config, Name, suggestion
 from rayspin.errors import InputError, RunError
 from rayspin.progress import polling
 from rayspin.rundir import RunDir, Summary, Table
@@ -70,8 +70,8 @@ class Tune(Stage):
     ]
     """A complete job: train-fcn, train-sr or generate."""
     space: Space
-    """What to try: for each dotted key of the base job, or of one of the datasets."""
-    datasets: dict[str, Generate] = pydantic.Field(default_factory=dict)
+    """What to try: for each dotted key of the base job, or of one of the datasets; 20,000 trials at most."""
+    datasets: dict[Name, Generate] = pydantic.Field(default_factory=dict)
     """Datasets that the sweep generates itself, before its trials; `@name` in the base job. Where the space changes one
     of their keys, each distinct dataset is generated once."""
     search: Search = Grid()
@@ -92,6 +92,9 @@ class Tune(Stage):
 
     @pydantic.model_validator(mode="after")
     def _space_suits_the_job(self) -> Tune:
+        if isinstance(self.search, Grid):
+            # First: there may be too many of them to look at each value.
+            self.search.points(self.space)
         maker = self._maker()
         for key, axis in self.space.items():
             values = axis.values if isinstance(axis, Values) else axis.ends
@@ -106,8 +109,6 @@ class Tune(Stage):
         if shared and isinstance(self.base, Training) and (self.base.resources.workers or 1) > 1:
             problem, remedy = "a trial of several workers has GPUs of its own", "leave it out, or ask for one worker"
             raise InputError("resources.trials_per_gpu", problem, remedy)
-        if isinstance(self.search, Grid):
-            self.search.points(self.space)
         if isinstance(self.search, Population):
             self._check_population()
         return self

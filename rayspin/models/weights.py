@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rayspin.config import build
 from rayspin.errors import InputError, shown
+from rayspin.inputs import parse_json
 from rayspin.models.fcn import EffectiveFieldNet, EffectiveFieldNetConfig
 from rayspin.models.sr import SuperResolutionNet, SuperResolutionNetConfig
 from rayspin.rundir import replacing
@@ -127,7 +128,7 @@ def _read(path: str | Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict
         raise InputError(str(path), "no such file", "give a .safetensors file that a training wrote")
     try:
         with safe_open(path, framework="pt") as stream:
-            facts = json.loads((stream.metadata() or {})[_KEY])
+            facts = parse_json((stream.metadata() or {})[_KEY], str(path))
             tensors = {name: stream.get_tensor(name) for name in (stream.keys() if with_tensors else ())}
         tables = all(isinstance(facts[key], dict) for key in ("config", "provenance"))
         if facts.keys() != {"network", "config", "provenance"} or facts["network"] not in NETWORKS or not tables:

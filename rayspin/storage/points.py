@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from rayspin.errors import InputError
 from rayspin.physics import AnnealSchedule, Hamiltonian, energy
 from rayspin.physics.arguments import series_of_integers
 from rayspin.storage.schema import Variable
+
+MOST_POINTS = 50_000
+"""Points of a dataset at most: each one is checked by itself, some ten thousand in a second."""
 
 _UNITS = {
     "J": (
@@ -55,6 +59,9 @@ def points_of(job: Mapping[str, Any], where: str = "") -> tuple[Point, ...]:
             raise InputError(_place(where, f"grid.{key}"), "has no values", "list some")
     found = []
     variants: Sequence[Mapping[str, Any]] = job.get("variants") or ({},)
+    count = len(variants) * math.prod(map(len, grid.values()))
+    if count > MOST_POINTS:
+        raise InputError(_place(where, "grid"), f"has {count} points", f"give at most {MOST_POINTS}")
     for variant in variants:
         base = {section: variant.get(section, job.get(section, {})) for section in Point.model_fields}
         for values in itertools.product(*grid.values()):

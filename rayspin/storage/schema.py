@@ -92,7 +92,13 @@ class SplitCounts(Config):
     """The samples after them: for choices and curves."""
 
     def codes(self, samples: npt.ArrayLike) -> npt.NDArray[np.int8]:
-        """The split of each sample as an index into `SPLITS`."""
+        """The split of each sample, numbered from 0, as an index into `SPLITS`."""
         samples = series_of_integers("samples", samples)
         held_back = np.where(samples < self.test, 2, 1)
         return np.where(samples < self.test + self.validation, held_back, 0).astype(np.int8)
+
+    def counts(self, samples: int) -> dict[Split, int]:
+        """How many of the first so many samples are in each split."""
+        test = min(self.test, samples)
+        validation = min(self.validation, samples - test)
+        return {"train": samples - test - validation, "validation": validation, "test": test}

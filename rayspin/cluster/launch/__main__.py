@@ -17,6 +17,7 @@ from rayspin.cluster.launch.attempts import in_slurm
 from rayspin.cluster.launch.submissions import RECORD, Part, Submission
 from rayspin.cluster.launch.supervisor import ClusterJob, Place, Requests, driver_command
 from rayspin.errors import InputError, RunError
+from rayspin.output import complain
 
 
 def main() -> int:
@@ -26,7 +27,7 @@ def main() -> int:
     try:
         task, tasks = _array_task()
     except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201  the log of the task is where its user looks
+        complain(error)
         return error.exit_code
     out = given.out.resolve()
     folder = out / "submissions" / place.job_id.partition("_")[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 from rayspin.cluster.launch import scheduler
@@ -11,6 +10,7 @@ from rayspin.cluster.launch.progress_mark import check_progress, progress_mark
 from rayspin.cluster.launch.story import tell
 from rayspin.cluster.launch.supervisor import ClusterJob, Place, Requests, supervise
 from rayspin.errors import RunError
+from rayspin.output import complain
 
 
 def in_slurm(job: ClusterJob, place: Place, requests: Requests) -> int:
@@ -45,5 +45,5 @@ def goes_on(job: ClusterJob, place: Place) -> bool:
 
 
 def _give_up(job: ClusterJob, place: Place, error: RunError, code: int) -> None:
-    print(error, file=sys.stderr, flush=True)  # noqa: T201  the log of the task is where its user looks
+    complain(error)
     tell(job.folder, "ended", attempt=place.attempt, code=code, problem=str(error))

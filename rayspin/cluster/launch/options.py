@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,6 +15,8 @@ from rayspin.cluster.pipeline import Pipeline
 from rayspin.cluster.stage import KINDS, Stage
 from rayspin.config import Config, build, suggestion
 from rayspin.errors import InputError
+from rayspin.inputs import SETTINGS_BYTES, MissingFileError, parse_toml, read_text
+from rayspin.paths import expanded_path
 
 SITE_PROFILE = Path("~/.config/rayspin/site.toml")
 """Where a user keeps the options that are always the same on a site."""
@@ -117,13 +118,14 @@ class SiteProfile:
         Raises:
             InputError: there is no such file, or anything is wrong in it.
         """
-        file = (path or SITE_PROFILE).expanduser()
-        if path is None and not file.exists():
-            return cls({}, {})
         try:
-            table = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(str(file), f"can't be read ({error})", "give a TOML file of site options") from None
+            file = expanded_path(path or SITE_PROFILE, "--profile")
+            text = read_text(file, limit=SETTINGS_BYTES, remedy="give a TOML file of site options")
+        except MissingFileError:
+            if path is None:
+                return cls({}, {})
+            raise
+        table = parse_toml(text, str(file))
         kinds = table.pop("kind", {})
         build(SubmitOptions, table, str(file))
         if not isinstance(kinds, Mapping):

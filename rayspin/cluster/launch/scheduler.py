@@ -10,6 +10,38 @@ from pathlib import Path
 
 from rayspin.errors import RunError
 
+_REASONS = {
+    "AssociationJobLimit": "a limit of your account is reached",
+    "BadConstraints": "no node has what it asks for; cancel it and ask for less",
+    "BeginTime": "Slurm starts a requeued job after two minutes",
+    "Dependency": "a job before it has not ended",
+    "DependencyNeverSatisfied": "a job before it failed; cancel it",
+    "InvalidAccount": "the account is none of yours; cancel it and give another",
+    "InvalidQOS": "the QOS is none of yours; cancel it and give another",
+    "JobHeldAdmin": "an administrator holds it; ask them",
+    "JobHeldUser": "it is held; scontrol release starts it",
+    "NodeDown": "a node that it needs is down",
+    "PartitionConfig": "it asks for more than the partition has; cancel it and ask for fewer or smaller nodes",
+    "PartitionDown": "the partition is down",
+    "PartitionInactive": "the partition takes no jobs up",
+    "PartitionNodeLimit": "it asks for more nodes than the partition has or allows; cancel it and ask for fewer",
+    "PartitionTimeLimit": "it asks for more time than the partition allows; cancel it and ask for less",
+    "Priority": "others go first",
+    "ReqNodeNotAvail": "nodes that it needs are down, or reserved for others",
+    "Reservation": "its reservation has not begun",
+    "Resources": "it waits for nodes to become free",
+}
+"""What the scheduler's reasons for a job to wait mean (squeue(1), JOB REASON CODES)."""
+
+_LIMITS = ("Assoc", "QOS", "MaxMemPerLimit")
+
+
+def meaning(reason: str) -> str:
+    """A reason of the scheduler's, with what it means to a user, as far as it is known here."""
+    word = reason.partition(",")[0]
+    known = _REASONS.get(word, "a limit of your account or QOS is reached" if word.startswith(_LIMITS) else "")
+    return f"{reason}: {known}" if known else reason
+
 
 def queue(job_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
     """The state of each job and the reason for it ("PENDING", "Resources"), of those that are still in the queue.

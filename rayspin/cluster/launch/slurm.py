@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ from rayspin.cluster.launch.submissions import Part, Submission
 from rayspin.cluster.launch.supervisor import ClusterJob, Place, Requests, driver_command, supervise
 from rayspin.cluster.session import usable_cpus
 from rayspin.errors import InputError
+from rayspin.inputs import SETTINGS_BYTES, read_text
+from rayspin.paths import command as command_line
 from rayspin.rundir import write_text
 
 if TYPE_CHECKING:
@@ -62,8 +64,10 @@ def submit(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequen
     out = out.resolve()
     _refuse_twice(out)
     cluster = _cluster(pieces)
-    folder = _new_folder(out / "submissions")
-    write_text(folder / "job.toml", job_file.read_text(encoding="utf-8"))
+    parent = out / "submissions"
+    made = [path for path in (parent, *parent.parents) if not path.exists()]
+    folder = _new_folder(parent)
+    write_text(folder / "job.toml", read_text(job_file, limit=SETTINGS_BYTES))
     parts: list[Part] = []
     try:
         for piece in pieces:
@@ -78,6 +82,10 @@ def submit(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequen
                 submissions.cancel(submission)
         else:
             shutil.rmtree(folder)
+            for path in made:
+                # Another submission may have come meanwhile.
+                with suppress(OSError):
+                    path.rmdir()
     return submission
 
 
@@ -162,7 +170,7 @@ def _refuse_twice(out: Path) -> None:
         return
     now = submissions.state(there)
     if not now.final:
-        remedy = f"rayspin cancel {out}, or wait for it"
+        remedy = f"{command_line('cancel', out)}, or wait for it"
         raise InputError(str(out), f"job {there.job_ids} does this run and is {now}", remedy)
 
 
@@ -291,7 +299,7 @@ def _slurm_parameters(piece: Piece, name: str, before: Sequence[str]) -> dict[st
         "qos": options.qos,
         "constraint": options.constraint,
         # What can't be set up must not run with something else.
-        "setup": ["set -e", *(f"module load {module}" for module in options.modules), *options.setup],
+        "setup": ["set -e", *(f"module load {shlex.quote(module)}" for module in options.modules), *options.setup],
         "signal_delay_s": options.drain_seconds,
         "stderr_to_stdout": True,
         # Submitit's own default is refused where sites check these keys.

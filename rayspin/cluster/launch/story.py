@@ -18,5 +18,5 @@ def tell(folder: Path, event: str, **facts: object) -> None:
 
 
 def read_story(folder: Path) -> list[dict[str, Any]]:
-    """All that was told so far, the oldest first; a torn line is passed over."""
-    return list(read_lines(folder / _FILE))
+    """All that was told so far, the oldest first; a torn line, or one of another kind, is passed over."""
+    return [entry for entry in read_lines(folder / _FILE) if {"time", "event"} <= entry.keys()]

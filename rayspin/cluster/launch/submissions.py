@@ -21,6 +21,7 @@ from rayspin.cluster.launch import scheduler
 from rayspin.cluster.launch.endings import BAD_INPUT, DONE, FAILED, INCOMPLETE
 from rayspin.cluster.launch.story import read_story, tell
 from rayspin.errors import InputError
+from rayspin.inputs import RECORD_BYTES, parse_json, read_text
 from rayspin.process_table import STATE, command_line, stat
 from rayspin.rundir import write_text
 
@@ -32,6 +33,8 @@ FEW = 8
 
 RECORD = "submission.json"
 """The file in a submission's folder that holds all but its story."""
+
+_DAMAGED = "look who else writes in that folder; its jobs go on all the same"
 
 _ENDS = {DONE: "done", FAILED: "failed", BAD_INPUT: "refused", INCOMPLETE: "stopped"}
 
@@ -68,7 +71,7 @@ class State:
 
     Attributes:
         name: queued, running, done, failed, refused (bad input), stopped, or gone (ended without a word).
-        why: more of it, for people; may be empty.
+        why: more of it; may be empty. Of a queued job the scheduler's reason.
     """
 
     name: str
@@ -80,7 +83,8 @@ class State:
         return self.name not in {"queued", "running"}
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.why})" if self.why else self.name
+        why = scheduler.meaning(self.why) if self.name == "queued" else self.why
+        return f"{self.name} ({why})" if why else self.name
 
 
 @dataclass(frozen=True)
@@ -123,14 +127,18 @@ class Submission:
         """The submission whose folder this is.
 
         Raises:
-            FileNotFoundError: it was never completed.
+            InputError: it was never completed, or its record is not what was written.
         """
-        table = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        parts = (
-            part | {"folder": folder / part["folder"], "log": folder / part["log"], "after": tuple(part["after"])}
-            for part in table["parts"]
-        )
-        return cls(folder, table["cluster"], table["time"], tuple(Part(**part) for part in parts))
+        record = folder / RECORD
+        table = parse_json(read_text(record, limit=RECORD_BYTES), str(record), _DAMAGED)
+        try:
+            parts = [
+                part | {"folder": folder / part["folder"], "log": folder / part["log"], "after": tuple(part["after"])}
+                for part in table["parts"]
+            ]
+            return cls(folder, table["cluster"], float(table["time"]), tuple(Part(**part) for part in parts))
+        except (LookupError, TypeError, ValueError) as error:
+            raise InputError(str(record), f"is not what was written ({error!r})", _DAMAGED) from None
 
 
 def latest(out: Path) -> Submission:
@@ -181,7 +189,9 @@ def overall(by_part: dict[Part, State]) -> State:
     names = Counter(state.name for state in by_part.values())
     name = next(name for name in order if name in names)
     if len(by_part) <= FEW and all(part.stage for part in by_part):
-        return State(name, ", ".join(f"{part.name} {state.name}" for part, state in by_part.items()))
+        # What a stage waits for may be what keeps all of them.
+        stages = (f"{part.name} {now if now.name == 'queued' else now.name}" for part, now in by_part.items())
+        return State(name, ", ".join(stages))
     counts = ", ".join(f"{names[name]} {name}" for name in reversed(order) if name in names)
     return State(name, f"of {len(by_part)}: {counts}")
 
@@ -198,11 +208,13 @@ def follow(submission: Submission) -> Iterator[str]:
     """What the run prints, as it comes, until the submission has ended.
 
     Stages of a pipeline put their names before their lines; of an array's tasks it is told how many are in which state.
+    While all wait, it is told for what.
     """
     told = ""
+    counted = any(part.task is not None for part in submission.parts)
     positions = dict.fromkeys(submission.parts, 0)
     for now in _until_final(submission):
-        if any(part.task is not None for part in submission.parts) and now.why != told:
+        if (counted or now.name == "queued") and now.why != told:
             told = now.why
             yield f"{now}\n"
         for part in submission.parts:

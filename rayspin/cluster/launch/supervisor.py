@@ -26,6 +26,7 @@ from rayspin.cluster.launch.ray_node import RayNode, node_folder, own_ip, ray_en
 from rayspin.cluster.launch.story import tell
 from rayspin.cluster.session import CPUS, usable_cpus
 from rayspin.errors import Incomplete, RayspinError, RunError
+from rayspin.output import complain
 
 SHUTDOWN_SECONDS = 20.0
 """Of the time before the walltime that are kept back for stopping Ray on all nodes."""
@@ -144,7 +145,7 @@ def supervise(job: ClusterJob, place: Place, requests: Requests) -> int:
     except RayspinError as error:
         problem = str(error)
         code = error.exit_code if place.rank == 0 or error.exit_code == INCOMPLETE else DONE
-        print(error, file=sys.stderr, flush=True)  # noqa: T201  the log of the task is where its user looks
+        complain(error)
     finally:
         end_descendants()
     if place.rank == 0:

@@ -20,6 +20,7 @@ from rayspin.cluster.sweep.space import Axis, Values, short_names, shown
 from rayspin.cluster.sweep.trials import Trial
 from rayspin.cluster.tables import as_csv
 from rayspin.cluster.train import read_metrics
+from rayspin.paths import command
 from rayspin.rundir import RunDir, Summary, write_text
 from rayspin.storage import write_grid
 from rayspin.training import Line
@@ -71,8 +72,8 @@ class Report:
             },
             self._draw(standings, rows),
             (
-                f"rayspin run {self.run.path / 'best.toml'}",
-                f"rayspin show {standings[best].trial.folder(self.run).path}",
+                command("run", self.run.path / "best.toml"),
+                command("show", standings[best].trial.folder(self.run).path),
             ),
         )
 

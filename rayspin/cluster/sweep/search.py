@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import pydantic
 
-from rayspin.cluster.sweep.space import Axis, Integers, LogUniform, Point, Values, drawn
+from rayspin.cluster.sweep.space import MOST_TRIALS, Axis, Integers, LogUniform, Point, Values, drawn
 from rayspin.cluster.sweep.trials import Maker, Trial
 from rayspin.config import Config, build, suggestion
 from rayspin.errors import InputError
@@ -46,8 +46,12 @@ class Grid(Config):
         """The points in order, the last axis fastest.
 
         Raises:
-            InputError: an axis is a range.
+            InputError: an axis is a range, or there are too many.
         """
+        count = math.prod(len(axis.values) for axis in space.values() if isinstance(axis, Values))
+        if count > MOST_TRIALS:
+            problem, remedy = f"has {count} points", f'give at most {MOST_TRIALS}, or search.method = "random"'
+            raise InputError("space", problem, remedy)
         for key, axis in space.items():
             if not isinstance(axis, Values):
                 raise InputError(
@@ -61,7 +65,7 @@ class Random(Config):
     """Points drawn independently; more of them leave those there are as they are."""
 
     method: Literal["random"]
-    trials: int = pydantic.Field(gt=0)
+    trials: int = pydantic.Field(gt=0, le=MOST_TRIALS)
     """How many points; those that are drawn twice are run once."""
     seed: int = pydantic.Field(default=0, ge=0)
 
@@ -74,7 +78,7 @@ class Optuna(Config):
     """Points that Optuna's tree-structured Parzen estimator asks for (needs the extra `optuna`)."""
 
     method: Literal["optuna"]
-    trials: int = pydantic.Field(gt=0)
+    trials: int = pydantic.Field(gt=0, le=MOST_TRIALS)
     seed: int = pydantic.Field(default=0, ge=0)
     start: int = pydantic.Field(default=10, gt=0)
     """Points that are drawn at random before the estimator takes over."""
@@ -87,7 +91,7 @@ class Population(Config):
     """Population-based training: now and then the worst members go on from the best ones, with changed settings."""
 
     method: Literal["population"]
-    members: int = pydantic.Field(gt=1)
+    members: int = pydantic.Field(gt=1, le=MOST_TRIALS)
     interval: int = pydantic.Field(gt=0)
     """Epochs between two comparisons."""
     quantile: float = pydantic.Field(default=0.25, gt=0, le=0.5)

@@ -16,6 +16,9 @@ from rayspin.config import Config, build, suggestion
 from rayspin.errors import InputError
 from rayspin.rng import generator
 
+MOST_TRIALS = 20_000
+"""Trials of a sweep at most: each one is checked like a job of its own, some thousands in a second."""
+
 Point = tuple[tuple[str, Any], ...]
 """A place in the search space: (dotted key, value) for every axis."""
 
@@ -125,7 +128,11 @@ def _axis(key: str, what: Any) -> Any:
 def _axes(table: Any) -> Any:
     if not isinstance(table, Mapping):
         return table
-    return {key: what if isinstance(what, Values | _Range) else _axis(key, what) for key, what in table.items()}
+    axes = {key: what if isinstance(what, Values | _Range) else _axis(key, what) for key, what in table.items()}
+    listed = sum(len(axis.values) for axis in axes.values() if isinstance(axis, Values))
+    if listed > MOST_TRIALS:
+        raise InputError("", f"lists {listed} values", f"give at most {MOST_TRIALS}, or ranges")
+    return axes
 
 
 def _plain(axes: Mapping[str, Axis]) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def test_a_profile_of_the_user_is_taken_without_asking(tmp_path: Path, monkeypat
     ("text", "complaint"),
     [
         ("acount = 'x'", "site.toml: acount: unknown key; did you mean 'account'"),
-        ("account = ", "site.toml: can't be read"),
+        ("account = ", "site.toml: no valid TOML"),
         ("nodes = 'four'", "site.toml: nodes: 'four' won't do"),
         ("kind = 3", "site.toml: kind: 3 won't do"),
         ("[kind.tran-fcn]\nnodes = 2", "site.toml: kind.tran-fcn: no kind of job; did you mean 'train-fcn'"),

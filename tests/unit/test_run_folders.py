@@ -1,0 +1,183 @@
+"""Folders of runs whose files are damaged, or were put there by others: every verb says so in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rayspin.claims import claim
+from rayspin.cli import main
+from rayspin.cluster.generate import Generate, make_here
+from rayspin.cluster.launch.story import read_story
+from rayspin.cluster.launch.submissions import RECORD, Part, Submission
+from rayspin.cluster.train import TrainFcn, read_metrics
+from rayspin.errors import InputError, RunError
+from rayspin.models import EffectiveFieldNetConfig, save_weights, weights_info
+from rayspin.rundir import RunDir, Summary
+
+pytestmark = pytest.mark.timeout(60)
+
+SMALL = Generate.model_validate(
+    {
+        "samples": 4,
+        "size": 16,
+        "hamiltonian": "labyrinth",
+        "schedule": {"sweeps": 5, "quench_sweeps": 5},
+        "splits": {"test": 1, "validation": 1},
+    }
+)
+
+
+def refusal(*arguments: object) -> str:
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def put_fifo(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("verb", ["show", "status"])
+@pytest.mark.parametrize(
+    "text",
+    ["x = [", 'kind = "generate"', "x = 1", "x = " + "[" * 500 + "]" * 500, "\0", 'kind = "pipeline"\nstages = 1'],
+)
+def test_a_damaged_job_file_is_one_line(tmp_path: Path, verb: str, text: str) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "job.toml").write_text(text)
+    if verb == "show" and 'kind = "' in text:
+        # That needs no more of it.
+        assert CliRunner().invoke(main, ["show", str(folder)]).exit_code == 0
+    else:
+        assert f"{folder}/job.toml: " in refusal(verb, folder)
+
+
+@pytest.mark.parametrize("verb", ["show", "status"])
+def test_a_pipe_in_place_of_a_job_file_is_not_waited_for(tmp_path: Path, verb: str) -> None:
+    put_fifo(tmp_path / "job.toml")
+    assert "job.toml: is a pipe" in refusal(verb, tmp_path)
+
+
+def test_a_dataset_whose_job_lacks_a_key_is_shown_with_one_line(tmp_path: Path) -> None:
+    with RunDir.at(tmp_path).claimed(SMALL.identity()):
+        make_here(SMALL, tmp_path)
+    ledger = tmp_path / "ledger.jsonl"
+    entries = [json.loads(line) for line in ledger.read_text().splitlines()]
+    # The ledger doesn't know the job either.
+    (tmp_path / "job.toml").write_text((tmp_path / "job.toml").read_text().replace("seed =", "sead ="))
+    from rayspin.rundir import write_text
+    from rayspin.storage.ledger import append
+
+    write_text(ledger, "")
+    for entry in entries:
+        if "first_sample" in entry:
+            append(ledger, {key: value for key, value in entry.items() if key not in {"crc32", "entered"}})
+    assert "is not what was written (KeyError('seed'))" in refusal("show", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"title": ' + "1" * 5_000 + "}", '{"title": "x", "figures": []}', "[1]", '{"title": "x"}'],
+    ids=lambda text: text[:20],
+)
+def test_a_summary_that_is_none_leaves_a_run_unfinished(tmp_path: Path, text: str) -> None:
+    job = {"kind": "train-fcn"}
+    with RunDir.at(tmp_path).claimed(job):
+        (tmp_path / "summary.json").write_text(text)
+    assert RunDir.at(tmp_path).finished(job) is None
+    assert CliRunner().invoke(main, ["show", str(tmp_path)]).exit_code == 0
+
+
+def test_a_summary_of_figures_that_are_no_texts_is_shown(tmp_path: Path) -> None:
+    job = {"kind": "train-fcn"}
+    run = RunDir.at(tmp_path)
+    with run.claimed(job):
+        run.finish(Summary("a", {"b": 1, "c": [2]}))  # type: ignore[dict-item]
+    assert run.finished(job) == Summary("a", {"b": "1", "c": "[2]"})
+    assert CliRunner().invoke(main, ["show", str(tmp_path)]).exit_code == 0
+
+
+@pytest.mark.parametrize("facts", ["[" * 10_000, '{"network": ' + "1" * 5_000 + "}", "[]", '{"network": "x"}'])
+def test_weights_whose_metadata_are_none_of_rayspins_are_one_line(tmp_path: Path, facts: str) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.zeros(1)}, path, metadata={"rayspin": facts})
+    assert "no weight file of rayspin's" in refusal("show", path)
+
+
+def test_provenance_and_paths_with_brackets_are_shown_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "x [2].safetensors"
+    network = EffectiveFieldNetConfig(encoder_filters=(2, 2), decoder_filters=(2, 2)).build()
+    save_weights(path, network, {"data": {"dataset": "m [/2] [bold]"}})
+    assert weights_info(path)["provenance"] == {"data": {"dataset": "m [/2] [bold]"}}
+    result = CliRunner().invoke(main, ["show", str(path)])
+    assert result.exit_code == 0, result.output
+    assert "m [/2] [bold]" in result.stdout
+
+
+def test_a_failed_set_up_with_brackets_is_told_by_status(tmp_path: Path) -> None:
+    folder = tmp_path / "run [/2]"
+    inside = folder / "submissions" / "001"
+    inside.mkdir(parents=True)
+    (inside / "log").write_text("module load [/x]: unknown [bold]\n")
+    Submission(inside, "local", 1e9, (Part("999999999", inside, inside / "log"),)).write()
+    result = CliRunner().invoke(main, ["status", str(folder)])
+    assert result.exit_code == 0, result.output
+    assert "it never started: module load [/x]: unknown [bold]" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"cluster": "slurm"}', "[" * 5_000, '{"parts": [{}]}'])
+@pytest.mark.parametrize("verb", ["status", "logs", "cancel"])
+def test_a_damaged_record_of_a_submission_is_one_line(tmp_path: Path, verb: str, text: str) -> None:
+    record = tmp_path / "submissions" / "001" / RECORD
+    record.parent.mkdir(parents=True)
+    record.write_text(text)
+    assert str(record) in refusal(verb, tmp_path)
+
+
+def test_events_of_another_kind_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text('{"a": 1}\n{"time": 1, "event": "lost", "host": "n1"}\n[]\n')
+    assert read_story(tmp_path) == [{"time": 1, "event": "lost", "host": "n1"}]
+
+
+def test_a_curve_that_is_none_is_one_line(tmp_path: Path) -> None:
+    job = TrainFcn.model_validate({"dataset": "data"})
+    with RunDir.at(tmp_path).claimed(job.identity()):
+        (tmp_path / "metrics.jsonl").write_text("{\n")
+    with pytest.raises(InputError, match=r"metrics.jsonl: no valid JSON"):
+        read_metrics(tmp_path)
+    assert "metrics.jsonl" in refusal("status", tmp_path)
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"), claim(tmp_path / "run"):
+        pass
+    with (
+        pytest.raises(RunError, match="see who put a link there"),
+        RunDir.at(tmp_path / "run").claimed({"kind": "train-fcn"}),
+    ):
+        pass
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_pipe_among_the_notes_of_a_run_is_not_waited_for(tmp_path: Path) -> None:
+    with RunDir.at(tmp_path).claimed(SMALL.identity()):
+        make_here(SMALL, tmp_path)
+        for name in (".holder-n1-1-abcdef", ".tmp-making-n1-1"):
+            put_fifo(tmp_path / name)
+        (tmp_path / ".holder-n2-1-abcdef").write_text("[" * 4_000)
+        result = CliRunner().invoke(main, ["status", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+        assert "works on it" in result.stdout
