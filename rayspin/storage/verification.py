@@ -25,13 +25,14 @@ LENGTH_TOLERANCE = 1e-5
 """Of |S| - 1: float32 rounding of the last update, with a margin."""
 
 ENERGY_TOLERANCE = 1e-9
-"""Of a stored energy against the one of the stored spins, J: both are sums in float64."""
+"""Of a stored energy against the one of the stored spins, in units of the largest coupling: both are sums in float64."""
 
 TORQUE_TOLERANCE = 1e-5
-"""Of a torque above what its schedule promises, J: the quench saw the fields of spins in float32."""
+"""Of a torque above what its schedule promises, in units of the largest coupling: the quench saw the fields of spins in
+float32."""
 
 DERIVED_TOLERANCE = 1e-5
-"""Of stored fields (J) and coarse versions against those of the stored spins: both are float32."""
+"""Of stored fields and coarse versions against those of the stored spins, relative to the largest: both are float32."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Verification:
         faults: everything wrong, in the order of its samples; empty for a sound dataset.
         torques: (N,) largest |S x F| of each sample of sound shards, J. One above the tolerance is a fault where the
             schedule names no number of quench sweeps; where it does, the quench may have ended after them.
-        tolerances: (N,) the tolerance of each one's schedule, J.
+        tolerances: (N,) the torque that each one's schedule allows, J, with the rounding of float32.
     """
 
     faults: list[Fault]
@@ -64,7 +65,7 @@ class Verification:
     @property
     def relaxed(self) -> int:
         """Samples whose torques are within their tolerance."""
-        return int((self.torques <= self.tolerances + TORQUE_TOLERANCE).sum())
+        return int((self.torques <= self.tolerances).sum())
 
 
 def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Verification:
@@ -82,7 +83,7 @@ def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Ver
     """
     faults = [*_bookkeeping(catalog.path), *_coverage(catalog)]
     torques, tolerances = [], []
-    by_point = np.array([point.schedule.torque_tolerance for point in catalog.points])
+    by_point = np.array([_allowed_torque(point) for point in catalog.points])
     by_digest = {record.sha256: record.file for record in catalog.records}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         looks = pool.map(lambda record: _look(catalog, record, by_digest), catalog.records)
@@ -170,7 +171,7 @@ def _examine(shard: Catalog, record: ShardRecord) -> str | npt.NDArray[np.float6
     for name in shard.derived.variables:
         expected = shard.derived.compute(name, shard.points, samples, spins_NYXC)
         off = np.abs(shard.reader(variable=name).whole() - expected).max()
-        if not off <= DERIVED_TOLERANCE:
+        if not off <= DERIVED_TOLERANCE * np.abs(expected).max():
             return f"has a {name!r} that is not that of its spins (off by {off:.2g})"
     return torques
 
@@ -180,15 +181,22 @@ def _physics_problem(point: Point, energies: npt.NDArray[np.float64], found: Exa
     if not found.length_error.max() <= LENGTH_TOLERANCE:
         return f"has spins that are not of unit length (off by {found.length_error.max():.2g})"
     off = np.abs(energies - found.energy).max()
-    if not off <= ENERGY_TOLERANCE:
+    rounding = ENERGY_TOLERANCE * point.hamiltonian.largest_coupling
+    if not off <= rounding:
         return f"has energies that are not those of its spins (off by {off:.2g} J)"
-    lowest, highest = energy_bounds(point.hamiltonian)
-    if not (lowest - ENERGY_TOLERANCE <= energies.min() and energies.max() <= highest + ENERGY_TOLERANCE):
+    lowest, highest = energy_bounds(point.hamiltonian, 1 + found.length_error.max())
+    if not (lowest - rounding <= energies.min() and energies.max() <= highest + rounding):
         return f"has energies out of the bounds of its Hamiltonian, {lowest:.5g} to {highest:.5g} J"
-    promised, largest = point.schedule.torque_tolerance, found.torque.max()
-    if point.schedule.quench_sweeps is None and not largest <= promised + TORQUE_TOLERANCE:
+    largest = found.torque.max()
+    if point.schedule.quench_sweeps is None and not largest <= _allowed_torque(point):
+        promised = point.schedule.largest_torque(point.hamiltonian)
         return f"has torques of up to {largest:.2g} J, above the {promised:g} J that its schedule promises"
     return None
+
+
+def _allowed_torque(point: Point) -> float:
+    """The largest |S x F| of a sample of a point that its schedule and the rounding of its spins explain, J."""
+    return point.schedule.largest_torque(point.hamiltonian) + TORQUE_TOLERANCE * point.hamiltonian.largest_coupling
 
 
 def _header_problem(shard: Catalog, record: ShardRecord) -> str | None:
