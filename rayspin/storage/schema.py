@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 COMPONENTS = ("x", "y", "z")
+
+FORMAT = 2
+"""What shards say of their values: 2 has the unit of dimensionless numbers in CF, "1"; 1, which does not name itself,
+had "J", which programs that know units read as joule. The values lie in both alike, and both are read."""
 
 _LATTICE_DIMENSIONS = 4
 
@@ -44,6 +48,9 @@ class Variable:
         return tuple(whole.get(name) or sides[name[0]] // int(name[1:] or 1) for name in self.dimensions)
 
 
+IN_J = "in units of the exchange constant J"
+"""How the long name of an energy ends: lattice units are dimensionless."""
+
 VARIABLES = {
     variable.name: variable
     for variable in (
@@ -55,7 +62,7 @@ VARIABLES = {
             "sample number; with root_seed it names the sample's random stream",
         ),
         Variable("spins", ("sample", "y", "x", "component"), "f4", "1", "spin vectors of unit length"),
-        Variable("energy", ("sample",), "f8", "J", "energy per site, in units of the exchange constant"),
+        Variable("energy", ("sample",), "f8", "1", f"energy per site, {IN_J}"),
         Variable(
             "split",
             ("sample",),
@@ -94,3 +101,16 @@ class SplitCounts(Config):
         """The split of each sample as an index into `SPLITS`."""
         held_back = np.where(samples < self.test, 2, 1)
         return np.where(samples < self.test + self.validation, held_back, 0).astype(np.int8)
+
+
+class Layout(Config):
+    """The numbers in a job that say which samples a dataset has and how they lie in its shards."""
+
+    model_config = pydantic.ConfigDict(extra="ignore")
+
+    samples: int = pydantic.Field(gt=0)
+    size: tuple[Annotated[int, pydantic.Field(gt=0)], Annotated[int, pydantic.Field(gt=0)]]
+    """Rows and columns of the lattice."""
+    seed: int
+    shard_samples: int = pydantic.Field(default=64, gt=0)
+    splits: SplitCounts = SplitCounts(test=0)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.config import build
+from rayspin.errors import InputError
+from rayspin.inputs import parse_json
 from rayspin.physics.examination import Examination, energy_bounds, examine
 from rayspin.storage import ledger
 from rayspin.storage.catalog import Catalog
+from rayspin.storage.hdf5 import reading
 from rayspin.storage.points import Point, each_point, parameters_of, point_numbers
-from rayspin.storage.schema import SplitCounts
 from rayspin.storage.shards import ShardRecord, file_digest, read_header
 
 LENGTH_TOLERANCE = 1e-5
 """Of |S| - 1: float32 rounding of the last update, with a margin."""
 
 ENERGY_TOLERANCE = 1e-9
-"""Of a stored energy against the one of the stored spins, in units of the largest coupling: both are sums in float64."""
+"""Of a stored energy against that of the stored spins, in units of the largest coupling: both are sums in float64."""
 
 TORQUE_TOLERANCE = 1e-5
 """Of a torque above what its schedule promises, in units of the largest coupling: the quench saw the fields of spins in
@@ -33,6 +33,9 @@ float32."""
 
 DERIVED_TOLERANCE = 1e-5
 """Of stored fields and coarse versions against those of the stored spins, relative to the largest: both are float32."""
+
+_SHOWN = 200
+"""Characters of what a shard says of itself."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ class Verification:
         return int((self.torques <= self.tolerances).sum())
 
 
-def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Verification:
+def verify(
+    catalog: Catalog, on_shard: Callable[[], None] = lambda: None, records: Sequence[ShardRecord] | None = None
+) -> Verification:
     """Read a dataset in full, and hold every byte against its ledger and every value against its job.
 
     Found are: a flipped bit anywhere in a shard, the ledger or the job, a truncated, swapped, foreign or missing file,
@@ -80,14 +85,20 @@ def verify(catalog: Catalog, on_shard: Callable[[], None] = lambda: None) -> Ver
     Args:
         catalog: of the whole ledger (`Catalog.entered`), also of files that are gone.
         on_shard: called in this thread after each shard.
+        records: the shards to read, of those in the catalog; by default all. Ledger, job and coverage are looked at
+            in any case.
+
+    Raises:
+        MachineError: the system fails to read a file, which says nothing of the file.
     """
+    read = catalog.records if records is None else records
     faults = [*_bookkeeping(catalog.path), *_coverage(catalog)]
     torques, tolerances = [], []
     by_point = np.array([_allowed_torque(point) for point in catalog.points])
     by_digest = {record.sha256: record.file for record in catalog.records}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        looks = pool.map(lambda record: _look(catalog, record, by_digest), catalog.records)
-        for record, found in zip(catalog.records, looks):
+        looks = pool.map(lambda record: _look(catalog, record, by_digest), read)
+        for record, found in zip(read, looks):
             if isinstance(found, Fault):
                 faults.append(found)
             else:
@@ -121,7 +132,7 @@ def _bookkeeping(folder: Path) -> Iterator[Fault]:
 
 def _coverage(catalog: Catalog) -> Iterator[Fault]:
     """Samples that no shard holds, or more than one."""
-    for first, count in catalog.missing(catalog.job["samples"], catalog.job["shard_samples"]):
+    for first, count in catalog.missing(catalog.layout.samples, catalog.layout.shard_samples):
         yield Fault(first, count, "", f"samples {first} to {first + count - 1} are in no shard")
     end = 0
     for record in catalog.records:
@@ -133,7 +144,11 @@ def _coverage(catalog: Catalog) -> Iterator[Fault]:
 def _look(catalog: Catalog, record: ShardRecord, by_digest: Mapping[str, str]) -> Fault | npt.NDArray[np.float64]:
     """What is wrong with a shard; else the largest torque of each of its samples."""
     problem = _file_problem(catalog.path / record.file, record, by_digest)
-    found = problem or _examine(catalog.only(record), record)
+    try:
+        found = problem or _examine(catalog.only(record), record)
+    except InputError as error:
+        # The bytes are those of the ledger, but no shard, or none that the ledger describes.
+        found = error.problem
     if isinstance(found, str):
         return Fault(record.first_sample, record.count, record.file, found, as_written=problem is None)
     return found
@@ -141,11 +156,13 @@ def _look(catalog: Catalog, record: ShardRecord, by_digest: Mapping[str, str]) -
 
 def _file_problem(path: Path, record: ShardRecord, by_digest: Mapping[str, str]) -> str | None:
     """What tells a file from the one that was written."""
-    if not path.is_file():
-        return "is missing"
-    if path.stat().st_size != record.bytes:
-        return f"has {path.stat().st_size} bytes, not {record.bytes}"
-    digest = file_digest(path)
+    try:
+        with reading(path) as there:
+            if there.st_size != record.bytes:
+                return f"has {there.st_size} bytes, not {record.bytes}"
+            digest = file_digest(path)
+    except InputError as error:
+        return error.problem
     if digest != record.sha256:
         other = f": it is {by_digest[digest]}" if digest in by_digest else ""
         return f"is not what was written: its digest differs{other}"
@@ -208,20 +225,19 @@ def _header_problem(shard: Catalog, record: ShardRecord) -> str | None:
     # It was held against the values when they were written.
     if attributes.get("values_sha256") != record.values_sha256:
         return "has another digest of its values than the ledger"
-    if attributes.get("root_seed") != str(shard.job["seed"]):
-        return f"has the root seed {attributes.get('root_seed')}, not {shard.job['seed']}"
+    if attributes.get("root_seed") != str(shard.layout.seed):
+        return f"has the root seed {attributes.get('root_seed')}, not {shard.layout.seed}"
     for key in ("hamiltonian", "schedule", "variants", "grid", "derived"):
-        if json.loads(attributes.get(key, "null")) != shard.job.get(key):
-            return f"has another {key} than its job: {attributes.get(key)}"
+        if parse_json(attributes.get(key, "null"), key) != shard.job.get(key):
+            return f"has another {key} than its job: {attributes.get(key, 'none')[:_SHOWN]}"
     return None
 
 
 def _expected(shard: Catalog, samples: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
     """The values that follow from the job alone, by variable."""
     numbers = point_numbers(samples, shard.points)
-    splits = build(SplitCounts, shard.job["splits"], str(shard.path))
     parameters = {name: values[numbers] for name, (_, values) in parameters_of(shard.points).items()}
-    return {"sample": samples, "split": splits.codes(samples), **parameters}
+    return {"sample": samples, "split": shard.layout.splits.codes(samples), **parameters}
 
 
 def _samples(record: ShardRecord) -> npt.NDArray[np.int64]:

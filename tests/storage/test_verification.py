@@ -104,6 +104,14 @@ def ask_for_another_seed(folder: Path) -> None:
     ledger.append(folder / "ledger.jsonl", *ledger.new_job(folder))
 
 
+def write_another_over_two(folder: Path) -> None:
+    """Samples 4 to 6, which two shards hold."""
+    values, attributes = read_shard(folder / shard_name(3))
+    del attributes["values_sha256"]
+    renumber(values)
+    Catalog.read(folder).append(ShardWriter(attributes).write(folder / shard_name(4), values))
+
+
 def lengthen(values: dict[str, object]) -> None:
     values["spins"] = values["spins"] * 1.01  # type: ignore[operator]
 
@@ -137,7 +145,8 @@ def test_a_sound_dataset_has_no_faults(original: Path) -> None:
         (forget, [3], "are in no shard"),
         (lambda folder: rewrite(folder, lengthen), [3], "not of unit length (off by 0.01)"),
         (lambda folder: rewrite(folder, misstate_energy), [3], "not those of its spins (off by 1e-06 J)"),
-        (lambda folder: rewrite(folder, renumber), [6], "holds samples below 7 a second time"),
+        (lambda folder: rewrite(folder, renumber), [0, 3], "ledger.jsonl line 6 is not what was written"),
+        (write_another_over_two, [4, 6], "holds samples below 7 a second time"),
         (lambda folder: rewrite(folder, shuffle_splits), [3], "holds another 'split' than its job"),
         (forget_all, [0, 3, 6, 9], "are in no shard"),
         (forget_all, [0], "ledger.jsonl is missing"),
