@@ -56,6 +56,8 @@ def anneal(
     Raises:
         InputError: a size, seed or start that can't be annealed; the torque tolerance is out of reach.
     """
+    schedule.check_reachable()
+
     # Random spins.
     sampler = Sampler(hamiltonian, size, seed, start)
 
@@ -169,6 +171,7 @@ def _annealed_on_gpu(
 
     if schedule.update != "heat-bath":
         raise InputError("update", "Metropolis updates run on CPUs only", 'write update = "heat-bath"')
+    schedule.check_reachable()
     at_once = samples_at_once(lattice(size, hamiltonian.boundary))
     parts = []
     for first in range(0, len(seeds), at_once):

@@ -12,16 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayspin.cluster.generate import Generate, make_here
+from rayspin.cluster.tune import Tune
 from rayspin.errors import InputError
-from rayspin.physics import AnnealSchedule, Hamiltonian, energy
+from rayspin.physics import AnnealSchedule, Hamiltonian, anneal, energy
 from rayspin.physics.examination import energy_bounds
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, Verification, verify
 
+NO_SPLIT = {"splits": {"test": 0}}
 
 
 def generated_and_verified(folder: Path, hamiltonian: dict[str, Any], **more: Any) -> Verification:
-    asked = {"samples": 8, "size": 16, "seed": 5, "hamiltonian": hamiltonian, "splits": {"test": 0}} | more
+    asked = {"samples": 8, "size": 16, "seed": 5, "hamiltonian": hamiltonian, **NO_SPLIT} | more
     job = Generate.model_validate(asked)
     with RunDir.at(folder).claimed(job.identity()):
         make_here(job, folder)
@@ -57,9 +59,19 @@ def test_a_quench_ends_at_any_scale_of_the_couplings(tmp_path: Path, strength: f
     assert found.relaxed == 8
 
 
-def test_a_tolerance_below_the_rounding_of_the_spins_is_refused_before_anything_runs() -> None:
-    with pytest.raises(InputError, match=r"^torque_tolerance: 2e-06 can't be reached with float32 spins; give at least"):
-        AnnealSchedule(torque_tolerance=2e-6)
+def test_a_tolerance_below_the_rounding_of_the_spins_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    out_of_reach = {"torque_tolerance": 2e-6}
+    said = (
+        "torque_tolerance: 2e-06 can't be reached with spins in float32; give at least 1e-05, in units of the largest"
+    )
+    job = Generate.model_validate({"samples": 1, "size": 4, "hamiltonian": {}, "schedule": out_of_reach, **NO_SPLIT})
+    with pytest.raises(InputError, match=said):
+        job.check(RunDir.at(tmp_path / "run"), {})
+    swept = {"base": job.to_table() | {"schedule": {}}, "space": {"schedule.torque_tolerance": [1e-4, 2e-6]}}
+    with pytest.raises(InputError, match=said):
+        Tune.model_validate(swept).check(RunDir.at(tmp_path / "run"), {})
+    with pytest.raises(InputError, match=said):
+        anneal(Hamiltonian(), 4, AnnealSchedule(**out_of_reach), (0, 0))
     assert AnnealSchedule(torque_tolerance=0.0, quench_sweeps=10).largest_torque(Hamiltonian()) == 0
 
 
