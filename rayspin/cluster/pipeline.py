@@ -115,7 +115,7 @@ class Pipeline(Stage):
                 pass
 
     def _finished(self, name: str, run: RunDir) -> bool:
-        return run.child(name).finished(self.stages[name].identity()) is not None
+        return self.stages[name].done(run.child(name)) is not None
 
     def _before(self, name: str, earlier: Mapping[str, Stage]) -> dict[str, Stage]:
         """The stages that `name` can refer to."""

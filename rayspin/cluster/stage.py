@@ -77,6 +77,10 @@ class Stage(Config):
         """The resolved job without the facts of the machine it runs on: what a folder is marked with."""
         return {key: value for key, value in self.to_table().items() if key != "resources"}
 
+    def done(self, run: RunDir) -> Summary | None:
+        """The summary of this job's run in a folder, if it has ended there."""
+        return run.finished(self.identity())
+
     @abstractmethod
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Look at all that can be looked at before anything is written.
@@ -106,12 +110,11 @@ def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
         RunError: another process works on it, or the work failed.
         Incomplete: it stopped before its end; asked again, it goes on.
     """
-    job = stage.identity()
-    done = run.finished(job)
+    done = stage.done(run)
     if done is not None:
         context.progress.say(f"{run.path}: done before")
         return done
-    with run.claimed(job, stage.may_change):
+    with run.claimed(stage.identity(), stage.may_change):
         with interruptible():
             summary = stage.run(run, context)
         run.finish(summary)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pydantic
 import torch
 
-from rayspin.cluster.dataset_facts import DatasetFacts
+from rayspin.cluster.dataset_facts import DatasetFacts, DatasetStage
 from rayspin.cluster.session import Session, places_on
 from rayspin.cluster.stage import Context, Plan, Stage, build_stage
 from rayspin.config import Config, build
@@ -31,7 +31,6 @@ from rayspin.physics import Hamiltonian
 from rayspin.progress import Track, polling
 from rayspin.rng import generator
 from rayspin.rundir import RunDir, Summary, write_text
-from rayspin.storage import Catalog
 from rayspin.training import (
     BEST,
     MAY_CHANGE,
@@ -85,13 +84,11 @@ class Resources(Config):
         return self.workers or next(workers for workers in range(fitting, 0, -1) if shares(workers))
 
 
-class Training(Stage):
+class Training(DatasetStage):
     """What the trainings of both networks share."""
 
     may_change: ClassVar[frozenset[str]] = MAY_CHANGE
 
-    dataset: str
-    """Folder of a dataset; `@name` for the stage of that name in a pipeline."""
     training: TrainingConfig = TrainingConfig()
     resources: Resources = Resources()
 
@@ -104,7 +101,7 @@ class Training(Stage):
 
     def fit(self, dataset: Path, folder: Path, **placement: Any) -> FitResult:
         """Train in this process, alone or as one rank of many; `placement` as the keywords of `training.fit`."""
-        catalog = Catalog.open(dataset)
+        catalog = self.open_dataset(dataset)
         train, validation = catalog.reader("train"), catalog.reader("validation")
         return fit(self.objective, self.network, self.training, train, validation, folder, **placement)
 
@@ -113,7 +110,7 @@ class Training(Stage):
         run.check_same(self.identity(), self.may_change)
         if there := run.asked():
             self.training.check_follows(build(TrainingConfig, there["training"], str(run.path)), str(run.path))
-        self.check_data(DatasetFacts.of(self.dataset, run, earlier))
+        self.check_data(self.facts(run, earlier))
 
     def check_data(self, facts: DatasetFacts) -> None:
         """Raise InputError unless a dataset suits the network and fills a batch."""
@@ -132,13 +129,13 @@ class Training(Stage):
         return Plan(
             self.kind,
             figures,
-            0.0 if left == 0 else left * self._seconds_an_epoch(DatasetFacts.of(self.dataset, run, earlier)),
+            0.0 if left == 0 else left * self._seconds_an_epoch(self.facts(run, earlier)),
         )
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Train over Ray Train until the last epoch, from the last checkpoint on."""
         dataset, folder = run.locate(self.dataset).resolve(), run.path.resolve()
-        counts = DatasetFacts.of_folder(dataset).counts
+        counts = DatasetFacts.of_catalog(self.open_dataset(dataset)).counts
         samples = self._samples_an_epoch(counts["train"])
         total = samples * self.training.epochs
         before = samples * len(read_metrics(folder))
