@@ -42,7 +42,7 @@ PATIENCE_S = 5.0
 _POLL_S = 0.05
 _NOTES = ".holder-*"
 _NOTE_BYTES = 4096
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class HeldError(RunError):

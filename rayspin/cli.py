@@ -200,7 +200,7 @@ def verify(dataset: Path) -> None:
 @click.argument("dataset", type=_Path())
 @_address_option
 def repair(dataset: Path, address: str | None) -> None:
-    """Make the bad shards of a dataset again, and only those."""
+    """Make the bad shards of a dataset again, and only those, and verify them; exit code 1 if one is still wrong."""
     from rayspin.cluster import repair as repairing
     from rayspin.console import show_faults
 

@@ -12,6 +12,8 @@ import os
 import re
 import stat
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,34 @@ def read_bytes(path: Path, *, limit: int, where: str | None = None, remedy: str 
             can't be read.
     """
     place = str(path) if where is None else where
+    with _opened(path, place, remedy) as descriptor:
+        try:
+            content = _at_most(descriptor, limit + 1)
+        except OSError as error:
+            raise InputError(place, f"can't be read ({_reason(error)})", remedy) from None
+    if len(content) > limit:
+        raise InputError(place, f"is larger than {limit / 2**20:.3g} MiB", remedy)
+    return content
+
+
+def raw_lines(path: Path, *, limit: int, remedy: str = "give a text file") -> Iterator[bytes]:
+    """The lines of the regular file at `path`, of at most `limit` bytes each, with their ends; errors as above."""
+    with _opened(path, str(path), remedy) as descriptor, open(descriptor, "rb", closefd=False) as stream:
+        while True:
+            try:
+                line = stream.readline(limit + 1)
+            except OSError as error:
+                raise InputError(str(path), f"can't be read ({_reason(error)})", remedy) from None
+            if len(line) > limit:
+                raise InputError(str(path), f"has a line of more than {limit / 2**20:.3g} MiB", remedy)
+            if not line:
+                return
+            yield line
+
+
+@contextmanager
+def _opened(path: Path, place: str, remedy: str) -> Iterator[int]:
+    """A descriptor of the regular file at `path`, to read."""
     try:
         # To open a pipe without a writer would block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -76,14 +106,9 @@ def read_bytes(path: Path, *, limit: int, where: str | None = None, remedy: str 
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             raise InputError(place, next((text for fits, text in _FORMATS if fits(mode)), "is no file"), remedy)
-        content = _at_most(descriptor, limit + 1)
-    except OSError as error:
-        raise InputError(place, f"can't be read ({_reason(error)})", remedy) from None
+        yield descriptor
     finally:
         os.close(descriptor)
-    if len(content) > limit:
-        raise InputError(place, f"is larger than {limit / 2**20:.3g} MiB", remedy)
-    return content
 
 
 def read_text(path: Path, *, limit: int, where: str | None = None, remedy: str = "give a text file") -> str:

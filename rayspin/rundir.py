@@ -22,10 +22,15 @@ import tomli_w
 
 from rayspin.claims import PATIENCE_S, HeldError, claim
 from rayspin.errors import InputError, MachineError, RayspinError
-from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_json, parse_toml, read_text
+from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_json, parse_toml, raw_lines, read_text
 from rayspin.paths import command, expanded_path
 
 Table: TypeAlias = dict[str, Any]
+
+_LONGEST_LINE = 2**24
+"""Bytes of an entry: the text of a job is the longest."""
+
+_PUT_BACK = "put back the file that rayspin wrote"
 
 _MARK_S = 40.0
 """How long a task waits for the mark of another: an NFS client may not see a new file for 30 s."""
@@ -111,16 +116,19 @@ def read_lines(path: Path) -> Iterator[Table]:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, Table | None]]:
-    """The same with the number of each line, from 1, and None for a torn one."""
+    """The same with the number of each line, from 1, and None for a torn one.
+
+    Raises:
+        InputError: there is no regular file, or one of endless lines.
+    """
     try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    entry = json.loads(line)
-                except json.JSONDecodeError:
-                    entry = None
-                yield number, entry if isinstance(entry, dict) else None
-    except FileNotFoundError:
+        for number, line in enumerate(raw_lines(path, limit=_LONGEST_LINE, remedy=_PUT_BACK), 1):
+            try:
+                entry = parse_json(line.decode(errors="replace"), str(path))
+            except InputError:
+                entry = None
+            yield number, entry if isinstance(entry, dict) else None
+    except MissingFileError:
         return
 
 

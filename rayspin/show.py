@@ -38,9 +38,9 @@ def describe(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
 
 
 def _dataset(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
-    from rayspin.storage import SPLITS, Catalog
+    from rayspin.storage import MENDING, SPLITS, Catalog
 
-    catalog = Catalog.open(path)
+    catalog = Catalog.open(path, incomplete=True)
     energies = catalog.column("energy")
     codes = catalog.column("split")
     if png is not None:
@@ -48,14 +48,15 @@ def _dataset(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
         shown = range(min(SHOWN_SAMPLES, len(reader)))
         _draw(reader.read(list(shown)), [f"{number}: {energies[number]:.4f} J" for number in shown], png)
     return "dataset", {
-        "samples": f"{catalog.samples_done} of {catalog.job['samples']}",
+        "samples": f"{catalog.samples_done} of {catalog.layout.samples}",
+        **({"incomplete": f"{catalog.lacking}; {MENDING} {path}"} if catalog.lacking else {}),
         **{split: str(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)},
         "lattice": " x ".join(str(side) for side in catalog.shape),
         "shards": f"{len(catalog.records)}, {catalog.bytes / 1e6:.1f} MB",
         "energy per site": f"{energies.mean():.5f} +- {energies.std():.5f} J",
-        "seed": str(catalog.job["seed"]),
-        **_flat("hamiltonian", catalog.job["hamiltonian"]),
-        **_flat("schedule", catalog.job["schedule"]),
+        "seed": str(catalog.layout.seed),
+        **_flat("hamiltonian", catalog.job.get("hamiltonian", {})),
+        **_flat("schedule", catalog.job.get("schedule", {})),
     }
 
 

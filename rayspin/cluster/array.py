@@ -74,7 +74,7 @@ def run_part(stage: Stage, shards: str, run: RunDir, context: Context) -> Summar
         raise InputError("--shards", f"a {stage.kind!r} job has no shards", "use it with a job that generates")
     part = Part.parse(shards, len(stage.cut()))
     stage.check(run, {})
-    done = run.finished(stage.identity())
+    done = stage.done(run)
     if done is not None:
         context.progress.say(f"{run.path}: done before")
         return done
@@ -88,6 +88,8 @@ def _make(job: Generate, part: Part, run: RunDir, context: Context) -> Summary:
         run.path, job, lambda shard: part.start <= shard[0] // job.shard_samples < part.stop, own_ledger()
     )
     shards = recorder.missing
+    if shards:
+        recorder.tell_of_others(context.progress)
     total = sum(count for first, count in job.cut()[part.start : part.stop])
     to_do = sum(count for _, count in shards)
     done = total - to_do

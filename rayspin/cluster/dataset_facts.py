@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pydantic
 
 from rayspin.cluster.generate import Generate
 from rayspin.cluster.stage import Stage
@@ -15,6 +16,27 @@ from rayspin.errors import InputError
 from rayspin.physics import Hamiltonian
 from rayspin.rundir import RunDir
 from rayspin.storage import SPLITS, Catalog, Split
+
+
+class DatasetStage(Stage):
+    """What all stages share that read a dataset."""
+
+    dataset: str
+    """Folder of a dataset; `@name` for the stage of that name in a pipeline."""
+    incomplete: bool = pydantic.Field(default=False, exclude_if=lambda incomplete: not incomplete)
+    """Take the samples that are there of a dataset that lacks some; by default it is refused."""
+
+    def facts(self, run: RunDir, earlier: Mapping[str, Stage]) -> DatasetFacts:
+        """The facts of the dataset, for a run in this folder after these stages; errors as of `DatasetFacts.of`."""
+        return DatasetFacts.of(self.dataset, run, earlier, incomplete=self.incomplete)
+
+    def open_dataset(self, folder: Path) -> Catalog:
+        """The catalog of the dataset, which is in `folder`.
+
+        Raises:
+            InputError: no dataset, none of its shards is done, or one that lacks samples and is not to be taken so.
+        """
+        return Catalog.open(folder, incomplete=self.incomplete)
 
 
 @dataclass(frozen=True)
@@ -26,14 +48,14 @@ class DatasetFacts:
     """Samples in each split."""
 
     @classmethod
-    def of(cls, reference: str, run: RunDir, earlier: Mapping[str, Stage]) -> DatasetFacts:
+    def of(cls, reference: str, run: RunDir, earlier: Mapping[str, Stage], *, incomplete: bool = False) -> DatasetFacts:
         """The facts of the dataset that a stage refers to: a folder, or `@name` for an earlier stage.
 
         Raises:
-            InputError: no such stage, no dataset there, or samples that no network can take.
+            InputError: no such stage, no dataset there or one that lacks samples, or samples that no network can take.
         """
         if not reference.startswith("@"):
-            return cls.of_folder(run.locate(reference))
+            return cls.of_catalog(Catalog.open(run.locate(reference), incomplete=incomplete))
         stage = earlier.get(reference[1:])
         if not isinstance(stage, Generate):
             makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Generate)]
@@ -44,14 +66,13 @@ class DatasetFacts:
         return cls(stage.size, stage.splits.counts(stage.samples))
 
     @classmethod
-    def of_folder(cls, folder: Path) -> DatasetFacts:
+    def of_catalog(cls, catalog: Catalog) -> DatasetFacts:
         """The facts of a dataset that is there.
 
         Raises:
-            InputError: no dataset, none of its shards is done, or samples that no network can take.
+            InputError: samples that no network can take.
         """
-        catalog = Catalog.open(folder)
-        _check({point.hamiltonian for point in catalog.points}, str(folder))
+        _check({point.hamiltonian for point in catalog.points}, str(catalog.path))
         codes = catalog.column("split")
         return cls(catalog.shape, {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)})
 

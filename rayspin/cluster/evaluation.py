@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from rayspin.cluster.dataset_facts import DatasetFacts
+from rayspin.cluster.dataset_facts import DatasetStage
 from rayspin.cluster.fanout import Worker, fan_out
 from rayspin.cluster.stage import Context, Plan, Stage
 from rayspin.cluster.train import Training
@@ -49,9 +49,9 @@ class Case:
     reader: SpinReader
 
     @classmethod
-    def open(cls, dataset: Path, weights: Path, split: Split) -> Case:
-        """The network of a weights file and one split of a dataset."""
-        reader = Catalog.open(dataset).reader(split)
+    def open(cls, dataset: Path, weights: Path, split: Split, *, incomplete: bool = False) -> Case:
+        """The network of a weights file and one split of a dataset; samples may be missing only if `incomplete`."""
+        reader = Catalog.open(dataset, incomplete=incomplete).reader(split)
         return cls(load_weights(weights), weights_info(weights)["provenance"].get("objective", {}), reader)
 
     def read(self, first: int, count: int) -> Spins:
@@ -63,20 +63,18 @@ class FieldMeter(Worker[Share, list[Row]]):
     """Measures shares of a split one after another; lives in an actor, one on each core."""
 
     def __init__(self, job: Evaluation, dataset: Path, weights: Path) -> None:
-        self._job, self._case = job, Case.open(dataset, weights, job.split)
+        self._job, self._case = job, Case.open(dataset, weights, job.split, incomplete=job.incomplete)
 
     def work(self, item: Share) -> list[Row]:
         """The figures of each field of a share."""
         return self._job.measure(self._case, *item)
 
 
-class Evaluation(Stage):
+class Evaluation(DatasetStage):
     """What all evaluations share: a network, and fields of one split."""
 
     references: ClassVar[tuple[str, ...]] = ("dataset", "weights")
 
-    dataset: str
-    """Folder of a dataset, relative to the working folder; `@name` for the stage of that name in a pipeline."""
     weights: str
     """A weights file, or the folder of a training, whose best epoch is taken; `@name` as above."""
     split: Split = "test"
@@ -100,7 +98,7 @@ class Evaluation(Stage):
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Dataset and weights are there, or earlier stages make them; they fit together."""
         run.check_same(self.identity_in(run), self.may_change)
-        facts = DatasetFacts.of(self.dataset, run, earlier)
+        facts = self.facts(run, earlier)
         there = facts.counts[self.split]
         if there < (self.samples or 1):
             problem = f"{self.samples or 1} fields asked for, and the split {self.split!r} has {there}"
@@ -119,7 +117,7 @@ class Evaluation(Stage):
     def run(self, run: RunDir, context: Context) -> Summary:
         """Measure the fields share by share on every core of the session, then draw conclusions here."""
         dataset, weights = run.locate(self.dataset).resolve(), _weights_file(run.locate(self.weights)).resolve()
-        case = Case.open(dataset, weights, self.split)
+        case = Case.open(dataset, weights, self.split, incomplete=self.incomplete)
         count = self.samples or len(case.reader)
         shares = [(first, min(SHARE, count - first)) for first in range(0, count, SHARE)]
         rows: dict[Share, list[Row]] = {}

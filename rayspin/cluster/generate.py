@@ -34,6 +34,7 @@ from rayspin.physics.checkerboard import Checkerboard
 from rayspin.physics.schedule import measured_schedule
 from rayspin.rundir import RunDir, Summary, Table, sweep_temporaries
 from rayspin.storage import (
+    FORMAT,
     Catalog,
     Derived,
     Point,
@@ -163,7 +164,8 @@ class Generate(Stage):
         return build(cls, table, str(run.job_file))
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:  # noqa: ARG002
-        """Nothing may be there that can't become this dataset."""
+        """Nothing may be there that can't become this dataset, and its samples can be annealed to the end."""
+        self.check_reachable()
         run.check_same(self.identity(), self.may_change)
         there = Catalog.read(run.path).samples_done
         if there > self.samples:
@@ -172,6 +174,11 @@ class Generate(Stage):
                 f"{there} are there and the job asks for {self.samples}",
                 "a dataset can only grow",
             )
+
+    def check_reachable(self) -> None:
+        """Raise InputError if a schedule asks for torques that no sample can have."""
+        for point in self.points:
+            point.schedule.check_reachable()
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
         """Shards, bytes and core-hours still to go, from one sample annealed here."""
@@ -195,6 +202,7 @@ class Generate(Stage):
         recorder = Recorder(run.path, self)
         shards = recorder.missing
         if shards:
+            recorder.tell_of_others(context.progress)
             with context.progress.track("generate", self.samples, "sample", recorder.samples_done) as track:
 
                 def finished(shard: Shard, made: MadeShard) -> None:
@@ -212,6 +220,12 @@ class Generate(Stage):
         sweep_temporaries(run.path)
         return recorder.summary()
 
+    def done(self, run: RunDir) -> Summary | None:
+        """As for any job; but not while some of its shards are missing, which the same command makes."""
+        summary = super().done(run)
+        whole = summary is None or not Catalog.read(run.path).missing(self.samples, self.shard_samples)
+        return summary if whole else None
+
     def cut(self) -> list[Shard]:
         """All shards of the whole job."""
         return Catalog(Path(), ()).missing(self.samples, self.shard_samples)
@@ -223,6 +237,7 @@ class Generate(Stage):
         return {
             "title": "spin configurations by simulated annealing",
             "source": f"rayspin {__version__}",
+            "format": str(FORMAT),
             "hamiltonian": json.dumps(self.hamiltonian.to_table()),
             "schedule": json.dumps(self.schedule.to_table()),
             **{key: json.dumps(table[key]) for key in ("variants", "grid", "derived") if key in table},

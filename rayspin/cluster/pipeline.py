@@ -127,8 +127,7 @@ class Pipeline(Stage):
                 pass
 
     def _finished(self, name: str, run: RunDir) -> bool:
-        folder = run.child(name)
-        return folder.finished(self.stages[name].identity_in(folder)) is not None
+        return self.stages[name].done(run.child(name)) is not None
 
     def _before(self, name: str, earlier: Mapping[str, Stage]) -> dict[str, Stage]:
         """The stages that `name` can refer to."""

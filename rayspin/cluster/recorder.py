@@ -15,6 +15,7 @@ from rayspin.cluster.stopping import StopRequest
 from rayspin.errors import RunError
 from rayspin.inputs import read_text
 from rayspin.paths import command
+from rayspin.progress import Progress
 from rayspin.rundir import Summary, write_text
 from rayspin.storage import Catalog, ShardRecord, ledger, shard_name
 
@@ -52,7 +53,7 @@ class Recorder:
         """The shards still to make."""
         self._failed: set[Shard] = set()
         attributes = job.shard_attributes()
-        self._made_with = f"{attributes['source']}: {attributes['versions']}"
+        self._made_with = f"{attributes['source']}, format {attributes['format']}: {attributes['versions']}"
         in_place = {path.name for path in folder.glob("*-*.*")}
         for shard in self._catalog.missing(job.samples, job.shard_samples):
             if mine is not None and not mine(shard):
@@ -65,6 +66,13 @@ class Recorder:
             else:
                 self._append(orphan, note="adopted")
                 self.samples_done += orphan.count
+
+    def tell_of_others(self, progress: Progress) -> None:
+        """Say so where other versions made shards that are there: their values agree only as far as the versions do."""
+        others = {str(entry.get("made_with")) for entry in ledger.entries(self._folder)} - {self._made_with}
+        if others:
+            made = "; ".join(sorted(others))
+            progress.say(f"{self._folder}: has shards made with {made}; new ones are made with {self._made_with}")
 
     def enter(self, shard: Shard, made: MadeShard, **facts: str) -> None:
         """Enter a shard that a worker put in place, with what else there is to say."""

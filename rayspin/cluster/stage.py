@@ -96,6 +96,10 @@ class Stage(Config):
             return run.locate(other).samefile(run.locate(getattr(self, key)))
         return False
 
+    def done(self, run: RunDir) -> Summary | None:
+        """The summary of this job's run in a folder, if it has ended there."""
+        return run.finished(self.identity_in(run))
+
     @abstractmethod
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Look at all that can be looked at before anything is written.
@@ -126,7 +130,7 @@ def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
         Incomplete: it stopped before its end; asked again, it goes on.
     """
     job = stage.identity_in(run)
-    done = run.finished(job)
+    done = stage.done(run)
     if done is not None:
         context.progress.say(f"{run.path}: done before")
         return done

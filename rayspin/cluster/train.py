@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pydantic
 import torch
 
-from rayspin.cluster.dataset_facts import DatasetFacts
+from rayspin.cluster.dataset_facts import DatasetFacts, DatasetStage
 from rayspin.cluster.session import Session, places_on
 from rayspin.cluster.stage import Context, Plan, Stage, build_stage
 from rayspin.config import Config, build
@@ -87,14 +87,12 @@ class Resources(Config):
         return self.workers or next(workers for workers in range(fitting, 0, -1) if shares(workers))
 
 
-class Training(Stage):
+class Training(DatasetStage):
     """What the trainings of both networks share."""
 
     may_change: ClassVar[frozenset[str]] = MAY_CHANGE
     references: ClassVar[tuple[str, ...]] = ("dataset",)
 
-    dataset: str
-    """Folder of a dataset, relative to the working folder; `@name` for the stage of that name in a pipeline."""
     training: TrainingConfig = TrainingConfig()
     resources: Resources = Resources()
 
@@ -107,7 +105,7 @@ class Training(Stage):
 
     def fit(self, dataset: Path, folder: Path, **placement: Any) -> FitResult:
         """Train in this process, alone or as one rank of many; `placement` as the keywords of `training.fit`."""
-        catalog = Catalog.open(dataset)
+        catalog = self.open_dataset(dataset)
         train, validation = catalog.reader("train"), catalog.reader("validation")
         return fit(self.objective, self.network, self.training, train, validation, folder, **placement)
 
@@ -116,7 +114,7 @@ class Training(Stage):
         run.check_same(self.identity_in(run), self.may_change)
         if there := run.asked():
             self.training.check_follows(build(TrainingConfig, there["training"], str(run.path)), str(run.path))
-        self.check_data(DatasetFacts.of(self.dataset, run, earlier))
+        self.check_data(self.facts(run, earlier))
 
     def means_same(self, key: str, other: str, run: RunDir) -> bool:
         """Also a dataset that was moved: what was trained so far tells the digest of its data."""
@@ -144,13 +142,13 @@ class Training(Stage):
         return Plan(
             self.kind,
             figures,
-            0.0 if left == 0 else left * self._seconds_an_epoch(DatasetFacts.of(self.dataset, run, earlier)),
+            0.0 if left == 0 else left * self._seconds_an_epoch(self.facts(run, earlier)),
         )
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Train over Ray Train until the last epoch, from the last checkpoint on."""
         dataset, folder = run.locate(self.dataset).resolve(), run.path.resolve()
-        counts = DatasetFacts.of_folder(dataset).counts
+        counts = DatasetFacts.of_catalog(self.open_dataset(dataset)).counts
         samples = self._samples_an_epoch(counts["train"])
         total = samples * self.training.epochs
         before = samples * len(read_metrics(folder))

@@ -175,10 +175,13 @@ class Tune(Stage):
     def _check_trial(
         self, trial: Trial, run: RunDir, earlier: Mapping[str, Stage], facts: dict[str, DatasetFacts]
     ) -> None:
+        for data in (trial.job, trial.data):
+            if isinstance(data, Generate):
+                data.check_reachable()
         if isinstance(trial.job, Training):
             reference = trial.job.dataset
             if reference not in facts:
-                facts[reference] = DatasetFacts.of(reference, run, _with_data(trial, earlier))
+                facts[reference] = trial.job.facts(run, _with_data(trial, earlier))
             trial.job.check_data(facts[reference])
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:

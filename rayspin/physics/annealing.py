@@ -59,6 +59,7 @@ def anneal(
         InputError: an argument that can't be used; the torque tolerance is out of reach.
     """
     hamiltonian, schedule = _resolved(hamiltonian, schedule)
+    schedule.check_reachable()
 
     # Random spins.
     sampler = Sampler(hamiltonian, size, seed, start)
@@ -80,7 +81,7 @@ def anneal(
             accepted, recorded = 0.0, last
 
     # Quench: every spin along its field, until the torques vanish.
-    _quench(sampler, schedule)
+    _quench(sampler, hamiltonian, schedule)
     if trace is not None and sampler.sweeps > schedule.sweeps:
         trace.record(sampler.sweeps, 0.0, sampler.spins, sampler.hamiltonian, 1.0)
     return sampler.spins
@@ -106,7 +107,8 @@ def quench(
         size: as in `anneal`.
         seed: as in `anneal`.
         sweeps: how many at most.
-        torque_tolerance: it ends when no |S x F| exceeds this, in J; 0 makes all sweeps.
+        torque_tolerance: it ends when no |S x F| exceeds this, in units of the largest coupling of the Hamiltonian; 0
+            makes all sweeps.
         overshoot: as `AnnealSchedule.quench_overshoot`; 0 is the greedy method.
         start: as in `anneal`.
 
@@ -189,6 +191,7 @@ def _annealed_on_gpu(
 
     if schedule.update != "heat-bath":
         raise InputError("update", "Metropolis updates run on CPUs only", 'write update = "heat-bath"')
+    schedule.check_reachable()
     at_once = samples_at_once(lattice(size, hamiltonian.boundary))
     parts = []
     for first in range(0, len(seeds), at_once):
@@ -198,17 +201,18 @@ def _annealed_on_gpu(
             if field is not None:
                 sampler.set_external_field(field)
             sampler.heat_bath(temperatures[begin:end], schedule.over_relaxation)
-        _quench(sampler, schedule)
+        _quench(sampler, hamiltonian, schedule)
         parts.append(sampler.spins)
     return np.concatenate(parts)
 
 
-def _quench(sampler: Sampler | BatchSampler, schedule: AnnealSchedule) -> None:
+def _quench(sampler: Sampler | BatchSampler, hamiltonian: Hamiltonian, schedule: AnnealSchedule) -> None:
     """The end of every sample: as many sweeps as its schedule names, or as it takes to keep its promise."""
     limit = LONGEST_QUENCH if schedule.quench_sweeps is None else schedule.quench_sweeps
-    torque = np.max(sampler.quench(limit, schedule.torque_tolerance, schedule.quench_overshoot))
-    if schedule.quench_sweeps is None and torque > schedule.torque_tolerance:
-        problem = f"{schedule.torque_tolerance:g} J is not reached in {limit} sweeps, torques of {torque:.2g} J remain"
+    tolerance = schedule.largest_torque(hamiltonian)
+    torque = np.max(sampler.quench(limit, tolerance, schedule.quench_overshoot))
+    if schedule.quench_sweeps is None and torque > tolerance:
+        problem = f"{tolerance:g} J is not reached in {limit} sweeps, torques of {torque:.2g} J remain"
         raise InputError("torque_tolerance", problem, "give a larger one, or a number of quench_sweeps")
 
 

@@ -13,8 +13,9 @@ from rayspin.physics.dipole import dipole_field
 from rayspin.physics.field import require_known
 from rayspin.physics.hamiltonian import Hamiltonian
 
-_LOWEST_DIPOLE, _HIGHEST_DIPOLE = -2.54945, 4.51681
-"""Half the ends of the spectrum of the dipole tensor on the infinite square lattice, in units of its strength."""
+_LOWEST_DIPOLE, _HIGHEST_DIPOLE = -2.549437, 4.516811
+"""Half the ends of the spectrum of the dipole tensor on the infinite square lattice, in units of its strength; rounded
+away from zero."""
 
 # What the kernel and the bounds know.
 _TERMS = frozenset({"exchange", "dmi", "dipole", "anisotropy", "external_field"})
@@ -59,15 +60,20 @@ def examine(spins_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian) -> Ex
     return Examination(*values.T)
 
 
-def energy_bounds(hamiltonian: Hamiltonian) -> tuple[float, float]:
-    """Energies per site, J, that no unit spins leave: each term alone at its least and at its most.
+def energy_bounds(hamiltonian: Hamiltonian, length: float = 1.0) -> tuple[float, float]:
+    """Energies per site, J, that no spins up to this length leave: each term alone at its least and at its most.
 
     A bond of exchange and DMI has at most sqrt(J^2 + D^2), and a site two bonds; the dipole term lies between half the
-    ends of its spectrum.
+    ends of its spectrum. Spins in float32 are longer than 1 by their rounding, and then so are ground states lower.
+
+    Args:
+        hamiltonian: the energy.
+        length: of the longest spin, at least 1.
     """
     bonds = 2 * math.hypot(hamiltonian.exchange, hamiltonian.dmi)
     field = math.hypot(*hamiltonian.external_field)
     dipole = hamiltonian.dipole
     lowest = -bonds - field + _LOWEST_DIPOLE * dipole - max(hamiltonian.anisotropy, 0)
     highest = bonds + field + _HIGHEST_DIPOLE * dipole - min(hamiltonian.anisotropy, 0)
-    return lowest, highest
+    # Pairs grow with the square of the length, the external field's term with the length.
+    return lowest * length**2, highest * length**2

@@ -74,6 +74,12 @@ class Hamiltonian(Config):
         return self
 
     @property
+    def largest_coupling(self) -> float:
+        """The strength of the strongest term, J: the scale of fields and torques; of the external field its length."""
+        field = math.hypot(*self.external_field)
+        return max(abs(self.exchange), abs(self.dmi), self.dipole, abs(self.anisotropy), field)
+
+    @property
     def unit_axis(self) -> npt.NDArray[np.float64]:
         """The anisotropy axis, of unit length, (3,)."""
         axis: npt.NDArray[np.float64] = np.array(self.anisotropy_axis) / math.hypot(*self.anisotropy_axis)

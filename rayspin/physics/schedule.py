@@ -16,6 +16,10 @@ from rayspin.errors import InputError
 from rayspin.physics.arguments import COLDEST, FARTHEST, HOTTEST, MOST_REFLECTIONS, MOST_SWEEPS, STRONGEST
 from rayspin.physics.hamiltonian import Hamiltonian, Vector
 
+LEAST_TORQUE_TOLERANCE = 1e-5
+"""The smallest torque tolerance that a quench can keep. Spins and fields are float32: torques of up to 9e-6 of the
+largest coupling remain after any number of sweeps (128 x 128 sites, five terms of strength 1; exchange alone: 3e-6)."""
+
 
 class AnnealSchedule(Config):
     """A ramp of Monte Carlo sweeps from random spins, then a quench. Temperatures in J/k_B.
@@ -48,7 +52,8 @@ class AnnealSchedule(Config):
     it is two to twenty thousand; the energy is then 0.0007 J per site below that after 1000 plain sweeps.
     """
     torque_tolerance: float = pydantic.Field(1e-4, ge=0)
-    """The quench ends when no |S x F| exceeds this, in J; 0 makes all quench sweeps."""
+    """The quench ends when no |S x F| exceeds this, in units of the largest coupling of the Hamiltonian; 0 makes all
+    quench sweeps. At least 1e-5 where `quench_sweeps` is unset: spins in float32 come no closer to equilibrium."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -78,10 +83,21 @@ class AnnealSchedule(Config):
         if self.start_field is not None and max(map(abs, self.start_field)) > STRONGEST:
             raise InputError("start_field", f"{self.start_field} is out of range", f"give at most {STRONGEST:g} J")
         if self.quench_sweeps is None and not self.torque_tolerance:
-            raise InputError("torque_tolerance", "0 is never reached", "give one in J, or a number of quench_sweeps")
+            self.check_reachable()
         if self.update == "metropolis" and self.over_relaxation:
             raise InputError("over_relaxation", "goes with the heat bath only", 'write 0, or update = "heat-bath"')
         return self
+
+    def check_reachable(self) -> None:
+        """Raise InputError if no sample can keep the torque tolerance; what was made before this was known is read."""
+        if self.quench_sweeps is None and self.torque_tolerance < LEAST_TORQUE_TOLERANCE:
+            problem = f"{self.torque_tolerance:g} can't be reached with spins in float32"
+            remedy = f"give at least {LEAST_TORQUE_TOLERANCE:g}, in units of the largest coupling, or quench_sweeps"
+            raise InputError("torque_tolerance", problem, remedy)
+
+    def largest_torque(self, hamiltonian: Hamiltonian) -> float:
+        """The |S x F| below which the quench ends for spins of this Hamiltonian, J."""
+        return self.torque_tolerance * hamiltonian.largest_coupling
 
     def temperatures(self) -> npt.NDArray[np.float64]:
         """The temperature of each sweep of the ramp, (sweeps,)."""

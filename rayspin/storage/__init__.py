@@ -3,11 +3,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rayspin.storage.catalog import Catalog, SpinReader
+from rayspin.storage.catalog import MENDING, Catalog, SpinReader
 from rayspin.storage.derived import Derived, variables_of
 from rayspin.storage.ledger import own_ledger
 from rayspin.storage.points import Point, each_point, energies_at, parameters_of, point_numbers, points_of
-from rayspin.storage.schema import SPLITS, VARIABLES, Split, SplitCounts, Storage
+from rayspin.storage.schema import FORMAT, SPLITS, VARIABLES, Split, SplitCounts, Storage
 from rayspin.storage.shards import ShardRecord, ShardWriter, inspect_shard, read_shard, shard_name
 from rayspin.storage.verification import Fault, Verification, verify
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rayspin.storage.xarray_view import open_dataset
 
 __all__ = [
+    "FORMAT",
+    "MENDING",
     "SPLITS",
     "VARIABLES",
     "Catalog",

@@ -7,8 +7,8 @@ place; see `rayspin.storage.ledger`) and the resolved job (`job.toml`). Readers 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -20,13 +20,20 @@ import numpy.typing as npt
 
 from rayspin.config import build, suggestion
 from rayspin.errors import InputError, shown
+from rayspin.inputs import parse_toml
 from rayspin.physics import Hamiltonian
 from rayspin.physics.arguments import series_of_integers
 from rayspin.storage import ledger
 from rayspin.storage.derived import Derived, variables_of
+from rayspin.storage.hdf5 import reading
 from rayspin.storage.points import Point, energies_at, point_numbers, points_of
-from rayspin.storage.schema import COMPONENTS, SPLITS, Split, Variable
+from rayspin.storage.schema import COMPONENTS, SPLITS, Layout, Split, Variable
 from rayspin.storage.shards import ShardRecord, inspect_shard, read_rows, shard_name
+
+MENDING = "make them with rayspin repair"
+"""What to do about missing samples; the folder follows."""
+
+_SHOWN_GAPS = 3
 
 
 @dataclass(frozen=True)
@@ -63,17 +70,25 @@ class Catalog:
         return cls(catalog.path, tuple(whole))
 
     @classmethod
-    def open(cls, path: str | Path) -> Catalog:
+    def open(cls, path: str | Path, *, incomplete: bool = False) -> Catalog:
         """The catalog of a dataset that is there to be read.
 
+        Args:
+            path: the folder.
+            incomplete: take what is there of a dataset that lacks samples.
+
         Raises:
-            InputError: no dataset, or none of its shards is done.
+            InputError: no dataset, none of its shards is done, or some of its samples are missing.
         """
         if not ledger.begun(Path(path)):
             raise InputError(str(path), "no dataset (it has no ledger)", "give the folder that a generate job wrote")
         catalog = cls.read(path)
         if not catalog.records:
             raise InputError(str(path), "none of its shards is done", "run its job first")
+        if catalog.lacking and not incomplete:
+            raise InputError(
+                str(path), catalog.lacking, f"{MENDING} {path}, or take what is there with incomplete = true"
+            )
         return catalog
 
     def append(
@@ -92,21 +107,30 @@ class Catalog:
     def orphan(self, first_sample: int, count: int, attributes: Mapping[str, str]) -> ShardRecord | None:
         """The record of a shard that is in place but was not entered when the run was killed, else None.
 
-        It counts only if it is whole and was written with these attributes.
+        It counts only if it is whole, holds these samples and was written with these attributes.
         """
-        path = self.path / shard_name(first_sample)
-        if not path.exists():
-            return None
         try:
-            record = inspect_shard(path, attributes)
+            record = inspect_shard(self.path / shard_name(first_sample), attributes)
         except InputError:
             return None
-        return record if record.count == count else None
+        return record if (record.first_sample, record.count) == (first_sample, count) else None
 
     @property
     def samples_done(self) -> int:
         """How many samples the done shards hold."""
         return sum(record.count for record in self.records)
+
+    @cached_property
+    def lacking(self) -> str:
+        """Which of the samples that its job asks for are in none of its shards, for people; empty if all are there."""
+        # A shard lies in one piece between those that are there: as large as all samples, for no cut to show.
+        gaps = self.missing(self.layout.samples, self.layout.samples)
+        if not gaps:
+            return ""
+        named = ", ".join(f"{first} to {first + count - 1}" for first, count in gaps[:_SHOWN_GAPS])
+        more = f" and {len(gaps) - _SHOWN_GAPS} more gaps" if len(gaps) > _SHOWN_GAPS else ""
+        lost = sum(count for _, count in gaps)
+        return f"{lost} of {self.layout.samples} samples are missing ({named}{more})"
 
     @property
     def bytes(self) -> int:
@@ -137,11 +161,17 @@ class Catalog:
         Raises:
             InputError: neither can be read.
         """
-        try:
-            return tomllib.loads(ledger.job_text(self.path) or "")
-        except tomllib.TOMLDecodeError as error:
-            where, problem = str(self.path / ledger.JOB), f"can't be read ({error})"
-            raise InputError(where, problem, "put back the job that the dataset was made by") from None
+        where, remedy = str(self.path / ledger.JOB), "put back the job that the dataset was made by"
+        return parse_toml(ledger.job_text(self.path) or "", where, remedy)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The numbers of its job.
+
+        Raises:
+            InputError: the job is none of a dataset.
+        """
+        return build(Layout, self.job, str(self.path / ledger.JOB))
 
     @cached_property
     def points(self) -> tuple[Point, ...]:
@@ -176,8 +206,7 @@ class Catalog:
     @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the lattice."""
-        rows, columns = self.job["size"]
-        return rows, columns
+        return self.layout.size
 
     @cached_property
     def variables(self) -> dict[str, Variable]:
@@ -192,7 +221,8 @@ class Catalog:
     def only(self, record: ShardRecord) -> Catalog:
         """The catalog of one shard; what was read of the job is shared."""
         shard = Catalog(self.path, (record,))
-        shard.__dict__.update(job=self.job, points=self.points, derived=self.derived, variables=self.variables)
+        shared = ("job", "layout", "points", "derived", "variables")
+        shard.__dict__.update({name: getattr(self, name) for name in shared})
         return shard
 
     def column(self, name: str) -> npt.NDArray[Any]:
@@ -212,14 +242,26 @@ class Catalog:
         widths = {name: len(COMPONENTS) if "component" in self.variables[name].dimensions else 1 for name in names}
         parts: dict[str, list[bytes]] = {name: [] for name in names}
         for record in self.records:
+            path = self.path / record.file
             # Unbuffered: of a page that is read ahead, only a few bytes are asked for.
-            with (self.path / record.file).open("rb", buffering=0) as stream:
+            with reading(path), path.open("rb", buffering=0) as stream:
                 for name in names:
                     size = record.count * widths[name] * types[name].itemsize
-                    parts[name].append(os.pread(stream.fileno(), size, record.offsets[name]))
+                    parts[name].append(os.pread(stream.fileno(), size, self._place(record, name, size)))
         values = {name: np.frombuffer(b"".join(parts[name]), types[name]) for name in names}
         native = {name: array.astype(types[name].newbyteorder("=")) for name, array in values.items()}
         return {name: array.reshape(-1, widths[name]) if widths[name] > 1 else array for name, array in native.items()}
+
+    def _place(self, record: ShardRecord, name: str, size: int) -> int:
+        """Where the values of a variable start in a shard, for so many bytes of them.
+
+        Raises:
+            InputError: the ledger names no place for them in the file.
+        """
+        if name not in record.offsets or record.offsets[name] + size > record.bytes:
+            problem = f"the ledger names no place for {name!r} in it"
+            raise InputError(str(self.path / record.file), problem, f"rayspin verify {self.path} says what is wrong")
+        return record.offsets[name]
 
     @cached_property
     def samples(self) -> npt.NDArray[np.int64]:
@@ -337,13 +379,11 @@ class SpinReader:
     def _map(self, shard: int) -> npt.NDArray[np.float32]:
         if shard not in self._maps:
             record = self._catalog.records[shard]
-            self._maps[shard] = np.memmap(
-                self._catalog.path / record.file,
-                dtype="<f4",
-                mode="r",
-                offset=record.offsets[self._variable.name],
-                shape=(record.count, *self.shape, 3),
-            )
+            shape = record.count, *self.shape, 3
+            offset = self._catalog._place(record, self._variable.name, 4 * math.prod(shape))
+            path = self._catalog.path / record.file
+            with reading(path):
+                self._maps[shard] = np.memmap(path, dtype="<f4", mode="r", offset=offset, shape=shape)
         return self._maps[shard]
 
 
@@ -357,6 +397,7 @@ def _positions(values: npt.ArrayLike, samples: int) -> npt.NDArray[np.int64]:
 
 def _has_size(path: Path, size: int) -> bool:
     try:
-        return path.stat().st_size == size
-    except FileNotFoundError:
+        with reading(path) as found:
+            return found.st_size == size
+    except InputError:
         return False

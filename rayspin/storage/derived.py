@@ -17,12 +17,10 @@ from rayspin.config import Config
 from rayspin.errors import InputError
 from rayspin.physics import Degradation, effective_field
 from rayspin.storage.points import Point, each_point, parameters_of
-from rayspin.storage.schema import VARIABLES, Variable
+from rayspin.storage.schema import IN_J, VARIABLES, Variable
 
 _COARSE = "coarse"
-_FIELD = Variable(
-    "field", ("sample", "y", "x", "component"), "f4", "J", "effective field -dH/dS, in units of the exchange constant"
-)
+_FIELD = Variable("field", ("sample", "y", "x", "component"), "f4", "1", f"effective field -dH/dS, {IN_J}")
 
 
 class Derived(Config):

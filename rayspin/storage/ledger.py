@@ -21,12 +21,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rayspin.inputs import MissingFileError, read_bytes
 from rayspin.rundir import append_lines, numbered_lines, write_text
+from rayspin.storage.shards import ShardRecord
 
 LEDGER = "ledger.jsonl"
 JOB = "job.toml"
 _PARTS = "ledger-*.jsonl"
 _CHECK = "crc32"
+
+_TEXTS = ("entered", "job", "text", "host", "made_with", "note")
+"""What else an entry may tell, beside seconds."""
+
+_LARGEST_JOB = 2**24
+_MENDED = "rayspin repair puts the job back once that is out of the way"
 
 Entry = dict[str, Any]
 
@@ -47,8 +55,12 @@ def append(path: Path, *entries: Mapping[str, Any]) -> None:
 
 
 def entries(folder: Path) -> Iterator[Entry]:
-    """The entry of every shard in the dataset's ledgers; those of one file in the order of entry. Without bad lines."""
-    return (entry for _, _, entry in _lines(folder) if entry is not None and "first_sample" in entry)
+    """The entry of every shard in the dataset's ledgers; those of one file in the order of entry. Without bad lines.
+
+    Raises:
+        InputError: a ledger is no regular file; so it is for all that read ledgers or the job.
+    """
+    return (entry for _, _, entry in _lines(folder) if entry is not None and "text" not in entry)
 
 
 def bad_lines(folder: Path) -> list[tuple[str, int]]:
@@ -81,8 +93,8 @@ def knows_job(folder: Path, text: str) -> bool:
 def read_job(folder: Path) -> str | None:
     """The text of `job.toml`, None without the file. What is no text in it becomes text that nobody wrote."""
     try:
-        return (folder / JOB).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+        return read_bytes(folder / JOB, limit=_LARGEST_JOB, remedy=_MENDED).decode(errors="replace")
+    except MissingFileError:
         return None
 
 
@@ -121,7 +133,16 @@ def _lines(folder: Path) -> Iterator[tuple[Path, int, Entry | None]]:
     for path in (folder / LEDGER, *sorted(folder.glob(_PARTS))):
         for number, entry in numbered_lines(path):
             check = None if entry is None else entry.pop(_CHECK, None)
-            yield path, number, None if entry is None or check != _check(entry) else entry
+            yield path, number, None if entry is None or check != _check(entry) or not _sound(entry) else entry
+
+
+def _sound(entry: Entry) -> bool:
+    """Whether an entry is one that rayspin writes: a job, or a shard that lies where its first sample says."""
+    if not all(isinstance(entry.get(name, ""), str) for name in _TEXTS):
+        return False
+    if not isinstance(entry.get("seconds", 0.0), int | float):
+        return False
+    return "text" in entry or ("entered" in entry and ShardRecord.is_in(entry))
 
 
 def _checked(entry: Entry) -> Entry:

@@ -19,17 +19,16 @@ from rayspin.config import Config, build, replace_key
 from rayspin.errors import InputError
 from rayspin.physics import AnnealSchedule, Hamiltonian, energy
 from rayspin.physics.arguments import series_of_integers
-from rayspin.storage.schema import Variable
+from rayspin.storage.schema import IN_J, Variable
 
 MOST_POINTS = 50_000
 """Points of a dataset at most: each one is checked by itself, some ten thousand in a second."""
 
-_UNITS = {
-    "J": (
-        "exchange", "dmi", "dipole", "anisotropy", "external_field", "start_field", "torque_tolerance",
-    ),
-    "J/k_B": ("start_temperature", "end_temperature"),
-}  # fmt: skip
+_MEASURED_IN = {
+    IN_J: ("exchange", "dmi", "dipole", "anisotropy", "external_field", "start_field"),
+    "in units of J / k_B": ("start_temperature", "end_temperature"),
+    "in units of the largest coupling": ("torque_tolerance",),
+}
 
 
 class Point(Config):
@@ -119,18 +118,18 @@ def parameters_of(points: Sequence[Point]) -> dict[str, tuple[Variable, npt.NDAr
 
 
 def _parameter(name: str, section: str, values: list[Any]) -> tuple[Variable, npt.NDArray[Any]]:
-    units = next((unit for unit, names in _UNITS.items() if name in names), "1")
-    long_name = f"{name} of the sample's {section}"
+    measured_in = next((f", {of}" for of, names in _MEASURED_IN.items() if name in names), "")
+    long_name = f"{name} of the sample's {section}{measured_in}"
     if any(isinstance(value, str) for value in values):
         meanings = sorted(set(values))
         flags = {"flag_values": np.arange(len(meanings), dtype="i1"), "flag_meanings": " ".join(meanings)}
         codes = np.array([meanings.index(value) for value in values], dtype="i1")
-        return Variable(name, ("sample",), "i1", units, long_name, flags), codes
+        return Variable(name, ("sample",), "i1", "1", long_name, flags), codes
     if any(isinstance(value, tuple) for value in values):
         vectors = np.array([(np.nan,) * 3 if value is None else value for value in values])
-        return Variable(name, ("sample", "component"), "f8", units, long_name), vectors
+        return Variable(name, ("sample", "component"), "f8", "1", long_name), vectors
     dtype = "i8" if all(isinstance(value, int) for value in values) else "f8"
-    return Variable(name, ("sample",), dtype, units, long_name), np.array(values, dtype=dtype)
+    return Variable(name, ("sample",), dtype, "1", long_name), np.array(values, dtype=dtype)
 
 
 def _place(*parts: str) -> str:

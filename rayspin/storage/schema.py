@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 COMPONENTS = ("x", "y", "z")
+
+FORMAT = 2
+"""What shards say of their values: 2 has the unit of dimensionless numbers in CF, "1"; 1, which does not name itself,
+had "J", which programs that know units read as joule. The values lie in both alike, and both are read."""
 
 _LATTICE_DIMENSIONS = 4
 
@@ -45,6 +49,9 @@ class Variable:
         return tuple(whole.get(name) or sides[name[0]] // int(name[1:] or 1) for name in self.dimensions)
 
 
+IN_J = "in units of the exchange constant J"
+"""How the long name of an energy ends: lattice units are dimensionless."""
+
 VARIABLES = {
     variable.name: variable
     for variable in (
@@ -56,7 +63,7 @@ VARIABLES = {
             "sample number; with root_seed it names the sample's random stream",
         ),
         Variable("spins", ("sample", "y", "x", "component"), "f4", "1", "spin vectors of unit length"),
-        Variable("energy", ("sample",), "f8", "J", "energy per site, in units of the exchange constant"),
+        Variable("energy", ("sample",), "f8", "1", f"energy per site, {IN_J}"),
         Variable(
             "split",
             ("sample",),
@@ -102,3 +109,16 @@ class SplitCounts(Config):
         test = min(self.test, samples)
         validation = min(self.validation, samples - test)
         return {"train": samples - test - validation, "validation": validation, "test": test}
+
+
+class Layout(Config):
+    """The numbers in a job that say which samples a dataset has and how they lie in its shards."""
+
+    model_config = pydantic.ConfigDict(extra="ignore")
+
+    samples: int = pydantic.Field(gt=0)
+    size: tuple[Annotated[int, pydantic.Field(gt=0)], Annotated[int, pydantic.Field(gt=0)]]
+    """Rows and columns of the lattice."""
+    seed: int
+    shard_samples: int = pydantic.Field(default=64, gt=0)
+    splits: SplitCounts = SplitCounts(test=0)

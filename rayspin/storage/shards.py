@@ -14,19 +14,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import h5py
-import netCDF4
 import numpy as np
 import numpy.typing as npt
+import pydantic
 
-from rayspin.errors import InputError
+from rayspin.errors import InputError, MachineError
 from rayspin.rundir import replacing
+from rayspin.storage.hdf5 import h5py, netCDF4, opened, reading
 from rayspin.storage.schema import COMPONENTS, VARIABLES, Storage, Variable
-
-# Importing h5py first, it would not find the filters that come with netCDF4.
-h5py.h5pl.prepend(os.fsencode(Path(netCDF4.__file__).parent / "plugins"))
 
 _PLAIN = Storage()
 _NONE: Mapping[str, str] = {}
@@ -39,20 +36,36 @@ METADATA_BYTES = 64 * 1024
 """Room for what a shard holds beside its values: about 6 KiB and its attributes."""
 
 
+_Natural = Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**62)]
+
+
 @dataclass(frozen=True)
 class ShardRecord:
     """What the ledger says of a finished shard."""
 
     file: str
-    first_sample: int
-    count: int
-    bytes: int
+    first_sample: _Natural
+    count: _Natural
+    bytes: _Natural
     sha256: str
     """Digest of the file."""
     values_sha256: str
     """Digest of the raw values of all variables: the same whatever library versions wrote the file."""
-    offsets: dict[str, int]
+    offsets: dict[str, _Natural]
     """Where the values of each variable start in the file, in bytes; compressed ones have no such place."""
+
+    @classmethod
+    def is_in(cls, entry: Mapping[str, object]) -> bool:
+        """Whether an entry of a ledger has a record that a `ShardWriter` may have made: types, and the file's name."""
+        try:
+            record = _RECORDS.validate_python({name: entry[name] for name in cls.__dataclass_fields__})
+        except (KeyError, pydantic.ValidationError):
+            return False
+        # A sample takes a byte at least.
+        return record.file == shard_name(record.first_sample) and 0 < record.count <= record.bytes
+
+
+_RECORDS = pydantic.TypeAdapter(ShardRecord)
 
 
 def shard_name(first_sample: int) -> str:
@@ -94,8 +107,8 @@ class ShardWriter:
 
         Raises:
             InputError: arrays are missing, or are not those of as many samples each.
-            MachineError: the system refuses to write. HDF5 may keep hold of the failed file then, so that another try
-                in this process may fail too, even when there is room again.
+            MachineError: the system refuses to write, or reads back something else. HDF5 may keep hold of the failed
+                file then, so that another try in this process may fail too, even when there is room again.
         """
         path = Path(path)
         lengths = {name: len(values[name]) for name in self._variables if name in values}
@@ -113,7 +126,10 @@ class ShardWriter:
             else:
                 marks = {"Conventions": "CF-1.11", **self._attributes, _DIGEST: digest}
                 _write(temporary, values, marks, self._variables, self._storage)
-                record = inspect_shard(temporary, marks, values)
+                try:
+                    record = inspect_shard(temporary, marks, values)
+                except InputError:
+                    raise _misread(path) from None
                 self._mould = _Mould.taken_from(temporary, record, values)
         return replace(record, file=path.name)
 
@@ -133,11 +149,12 @@ def inspect_shard(
 
     Raises:
         InputError: it is no whole shard, its values are not those it was written with, or it is of another origin.
+        MachineError: the system fails to read it.
     """
     path = Path(path)
-    try:
+    with reading(path):
         content = path.read_bytes()
-        with h5py.File(path) as file:
+        with opened(path) as file:
             there = _attributes(file)
             stored = {name: file[name] for name in _names(there)}
             offsets = {name: offset for name, of in stored.items() if (offset := _offset(of)) is not None}
@@ -145,20 +162,19 @@ def inspect_shard(
             values = {
                 name: _mapped(content, of, offsets[name]) if name in offsets else of[...] for name, of in stored.items()
             }
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(str(path), f"no whole shard ({error})", "make it again: delete it and run the job") from None
-    digest = attributes[_DIGEST] if written is not None and _same(values, written) else _digest(values)
-    if not {**attributes, _DIGEST: digest}.items() <= there.items():
-        raise _changed(path)
-    return ShardRecord(
-        file=path.name,
-        first_sample=int(values["sample"][0]),
-        count=len(values["sample"]),
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        values_sha256=digest,
-        offsets=offsets,
-    )
+        digest = attributes[_DIGEST] if written is not None and _same(values, written) else _digest(values)
+        if not {**attributes, _DIGEST: digest}.items() <= there.items():
+            problem = "its values are not those it was written with, or another job wrote it"
+            raise InputError(str(path), problem, f"rayspin verify {path.parent} says which shards need rayspin repair")
+        return ShardRecord(
+            file=path.name,
+            first_sample=int(values["sample"][0]),
+            count=len(values["sample"]),
+            bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            values_sha256=digest,
+            offsets=offsets,
+        )
 
 
 def read_shard(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
@@ -167,24 +183,22 @@ def read_shard(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str,
     Raises:
         InputError: it is no shard.
     """
-    try:
-        with h5py.File(path) as file:
-            attributes = _attributes(file)
-            return {name: file[name][...] for name in _names(attributes)}, attributes
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(str(path), f"no whole shard ({error})", "give a shard-*.nc of a dataset") from None
+    with opened(Path(path)) as file:
+        attributes = _attributes(file)
+        values = {name: file[name][...] for name in _names(attributes)}
+    return values, attributes
 
 
 def read_header(path: Path) -> tuple[dict[str, tuple[tuple[int, ...], str]], dict[str, str]]:
     """Shape and type ("f4") by variable, and global attributes, of the shard at `path`."""
-    with h5py.File(path) as file:
+    with opened(path) as file:
         attributes = _attributes(file)
         return {name: (file[name].shape, file[name].dtype.str[1:]) for name in _names(attributes)}, attributes
 
 
 def file_digest(path: Path) -> str:
     """SHA-256 of the file at `path`, in hex."""
-    with path.open("rb") as stream:
+    with reading(path), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -199,7 +213,7 @@ def read_rows(
         rows: (n,) positions in the shard, in any order.
         window: an index into (Y, X, C).
     """
-    with h5py.File(path) as file:
+    with opened(path) as file:
         stored = file[name]
         return np.stack([stored[int(row)][window] for row in rows])
 
@@ -240,7 +254,7 @@ class _Mould:
         image: bytes = file.get_file_image()
         path.write_bytes(image)
         if path.read_bytes() != image:
-            raise _changed(path)
+            raise _misread(path)
         return ShardRecord(
             file=path.name,
             first_sample=int(values["sample"].flat[0]),
@@ -252,9 +266,9 @@ class _Mould:
         )
 
 
-def _changed(path: Path) -> InputError:
-    problem = "its values are not those it was written with, or another job wrote it"
-    return InputError(str(path), problem, "make it again: delete it and run the job")
+def _misread(path: Path) -> MachineError:
+    problem = "a shard that was just written reads back otherwise"
+    return MachineError(str(path.parent), problem, "look after that file system, then run the same command again")
 
 
 def _write(
@@ -264,7 +278,7 @@ def _write(
     variables: Mapping[str, Variable],
     storage: Storage,
 ) -> None:
-    """Write the file of a shard; an OSError says why it can't be written."""
+    """Write the file of a shard; an OSError or a MachineError says why it can't be written."""
     size = sum(array.nbytes for array in values.values()) + METADATA_BYTES
     _reserve(path, size)
     try:
@@ -274,7 +288,8 @@ def _write(
     except (RuntimeError, OSError) as error:
         # HDF5 says that it failed, and often of the wrong thing; the system may say it when asked again.
         _reserve(path, size)
-        raise OSError(errno.EIO, f"HDF5 failed to write ({error})") from None
+        remedy = "look after that file system; if it has no file locks, set HDF5_USE_FILE_LOCKING=FALSE"
+        raise MachineError(str(path.parent), f"HDF5 failed to write ({error})", remedy) from None
 
 
 def _reserve(path: Path, size: int) -> None:
@@ -346,8 +361,8 @@ def _names(attributes: Mapping[str, str]) -> tuple[str, ...]:
     return *VARIABLES, *attributes.get(_DERIVED, "").split(), *attributes.get(_PARAMETERS, "").split()
 
 
-def _text(attribute: bytes | str) -> str:
-    return attribute.decode() if isinstance(attribute, bytes) else attribute
+def _text(attribute: object) -> str:
+    return attribute.decode(errors="replace") if isinstance(attribute, bytes) else str(attribute)
 
 
 def _same(values: Mapping[str, npt.NDArray[Any]], others: Mapping[str, npt.NDArray[Any]]) -> bool:

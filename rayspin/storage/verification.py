@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,25 +12,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.config import build
+from rayspin.errors import InputError
+from rayspin.inputs import parse_json
 from rayspin.physics.examination import Examination, energy_bounds, examine
 from rayspin.storage import ledger
 from rayspin.storage.catalog import Catalog
+from rayspin.storage.hdf5 import reading
 from rayspin.storage.points import Point, each_point, parameters_of, point_numbers
-from rayspin.storage.schema import SplitCounts
 from rayspin.storage.shards import ShardRecord, file_digest, read_header
 
 LENGTH_TOLERANCE = 1e-5
 """Of |S| - 1: float32 rounding of the last update, with a margin."""
 
 ENERGY_TOLERANCE = 1e-9
-"""Of a stored energy against the one of the stored spins, J: both are sums in float64."""
+"""Of a stored energy against that of the stored spins, in units of the largest coupling: both are sums in float64."""
 
 TORQUE_TOLERANCE = 1e-5
-"""Of a torque above what its schedule promises, J: the quench saw the fields of spins in float32."""
+"""Of a torque above what its schedule promises, in units of the largest coupling: the quench saw the fields of spins in
+float32."""
 
 DERIVED_TOLERANCE = 1e-5
-"""Of stored fields (J) and coarse versions against those of the stored spins: both are float32."""
+"""Of stored fields and coarse versions against those of the stored spins, relative to the largest: both are float32."""
+
+_SHOWN = 200
+"""Characters of what a shard says of itself."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Verification:
         faults: everything wrong, in the order of its samples; empty for a sound dataset.
         torques: (N,) largest |S x F| of each sample of sound shards, J. One above the tolerance is a fault where the
             schedule names no number of quench sweeps; where it does, the quench may have ended after them.
-        tolerances: (N,) the tolerance of each one's schedule, J.
+        tolerances: (N,) the torque that each one's schedule allows, J, with the rounding of float32.
     """
 
     faults: list[Fault]
@@ -64,10 +68,14 @@ class Verification:
     @property
     def relaxed(self) -> int:
         """Samples whose torques are within their tolerance."""
-        return int((self.torques <= self.tolerances + TORQUE_TOLERANCE).sum())
+        return int((self.torques <= self.tolerances).sum())
 
 
-def verify(catalog: Catalog | str | Path, on_shard: Callable[[], None] = lambda: None) -> Verification:
+def verify(
+    catalog: Catalog | str | Path,
+    on_shard: Callable[[], None] = lambda: None,
+    records: Sequence[ShardRecord] | None = None,
+) -> Verification:
     """Read a dataset in full, and hold every byte against its ledger and every value against its job.
 
     Found are: a flipped bit anywhere in a shard, the ledger or the job, a truncated, swapped, foreign or missing file,
@@ -79,16 +87,22 @@ def verify(catalog: Catalog | str | Path, on_shard: Callable[[], None] = lambda:
     Args:
         catalog: of the whole ledger (`Catalog.entered`), also of files that are gone; or the dataset's folder.
         on_shard: called in this thread after each shard.
+        records: the shards to read, of those in the catalog; by default all. Ledger, job and coverage are looked at
+            in any case.
+
+    Raises:
+        MachineError: the system fails to read a file, which says nothing of the file.
     """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.entered(catalog)
+    read = catalog.records if records is None else records
     faults = [*_bookkeeping(catalog.path), *_coverage(catalog)]
     torques, tolerances = [], []
-    by_point = np.array([point.schedule.torque_tolerance for point in catalog.points])
+    by_point = np.array([_allowed_torque(point) for point in catalog.points])
     by_digest = {record.sha256: record.file for record in catalog.records}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        looks = pool.map(lambda record: _look(catalog, record, by_digest), catalog.records)
-        for record, found in zip(catalog.records, looks):
+        looks = pool.map(lambda record: _look(catalog, record, by_digest), read)
+        for record, found in zip(read, looks):
             if isinstance(found, Fault):
                 faults.append(found)
             else:
@@ -122,7 +136,7 @@ def _bookkeeping(folder: Path) -> Iterator[Fault]:
 
 def _coverage(catalog: Catalog) -> Iterator[Fault]:
     """Samples that no shard holds, or more than one."""
-    for first, count in catalog.missing(catalog.job["samples"], catalog.job["shard_samples"]):
+    for first, count in catalog.missing(catalog.layout.samples, catalog.layout.shard_samples):
         yield Fault(first, count, "", f"samples {first} to {first + count - 1} are in no shard")
     end = 0
     for record in catalog.records:
@@ -134,7 +148,11 @@ def _coverage(catalog: Catalog) -> Iterator[Fault]:
 def _look(catalog: Catalog, record: ShardRecord, by_digest: Mapping[str, str]) -> Fault | npt.NDArray[np.float64]:
     """What is wrong with a shard; else the largest torque of each of its samples."""
     problem = _file_problem(catalog.path / record.file, record, by_digest)
-    found = problem or _examine(catalog.only(record), record)
+    try:
+        found = problem or _examine(catalog.only(record), record)
+    except InputError as error:
+        # The bytes are those of the ledger, but no shard, or none that the ledger describes.
+        found = error.problem
     if isinstance(found, str):
         return Fault(record.first_sample, record.count, record.file, found, as_written=problem is None)
     return found
@@ -142,11 +160,13 @@ def _look(catalog: Catalog, record: ShardRecord, by_digest: Mapping[str, str]) -
 
 def _file_problem(path: Path, record: ShardRecord, by_digest: Mapping[str, str]) -> str | None:
     """What tells a file from the one that was written."""
-    if not path.is_file():
-        return "is missing"
-    if path.stat().st_size != record.bytes:
-        return f"has {path.stat().st_size} bytes, not {record.bytes}"
-    digest = file_digest(path)
+    try:
+        with reading(path) as there:
+            if there.st_size != record.bytes:
+                return f"has {there.st_size} bytes, not {record.bytes}"
+            digest = file_digest(path)
+    except InputError as error:
+        return error.problem
     if digest != record.sha256:
         other = f": it is {by_digest[digest]}" if digest in by_digest else ""
         return f"is not what was written: its digest differs{other}"
@@ -172,7 +192,7 @@ def _examine(shard: Catalog, record: ShardRecord) -> str | npt.NDArray[np.float6
     for name in shard.derived.variables:
         expected = shard.derived.compute(name, shard.points, samples, spins_NYXC)
         off = np.abs(shard.reader(variable=name).whole() - expected).max()
-        if not off <= DERIVED_TOLERANCE:
+        if not off <= DERIVED_TOLERANCE * np.abs(expected).max():
             return f"has a {name!r} that is not that of its spins (off by {off:.2g})"
     return torques
 
@@ -182,15 +202,22 @@ def _physics_problem(point: Point, energies: npt.NDArray[np.float64], found: Exa
     if not found.length_error.max() <= LENGTH_TOLERANCE:
         return f"has spins that are not of unit length (off by {found.length_error.max():.2g})"
     off = np.abs(energies - found.energy).max()
-    if not off <= ENERGY_TOLERANCE:
+    rounding = ENERGY_TOLERANCE * point.hamiltonian.largest_coupling
+    if not off <= rounding:
         return f"has energies that are not those of its spins (off by {off:.2g} J)"
-    lowest, highest = energy_bounds(point.hamiltonian)
-    if not (lowest - ENERGY_TOLERANCE <= energies.min() and energies.max() <= highest + ENERGY_TOLERANCE):
+    lowest, highest = energy_bounds(point.hamiltonian, 1 + found.length_error.max())
+    if not (lowest - rounding <= energies.min() and energies.max() <= highest + rounding):
         return f"has energies out of the bounds of its Hamiltonian, {lowest:.5g} to {highest:.5g} J"
-    promised, largest = point.schedule.torque_tolerance, found.torque.max()
-    if point.schedule.quench_sweeps is None and not largest <= promised + TORQUE_TOLERANCE:
+    largest = found.torque.max()
+    if point.schedule.quench_sweeps is None and not largest <= _allowed_torque(point):
+        promised = point.schedule.largest_torque(point.hamiltonian)
         return f"has torques of up to {largest:.2g} J, above the {promised:g} J that its schedule promises"
     return None
+
+
+def _allowed_torque(point: Point) -> float:
+    """The largest |S x F| of a sample of a point that its schedule and the rounding of its spins explain, J."""
+    return point.schedule.largest_torque(point.hamiltonian) + TORQUE_TOLERANCE * point.hamiltonian.largest_coupling
 
 
 def _header_problem(shard: Catalog, record: ShardRecord) -> str | None:
@@ -202,20 +229,19 @@ def _header_problem(shard: Catalog, record: ShardRecord) -> str | None:
     # It was held against the values when they were written.
     if attributes.get("values_sha256") != record.values_sha256:
         return "has another digest of its values than the ledger"
-    if attributes.get("root_seed") != str(shard.job["seed"]):
-        return f"has the root seed {attributes.get('root_seed')}, not {shard.job['seed']}"
+    if attributes.get("root_seed") != str(shard.layout.seed):
+        return f"has the root seed {attributes.get('root_seed')}, not {shard.layout.seed}"
     for key in ("hamiltonian", "schedule", "variants", "grid", "derived"):
-        if json.loads(attributes.get(key, "null")) != shard.job.get(key):
-            return f"has another {key} than its job: {attributes.get(key)}"
+        if parse_json(attributes.get(key, "null"), key) != shard.job.get(key):
+            return f"has another {key} than its job: {attributes.get(key, 'none')[:_SHOWN]}"
     return None
 
 
 def _expected(shard: Catalog, samples: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
     """The values that follow from the job alone, by variable."""
     numbers = point_numbers(samples, shard.points)
-    splits = build(SplitCounts, shard.job["splits"], str(shard.path))
     parameters = {name: values[numbers] for name, (_, values) in parameters_of(shard.points).items()}
-    return {"sample": samples, "split": splits.codes(samples), **parameters}
+    return {"sample": samples, "split": shard.layout.splits.codes(samples), **parameters}
 
 
 def _samples(record: ShardRecord) -> npt.NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,8 +14,9 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from rayspin.errors import InputError
 from rayspin.physics import Degradation
-from rayspin.storage.catalog import Catalog
+from rayspin.storage.catalog import MENDING, Catalog
 from rayspin.storage.derived import Derived
 from rayspin.storage.points import parameters_of, point_numbers
 from rayspin.storage.schema import COMPONENTS, SPLITS, VARIABLES, Variable
@@ -23,7 +25,12 @@ _COMPUTED_AT_ONCE = 64
 
 
 def open_dataset(
-    path: str | Path, *, field: bool = False, coarse: int | Sequence[int] = (), degradation: Degradation | None = None
+    path: str | Path,
+    *,
+    field: bool = False,
+    coarse: int | Sequence[int] = (),
+    degradation: Degradation | None = None,
+    strict: bool = False,
 ) -> xr.Dataset:
     """The dataset in the folder `path`, over all its shards; spins are read when they are asked for.
 
@@ -32,9 +39,11 @@ def open_dataset(
         field: also with the effective field, computed when it is asked for, or read where it is stored.
         coarse: a scale or several; also with a coarse version for each, likewise.
         degradation: how fine spins become coarse ones; None: as in the job, where that stores them, else as published.
+        strict: refuse a dataset that lacks some of the samples of its job, because shards are gone or were not made
+            yet; by default it is opened as it is, with a `UserWarning` that says what is missing.
 
     Returns:
-        spins (sample, y, x, component) float32, unit vectors; field (the same) float32, J; coarse4 (sample, y4, x4,
+        spins (sample, y, x, component) float32, unit vectors; field (the same) float32, in J; coarse4 (sample, y4, x4,
         component) float32; what the shards store of these is always there.
         Coordinates: along sample its number, energy (float64, per site, in J), seed and split ("train", "validation" or
         "test"), and what differs between the samples of a grid: point (its number), dmi, external_field, ...; along
@@ -42,9 +51,12 @@ def open_dataset(
         Attributes: the resolved job, flat (`hamiltonian.dmi`, `schedule.sweeps`, ...).
 
     Raises:
-        InputError: no dataset there, none of its shards is done, or it has no such coarse version.
+        InputError: no dataset there, none of its shards is done, or it has no such coarse version; with `strict`, some
+            of its samples are missing.
     """
-    catalog = Catalog.open(Path(path))
+    catalog = Catalog.open(Path(path), incomplete=not strict)
+    if catalog.lacking:
+        warnings.warn(f"{path}: {catalog.lacking}; {MENDING} {path}", stacklevel=2)
     scales: Any = coarse if np.ndim(coarse) else (coarse,)
     asked = Derived(field=field, coarse=scales, degradation=degradation or catalog.derived.degradation)
     asked.check(catalog.shape, catalog.points)
@@ -59,7 +71,7 @@ def open_dataset(
         if name not in there
     }
     samples, columns = catalog.samples, catalog.columns("energy", "split")
-    seeds = np.full(len(samples), catalog.job["seed"], np.int64)
+    seeds = np.full(len(samples), catalog.layout.seed, np.int64)
     seed_attributes = {"units": "1", "long_name": "root seed; with the sample number it names the random stream"}
     return xr.Dataset(
         {
@@ -70,12 +82,19 @@ def open_dataset(
             "sample": (("sample",), samples, _attributes(VARIABLES["sample"])),
             "energy": (("sample",), columns["energy"], _attributes(VARIABLES["energy"])),
             "seed": (("sample",), seeds, seed_attributes),
-            "split": (("sample",), np.array(SPLITS)[columns["split"]]),
+            "split": (("sample",), _split_names(columns["split"], catalog.path)),
             "component": (("component",), list(COMPONENTS)),
             **_parameters(catalog, samples),
         },
         attrs=_flat(catalog.job),
     )
+
+
+def _split_names(codes: npt.NDArray[np.int8], path: Path) -> npt.NDArray[np.str_]:
+    """The split of each sample by name, (n,)."""
+    if not ((codes >= 0) & (codes < len(SPLITS))).all():
+        raise InputError(str(path), "has samples of no known split", f"rayspin verify {path} says in which shards")
+    return np.array(SPLITS)[codes]
 
 
 def _parameters(catalog: Catalog, samples: npt.NDArray[np.int64]) -> dict[str, Any]:

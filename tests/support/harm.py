@@ -69,6 +69,14 @@ def ask_for_another_seed(folder: Path) -> None:
     ledger.append(folder / "ledger.jsonl", *ledger.new_job(folder))
 
 
+def write_another_over_two(folder: Path) -> None:
+    """Samples 4 to 6, which two shards hold."""
+    values, attributes = read_shard(folder / shard_name(3))
+    del attributes["values_sha256"]
+    renumber(values)
+    Catalog.read(folder).append(ShardWriter(attributes).write(folder / shard_name(4), values))
+
+
 def lengthen(values: dict[str, object]) -> None:
     values["spins"] = values["spins"] * 1.01  # type: ignore[operator]
 

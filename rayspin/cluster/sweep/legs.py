@@ -111,7 +111,7 @@ class Work:
     def _make_dataset(self, data: Generate, path: Path) -> None:
         """Make the dataset of a trial that nobody knew of before, or wait for another trial that does."""
         folder = RunDir.at(path)
-        while folder.finished(data.identity()) is None:
+        while data.done(folder) is None:
             if self._stop.exists():
                 raise _stopped("before its dataset was made")
             with suppress(HeldError), _claimed(folder, data, _POLL_S):

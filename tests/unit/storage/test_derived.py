@@ -51,7 +51,8 @@ def test_they_are_computed_when_they_are_read(plain: Path) -> None:
     assert set(view.data_vars) == {"spins", "field", "coarse4", "coarse8"}
     assert not any(variable.variable._in_memory for variable in view.data_vars.values())
     assert view["coarse4"].dims == ("sample", "y4", "x4", "component")
-    assert view["field"].attrs["units"] == "J"
+    assert view["field"].attrs["units"] == "1"
+    assert view["field"].attrs["long_name"].endswith("in units of the exchange constant J")
     spins = view["spins"].values
     field = np.stack([effective_field(s, Hamiltonian(dmi=d)) for s, d in zip(spins, view["dmi"].values)])
     np.testing.assert_array_equal(view["field"], field)

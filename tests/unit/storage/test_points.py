@@ -55,7 +55,8 @@ def test_samples_take_turns_in_the_points_of_the_grid(dataset: Path) -> None:
     np.testing.assert_array_equal(view["dmi"], [0.2, 0.4] * 7)
     np.testing.assert_array_equal(view["external_field"][:, 2], ([0.0] * 2 + [0.05] * 2 + [0.1] * 2) * 2 + [0.0] * 2)
     assert view["external_field"].dims == ("sample", "component")
-    assert view["dmi"].attrs["units"] == "J"
+    assert view["dmi"].attrs["units"] == "1"
+    assert view["dmi"].attrs["long_name"] == "dmi of the sample's hamiltonian, in units of the exchange constant J"
     for sample in (0, 5, 9):
         hamiltonian = Hamiltonian(
             dmi=float(view["dmi"][sample]),

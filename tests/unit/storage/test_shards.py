@@ -18,7 +18,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayspin.errors import InputError
+from rayspin.errors import InputError, MachineError
 from rayspin.storage import (
     VARIABLES,
     Catalog,
@@ -182,7 +182,7 @@ def test_a_bit_that_the_disk_turned_is_seen_before_the_shard_counts(
 
     write = shards._write
     monkeypatch.setattr(shards, "_write", write_badly)
-    with pytest.raises(InputError, match="not those it was written with"):
+    with pytest.raises(MachineError, match="a shard that was just written reads back otherwise"):
         _written(tmp_path / "turned.nc", written)
     assert [path.name for path in tmp_path.iterdir()] == ["whole.nc"]
 

@@ -32,6 +32,7 @@ from tests.support.harm import (
     swap,
     swap_records,
     truncate,
+    write_another_over_two,
 )
 
 SMALL = datasets.labyrinths(12, 16, seed=5, shard_samples=3)
@@ -64,7 +65,8 @@ def test_a_sound_dataset_has_no_faults(original: Path) -> None:
         (forget, [3], "are in no shard"),
         (lambda folder: rewrite(folder, lengthen), [3], "not of unit length (off by 0.01)"),
         (lambda folder: rewrite(folder, misstate_energy), [3], "not those of its spins (off by 1e-06 J)"),
-        (lambda folder: rewrite(folder, renumber), [6], "holds samples below 7 a second time"),
+        (lambda folder: rewrite(folder, renumber), [0, 3], "ledger.jsonl line 6 is not what was written"),
+        (write_another_over_two, [4, 6], "holds samples below 7 a second time"),
         (lambda folder: rewrite(folder, shuffle_splits), [3], "holds another 'split' than its job"),
         (forget_all, [0, 3, 6, 9], "are in no shard"),
         (forget_all, [0], "ledger.jsonl is missing"),

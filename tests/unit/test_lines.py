@@ -1,0 +1,36 @@
+"""Files of lines, read with bounds: what `rayspin.rundir` and the ledgers are read with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rayspin.errors import InputError
+from rayspin.inputs import MissingFileError, raw_lines
+from rayspin.rundir import numbered_lines
+
+
+def test_lines_come_with_their_ends_and_up_to_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"one\n\nthree")
+    assert list(raw_lines(tmp_path / "file", limit=5)) == [b"one\n", b"\n", b"three"]
+    with pytest.raises(InputError, match="has a line of more than"):
+        list(raw_lines(tmp_path / "file", limit=4))
+    with pytest.raises(MissingFileError):
+        list(raw_lines(tmp_path / "gone", limit=4))
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(InputError, match=r"is a (pipe|device|folder)"):
+            list(numbered_lines(path))
+
+
+def test_lines_that_are_no_entries_are_passed_over(tmp_path: Path) -> None:
+    bad = [b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}", b"\xff", b"7", b"NaN", b""]
+    (tmp_path / "file").write_bytes(b"\n".join([b'{"a": 1}', *bad, b'{"a": 2}']))
+    lines = list(numbered_lines(tmp_path / "file"))
+    assert [entry for _, entry in lines if entry is not None] == [{"a": 1}, {"a": 2}]
+    assert [number for number, _ in lines] == list(range(1, 9))
