@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from rayspin.job import Context
 
 _FOREVER_S = 1e9
+_ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 _job_argument = click.argument("job_file", metavar="JOB.toml", type=click.Path(path_type=Path))
 _run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
@@ -28,7 +28,11 @@ _set_option = click.option(
     help="Replace a value of the job: --set training.epochs=3",
 )
 _address_option = click.option(
-    "--address", envvar="RAY_ADDRESS", metavar="HOST:PORT", help="A running Ray cluster; default: Ray on this machine."
+    "--address",
+    envvar=_ADDRESS_VARIABLE,
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="A running Ray cluster; default: Ray on this machine.",
 )
 
 
@@ -379,9 +383,6 @@ def _context(address: str | None) -> Context:
 
     stop = StopRequest()
     session = Session(address or EMBEDDED, stop=stop)
-    session.check()
+    given = click.get_current_context().get_parameter_source("address")
+    session.check(_ADDRESS_VARIABLE if given == click.core.ParameterSource.ENVIRONMENT else "--address")
     return Context(session, ConsoleProgress(_console()), stop)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,7 +10,7 @@ import pytest
 from lab import Lab, wait_until
 from test_slurm_jobs import events, start, told, wait_for
 
-from rayspin.cluster.launch.ray_node import installed
+from rayspin.cluster.ray_node import installed
 
 pytestmark = [pytest.mark.slurm, pytest.mark.ray, pytest.mark.slow]
 

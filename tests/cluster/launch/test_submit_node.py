@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rayspin.cluster.launch import ray_node
-from rayspin.cluster.launch.ray_node import LONGEST_FOLDER, node_folder, own_ip, ray_environment
+from rayspin.cluster import ray_node
+from rayspin.cluster.ray_node import LONGEST_FOLDER, node_folder, own_ip, ray_environment
 from rayspin.errors import InputError
 
 SLEEPS = "[sys.executable, '-c', 'import time; time.sleep(300)']"
@@ -23,7 +23,7 @@ SLEEPS = "[sys.executable, '-c', 'import time; time.sleep(300)']"
 
 def run_supervisor(body: str) -> subprocess.Popen[str]:
     """A process of its own: it makes itself the parent of orphans and kills all that it started."""
-    head = "import os, signal, subprocess, sys, time\nfrom rayspin.cluster.launch.processes import *\n"
+    head = "import os, signal, subprocess, sys, time\nfrom rayspin.cluster.processes import *\n"
     command = [sys.executable, "-c", head + textwrap.dedent(body)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
