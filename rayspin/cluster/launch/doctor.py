@@ -34,7 +34,7 @@ class Finding:
 
 
 def examine(out: Path, interface: str | None = None, scratch: Path | None = None) -> list[Finding]:
-    """Try all that a job needs on this node; takes about ten seconds, for Ray.
+    """Try all that a job needs on this node; takes about fifteen seconds, for Ray.
 
     Best run as a job would be, on two nodes: `srun --nodes=2 --ntasks-per-node=1 --cpu-bind=none rayspin doctor`; its
     tasks then meet as a job's do. Ends all children of this process.
