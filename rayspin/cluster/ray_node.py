@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from rayspin.cluster.kernel_cache import kernel_cache
 from rayspin.cluster.processes import Child
 from rayspin.errors import InputError
 
@@ -132,8 +133,8 @@ def ray_environment(folder: Path, secret: str, interface: str | None, alone: boo
         "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
         # Whatever anybody puts on the node's disk goes with the job.
         "TMPDIR": str(folder),
-        # Machine code is for this node's CPU.
-        "NUMBA_CACHE_DIR": str(folder / "numba"),
+        # Kept for the next job.
+        "NUMBA_CACHE_DIR": str(kernel_cache(folder.parent) or folder / "numba"),
         "PYTHONUNBUFFERED": "1",
         # Neither the working folder nor that of a script may have files that shadow modules.
         "PYTHONSAFEPATH": "1",

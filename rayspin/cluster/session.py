@@ -128,7 +128,8 @@ class Session:
             raise
         except Exception as error:
             # Ray gives its own processes 30 seconds, and says so with a bare Exception.
-            raise RunError(f"Ray at {self.address}", str(error).splitlines()[0], self._remedy()) from None
+            problem = next(iter(str(error).splitlines()), type(error).__name__)
+            raise RunError(f"Ray at {self.address}", problem, self._remedy()) from None
 
     def check(self, source: str = "--address") -> None:
         """Refuse an address at which no Ray answers: Ray would try for minutes.
@@ -142,8 +143,8 @@ class Session:
         if self.address == EMBEDDED:
             return
         where = f"{source} {self.address}"
-        leave_out = "unset it for a Ray of this command alone" if source != "--address" else "leave it out for none"
-        remedy = f"give HOST:PORT of a running Ray, or {leave_out}"
+        leave_out = "leave it out" if source == "--address" else "unset it"
+        remedy = f"give HOST:PORT of a running Ray, or {leave_out} for a Ray of this command alone"
         host_and_port = _host_and_port(self.address)
         if host_and_port is None:
             raise InputError(where, "is no HOST:PORT", remedy)

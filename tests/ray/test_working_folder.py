@@ -1,4 +1,4 @@
-"""What lies about where a command is started is none of its business: files that shadow modules, a bad home, a TMPDIR."""
+"""What lies about where a command is started is none of its business: files that shadow modules, a bad TMPDIR."""
 
 from __future__ import annotations
 
