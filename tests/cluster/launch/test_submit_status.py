@@ -205,7 +205,8 @@ def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("SLURM_STEP_ID", "0")
     monkeypatch.setattr(doctor, "MEETING_SECONDS", 0.5)
-    monkeypatch.setattr(doctor, "_ray", lambda *_: "not tried: its start is tested elsewhere")
+    for check in ("_ray", "_embedded_ray"):
+        monkeypatch.setattr(doctor, check, lambda *_: "not tried: its start is tested elsewhere")
     found = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "ib9", None)}
     assert "add --cpu-bind=none" in found["CPUs"].remedy
     assert "no sbatch" in found["Slurm"].found
@@ -225,5 +226,7 @@ def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.M
 def test_the_doctor_tries_out_a_ray_node_and_its_token(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rayspin", "doctor", "--out", "runs"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
-    assert "lets in by its token only" in re.sub(r"[│\s]+", " ", done.stdout)
+    said = re.sub(r"[│\s]+", " ", done.stdout)
+    assert "lets in by its token only" in said
+    assert re.search(r"Ray of one command came up with \d+ CPUs and ended in", said), said
     assert list((tmp_path / "runs").iterdir()) == []
