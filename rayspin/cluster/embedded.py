@@ -8,6 +8,7 @@ however that ends. Signals to the command's process group reach neither the keep
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -42,6 +43,16 @@ _DAEMONS = {
 
 _OF_NO_USE = "/dashboard.py"
 """Ray can't be asked not to start it: without a dashboard it would only report the use of Ray to its makers."""
+
+_REMEDIES = {
+    errno.ENOSPC: "free space there, or set TMPDIR to another folder",
+    errno.EDQUOT: "free space there, or set TMPDIR to another folder",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close files: the machine has no more",
+    errno.EAGAIN: "raise the limit of processes (ulimit -u)",
+    errno.ENOMEM: "free memory",
+}
+"""What mends a start that the system refused."""
 
 _GRACE_S = 20.0
 """What a command gets to end in order after it has lost its Ray: calls into a Ray without GCS block for a minute."""
@@ -173,8 +184,8 @@ def _keep(cpus: int) -> None:
     except RayspinError as error:
         _tell(error=error.args, code=error.exit_code)
     except OSError as error:
-        remedy = f"mend that, or set TMPDIR to another folder (now {tempfile.gettempdir()})"
-        _tell(error=(WHERE, f"its folder can't be made ({error})", remedy), code=RunError.exit_code)
+        remedy = _REMEDIES.get(error.errno or 0, "`rayspin doctor` tries each step of the start")
+        _tell(error=(WHERE, f"did not start ({error})", remedy), code=RunError.exit_code)
 
 
 def _run_node(folder: Path, cpus: int) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,16 @@ def test_a_submitted_job_imports_nothing_of_the_working_folder(folder: Path) -> 
     code, shown, said = run_in(folder, "submit", "job.toml", "--cluster", "local", "--wait")
     assert code == 0, shown + said
     assert "4 of 16 x 16" in shown
+
+
+def test_a_ray_that_refuses_to_start_is_quoted_and_its_logs_are_kept(folder: Path) -> None:
+    scratch = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+    try:
+        code, _, said = run_in(folder, "run", "job.toml", RAY_ROTATION_MAX_BYTES="many", TMPDIR=str(scratch))
+        (kept,) = scratch.glob("rayspin-ray-*")
+        why = "invalid literal for int() with base 10: 'many'"
+        assert (code, said) == (1, f"Ray on this machine: did not start (ValueError: {why}); see its logs in {kept}\n")
+        assert why in (kept / "ray.log").read_text()
+        assert not list(scratch.glob("rs-*"))
+    finally:
+        shutil.rmtree(scratch)
