@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rayspin.job import Context
 
 _FOREVER_S = 1e9
+_ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 
 class _Group(click.Group):
@@ -77,7 +78,11 @@ _set_option = click.option(
     help="Replace a value of the job: --set training.epochs=3",
 )
 _address_option = click.option(
-    "--address", envvar="RAY_ADDRESS", metavar="HOST:PORT", help="A running Ray cluster; default: Ray on this machine."
+    "--address",
+    envvar=_ADDRESS_VARIABLE,
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="A running Ray cluster; default: Ray on this machine.",
 )
 _out_option = click.option(
     "--out",
@@ -409,7 +414,8 @@ def _context(address: str | None) -> Context:
 
     stop = StopRequest()
     session = Session(address or EMBEDDED, stop=stop)
-    session.check()
+    given = click.get_current_context().get_parameter_source("address")
+    session.check(_ADDRESS_VARIABLE if given == click.core.ParameterSource.ENVIRONMENT else "--address")
     return Context(session, ConsoleProgress(_console(Lossy)), stop)
 
 

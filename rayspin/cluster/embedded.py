@@ -1,197 +1,241 @@
-"""The processes of a Ray that a command starts for itself: none dies unnoticed, and none outlives the command.
+"""The Ray of one command: none of its processes dies unnoticed, and none outlives the command.
 
-Ray alone manages neither. A driver whose raylet or GCS was killed waits for ever, or for a minute and then exits
-without a word of its own; of a driver that was killed, agents live on for a minute and workers for seconds. So a thread
-watches the two daemons, and a small process beside the command (`python -m rayspin.cluster.embedded`) is told who
-belongs to this Ray and waits for the end of the command, however it ends. Ray's processes are known by descent, and
-those too new for that by a mark in their environment (which they lose when they give themselves a name).
+It is a node as those of submitted jobs are: a private folder, a token of its own, `ray start` in a session of its own,
+at the loopback address. A process beside the command, the keeper (`python -m rayspin.cluster.embedded`), starts the
+node, tells the command over a pipe when it is up and when one of its daemons dies, and ends it with the command,
+however that ends. Signals to the command's process group reach neither the keeper nor the node.
 """
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import secrets
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple, NoReturn
+from typing import IO, Any, NoReturn
 
-from rayspin.errors import RunError
+from rayspin.cluster.processes import adopt_orphans, end_descendants
+from rayspin.cluster.ray_node import LOOPBACK, RayNode, node_folder, ray_environment
+from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.output import complain
-from rayspin.process_table import NAME, START, STATE, command_line, descendants, stat
+from rayspin.process_table import NAME, command_line, descendants, stat
 
-_MARK = "RAYSPIN_EMBEDDED_RAY"
-_DAEMONS = ("gcs_server", "raylet")
+WHERE = "Ray on this machine"
 
-_OF_NO_USE = ("/log_monitor.py", "/monitor.py", "/dashboard.py")
-"""Ray can't be asked not to start them: one sends what workers print to drivers that want it (`log_to_driver`), one
-would add nodes, one would report the use of Ray to its makers. They take a percent of a core, in 65 turns a second."""
+_DAEMONS = {
+    "gcs_server": "gcs_server",
+    "raylet": "raylet",
+    # The kernel keeps 15 letters; the raylet ends with either.
+    "ray::RuntimeEnv": "RuntimeEnvAgent",
+    "ray::DashboardA": "DashboardAgent",
+}
+"""The processes that Ray does not do without, by the names that the kernel and people know them by."""
 
-_LOOK_S = 2.0
-"""Seconds between two looks for new processes; the death of a daemon is heard at once."""
+_OF_NO_USE = "/dashboard.py"
+"""Ray can't be asked not to start it: without a dashboard it would only report the use of Ray to its makers."""
+
+_REMEDIES = {
+    errno.ENOSPC: "free space there, or set TMPDIR to another folder",
+    errno.EDQUOT: "free space there, or set TMPDIR to another folder",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close files: the machine has no more",
+    errno.EAGAIN: "raise the limit of processes (ulimit -u)",
+    errno.ENOMEM: "free memory",
+}
+"""What mends a start that the system refused."""
 
 _GRACE_S = 20.0
 """What a command gets to end in order after it has lost its Ray: calls into a Ray without GCS block for a minute."""
 
+_LOOK_S = 0.25
+"""Seconds between two looks at a command that has lost its Ray."""
+
 _START_S = 180.0
 """What Ray gets to start. It gives its own processes 30 seconds each, but its raylet all the time in the world."""
 
-_KILL_S = 10.0
-"""How long it may take until what was killed is gone."""
-
-
-class _Process(NamedTuple):
-    """A process that can be told from a later one of the same number."""
-
-    pid: int
-    started: str
-
-    @classmethod
-    def of(cls, pid: int) -> _Process:
-        return cls(pid, stat(pid)[START])
-
-    def runs(self) -> bool:
-        state = stat(self.pid)
-        return state[START] == self.started and state[STATE] != "Z"
-
 
 class EmbeddedRay:
-    """Watches over the Ray that its `start` starts.
+    """The command's side: starts the keeper, which starts a node with so many CPUs.
 
     Attributes:
-        lost: the daemon that died; None as long as all is well.
+        lost: what became of Ray; None as long as all is well.
     """
 
-    def __init__(self) -> None:
-        self.lost: str | None = None
-        self._known: set[_Process] = set()
+    def __init__(self, cpus: int) -> None:
+        self.lost: RayspinError | None = None
         self._closing = threading.Event()
-        self._mark = secrets.token_hex(8)
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC)
         self._watch: threading.Thread | None = None
-        # A session of its own: it must survive what a terminal or a batch system sends to the command.
-        command = [sys.executable, "-m", "rayspin.cluster.embedded", self._mark]
-        self._reaper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        command = [sys.executable, "-P", "-m", "rayspin.cluster.embedded", str(cpus)]
+        pipe = subprocess.PIPE
+        self._keeper = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
+        assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
+        self._news: IO[bytes] = self._keeper.stdout
+        self._life: IO[bytes] = self._keeper.stdin
+        self._too_long = threading.Timer(_START_S, _exit, (_late(),))
+        self._too_long.daemon = True
+        self._too_long.start()
 
-    def start(self, init: Callable[[], object]) -> None:
-        """Call `init`, which starts Ray as children of this process; from the main thread."""
-        before = {os.getpid(), self._reaper.pid, *descendants(os.getpid())}
-        os.environ[_MARK] = self._mark
-        too_long = threading.Timer(_START_S, self._give_up)
-        too_long.daemon = True
-        too_long.start()
-        try:
-            init()
-        finally:
-            too_long.cancel()
-            del os.environ[_MARK]
-        self._learn(pid for pid in descendants(os.getpid()) if pid not in before)
-        for pid in [pid for pid, _ in self._known if any(script in command_line(pid) for script in _OF_NO_USE)]:
-            with suppress(ProcessLookupError, ChildProcessError):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-        daemons = {os.pidfd_open(pid): name for pid, _ in self._known if (name := stat(pid)[NAME]) in _DAEMONS}
+    def wait(self) -> tuple[str, dict[str, str]]:
+        """The node's "host:port" and what a driver needs in its environment, once the node is up.
+
+        Raises:
+            RayspinError: it does not start.
+        """
+        up = self._hear()
+        if isinstance(up, RayspinError):
+            raise up
+        return up["address"], up["environment"]
+
+    def watch(self) -> None:
+        """From now on the loss of Ray is raised in the main thread wherever that calls Ray; call this from there."""
+        self._too_long.cancel()
         signal.signal(signal.SIGUSR1, self._raise)
-        self._watch = threading.Thread(target=self._look, args=(daemons,), daemon=True)
+        self._watch = threading.Thread(target=self._look, daemon=True)
         self._watch.start()
 
-    def close(self, shutdown: Callable[[], object]) -> None:
-        """Call `shutdown`, which ends Ray in order, and see off what is left of it."""
+    def close(self) -> None:
+        """End the node, and see off all that belongs to it; nothing is raised, whatever became of Ray or the keeper."""
         self._closing.set()
-        os.eventfd_write(self._wake, 1)
+        self._too_long.cancel()
+        with suppress(OSError):
+            self._life.close()
+        self._keeper.wait()
         if self._watch is not None:
             self._watch.join()
-        shutdown()
-        if self._reaper.stdin is not None:
-            self._reaper.stdin.close()
-        self._reaper.wait()
-        os.close(self._wake)
+        self._news.close()
 
-    def _look(self, daemons: dict[int, str]) -> None:
-        poll = select.poll()
-        for descriptor in (self._wake, *daemons):
-            poll.register(descriptor, select.POLLIN)
-        while not self._closing.is_set() and self.lost is None:
-            for descriptor, _ in poll.poll(1000 * _LOOK_S):
-                self.lost = daemons.get(descriptor)
-            if self.lost is None:
-                self._learn(descendants(*(process.pid for process in self._known)))
-        for descriptor in daemons:
-            os.close(descriptor)
-        if self.lost is not None:
-            self._end_run()
+    def _hear(self) -> Any:
+        """The next news of the keeper; the error, if they are bad."""
+        line = self._news.readline()
+        if not line.endswith(b"\n"):
+            code = self._keeper.wait()
+            how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+            problem = f"the process that keeps it ended ({how}, rayspin.cluster.embedded)"
+            return RunError(WHERE, problem, "what is done is kept, and the same command goes on")
+        news = json.loads(line)
+        if "error" not in news:
+            return news
+        return (InputError if news["code"] == InputError.exit_code else RunError)(*news["error"])
 
-    def _end_run(self) -> None:
-        """Ray is lost: kill the rest of it, which would only complain at length, and see that the command ends."""
-        _kill(self._known, self._mark)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-        if not self._closing.wait(_GRACE_S):
-            _exit(self._error())
-
-    def _give_up(self) -> None:
-        """Ray does not start, and the main thread waits for it where no signal is heard."""
-        _exit(RunError("Ray on this machine", f"no start within {_START_S:.0f} s", "run the same command again"))
-
-    def _learn(self, pids: Iterable[int]) -> None:
-        # Some may have ended since they were seen.
-        new = {process for pid in pids if (process := _Process.of(pid)).started} - self._known
-        self._known |= new
-        if new and self._reaper.stdin is not None:
-            with suppress(BrokenPipeError):
-                self._reaper.stdin.write("".join(f"{pid} {started}\n" for pid, started in new).encode())
-                self._reaper.stdin.flush()
+    def _look(self) -> None:
+        bad = self._hear()
+        if self._closing.is_set():
+            return
+        self.lost = bad
+        # Work that needs no Ray may go on to its end.
+        calls_since = time.monotonic()
+        while not self._closing.wait(_LOOK_S):
+            main = threading.main_thread().ident or 0
+            if not _in_ray(sys._current_frames().get(main)):
+                calls_since = time.monotonic()
+                continue
+            signal.pthread_kill(main, signal.SIGUSR1)
+            if time.monotonic() - calls_since > _GRACE_S:
+                _exit(bad)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.lost is not None:
-            raise self._error()
-
-    def _error(self) -> RunError:
-        remedy = "what is done is kept, and the same command goes on; if it comes again, look at memory"
-        return RunError("Ray on this machine", f"its {self.lost} died", remedy)
+        if self.lost is not None and _in_ray(frame):
+            raise self.lost
 
 
-def _exit(error: RunError) -> NoReturn:
-    """End the command at once; the process beside it ends the rest of Ray."""
+def _in_ray(frame: FrameType | None) -> bool:
+    """Whether a call into Ray is under way there."""
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == "ray":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _late() -> RunError:
+    return RunError(WHERE, f"no start within {_START_S:.0f} s", "run the same command again")
+
+
+def _exit(error: RayspinError) -> NoReturn:
+    """End the command at once; the keeper ends Ray."""
     complain(error)
     os._exit(error.exit_code)
 
 
-def _kill(known: Iterable[_Process], mark: str) -> None:
-    """Kill these processes and those with the mark, and whatever they have just started."""
-    end = time.monotonic() + _KILL_S
-    told = set(known)
-    while (left := {process.pid for process in told if process.runs()} | _marked(mark)) and time.monotonic() < end:
-        for pid in left:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
-
-
-def _marked(mark: str) -> set[int]:
-    entry = f"{_MARK}={mark}".encode()
-    found = set()
-    for path in Path("/proc").iterdir():
-        # Another user's can't be read, and any may end at this moment.
-        with suppress(OSError):
-            if path.name.isdigit() and entry in (path / "environ").read_bytes().split(b"\0"):
-                found.add(int(path.name))
-    return found
-
-
-def _reap(mark: str) -> None:
-    """Hear who belongs to Ray until the command ends, and with it its end of the pipe; then end them."""
+def _keep(cpus: int) -> None:
+    """The keeper: a node as long as the command lives, which holds the other end of this process's standard input."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    told = [line.split() for line in sys.stdin.read().splitlines()]
-    _kill((_Process(int(pid), started) for pid, started in told), mark)
+    adopt_orphans()
+    try:
+        with node_folder(None) as folder:
+            try:
+                _run_node(folder, cpus)
+            finally:
+                # At once: nothing in it is worth an end in order, and it may be dead in part.
+                end_descendants()
+    except RayspinError as error:
+        _tell(error=error.args, code=error.exit_code)
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "`rayspin doctor` tries each step of the start")
+        _tell(error=(WHERE, f"did not start ({error})", remedy), code=RunError.exit_code)
+
+
+def _run_node(folder: Path, cpus: int) -> None:
+    environment = ray_environment(folder, secrets.token_hex(32), None, alone=True)
+    node = RayNode(folder, LOOPBACK, cpus, environment, folder / "ray.log")
+    while (address := node.address()) is None:
+        if node.ended() is not None:
+            raise _not_started(node)
+        if _command_ended(0.05):
+            return
+    running = {pid: stat(pid)[NAME] for pid in descendants(os.getpid())}
+    for pid in running:
+        if _OF_NO_USE in command_line(pid):
+            # `ray start` takes this signal for an end in order.
+            os.kill(pid, signal.SIGTERM)
+    daemons = {os.pidfd_open(pid): _DAEMONS[name] for pid, name in running.items() if name in _DAEMONS}
+    needed = {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")}
+    _tell(address=address, environment=needed)
+    poll = select.poll()
+    for descriptor in (sys.stdin.fileno(), *daemons):
+        poll.register(descriptor, select.POLLIN)
+    died = [daemons[descriptor] for descriptor, _ in poll.poll() if descriptor in daemons]
+    if died and not _command_ended(0):
+        remedy = "what is done is kept, and the same command goes on; if it comes again, look at memory"
+        # What is left of it would only complain at length.
+        end_descendants()
+        _tell(error=(WHERE, f"its {died[0]} died", remedy), code=RunError.exit_code)
+        _command_ended(None)
+
+
+def _not_started(node: RayNode) -> RunError:
+    """Why `ray start` ended, with all that it and its daemons have left to say kept for reading."""
+    said = [line.strip() for line in node.log.read_text(errors="replace").splitlines() if line.strip()]
+    kept = Path(tempfile.mkdtemp(prefix="rayspin-ray-"))
+    with suppress(OSError):
+        shutil.copy(node.log, kept)
+    node.keep_logs(kept)
+    return RunError(WHERE, f"did not start ({said[-1] if said else 'without a word'})", f"see its logs in {kept}")
+
+
+def _command_ended(seconds: float | None) -> bool:
+    """Whether the command ends, or has ended, within so many seconds."""
+    return bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
+def _tell(**news: Any) -> None:
+    with suppress(BrokenPipeError):
+        sys.stdout.write(f"{json.dumps(news)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    _reap(sys.argv[1])
+    _keep(int(sys.argv[1]))

@@ -171,8 +171,10 @@ class _Pool(Generic[Item, Result]):
     def close(self) -> None:
         if self._session.lost:
             return
-        for call in self._in_flight.values():
-            self._ray.kill(call.actor.handle)
+        # Whatever ended the work is told; what goes wrong in clearing up is not.
+        with suppress(Exception):
+            for call in self._in_flight.values():
+                self._ray.kill(call.actor.handle)
         self._in_flight.clear()
 
     def _take(self, ready: Any, call: _Call[Item], on_result: Callable[[Item, Result], None]) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, chdir, contextmanager, suppress
 from types import ModuleType
+from urllib.parse import urlsplit
 
 from rayspin.cluster.embedded import EmbeddedRay
 from rayspin.cluster.stopping import StopRequest
@@ -21,9 +23,9 @@ _ANSWER_S = 10.0
 _TRAIN_LOOK = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0"}
 """Ray Train learns of the end of its workers by looking: by default every 2 s; every 0.1 s costs 4 % of a core."""
 
-STORE_BYTES = 128 * 2**20
-"""Arrays never travel through the object store, so it stays near Ray's minimum of 75 MiB."""
-
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""How a client of gRPC begins: the preface and an empty frame of settings, which the server answers with its own."""
+_FRAME_HEAD, _FRAME_TYPE, _SETTINGS = 9, 3, 4
 
 CPUS = "RAYSPIN_CPUS"
 """The environment variable that sets a lower limit than the affinity: on shared nodes Slurm need not bind its tasks."""
@@ -63,57 +65,96 @@ class Session:
         self._cpus = cpus or usable_cpus()
         self._started = False
         self._embedded: EmbeddedRay | None = None
+        self._undo = ExitStack()
 
     def ray(self) -> ModuleType:
         """The `ray` module, connected.
 
         Raises:
-            RunError: no cluster answers at the address.
+            RunError: no cluster answers at the address, or the embedded Ray does not start or has died.
             Incomplete: a stop was asked for meanwhile.
         """
+        if self._embedded is not None and self._embedded.lost is not None:
+            raise self._embedded.lost
         _quiet_environment()
         # What is raised in the middle of its import or start, Ray may take for a failure, or swallow.
         with self._stop.draining():
-            import ray
-
-            starting = not ray.is_initialized()
+            starting = "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
             if starting:
-                self._start(ray)
+                self._start()
         if starting:
             self._stop.heed()
-        return ray
+        return sys.modules["ray"]
 
-    def _start(self, ray: ModuleType) -> None:
+    def _start(self) -> None:
         # Ray takes SIGTERM for itself; a run that is asked to stop must hear it.
         on_terminate = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
         self._started = True
         try:
-            self._connect(ray.init)
-        except RayspinError:
+            if self.address == EMBEDDED:
+                self._start_embedded()
+            else:
+                self._connect(self.address)
+        except BaseException:
             self.close()
             raise
-        except Exception as error:
-            # Ray gives its own processes 30 seconds, and says so with a bare Exception.
-            self.close()
-            raise RunError(f"Ray at {self.address}", str(error).splitlines()[0], self._remedy()) from None
         signal.signal(signal.SIGTERM, on_terminate)
         _quieten()
 
-    def check(self) -> None:
-        """Refuse an address at which nothing listens: Ray would try for minutes.
+    def _start_embedded(self) -> None:
+        self._embedded = EmbeddedRay(self._cpus)
+        # Takes a second, while the node comes up.
+        import ray  # noqa: F401
+
+        address, environment = self._embedded.wait()
+        self._undo.enter_context(_authenticated(environment))
+        with _loopback():
+            self._connect(address)
+        self._embedded.watch()
+
+    def _connect(self, address: str) -> None:
+        import ray
+
+        try:
+            # Ray adds the working folder to the path of workers, where a user's files may shadow modules.
+            with chdir("/"):
+                ray.init(
+                    address,
+                    runtime_env={"env_vars": _worker_environment()},
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+        except RayspinError:
+            raise
+        except Exception as error:
+            # Ray gives its own processes 30 seconds, and says so with a bare Exception.
+            problem = next(iter(str(error).splitlines()), type(error).__name__)
+            raise RunError(f"Ray at {self.address}", problem, self._remedy()) from None
+
+    def check(self, source: str = "--address") -> None:
+        """Refuse an address at which no Ray answers: Ray would try for minutes.
+
+        Args:
+            source: where the address comes from, for the error.
 
         Raises:
-            InputError: the address is no HOST:PORT, or nothing answers there.
+            InputError: the address is no HOST:PORT, nothing answers there, or what answers is no Ray.
         """
         if self.address == EMBEDDED:
             return
-        host, _, port = self.address.rpartition(":")
+        where = f"{source} {self.address}"
+        leave_out = "leave it out" if source == "--address" else "unset it"
+        remedy = f"give HOST:PORT of a running Ray, or {leave_out} for a Ray of this command alone"
+        host_and_port = _host_and_port(self.address)
+        if host_and_port is None:
+            raise InputError(where, "is no HOST:PORT", remedy)
         try:
-            socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"Ray at {self.address}", f"nothing answers ({error})", "give HOST:PORT, or none"
-            ) from None
+            with socket.create_connection(host_and_port, timeout=_ANSWER_S) as connection:
+                speaks = "RAY_USE_TLS" in os.environ or _speaks_grpc(connection)
+        except OSError as error:
+            raise InputError(where, f"nothing answers ({error})", remedy) from None
+        if not speaks:
+            raise InputError(where, "what answers there is no Ray", remedy)
 
     def cpus(self) -> int:
         """CPUs of the whole session."""
@@ -133,42 +174,87 @@ class Session:
         return self._embedded is not None and self._embedded.lost is not None
 
     def close(self) -> None:
-        """End the session, if this object started it."""
+        """End the session, if this object started it.
+
+        The work is done or has failed by now, and the end of Ray changes neither: nothing is raised.
+        """
         if not self._started:
             return
         import ray
 
         self._started = False
-        if self._embedded is None:
-            ray.shutdown()
-        else:
-            self._embedded.close(ray.shutdown)
+        if not self.lost:
+            with suppress(Exception):
+                ray.shutdown()
+        if self._embedded is not None:
+            self._embedded.close()
             self._embedded = None
+        self._undo.close()
 
     def _remedy(self) -> str:
-        """What to do when Ray does not start, or does not let us in."""
+        """What to do when Ray does not let us in."""
         if self.address == EMBEDDED:
-            return "try again when the machine is less busy"
+            return "`rayspin doctor` tries each step of the start"
         if "RAY_AUTH_MODE" in os.environ:
             return "check the address, or leave it out"
         # `ray start` asks for a token where the user has one, and `ray.init` does not offer it to an address by itself.
         return "check the address; if that Ray asks for a token (~/.ray/auth_token), set RAY_AUTH_MODE=token"
 
-    def _connect(self, init: Callable[..., object]) -> None:
-        connect = functools.partial(
-            init,
-            self.address,
-            runtime_env={"env_vars": _worker_environment()},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-        if self.address != EMBEDDED:
-            connect()
-            return
-        self._embedded = EmbeddedRay()
-        self._embedded.start(
-            functools.partial(connect, num_cpus=self._cpus, object_store_memory=STORE_BYTES, include_dashboard=False)
-        )
+
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """The two parts of "host:port" or "[IPv6]:port"; None if it is neither."""
+    try:
+        parts = urlsplit(f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return (host, port) if host and port and parts.netloc == address and parts.username is None else None
+
+
+def _speaks_grpc(connection: socket.socket) -> bool:
+    """Whether a server of gRPC answers, as Ray's is."""
+    answer = b""
+    try:
+        connection.sendall(_HTTP2_GREETING)
+        while len(answer) < _FRAME_HEAD and (more := connection.recv(_FRAME_HEAD)):
+            answer += more
+    except OSError:
+        return False
+    return len(answer) >= _FRAME_HEAD and answer[_FRAME_TYPE] == _SETTINGS
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Ray takes a loopback address for what it is; else it puts one in its place that other machines reach."""
+    from ray._private import ray_constants
+
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _authenticated(environment: Mapping[str, str]) -> Iterator[None]:
+    """This process has the token that the environment names. Ray remembers mode and token from its import on."""
+    from ray import _raylet
+
+    def reread() -> None:
+        vars(_raylet)["Config"].initialize("")
+        vars(_raylet)["AuthenticationTokenLoader"].instance().reset_cache()
+
+    names = {*environment, "RAY_AUTH_TOKEN"}
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ.update(environment)
+    try:
+        reread()
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+        reread()
 
 
 def _quieten() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from rayspin.cluster.launch.meeting import Guest, Host
-from rayspin.cluster.launch.processes import allow_many_files
+from rayspin.cluster.processes import allow_many_files
 from rayspin.rundir import write_text
 from rayspin.storage import Catalog, ShardRecord, ledger
 

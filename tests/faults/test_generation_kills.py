@@ -154,8 +154,9 @@ def test_a_lost_node_costs_time_only(few_undisturbed: Undisturbed, tmp_path: Pat
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         node = cluster.add_node(num_cpus=1)
-        # Ray asks for a token if another test of this process had it make one.
-        mode = {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled")}
+        # Ray asks for a token if another test of this process has an embedded Ray.
+        mode = {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH_")}
+        mode = mode or {"RAY_AUTH_MODE": "disabled"}
         with started(few_undisturbed.job_file, tmp_path / "data", "--address", cluster.address, **mode) as run:
             run.wait_for_samples(6)
             cluster.remove_node(node, allow_graceful=False)

@@ -6,20 +6,8 @@ import os
 import subprocess
 import sys
 
-from rayspin.cluster.embedded import EmbeddedRay
 from rayspin.cluster.session import Session
 from rayspin.process_table import NAME, STATE, command_line, descendants, stat
-
-
-def test_a_process_that_ended_before_it_was_looked_at_is_passed_over() -> None:
-    """Told of it, the process that sees Ray off broke down, and left Ray to itself."""
-    short = subprocess.Popen([sys.executable, "-c", ""])
-    short.wait()
-    beside = EmbeddedRay()
-    beside._learn([short.pid])
-    beside.close(lambda: None)
-    assert beside._reaper.returncode == 0
-    assert beside._known == set()
 
 
 def test_what_ray_starts_for_nobody_does_not_run(ray_session: Session) -> None:

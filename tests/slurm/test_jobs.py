@@ -207,7 +207,7 @@ def test_the_doctor_looks_at_both_nodes_at_once(slurm: Lab, tmp_path: Path) -> N
     nodes = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=3G", "--cpu-bind=none")
     doctor = (sys.executable, "-m", "rayspin", "doctor", "--out", tmp_path, "--profile", site_profile(tmp_path))
     # It fails if anything is wrong.
-    said = re.sub(r"[│\s]+", " ", slurm.run("srun", *nodes, *map(str, doctor), timeout=120))
+    said = re.sub(r"[│\s]+", " ", slurm.run("srun", *nodes, *map(str, doctor), timeout=300))
     for found in ("doctor on n1", "doctor on n2", "n2 came, at port", "task 0 answers at"):
         assert found in said, said
     assert said.count("lets in by its token only") == 2

@@ -188,7 +188,7 @@ FAULTS = {
     ),
     # Launch
     "the-token-is-readable": Fault(
-        "cluster/launch/ray_node.py",
+        "cluster/ray_node.py",
         "token.touch(mode=0o600)",
         "token.touch(mode=0o644)",
         ["unit/cluster/launch/test_processes.py"],

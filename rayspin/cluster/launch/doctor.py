@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rayspin.cluster.launch.meeting import Guest, Host, HostLostError, MeetingOverError
-from rayspin.cluster.launch.processes import adopt_orphans, end_descendants
-from rayspin.cluster.launch.ray_node import RayNode, installed, node_folder, own_ip, ray_environment
-from rayspin.cluster.session import STORE_BYTES, usable_cpus
+from rayspin.cluster.processes import adopt_orphans, end_descendants
+from rayspin.cluster.ray_node import STORE_BYTES, RayNode, installed, node_folder, own_ip, ray_environment
+from rayspin.cluster.session import Session, usable_cpus
 from rayspin.errors import RayspinError, RunError
 from rayspin.rundir import write_text
 
@@ -34,7 +34,7 @@ class Finding:
 
 
 def examine(out: Path, interface: str | None = None, scratch: Path | None = None) -> list[Finding]:
-    """Try all that a job needs on this node; takes about ten seconds, for Ray.
+    """Try all that a job needs on this node; takes about fifteen seconds, for Ray.
 
     Best run as a job would be, on two nodes: `srun --nodes=2 --ntasks-per-node=1 --cpu-bind=none rayspin doctor`; its
     tasks then meet as a job's do. Ends all children of this process.
@@ -53,7 +53,8 @@ def examine(out: Path, interface: str | None = None, scratch: Path | None = None
         "network": lambda: _network(interface),
         "other nodes": lambda: _other_nodes(out, interface),
         "Slurm": _slurm,
-        "Ray": lambda: _ray(interface, scratch),
+        "Ray of one command": _embedded_ray,
+        "Ray of a job": lambda: _ray(interface, scratch),
     }
     return [_tried(subject, check) for subject, check in checks.items()]
 
@@ -160,6 +161,17 @@ def _slurm() -> Finding | str:
     return f"commands in {Path(str(shutil.which('scontrol'))).parent}"
 
 
+def _embedded_ray() -> str:
+    """Ray starts as it does for `rayspin run`."""
+    start = time.monotonic()
+    session = Session()
+    try:
+        cpus = session.cpus()
+    finally:
+        session.close()
+    return f"came up with {cpus} CPUs and ended in {time.monotonic() - start:.1f} s"
+
+
 def _ray(interface: str | None, scratch: Path | None) -> Finding | str:
     """A Ray node comes up, lets in who has its token, and nobody else."""
     adopt_orphans()
@@ -178,7 +190,7 @@ def _ray(interface: str | None, scratch: Path | None) -> Finding | str:
                 raise RunError("ray health-check", complaint, "mend what it says")
             if not _refusal(address, environment | {"RAY_AUTH_MODE": "disabled"}):
                 return Finding(
-                    "Ray", f"{found}, and asks nobody for its token", "install Ray as constraints.txt has it"
+                    "Ray of a job", f"{found}, and asks nobody for its token", "install Ray as constraints.txt has it"
                 )
             return f"{found}, and lets in by its token only"
         finally:

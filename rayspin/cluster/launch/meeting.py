@@ -5,7 +5,10 @@ rename and readable for its user only, in a folder that all nodes see. A guest r
 keeps the connection for as long as it is part of the cluster: lines of text tell the news, and its end tells
 that the other is gone. A thousand guests cost the host a thousand sockets, and the file system nothing.
 
-Host to guest: `join ADDRESS`, then `end`. Guest to host: `hello RANK HOST PROOF`, then `up`.
+Each side first proves to the other that it knows the secret, which itself doesn't cross the network: it signs the rank
+and what both sides have just drawn at random, so that nothing that was overheard is of use again. Guest to host:
+`hello RANK HOST DRAWN`, `proof PROOF`, then `up`. Host to guest: `challenge DRAWN PROOF`, `welcome`, `join ADDRESS`,
+then `end`.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ from typing import Self
 from rayspin.errors import RunError
 
 _LONGEST_LINE = 4096
+
+_GREETING_S = 10.0
+"""Seconds for either side to prove what it is; who takes longer is turned away."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,9 @@ class Invitation:
             raise MeetingOverError
         return cls(*json.loads(text))
 
-    def proof(self, rank: int) -> str:
-        """What only a task of this job can say: the secret itself doesn't cross the network."""
-        return hmac.new(self.secret.encode(), f"guest {rank}".encode(), "sha256").hexdigest()
+    def proof(self, side: str, rank: int, drawn: str) -> str:
+        """What only a task of this job can say, as the host or as that guest, of numbers drawn for this once."""
+        return hmac.new(self.secret.encode(), f"{side} {rank} {drawn}".encode(), "sha256").hexdigest()
 
 
 class MeetingOverError(Exception):
@@ -89,6 +95,8 @@ class Host:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self.invitation = Invitation(ip, self._listener.getsockname()[1], secrets.token_hex(32))
         self._guests: dict[socket.socket, _Lines] = {}
+        self._strangers: dict[socket.socket, float] = {}
+        self._challenged: dict[socket.socket, tuple[int, str, str]] = {}
         self._ranks: dict[socket.socket, int] = {}
         self._news = ""
         self.here: dict[int, str] = {}
@@ -115,6 +123,8 @@ class Host:
                 else:
                     assert isinstance(key.fileobj, socket.socket)
                     self._take(key.fileobj)
+            for stranger in [guest for guest, until in self._strangers.items() if until < time.monotonic()]:
+                self._drop(stranger)
         return True
 
     def tell(self, news: str) -> None:
@@ -136,6 +146,7 @@ class Host:
             guest.setblocking(False)
             _watch_over(guest)
             self._guests[guest] = _Lines()
+            self._strangers[guest] = time.monotonic() + _GREETING_S
             self._selector.register(guest, selectors.EVENT_READ)
 
     def _take(self, guest: socket.socket) -> None:
@@ -145,18 +156,29 @@ class Host:
             self._drop(guest)
             return
         for line in lines:
-            match line.split():
-                case ["hello", rank, name, proof] if rank.isdigit() and hmac.compare_digest(
-                    proof.encode(), self.invitation.proof(int(rank)).encode()
-                ):
-                    self._ranks[guest] = int(rank)
-                    self.here[int(rank)] = name
-                    self._say(guest, f"welcome\n{self._news}")
-                case ["up"] if guest in self._ranks:
-                    self.up.add(self._ranks[guest])
-                case _:
-                    self._drop(guest)
-                    return
+            if guest in self._guests and not self._heed(guest, line.split()):
+                self._drop(guest)
+
+    def _heed(self, guest: socket.socket, words: list[str]) -> bool:
+        """Do what a line asks for; false if it makes no sense, or not from this guest."""
+        match words:
+            case ["hello", rank, name, drawn] if rank.isdecimal() and guest not in self._challenged:
+                mine = secrets.token_hex(32)
+                self._challenged[guest] = int(rank), name, self.invitation.proof("guest", int(rank), drawn + mine)
+                self._say(guest, f"challenge {mine} {self.invitation.proof('host', int(rank), drawn + mine)}\n")
+            case ["proof", proof] if guest in self._strangers and guest in self._challenged:
+                rank_, name, expected = self._challenged[guest]
+                if not hmac.compare_digest(proof.encode(), expected.encode()):
+                    return False
+                del self._strangers[guest]
+                self._ranks[guest] = rank_
+                self.here[rank_] = name
+                self._say(guest, f"welcome\n{self._news}")
+            case ["up"] if guest in self._ranks:
+                self.up.add(self._ranks[guest])
+            case _:
+                return False
+        return True
 
     def _say(self, guest: socket.socket, text: str) -> None:
         try:
@@ -168,6 +190,8 @@ class Host:
         self._selector.unregister(guest)
         guest.close()
         del self._guests[guest]
+        self._strangers.pop(guest, None)
+        self._challenged.pop(guest, None)
         rank = self._ranks.pop(guest, None)
         if rank is not None:
             self.here.pop(rank, None)
@@ -226,12 +250,19 @@ class Guest:
 
     @classmethod
     def _greet(cls, invitation: Invitation, rank: int) -> Self:
-        connection = socket.create_connection((invitation.host, invitation.port), timeout=10)
+        connection = socket.create_connection((invitation.host, invitation.port), timeout=_GREETING_S)
         guest = cls(connection, invitation)
         try:
             _watch_over(connection)
-            guest.say(f"hello {rank} {socket.gethostname()} {invitation.proof(rank)}")
-            if guest.hear(10) != "welcome":
+            mine = secrets.token_hex(32)
+            guest.say(f"hello {rank} {socket.gethostname()} {mine}")
+            verb, theirs, proof = ((guest.hear(_GREETING_S) or "").split() + 3 * [""])[:3]
+            if verb != "challenge" or not hmac.compare_digest(
+                proof.encode(), invitation.proof("host", rank, mine + theirs).encode()
+            ):
+                raise HostLostError
+            guest.say(f"proof {invitation.proof('guest', rank, mine + theirs)}")
+            if guest.hear(_GREETING_S) != "welcome":
                 raise HostLostError
         except BaseException:
             connection.close()

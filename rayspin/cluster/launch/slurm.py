@@ -42,6 +42,9 @@ _handed_over: list[object] = []
 # Submitit's handles look at files when they go; later in the end of the interpreter they no longer can.
 atexit.register(_handed_over.clear)
 
+_PYTHON = f"{shlex.quote(sys.executable)} -P"
+"""Without the working folder on its path, where a user's files may shadow modules."""
+
 _LOCAL_REQUEUE = 144
 """The exit code by which a task asks submitit's local executor to run the job again."""
 
@@ -94,7 +97,7 @@ def script(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequen
     from submitit.slurm.slurm import _make_sbatch_string
 
     folder = out.resolve() / "submissions" / "001"
-    command = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
+    command = f"{_PYTHON} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     texts = []
     for piece in pieces:
         parameters = _slurm_parameters(piece, job_file.stem, [f"JOB-ID-OF-{stage}" for stage in piece.after])
@@ -265,10 +268,10 @@ def _executor(piece: Piece, folder: Path, name: str, before: Sequence[str]) -> P
 
     options = piece.options
     if options.cluster == "slurm":
-        slurm = SlurmExecutor(folder)
+        slurm = SlurmExecutor(folder, python=_PYTHON)
         slurm.update_parameters(**_slurm_parameters(piece, name, before))
         return slurm
-    local = LocalExecutor(folder)
+    local = LocalExecutor(folder, python=_PYTHON)
     local.update_parameters(
         timeout_min=options.minutes,
         tasks_per_node=options.nodes,

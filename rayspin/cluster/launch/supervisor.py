@@ -20,10 +20,10 @@ from pathlib import Path
 
 from rayspin.cluster.launch.endings import BAD_INPUT, DONE, FAILED, INCOMPLETE
 from rayspin.cluster.launch.meeting import Guest, Host, HostLostError, MeetingOverError
-from rayspin.cluster.launch.processes import Child, adopt_orphans, allow_many_files, end_descendants
 from rayspin.cluster.launch.progress_mark import check_progress, progress_mark
-from rayspin.cluster.launch.ray_node import RayNode, node_folder, own_ip, ray_environment
 from rayspin.cluster.launch.story import tell
+from rayspin.cluster.processes import Child, adopt_orphans, allow_many_files, end_descendants
+from rayspin.cluster.ray_node import LOOPBACK, RayNode, node_folder, own_ip, ray_environment
 from rayspin.cluster.session import CPUS, usable_cpus
 from rayspin.errors import Incomplete, RayspinError, RunError
 from rayspin.output import complain
@@ -212,9 +212,10 @@ def _alone(node: _Node) -> int:
 def _lead(node: _Node) -> int:
     """Rank 0: the head, the invitation, the driver; then the end of all."""
     start = time.monotonic()
-    with Host(own_ip(node.job.interface)) as host, host.invitation.published(node.meeting):
+    alone = node.place.nodes == 1
+    with Host(LOOPBACK if alone else own_ip(node.job.interface)) as host, host.invitation.published(node.meeting):
         _begin(node)
-        environment = ray_environment(node.local, host.invitation.secret, node.job.interface)
+        environment = ray_environment(node.local, host.invitation.secret, node.job.interface, alone)
         head = node.start_ray(host.invitation.host, environment)
         try:
             address = node.wait_for_ray(head, host.turn)
@@ -346,4 +347,4 @@ def driver_command(
     """
     settings = [part for override in overrides for part in ("--set", override)]
     one = [*(["--stage", stage] if stage else []), *(["--shards", shards] if shards else [])]
-    return (sys.executable, "-m", "rayspin", "run", str(job_file), "--out", str(out), *settings, *one)
+    return (sys.executable, "-P", "-m", "rayspin", "run", str(job_file), "--out", str(out), *settings, *one)

@@ -2,8 +2,8 @@
 
 `ray start --block` owns the daemons; this process owns `ray start`. Two clusters on one machine can't meet:
 each node has a folder of its own, the head takes whatever port is free, all addresses are explicit, and
-without the job's token nobody gets in. `ray stop` is never used: it stops every Ray of the user on the
-machine.
+without the job's token nobody gets in. A node that is alone listens on the loopback interface only. `ray stop` is
+never used: it stops every Ray of the user on the machine.
 """
 
 from __future__ import annotations
@@ -19,15 +19,27 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from rayspin.cluster.launch.processes import Child
-from rayspin.cluster.session import STORE_BYTES
+from rayspin.cluster.kernel_cache import kernel_cache
+from rayspin.cluster.processes import Child
 from rayspin.errors import InputError
 
+LOOPBACK = "127.0.0.1"
+"""The address of a node that no other machine reaches. Ray listens on all interfaces for any other."""
+
+STORE_BYTES = 128 * 2**20
+"""Arrays never travel through the object store, so it stays near Ray's minimum of 75 MiB."""
+
 LONGEST_FOLDER = 44
-"""Characters that Ray's folder may have: the paths of its Unix sockets below it end at 107 bytes."""
+"""Bytes that the path of Ray's folder may have: the paths of its Unix sockets below it end at 107 bytes."""
 
 _PREFIX = "rs-"
+_ROOM = LONGEST_FOLDER - len(f"/{_PREFIX}12345678/r")
+_USUAL_BASES = ("/tmp", "/var/tmp")  # noqa: S108  the folder made in them is private
+
+_NOT_INHERITED = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_TMPDIR")
+"""What the user's environment may say of another Ray."""
 _SIOCGIFADDR = 0x8915
 
 
@@ -61,6 +73,7 @@ class RayNode:
             f"--object-store-memory={STORE_BYTES}",
             f"--temp-dir={self._temporary}",
             "--include-log-monitor=false",
+            "--no-monitor",
             "--disable-usage-stats",
             "--block",
         ]
@@ -89,24 +102,30 @@ class RayNode:
             shutil.copytree(self._temporary / "session_latest" / "logs", folder, dirs_exist_ok=True)
 
 
-def ray_environment(folder: Path, secret: str, interface: str | None) -> dict[str, str]:
+def ray_environment(folder: Path, secret: str, interface: str | None, alone: bool = False) -> dict[str, str]:
     """The environment of everything Ray on a node, and of the driver.
 
     Args:
         folder: the node's own; the token lies in it.
         secret: the job's token: without one, whoever reaches the node could run code as its user.
         interface: the network interface for collective communication, if not the default.
+        alone: whether the node is the only one, at `LOOPBACK`.
     """
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(secret, encoding="ascii")
-    inherited = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_AUTH_TOKEN")}
+    inherited = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
+    if alone:
+        interface = "lo"
+        # Ray would else replace the loopback address by one that other machines reach.
+        inherited["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     chosen = {} if interface is None else {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
     return {
         **inherited,
         **chosen,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_START_HOOK": f"{__name__}.without_client",
         "RAY_USAGE_STATS_ENABLED": "0",
         # SIGTERM would else be followed by up to 30 s of draining; a drain is the driver's business.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
@@ -114,10 +133,17 @@ def ray_environment(folder: Path, secret: str, interface: str | None) -> dict[st
         "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
         # Whatever anybody puts on the node's disk goes with the job.
         "TMPDIR": str(folder),
-        # Machine code is for this node's CPU.
-        "NUMBA_CACHE_DIR": str(folder / "numba"),
+        # Kept for the next job.
+        "NUMBA_CACHE_DIR": str(kernel_cache(folder.parent) or folder / "numba"),
         "PYTHONUNBUFFERED": "1",
+        # Neither the working folder nor that of a script may have files that shadow modules.
+        "PYTHONSAFEPATH": "1",
     }
+
+
+def without_client(parameters: Any, head: bool) -> None:  # noqa: ARG001  Ray prescribes the arguments
+    """Leave out the server of Ray Client, which nobody uses, with its fixed port; called by `ray start`."""
+    parameters.ray_client_server_port = None
 
 
 @contextmanager
@@ -127,7 +153,7 @@ def node_folder(scratch: Path | None) -> Iterator[Path]:
     What killed jobs left is swept first: each folder holds a lock for as long as its job lives.
 
     Args:
-        scratch: where to make it; by default $TMPDIR if its path is short enough, else /tmp.
+        scratch: where to make it; by default $TMPDIR if its path is short enough, else /tmp or /var/tmp.
 
     Raises:
         InputError: that place won't do.
@@ -181,15 +207,29 @@ def installed(name: str) -> str:
 
 
 def _base(scratch: Path | None) -> Path:
-    room = LONGEST_FOLDER - len(f"/{_PREFIX}12345678/r")
     if scratch is not None:
-        problem = "is no folder that can be written" if not os.access(scratch, os.W_OK | os.X_OK) else None
-        problem = problem or (f"is longer than {room} characters" if len(str(scratch)) > room else None)
-        if problem:
+        if problem := _unfit(scratch):
             raise InputError(f"scratch {scratch}", problem, "name another folder on the node's own disk, or none")
         return scratch
-    usual = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108  the folder made in it is private
-    return usual if len(str(usual)) <= room and os.access(usual, os.W_OK) else Path("/tmp")  # noqa: S108
+    usual = [os.environ.get("TMPDIR", _USUAL_BASES[0]), *_USUAL_BASES]
+    fit = next((base for base in usual if not _unfit(Path(base))), None)
+    if fit is None:
+        problems = ", ".join(f"{base} {_unfit(Path(base))}" for base in dict.fromkeys(usual))
+        raise InputError("folder for Ray", problems, "set TMPDIR to a short path on this machine's own disk")
+    return Path(fit)
+
+
+def _unfit(base: Path) -> str:
+    """Why a node's folder can't be made there; empty if it can."""
+    if not base.is_dir() or not os.access(base, os.W_OK | os.X_OK):
+        return "is no folder that can be written"
+    if len(os.fsencode(base)) > _ROOM:
+        return f"is longer than {_ROOM} characters"
+    try:
+        str(base).encode()
+    except UnicodeEncodeError:
+        return "is no UTF-8"
+    return ""
 
 
 def _sweep(base: Path) -> None:

@@ -1,4 +1,4 @@
-"""The child processes of a supervisor: out of reach of the signals meant for it, and ended to the last one.
+"""The child processes of a supervisor or keeper: out of reach of the signals meant for it, and ended to the last one.
 
 Slurm sends its signals to every process of a step. The warning before the walltime is SIGUSR2, whose default
 action would kill Ray's daemons on all nodes at once; children are therefore started with it ignored, which
