@@ -100,10 +100,13 @@ class EmbeddedRay:
 
     def watch(self) -> None:
         """From now on the loss of Ray is raised in the main thread wherever that calls Ray; call this from there."""
-        self._too_long.cancel()
         signal.signal(signal.SIGUSR1, self._raise)
         self._watch = threading.Thread(target=self._look, daemon=True)
         self._watch.start()
+
+    def connected(self) -> None:
+        """The start is over, and with it the limit on its time."""
+        self._too_long.cancel()
 
     def close(self) -> None:
         """End the node, and see off all that belongs to it; nothing is raised, whatever became of Ray or the keeper."""

@@ -108,9 +108,10 @@ class Session:
 
         address, environment = self._embedded.wait()
         self._undo.enter_context(_authenticated(environment))
+        self._embedded.watch()
         with _loopback():
             self._connect(address)
-        self._embedded.watch()
+        self._embedded.connected()
 
     def _connect(self, address: str) -> None:
         import ray
