@@ -90,6 +90,7 @@ class Session:
         # Ray takes SIGTERM for itself; a run that is asked to stop must hear it.
         on_terminate = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
         self._started = True
+        _started.add(self)
         try:
             if self.address == EMBEDDED:
                 self._start_embedded()
@@ -184,6 +185,7 @@ class Session:
         import ray
 
         self._started = False
+        _started.discard(self)
         if not self.lost:
             with suppress(Exception):
                 ray.shutdown()
@@ -200,6 +202,10 @@ class Session:
             return "check the address, or leave it out"
         # `ray start` asks for a token where the user has one, and `ray.init` does not offer it to an address by itself.
         return "check the address; if that Ray asks for a token (~/.ray/auth_token), set RAY_AUTH_MODE=token"
+
+
+_started: set[Session] = set()
+"""Ray belongs to the process, and outlives a session that its owner forgets to close: so does what it needs."""
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:

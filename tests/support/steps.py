@@ -18,34 +18,17 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rayspin.cli import main
-from rayspin.cluster import card, generate
-from rayspin.cluster.fanout import Outcome
+from rayspin.cluster import card
 from rayspin.physics import LABYRINTH, warm_up
 from tests.support.folders import JOB, check_finished, check_whole, inodes, visible
+from tests.support.serial import make_shards_here
 
 MODES = {"kill": -1, "half": -2, "full": errno.ENOSPC, "broken": errno.EIO}
 libc = ctypes.CDLL(None)
-
-
-def serially(
-    session: object,
-    stop: object,
-    worker: Callable[..., Any],
-    arguments: Iterable[Any],
-    items: Iterable[Any],
-    on_result: Callable[[Any, Any], None],
-    *,
-    gpu: bool,
-) -> Outcome[Any]:
-    made = worker(*arguments)
-    for item in items:
-        on_result(item, made.work(item))
-    return Outcome([], [])
 
 
 def run(job: Path, folder: Path, arm: Callable[[], None] = lambda: None) -> tuple[int, str]:
@@ -110,8 +93,7 @@ def disturb(base: Path, mode: str, stride: int) -> int:
 
 def prepare() -> None:
     """Make shards in this process from now on; and do whatever is slow once before the first fork."""
-    generate.fan_out = serially  # type: ignore[assignment]
-    generate.warm_up_nodes = lambda *_: None
+    make_shards_here()
     # The card's text is written as ever; its pictures would take seconds a run.
     card._draw = lambda catalog: None
     for module in ("rich.console", "rayspin.console", "rayspin.job", "rayspin.cluster.repair"):

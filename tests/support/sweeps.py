@@ -16,6 +16,7 @@ from rayspin.cluster.tune import Tune
 from rayspin.config import build
 from rayspin.job import Context
 from rayspin.rundir import RunDir
+from tests.support.serial import make_shards_here
 
 LABYRINTHS = {
     "kind": "generate",
@@ -60,11 +61,17 @@ def run_trials_here(swept: Tune, run: RunDir, context: Context, feed: Feed) -> N
         feed.take(leg, work.do(leg))
 
 
+def run_here(patch: pytest.MonkeyPatch) -> None:
+    """Let sweeps make their datasets and run their trials in this process."""
+    make_shards_here(patch.setattr)
+    patch.setattr(Tune, "_run_trials", run_trials_here)
+
+
 def table_of(swept: Tune, folder: Path) -> bytes:
     """The table that a sweep ends with where nothing happens to it."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tune, "_run_trials", run_trials_here)
+        run_here(patch)
         job.run(swept, folder, Context())
     torch.set_num_threads(threads)
     return (folder / "trials.csv").read_bytes()

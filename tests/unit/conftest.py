@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from rayspin.cluster.session import Session
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
@@ -15,3 +17,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_ray() -> Iterator[None]:
+    """Whatever starts Ray belongs to another tier."""
+
+    def refuse(_: Session) -> None:
+        raise AssertionError("a unit test starts Ray")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "_start", refuse)
+        yield

@@ -123,8 +123,8 @@ def test_missing_files_and_bad_overrides_are_named(invoke: object, tmp_path: Pat
     (tmp_path / "empty").mkdir()
     for arguments, line in [
         (("run", "nowhere.toml"), "nowhere.toml: no such file"),
-        (("run", "job.toml", "--address", "127.0.0.1:1"), "Ray at 127.0.0.1:1: nothing answers"),
-        (("run", "job.toml", "--address", "head"), "Ray at head: nothing answers"),
+        (("run", "job.toml", "--address", "127.0.0.1:1"), "--address 127.0.0.1:1: nothing answers"),
+        (("run", "job.toml", "--address", "head"), "--address head: is no HOST:PORT"),
         (("show", "nowhere"), "nowhere: no such file or folder"),
         (("show", "empty"), "neither dataset, run, shard nor weights"),
         (("check", "job.toml", "--set", "samples"), "--set samples: not of the form key=value"),

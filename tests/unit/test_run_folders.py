@@ -80,7 +80,7 @@ def test_a_dataset_whose_job_lacks_a_key_is_shown_with_one_line(tmp_path: Path) 
     for entry in entries:
         if "first_sample" in entry:
             append(ledger, {key: value for key, value in entry.items() if key not in {"crc32", "entered"}})
-    assert "is not what was written (KeyError('seed'))" in refusal("show", tmp_path)
+    assert "job.toml: seed: missing key; add it" in refusal("show", tmp_path)
 
 
 @pytest.mark.parametrize(

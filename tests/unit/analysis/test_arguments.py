@@ -21,7 +21,7 @@ from rayspin.analysis.resolution import by_network, evaluate_resolution, normali
 from rayspin.errors import InputError
 from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
 from rayspin.physics import LABYRINTH, Degradation
-from tests import reference
+from tests.support import reference
 
 NETWORK = EffectiveFieldNetConfig(encoder_filters=(2,), decoder_filters=(2,)).build()
 SPINS = reference.random_spins(np.random.default_rng(1), 2, 8, 8).astype(np.float32)

@@ -18,13 +18,12 @@ from rayspin.job import Context
 from rayspin.physics.observables import magnetization, topological_charge
 from rayspin.status import describe
 from rayspin.storage import Catalog, open_dataset
-from tests.support.sweeps import BASE, LABYRINTHS, events, rows, run_trials_here, sweep, table_of
+from tests.support.sweeps import BASE, LABYRINTHS, events, rows, run_here, sweep, table_of
 
 
 @pytest.fixture(autouse=True)
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Legs are run one after another in this process."""
-    monkeypatch.setattr(Tune, "_run_trials", run_trials_here)
+    run_here(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from rayspin.physics import (
 )
 from rayspin.physics.corruption import defect_rows, defect_square, noisy, out_of_plane_only
 from rayspin.rng import generator
-from tests import reference
+from tests.support import reference
 
 SHORT = AnnealSchedule(sweeps=2, quench_sweeps=2)
 TABLE = {"sweeps": 2, "quench_sweeps": 2}

@@ -115,7 +115,7 @@ BAD = {
         "grid.* has no values",
     ),
     "real numbers of samples": (lambda catalog: SplitCounts().codes([0.5]), "samples: have shape"),
-    "no shard": (lambda catalog: read_shard(Path("/nowhere/shard.nc")), "/nowhere/shard.nc: no whole shard"),
+    "no shard": (lambda catalog: read_shard(Path("/nowhere/shard.nc")), "/nowhere/shard.nc: is missing"),
     "another file": (lambda catalog: read_shard(catalog.path / "job.toml"), ".*job.toml: no whole shard"),
     "values without spins": (
         lambda catalog: ShardWriter({}).write(catalog.path / "new.nc", {"sample": [1]}),

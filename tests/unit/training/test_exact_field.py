@@ -9,7 +9,7 @@ import torch
 from rayspin.errors import InputError
 from rayspin.physics import effective_field
 from rayspin.training import ExactField
-from tests import reference
+from tests.support import reference
 
 
 @pytest.mark.parametrize("name", ["labyrinth", "domain"])

@@ -16,7 +16,7 @@ from rayspin.models import EffectiveFieldNetConfig, load_weights, save_weights
 from rayspin.physics import LABYRINTH, Hamiltonian
 from rayspin.training import BEST, FieldObjective, TrainingConfig, branch, fit
 from rayspin.training.checkpoint import CHECKPOINT, Checkpoint
-from tests import reference
+from tests.support import reference
 
 NETWORK = EffectiveFieldNetConfig(encoder_filters=(2,), decoder_filters=(2,))
 NAN = float("nan")

@@ -1,0 +1,31 @@
+"""Generation without Ray and without other processes: the shards are made here, one after another, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rayspin.cluster import generate
+from rayspin.cluster.fanout import Outcome
+
+
+def serially(
+    session: object,
+    stop: object,
+    worker: Callable[..., Any],
+    arguments: Iterable[Any],
+    items: Iterable[Any],
+    on_result: Callable[[Any, Any], None],
+    *,
+    gpu: bool,
+) -> Outcome[Any]:
+    made = worker(*arguments)
+    for item in items:
+        on_result(item, made.work(item))
+    return Outcome([], [])
+
+
+def make_shards_here(patch: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Let `Generate.run` make its shards in this process; `patch` is pytest's, where that is to end with a test."""
+    patch(generate, "fan_out", serially)
+    patch(generate, "warm_up_nodes", lambda *_: None)
