@@ -9,13 +9,19 @@ INSTALL = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/pyt
 WORKERS ?= 2
 WAITERS ?= 3
 
-.PHONY: quickstart test test-all test-rest bench check format clean
+.PHONY: quickstart test test-unit test-ray test-all test-rest bench check format clean
 
 quickstart: $(VENV)/.has-run  ## generate labyrinths, train the effective-field network, evaluate, draw
 	$(BIN)/rayspin run jobs/quickstart.toml $(RUN_ARGS)
 
+# Beside each other: those over Ray wait for half of their time.
 test: $(VENV)/.has-test  ## in minutes: every unit, Ray, one run from end to end, one kill
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-unit test-ray
+
+test-unit: $(VENV)/.has-test
 	$(PYTEST) tests/unit -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-ray: $(VENV)/.has-test
 	$(PYTEST) tests/ray tests/smoke $(PYTEST_ARGS)
 
 test-all: export RAYSPIN_SOAK ?= 1

@@ -8,15 +8,20 @@ import sys
 
 from rayspin.cluster.session import Session
 from rayspin.process_table import NAME, STATE, command_line, descendants, stat
+from tests.support.runs import wait_until
 
 
 def test_what_ray_starts_for_nobody_does_not_run(ray_session: Session) -> None:
     assert ray_session.cpus() == 2
-    running = descendants(os.getpid())
-    assert "Z" not in [stat(pid)[STATE] for pid in running]
-    commands = [command_line(pid) for pid in running]
-    assert any("raylet" in command for command in commands)
-    assert not [command for command in commands if "monitor.py" in command or "dashboard.py" in command]
+
+    def left() -> list[str]:
+        """What is not wanted, and what has ended without a parent that takes notice."""
+        running = {pid: command_line(pid) for pid in descendants(os.getpid())}
+        assert any("raylet" in command for command in running.values())
+        unwanted = [command for command in running.values() if "monitor.py" in command or "dashboard.py" in command]
+        return unwanted + [str(stat(pid)) for pid in running if stat(pid)[STATE] == "Z"]
+
+    wait_until(lambda: not left(), left)
 
 
 def test_names_of_processes_may_be_any_bytes() -> None:
