@@ -34,7 +34,7 @@ def test_workers_that_fit_on_no_node_are_refused() -> None:
         Resources(gpu=True, cpus_per_worker=2).world_size([{"CPU": 4.0}, {"CPU": 1.0, "GPU": 8.0}], lambda _: True)
 
 
-class WorkersFailed(Exception):
+class WorkersFailedError(Exception):
     """As Ray Train tells of workers that raised."""
 
     def __init__(self, *causes: Exception) -> None:
@@ -50,7 +50,7 @@ def with_note(error: Exception, note: str) -> Exception:
 def test_the_error_of_the_worker_that_failed_first_is_told_and_all_tracebacks_are_kept(tmp_path: Path) -> None:
     missing = with_note(RuntimeError("Connection closed by peer"), "worker 0: Traceback\nRuntimeError: no peer")
     cause = with_note(OSError("the disk is gone"), "worker 1: Traceback\nOSError: the disk is gone")
-    error = train._unknown(WorkersFailed(missing, cause), tmp_path)
+    error = train._unknown(WorkersFailedError(missing, cause), tmp_path)
     assert str(error) == (
         f"{tmp_path}: training failed (OSError: the disk is gone); "
         f"see {tmp_path / 'error.txt'}; the same command goes on"
@@ -71,4 +71,4 @@ def test_the_error_of_the_worker_that_failed_first_is_told_and_all_tracebacks_ar
 def test_workers_are_replaced_where_one_was_lost_and_not_where_the_job_failed(
     causes: list[Exception], loss: bool
 ) -> None:
-    assert train._is_loss(WorkersFailed(*causes)) == loss
+    assert train._is_loss(WorkersFailedError(*causes)) == loss
