@@ -102,7 +102,7 @@ def test_a_node_that_does_not_come_is_done_without_where_fewer_will_do(slurm: La
         submission = start(tmp_path, min_nodes=1, scratch=scratch)
         assert wait_for(submission, "ended")["code"] == 0, told(submission)
     finally:
-        slurm.on("n1", "rmdir", scratch)
+        slurm.on("n1", "rm", "-r", scratch)
     assert events(submission, "ready")[0]["hosts"] == ["n1"]
     assert f"scratch {scratch}: is no folder that can be written" in told(submission)
     assert_samples_are_right(tmp_path, 8)

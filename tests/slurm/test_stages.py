@@ -79,10 +79,10 @@ def test_a_stage_that_fails_takes_those_after_it_out_of_the_queue(slurm: Lab, tm
     submission = submit(tmp_path / "job.toml", tmp_path / "run", (), stages)
     wait_until(lambda: state(submission).final, 120, lambda: told(submission))
     now = {part.stage: end for part, end in states(submission).items()}
-    assert now["generate"].name == "failed"
-    assert "Is a directory" in now["generate"].why
-    assert now["train"] == State("stopped", "it never started: generate task 1 failed")
-    assert now["evaluate"].why == "it never started: generate task 1 failed"
+    assert now["generate"].name == "refused"
+    assert "ledger.jsonl: is a folder" in now["generate"].why
+    assert now["train"].why == now["evaluate"].why
+    assert now["train"].why.startswith("it never started: generate task 1")
     assert describe(tmp_path / "run")[1][f"job {submission.job_ids}"].startswith(
         "failed (generate task 1 failed, train"
     )

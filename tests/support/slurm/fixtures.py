@@ -42,42 +42,42 @@ def labs() -> Iterator[_Labs]:
     labs.shut_down()
 
 
-def _lent(lab: Lab, labs: _Labs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def _lent(lab: Lab, labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setenv("SLURM_CONF", f"{lab.folder}/slurm.conf")
     harmed = True
     try:
         yield lab
         wait_until(lambda: not lab.run("squeue", "--noheader"), 60, lambda: lab.run("squeue"))
         for name in lab.running():
-            wait_until(lambda name=name: lab.processes(name) == [], 5, lambda name=name: lab.processes(name))
+            wait_until(lambda name=name: lab.processes(name) == [], 60, lambda name=name: lab.processes(name))
             left = {path.name for path in (lab.folder / name / "tmp").iterdir()}
             # Compiled kernels stay for the next job.
             assert left <= {f"rayspin-kernels-{os.getuid()}"}
-        harmed = request.node.get_closest_marker("faults") is not None
+        harmed = lab.harmed
     finally:
         if harmed:
             labs.shut_down()
 
 
 @pytest.fixture
-def slurm(labs: _Labs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def slurm(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A cluster with accounting. A test leaves no job, no process and no file on its nodes."""
-    yield from _lent(labs.get(), labs, request, monkeypatch)
+    yield from _lent(labs.get(), labs, monkeypatch)
 
 
 @pytest.fixture
-def without_accounting(labs: _Labs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def without_accounting(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A cluster whose sacct and sacctmgr answer with an error."""
-    yield from _lent(labs.get(accounting=False), labs, request, monkeypatch)
+    yield from _lent(labs.get(accounting=False), labs, monkeypatch)
 
 
 @pytest.fixture
-def without_warning(labs: _Labs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def without_warning(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A cluster, as most are, that preempts jobs with SIGTERM and no signal of their choice."""
-    yield from _lent(labs.get(warning=False), labs, request, monkeypatch)
+    yield from _lent(labs.get(warning=False), labs, monkeypatch)
 
 
 @pytest.fixture
-def with_accounts(labs: _Labs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def with_accounts(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A cluster that takes jobs of the account "spins" only."""
-    yield from _lent(labs.get(accounts=True), labs, request, monkeypatch)
+    yield from _lent(labs.get(accounts=True), labs, monkeypatch)

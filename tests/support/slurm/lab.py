@@ -45,6 +45,7 @@ class Lab:
 
     def __init__(self, nodes: int = 2, accounting: bool = True, accounts: bool = False, warning: bool = True) -> None:
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
+        self.harmed = False
         # The path is short, for sockets, and the database's user can go through it.
         self.folder = Path(tempfile.mkdtemp(prefix="lab", dir="/tmp"))
         self.folder.chmod(0o755)
@@ -91,6 +92,7 @@ class Lab:
 
     def switch_off(self, node: str) -> None:
         """Cut a node's power: all of it is gone at once, without a goodbye."""
+        self.harmed = True
         self._at_controller("kill", "-9", (self.folder / "run" / f"{node}.init").read_text().strip())
 
     def switch_on(self, node: str) -> None:
@@ -99,6 +101,7 @@ class Lab:
 
     def kill_slurmd(self, node: str) -> None:
         """Kill a node's daemon; its jobs live on."""
+        self.harmed = True
         self.on(node, "kill", "-9", (self.folder / "run" / f"{node}.slurmd").read_text().strip())
 
     def start_slurmd(self, node: str) -> None:
