@@ -28,8 +28,8 @@ test-all: export RAYSPIN_SOAK ?= 1
 test-all: test test-rest  ## every test, with nothing left out
 
 test-rest: $(VENV)/.has-test $(VENV)/.has-integrations  ## what `make test` leaves: whole jobs, faults, a real Slurm
-	$(PYTEST) tests/slurm -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
-	$(PYTEST) tests/system tests/faults -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
+	$(PYTEST) tests/slurm -n $(WAITERS) --dist loadgroup $(PYTEST_ARGS)
+	$(PYTEST) tests/system tests/faults -n $(WAITERS) --dist loadgroup $(PYTEST_ARGS)
 
 bench: $(VENV)/.has-test $(VENV)/.has-integrations  ## the benchmarks, with figures
 	$(PYTEST) tests/benchmarks --benchmark-enable $(PYTEST_ARGS)

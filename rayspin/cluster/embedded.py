@@ -215,7 +215,8 @@ def _run_node(folder: Path, cpus: int) -> None:
         remedy = "what is done is kept, and the same command goes on; if it comes again, look at memory"
         # What is left of it would only complain at length.
         end_descendants()
-        _tell(error=(WHERE, f"its {died[0]} died", remedy), code=RunError.exit_code)
+        # The one takes others with it, and which was the first is not to be told.
+        _tell(error=(WHERE, f"its {' and '.join(died)} died", remedy), code=RunError.exit_code)
         _command_ended(None)
 
 

@@ -84,7 +84,7 @@ def test_a_stage_that_fails_takes_those_after_it_out_of_the_queue(slurm: Lab, tm
     assert now["train"].why == now["evaluate"].why
     assert now["train"].why.startswith("it never started: generate task 1")
     assert describe(tmp_path / "run")[1][f"job {submission.job_ids}"].startswith(
-        "failed (generate task 1 failed, train"
+        "refused (generate task 1 refused, train"
     )
 
 

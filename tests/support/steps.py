@@ -8,6 +8,7 @@ fault it checks what is seen in the folder, runs the job once more in peace, and
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import errno
 import functools
@@ -94,6 +95,8 @@ def disturb(base: Path, mode: str, stride: int) -> int:
 def prepare() -> None:
     """Make shards in this process from now on; and do whatever is slow once before the first fork."""
     make_shards_here()
+    # A process that gives up its rights may not be able to read this codec any more.
+    codecs.lookup("utf-8-sig")
     # The card's text is written as ever; its pictures would take seconds a run.
     card._draw = lambda catalog: None
     for module in ("rich.console", "rayspin.console", "rayspin.job", "rayspin.cluster.repair"):

@@ -6,6 +6,7 @@ The kill of a generation is in tests/smoke, and storms of kills are in tests/fau
 from __future__ import annotations
 
 import random
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from rayspin.training.checkpoint import Checkpoint
 from tests.support import datasets
 from tests.support.ranks import fit_on_two_ranks
 from tests.support.runs import Run, started
+from tests.support.soak import FULL
 from tests.support.sweeps import table_of
 
-EPOCHS, INTERVAL = 40, 3
+EPOCHS, INTERVAL = 30, 3
 
 
 @pytest.fixture
@@ -78,8 +80,8 @@ def test_a_training_that_loses_a_rank_and_its_driver_and_is_stopped_ends_with_th
         run.driver.wait()
         run.check_gone()
     assert 0 < epochs() - kept(folder) <= INTERVAL or epochs() == kept(folder)
-    # The two signals that Ray would take for itself.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # The two signals that Ray would take for itself; the sweep below gets the second one.
+    for number in (signal.SIGINT, signal.SIGTERM) if FULL else (signal.SIGINT,):
         with started(job_file, folder) as run:
             before = epochs()
             run.wait_for(lambda before=before: epochs() >= before + 2)  # type: ignore[misc]
@@ -136,7 +138,7 @@ def test_a_sweep_that_loses_a_trial_its_raylet_and_its_driver_and_is_stopped_end
         run.kill("raylet", random.Random(1))
         code, said = run.ended()
         assert (code, said.count("\n")) == (1, 1), said
-        assert said.startswith("Ray on this machine: its raylet died; what is done is kept, and the same command goes")
+        assert re.match(r"Ray on this machine: its .*\braylet\b.* died; what is done is kept, and the same", said), said
     with started(job_file, folder) as run:
         before = epochs()
         run.wait_for(lambda: epochs() > before)

@@ -238,10 +238,10 @@ def test_a_failed_stage_keeps_those_after_it_from_starting(machine: Machine) -> 
     (machine.folder / "run" / "first" / "ledger.jsonl").mkdir()
     submission = machine.submit_stages({"first": DATA, "second": DATA}, {"second": ("first",)}, array=1)
     end = wait(submission)
-    assert (end.name, end.why) == ("failed", "first task 1 failed, second task 1 stopped")
+    assert (end.name, end.why) == ("refused", "first task 1 refused, second task 1 stopped")
     now = {part.stage: state for part, state in states(submission).items()}
-    assert now["second"].why == "it never started: first task 1 failed"
-    assert "IsADirectoryError" in now["first"].why
+    assert now["second"].why == "it never started: first task 1 refused"
+    assert "ledger.jsonl: is a folder" in now["first"].why
 
 
 def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(machine: Machine) -> None:

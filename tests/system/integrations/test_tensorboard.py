@@ -7,9 +7,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rayspin.models import EffectiveFieldNetConfig
 from rayspin.training import FieldObjective, TrainingConfig, best_epoch, fit
+from tests.support.training import memory_source
 
 NETWORK = EffectiveFieldNetConfig(encoder_filters=(6, 8), decoder_filters=(6, 4))
 TRAINING = TrainingConfig(epochs=4, batch_size=4, checkpoint_interval=2)
+
+
+@pytest.fixture
+def train():
+    return memory_source(12, seed=1)
+
+
+@pytest.fixture
+def validation():
+    return memory_source(5, seed=2)
 
 
 class _KilledError(Exception):
