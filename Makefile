@@ -8,8 +8,9 @@ INSTALL = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/pyt
 # Two processes for tests that compute, and one more for those that mostly wait for other processes.
 WORKERS ?= 2
 WAITERS ?= 3
+JOB_FILES = tests/system/test_job_files.py
 
-.PHONY: quickstart test test-unit test-ray test-all test-rest bench check format clean
+.PHONY: quickstart test test-unit test-ray test-all test-rest test-system test-job-files bench check format clean
 
 quickstart: $(VENV)/.has-run  ## generate labyrinths, train the effective-field network, evaluate, draw
 	$(BIN)/rayspin run jobs/quickstart.toml $(RUN_ARGS)
@@ -28,8 +29,15 @@ test-all: export RAYSPIN_SOAK ?= 1
 test-all: test test-rest  ## every test, with nothing left out
 
 test-rest: $(VENV)/.has-test $(VENV)/.has-integrations  ## what `make test` leaves: whole jobs, faults, a real Slurm
-	$(PYTEST) tests/slurm -n $(WAITERS) --dist loadgroup $(PYTEST_ARGS)
-	$(PYTEST) tests/system tests/faults -n $(WAITERS) --dist loadgroup $(PYTEST_ARGS)
+	$(PYTEST) tests/slurm -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-system test-job-files
+
+test-system: $(VENV)/.has-test $(VENV)/.has-integrations
+	$(PYTEST) tests/system tests/faults --ignore=$(JOB_FILES) -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
+
+# In a process of its own: each one of several would run every job first.
+test-job-files: $(VENV)/.has-test $(VENV)/.has-integrations
+	$(PYTEST) $(JOB_FILES) $(PYTEST_ARGS)
 
 bench: $(VENV)/.has-test $(VENV)/.has-integrations  ## the benchmarks, with figures
 	$(PYTEST) tests/benchmarks --benchmark-enable $(PYTEST_ARGS)

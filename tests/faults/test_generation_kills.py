@@ -19,6 +19,7 @@ import pytest
 from tests.support.folders import check_finished, check_whole, inodes, visible
 from tests.support.runs import environment, finished, started, wait_until
 from tests.support.soak import FULL, ROUNDS
+from tests.support.two_nodes import NO_TOKEN, two_nodes
 
 JOB = """\
 kind = "generate"
@@ -152,20 +153,13 @@ def test_a_second_run_is_refused_and_a_dead_one_taken_over(few_undisturbed: Undi
 @pytest.mark.timeout(600)
 def test_a_lost_node_costs_time_only(few_undisturbed: Undisturbed, tmp_path: Path) -> None:
     """Two nodes, the driver on the first; the second one dies in mid-run."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        node = cluster.add_node(num_cpus=1)
-        # Ray asks for a token if another test of this process has an embedded Ray.
-        mode = {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH_")}
-        mode = mode or {"RAY_AUTH_MODE": "disabled"}
-        with started(few_undisturbed.job_file, tmp_path / "data", "--address", cluster.address, **mode) as run:
-            run.wait_for_samples(6)
-            cluster.remove_node(node, allow_graceful=False)
-            at_the_loss = run.samples()
-            assert run.ended() == (0, "")
-    finally:
-        cluster.shutdown()
+    with (
+        two_nodes() as cluster,
+        started(few_undisturbed.job_file, tmp_path / "data", "--address", cluster.address, **NO_TOKEN) as run,
+    ):
+        run.wait_for_samples(6)
+        cluster.lose_one()
+        at_the_loss = run.samples()
+        assert run.ended() == (0, "")
     assert at_the_loss < FEW_SAMPLES - 10
     check_finished(tmp_path / "data", few_undisturbed.files)

@@ -22,8 +22,7 @@ from rayspin.show import describe
 from rayspin.storage import Catalog, open_dataset
 from tests.support.repository import SMOKE
 
-# One process for all: each would run every job.
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("job files")]
+pytestmark = pytest.mark.timeout(600)
 
 ORDER = ["generate", "train_fcn", "train_sr", "evaluate_fcn", "evaluate_sr", "recursive", "tune", "pipeline"]
 
