@@ -38,7 +38,7 @@ def describe(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
 
 
 def _dataset(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
-    from rayspin.storage import MENDING, SPLITS, Catalog
+    from rayspin.storage import SPLITS, Catalog, mending
 
     catalog = Catalog.open(path, incomplete=True)
     energies = catalog.column("energy")
@@ -49,7 +49,7 @@ def _dataset(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
         _draw(reader.read(list(shown)), [f"{number}: {energies[number]:.4f} J" for number in shown], png)
     return "dataset", {
         "samples": f"{catalog.samples_done} of {catalog.layout.samples}",
-        **({"incomplete": f"{catalog.lacking}; {MENDING} {path}"} if catalog.lacking else {}),
+        **({"incomplete": f"{catalog.lacking}; {mending(path)}"} if catalog.lacking else {}),
         **{split: str(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)},
         "lattice": " x ".join(str(side) for side in catalog.shape),
         "shards": f"{len(catalog.records)}, {catalog.bytes / 1e6:.1f} MB",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pydantic
@@ -21,8 +22,10 @@ from rayspin.storage import SPLITS, Catalog, Split
 class DatasetStage(Stage):
     """What all stages share that read a dataset."""
 
+    references: ClassVar[tuple[str, ...]] = ("dataset",)
+
     dataset: str
-    """Folder of a dataset; `@name` for the stage of that name in a pipeline."""
+    """Folder of a dataset, relative to the working folder; `@name` for the stage of that name in a pipeline."""
     incomplete: bool = pydantic.Field(default=False, exclude_if=lambda incomplete: not incomplete)
     """Take the samples that are there of a dataset that lacks some; by default it is refused."""
 

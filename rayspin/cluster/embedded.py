@@ -66,13 +66,17 @@ _START_S = 180.0
 
 
 class EmbeddedRay:
-    """The command's side: starts the keeper, which starts a node with so many CPUs.
+    """The command's side: starts the keeper, which starts a node.
+
+    Args:
+        cpus: of the node.
+        start_s: seconds that the start may take; then the process ends.
 
     Attributes:
         lost: what became of Ray; None as long as all is well.
     """
 
-    def __init__(self, cpus: int) -> None:
+    def __init__(self, cpus: int, start_s: float = _START_S) -> None:
         self.lost: RayspinError | None = None
         self._closing = threading.Event()
         self._watch: threading.Thread | None = None
@@ -83,7 +87,7 @@ class EmbeddedRay:
         assert self._keeper.stdout is not None
         self._news: IO[bytes] = self._keeper.stdout
         self._life: IO[bytes] = self._keeper.stdin
-        self._too_long = threading.Timer(_START_S, _exit, (_late(),))
+        self._too_long = threading.Timer(start_s, _exit, (_late(start_s),))
         self._too_long.daemon = True
         self._too_long.start()
 
@@ -162,8 +166,8 @@ def _in_ray(frame: FrameType | None) -> bool:
     return False
 
 
-def _late() -> RunError:
-    return RunError(WHERE, f"no start within {_START_S:.0f} s", "run the same command again")
+def _late(start_s: float) -> RunError:
+    return RunError(WHERE, f"no start within {start_s:.0f} s", "run the same command again")
 
 
 def _exit(error: RayspinError) -> NoReturn:

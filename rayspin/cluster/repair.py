@@ -15,6 +15,7 @@ from rayspin.cluster.recorder import Recorder, Shard, settle
 from rayspin.cluster.stage import Context
 from rayspin.config import build
 from rayspin.errors import InputError, RunError
+from rayspin.paths import command
 from rayspin.progress import Progress
 from rayspin.rundir import RunDir, write_text, writing
 from rayspin.storage import Catalog, Fault, ShardRecord, Verification, ledger, shard_name, verify
@@ -123,7 +124,7 @@ def _check_mended(folder: Path, sound: set[str], progress: Progress) -> None:
         first = f"{faults[0].file} {faults[0].problem}".strip()
         kept = f"what it replaced is kept in {folder / REPLACED}; " if (folder / REPLACED).exists() else ""
         problem = f"{len(faults)} faults are left after the repair, the first: {first}"
-        raise RunError(str(folder), problem, f"{kept}see rayspin verify {folder}")
+        raise RunError(str(folder), problem, f"{kept}see {command('verify', folder)}")
 
 
 def _job_of(folder: Path) -> Generate:

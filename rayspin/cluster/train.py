@@ -33,7 +33,6 @@ from rayspin.physics import Hamiltonian
 from rayspin.progress import Track, polling
 from rayspin.rng import generator
 from rayspin.rundir import RunDir, Summary, write_text
-from rayspin.storage import Catalog
 from rayspin.training import (
     BEST,
     MAY_CHANGE,
@@ -91,7 +90,6 @@ class Training(DatasetStage):
     """What the trainings of both networks share."""
 
     may_change: ClassVar[frozenset[str]] = MAY_CHANGE
-    references: ClassVar[tuple[str, ...]] = ("dataset",)
 
     training: TrainingConfig = TrainingConfig()
     resources: Resources = Resources()
@@ -122,7 +120,7 @@ class Training(DatasetStage):
             return True
         with suppress(InputError, LookupError, TypeError):
             trained_on = weights_info(run.path / BEST)["provenance"]["data"]["digest"]
-            return bool(Catalog.open(run.locate(self.dataset)).reader().digest == trained_on)
+            return bool(self.open_dataset(run.locate(self.dataset)).reader().digest == trained_on)
         return False
 
     def check_data(self, facts: DatasetFacts) -> None:

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rayspin.storage.catalog import MENDING, Catalog, SpinReader
+from rayspin.storage.catalog import Catalog, SpinReader, mending
 from rayspin.storage.derived import Derived, variables_of
 from rayspin.storage.ledger import own_ledger
 from rayspin.storage.points import Point, each_point, energies_at, parameters_of, point_numbers, points_of
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
-    "MENDING",
     "SPLITS",
     "VARIABLES",
     "Catalog",
@@ -34,6 +33,7 @@ __all__ = [
     "each_point",
     "energies_at",
     "inspect_shard",
+    "mending",
     "open_dataset",
     "own_ledger",
     "parameters_of",

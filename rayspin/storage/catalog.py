@@ -21,6 +21,7 @@ import numpy.typing as npt
 from rayspin.config import build, suggestion
 from rayspin.errors import InputError, shown
 from rayspin.inputs import parse_toml
+from rayspin.paths import command
 from rayspin.physics import Hamiltonian
 from rayspin.physics.arguments import series_of_integers
 from rayspin.storage import ledger
@@ -30,8 +31,11 @@ from rayspin.storage.points import Point, energies_at, point_numbers, points_of
 from rayspin.storage.schema import COMPONENTS, SPLITS, Layout, Split, Variable
 from rayspin.storage.shards import ShardRecord, inspect_shard, read_rows, shard_name
 
-MENDING = "make them with rayspin repair"
-"""What to do about missing samples; the folder follows."""
+
+def mending(path: Path) -> str:
+    """What to do about missing samples of the dataset at `path`."""
+    return f"make them with {command('repair', path)}"
+
 
 _SHOWN_GAPS = 3
 
@@ -87,7 +91,7 @@ class Catalog:
             raise InputError(str(path), "none of its shards is done", "run its job first")
         if catalog.lacking and not incomplete:
             raise InputError(
-                str(path), catalog.lacking, f"{MENDING} {path}, or take what is there with incomplete = true"
+                str(path), catalog.lacking, f"{mending(Path(path))}, or take what is there with incomplete = true"
             )
         return catalog
 
@@ -260,7 +264,9 @@ class Catalog:
         """
         if name not in record.offsets or record.offsets[name] + size > record.bytes:
             problem = f"the ledger names no place for {name!r} in it"
-            raise InputError(str(self.path / record.file), problem, f"rayspin verify {self.path} says what is wrong")
+            raise InputError(
+                str(self.path / record.file), problem, f"{command('verify', self.path)} says what is wrong"
+            )
         return record.offsets[name]
 
     @cached_property

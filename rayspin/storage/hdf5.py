@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rayspin.errors import InputError, MachineError, RayspinError
+from rayspin.paths import command
 
 # The one switch that netCDF4 has. HDF5 looks at it when it is loaded, so h5py and netCDF4 are imported from here.
 os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
@@ -55,7 +56,8 @@ def reading(path: Path) -> Iterator[os.stat_result]:
         InputError: there is no regular file, or one that is no whole shard.
         MachineError: the system fails to read it, which says nothing of the file.
     """
-    remedy = f"rayspin verify {path.parent} says what its dataset knows of it, rayspin repair {path.parent} mends that"
+    look, mend = command("verify", path.parent), command("repair", path.parent)
+    remedy = f"{look} says what its dataset knows of it, {mend} mends that"
     try:
         # HDF5 would wait for ever at a pipe.
         found = path.stat()

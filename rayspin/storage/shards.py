@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pydantic
 
 from rayspin.errors import InputError, MachineError
+from rayspin.paths import command
 from rayspin.rundir import replacing
 from rayspin.storage.hdf5 import h5py, netCDF4, opened, reading
 from rayspin.storage.schema import COMPONENTS, VARIABLES, Storage, Variable
@@ -165,7 +166,9 @@ def inspect_shard(
         digest = attributes[_DIGEST] if written is not None and _same(values, written) else _digest(values)
         if not {**attributes, _DIGEST: digest}.items() <= there.items():
             problem = "its values are not those it was written with, or another job wrote it"
-            raise InputError(str(path), problem, f"rayspin verify {path.parent} says which shards need rayspin repair")
+            raise InputError(
+                str(path), problem, f"{command('verify', path.parent)} says which shards need rayspin repair"
+            )
         return ShardRecord(
             file=path.name,
             first_sample=int(values["sample"][0]),

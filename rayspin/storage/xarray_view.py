@@ -15,8 +15,9 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from rayspin.errors import InputError
+from rayspin.paths import command
 from rayspin.physics import Degradation
-from rayspin.storage.catalog import MENDING, Catalog
+from rayspin.storage.catalog import Catalog, mending
 from rayspin.storage.derived import Derived
 from rayspin.storage.points import parameters_of, point_numbers
 from rayspin.storage.schema import COMPONENTS, SPLITS, VARIABLES, Variable
@@ -56,7 +57,7 @@ def open_dataset(
     """
     catalog = Catalog.open(Path(path), incomplete=not strict)
     if catalog.lacking:
-        warnings.warn(f"{path}: {catalog.lacking}; {MENDING} {path}", stacklevel=2)
+        warnings.warn(f"{path}: {catalog.lacking}; {mending(Path(path))}", stacklevel=2)
     scales: Any = coarse if np.ndim(coarse) else (coarse,)
     asked = Derived(field=field, coarse=scales, degradation=degradation or catalog.derived.degradation)
     asked.check(catalog.shape, catalog.points)
@@ -93,7 +94,7 @@ def open_dataset(
 def _split_names(codes: npt.NDArray[np.int8], path: Path) -> npt.NDArray[np.str_]:
     """The split of each sample by name, (n,)."""
     if not ((codes >= 0) & (codes < len(SPLITS))).all():
-        raise InputError(str(path), "has samples of no known split", f"rayspin verify {path} says in which shards")
+        raise InputError(str(path), "has samples of no known split", f"{command('verify', path)} says in which shards")
     return np.array(SPLITS)[codes]
 
 

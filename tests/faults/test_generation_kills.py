@@ -98,18 +98,19 @@ def test_a_storm_of_kills_changes_no_byte(undisturbed: Undisturbed, tmp_path: Pa
         assert before.items() <= inodes(folder).items(), "a shard that was whole was made again"
 
 
-def test_a_ray_that_does_not_start_is_given_up(few_undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_a_ray_that_does_not_start_is_given_up(tmp_path: Path) -> None:
     mark = {"RAYSPIN_TEST": os.fspath(tmp_path)}
 
     def family() -> set[int]:
-        """The run and all that it started; other tests may have a Ray of their own at the same time."""
+        """The command and all that it started; other tests may have a Ray of their own at the same time."""
         found = (process.info for process in psutil.process_iter(["pid", "environ"]))
         return {info["pid"] for info in found if mark.items() <= (info["environ"] or {}).items()}
 
-    code = "from rayspin import cli; from rayspin.cluster import embedded; embedded._START_S = 0.7; cli.main()"
-    command = [sys.executable, "-c", code, "run", few_undisturbed.job_file, "--out", tmp_path / "data"]
+    code = "from rayspin.cluster.embedded import EmbeddedRay; EmbeddedRay(1, start_s=0.7).wait()"
     seen: set[int] = set()
-    with subprocess.Popen(command, env=environment(**mark), stderr=subprocess.PIPE, text=True) as driver:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(**mark), stderr=subprocess.PIPE, text=True
+    ) as driver:
         while driver.poll() is None:
             seen |= family()
         assert driver.returncode == 1
