@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from rayspin.storage import Catalog
+from tests.support.runs import alive, environment, wait_until
 
 JOB = """\
 kind = "generate"
@@ -32,6 +34,8 @@ schedule = {{ sweeps = 100_000, quench_sweeps = 200 }}
 KEEPER, AGENT = "rayspin.cluster.embedded", "ray::RuntimeEnvAgent"
 GOES_ON = "what is done is kept, and the same command goes on"
 
+wait_for = functools.partial(wait_until, seconds=120)
+
 
 @contextmanager
 def started(
@@ -41,9 +45,10 @@ def started(
     (folder / "job.toml").write_text(JOB.format(samples=samples))
     program = ["-c", code] if code else ["-m", "rayspin"]
     command = [*before, sys.executable, "-P", *program, "run", folder / "job.toml", "--out", folder / "data"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | variables
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, process_group=0) as run:
+    with subprocess.Popen(
+        command, env=environment(**variables), stdout=pipe, stderr=pipe, text=True, process_group=0
+    ) as run:
         try:
             yield run
         finally:
@@ -64,22 +69,8 @@ def find(run: subprocess.Popen[str], words: str) -> psutil.Process | None:
     return None
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def done(folder: Path) -> int:
     return len(Catalog.read(folder / "data").records)
-
-
-def is_gone(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
@@ -92,7 +83,7 @@ def test_a_signal_to_the_process_group_drains_the_run(tmp_path: Path, number: si
         _, said = run.communicate(timeout=60)
         assert (run.returncode, said.count("\n")) == (75, 1), said
         assert f"stopped by {number.name} with" in said
-        wait_for(lambda: all(map(is_gone, members)))
+        wait_for(lambda: not any(map(alive, members)))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +103,7 @@ def test_the_death_of_a_process_beside_the_run_is_told_in_one_line(tmp_path: Pat
         _, said = run.communicate(timeout=60)
         assert run.returncode == 1
         assert re.fullmatch(rf"Ray on this machine: {says}\n", said), said
-        wait_for(lambda: all(map(is_gone, members)))
+        wait_for(lambda: not any(map(alive, members)))
 
 
 @pytest.mark.parametrize("victim", [AGENT, KEEPER, "raylet/raylet", "gcs/gcs_server"])
@@ -131,17 +122,17 @@ def test_a_run_whose_work_is_done_ends_well_whatever_dies_then(tmp_path: Path, v
         "cli.main()\n"
     )
     with started(tmp_path, 2, code=code) as run:
-        wait_for((tmp_path / "ended").exists)
+        wait_until((tmp_path / "ended").exists)
         members, found = family(run), find(run, victim)
         assert found is not None
         found.kill()
-        wait_for(lambda: is_gone(found))
+        wait_for(lambda: not alive(found))
         time.sleep(1)
         (tmp_path / "go-on").touch()
         shown, said = run.communicate(timeout=60)
         assert (run.returncode, said) == (0, "")
         assert "2 of 32 x 32" in shown
-        wait_for(lambda: all(map(is_gone, members)))
+        wait_for(lambda: not any(map(alive, members)))
 
 
 def test_a_killed_run_leaves_neither_processes_nor_its_private_folder(tmp_path: Path) -> None:
@@ -154,7 +145,7 @@ def test_a_killed_run_leaves_neither_processes_nor_its_private_folder(tmp_path: 
             assert len(list(scratch.glob("rs-*"))) == 1
             run.kill()
             run.wait()
-            wait_for(lambda: all(map(is_gone, members)))
+            wait_for(lambda: not any(map(alive, members)))
             wait_for(lambda: not list(scratch.glob("rs-*")))
     finally:
         shutil.rmtree(scratch)

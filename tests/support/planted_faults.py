@@ -191,7 +191,7 @@ FAULTS = {
         "cluster/ray_node.py",
         "token.touch(mode=0o600)",
         "token.touch(mode=0o644)",
-        ["unit/cluster/launch/test_processes.py"],
+        ["unit/cluster/test_processes.py"],
     ),
     "a-stopped-job-is-not-requeued": Fault(
         "cluster/launch/attempts.py",

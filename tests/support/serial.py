@@ -17,7 +17,7 @@ def serially(
     items: Iterable[Any],
     on_result: Callable[[Any, Any], None],
     *,
-    gpu: bool,
+    gpu: bool = False,
 ) -> Outcome[Any]:
     made = worker(*arguments)
     for item in items:

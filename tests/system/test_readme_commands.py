@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,15 +11,8 @@ from click.testing import CliRunner
 
 from rayspin.cli import main
 from rayspin.storage import Catalog
-from tests.support.readme import COMMANDS, blocks
+from tests.support.readme import COMMANDS, blocks, run
 from tests.support.repository import REPOSITORY
-
-
-def run(command: list[str], folder: Path) -> str:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 def run_here(arguments: list[str]) -> str:

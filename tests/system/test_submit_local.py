@@ -19,31 +19,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rayspin.cluster.launch.options import Piece, SubmitOptions
+from rayspin.cluster.launch.options import Piece
 from rayspin.cluster.launch.slurm import submit
 from rayspin.cluster.launch.story import read_story
 from rayspin.cluster.launch.submissions import State, Submission, cancel, follow, latest, states, wait
 from rayspin.cluster.launch.submissions import describe as story
-from rayspin.config import build
 from rayspin.errors import InputError
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
 from rayspin.status import describe
 from rayspin.storage import open_dataset
 from rayspin.storage.ledger import entries
-
-JOB = """
-kind = "generate"
-samples = 6
-size = 32
-seed = 11
-shard_samples = 2
-hamiltonian = "labyrinth"
-schedule = { sweeps = 20, quench_sweeps = 20 }
-"""
-
-
-def options(**table: Any) -> SubmitOptions:
-    return build(SubmitOptions, table, "site.toml")
+from tests.support.submissions import DATA, JOB, options, pipeline
 
 
 class Machine:
@@ -210,14 +196,6 @@ def test_a_task_of_an_array_is_drained_and_goes_on_by_itself(machine: Machine) -
     stories = [[entry["event"] for entry in read_story(part.folder)] for part in submission.parts]
     assert stories[0] == ["started", "draining", "ended", "requeued", "started", "ended"]
     assert stories[1] == ["started", "ended"]
-
-
-def pipeline(**stages: str) -> str:
-    tables = [f"[stages.{name}]\n{text}" for name, text in stages.items()]
-    return "\n".join(['kind = "pipeline"', *tables])
-
-
-DATA = JOB.strip()
 
 
 def test_stages_wait_for_those_that_they_refer_to_and_the_last_one_ends_the_pipeline(machine: Machine) -> None:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import subprocess
 import tomllib
-from pathlib import Path
 
 import pytest
 
 from rayspin.cluster.stage import build_stage
 from rayspin.job import KINDS
 from rayspin.storage import VARIABLES
-from tests.support.readme import COMMANDS, README, blocks
+from tests.support.readme import COMMANDS, README, blocks, run
 from tests.support.repository import REPOSITORY
-
-
-def run(command: list[str], folder: Path) -> str:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 @pytest.mark.parametrize("target", [command[1] for command in COMMANDS if command[0] == "make"])

@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from rayspin import job
 from rayspin.cluster.evaluate import EvaluateFcn
 from rayspin.cluster.evaluation import Case
-from rayspin.cluster.generate import Generate, make_here
+from rayspin.cluster.generate import Generate
 from rayspin.errors import InputError
 from rayspin.models import EffectiveFieldNetConfig, save_weights, weights_info
-from rayspin.rundir import RunDir
+from tests.support import datasets
 
 TABLE = {
     "samples": 2,
@@ -29,9 +29,7 @@ TABLE = {
 def dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("dataset") / "data"
     generate = Generate.model_validate(TABLE)
-    with RunDir.at(path).claimed(generate.identity()):
-        make_here(generate, path)
-    return path
+    return datasets.make(generate, path)
 
 
 def weights(folder, change):

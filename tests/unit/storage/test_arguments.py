@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayspin.cluster.generate import Generate, make_here
+from rayspin.cluster.generate import Generate
 from rayspin.errors import InputError
 from rayspin.physics import Degradation
-from rayspin.rundir import RunDir
 from rayspin.storage import (
     Catalog,
     ShardWriter,
@@ -25,6 +24,7 @@ from rayspin.storage import (
     verify,
     write_grid,
 )
+from tests.support import datasets
 
 TABLE = {
     "samples": 5,
@@ -40,9 +40,7 @@ TABLE = {
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("dataset") / "data"
     job = Generate.model_validate(TABLE)
-    with RunDir.at(path).claimed(job.identity()):
-        make_here(job, path)
-    return path
+    return datasets.make(job, path)
 
 
 @pytest.fixture(scope="module")

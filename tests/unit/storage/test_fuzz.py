@@ -18,12 +18,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rayspin.cluster.generate import Generate, make_here
+from rayspin.cluster.generate import Generate
 from rayspin.errors import InputError, RayspinError
-from rayspin.rundir import RunDir
 from rayspin.show import describe
 from rayspin.storage import Catalog, ShardWriter, inspect_shard, open_dataset, shard_name, verify
 from rayspin.storage.shards import read_shard
+from tests.support import datasets
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -57,9 +57,7 @@ fuzzed = settings(
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fuzz") / "data"
-    with RunDir.at(folder).claimed(JOB.identity()):
-        make_here(JOB, folder)
-    return folder
+    return datasets.make(JOB, folder)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from rayspin.models import EffectiveFieldNetConfig, save_weights
 from rayspin.rundir import RunDir, Summary
 from rayspin.show import describe
 from rayspin.storage import Catalog, open_dataset, shard_name
+from tests.support import datasets
 
 JOB = {
     "kind": "generate",
@@ -110,8 +111,7 @@ def test_a_pipeline_makes_what_is_missing_before_the_next_stage(lacking: Path) -
     pipeline = Pipeline.model_validate({"kind": "pipeline", "stages": stages})
     with pytest.raises(InputError, match="stage 'data' has not ended"):
         pipeline.run_stage("train", RunDir.at(lacking.parent), Context(), lambda stage, run: Summary("", {}))
-    with RunDir.at(lacking).claimed(GENERATE.identity()):
-        make_here(GENERATE, lacking)
+    datasets.make(GENERATE, lacking)
     assert GENERATE.done(run) is not None
     assert execute(GENERATE, run, Context()).title == "dataset"
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from rayspin.cluster.generate import Generate, make_here
+from rayspin.cluster.generate import Generate
 from rayspin.errors import InputError, MachineError
-from rayspin.rundir import RunDir
 from rayspin.show import describe
 from rayspin.storage import Catalog, inspect_shard, shard_name, verify
 from rayspin.storage.hdf5 import reading
+from tests.support import datasets
 
 SMALL = Generate.model_validate(
     {
@@ -60,8 +60,7 @@ write_grid(folder / "grid.nc", {"x": [1, 2]}, {"y": (("x",), np.zeros(2))}, {}, 
 
 
 def made(folder: Path) -> Path:
-    with RunDir.at(folder).claimed(SMALL.identity()):
-        make_here(SMALL, folder)
+    datasets.make(SMALL, folder)
     return folder
 
 

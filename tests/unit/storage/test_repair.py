@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,16 @@ from typing import Any
 import pytest
 
 from rayspin.cluster import repair as repairing
-from rayspin.cluster.fanout import Outcome
-from rayspin.cluster.generate import Generate, ShardMaker, make_here
+from rayspin.cluster.generate import Generate, ShardMaker
 from rayspin.cluster.repair import REPLACED, repair
 from rayspin.cluster.stage import Context
 from rayspin.errors import RunError
 from rayspin.physics import Hamiltonian
 from rayspin.physics.examination import energy_bounds
-from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, ShardWriter, shard_name, verification, verify
 from rayspin.storage.shards import read_shard
+from tests.support import datasets
+from tests.support.serial import serially
 
 JOB = Generate.model_validate(
     {
@@ -37,32 +36,15 @@ JOB = Generate.model_validate(
 SHARDS = [shard_name(first) for first in (0, 8, 16)]
 
 
-def here(
-    session: object,
-    stop: object,
-    worker: Callable[..., Any],
-    arguments: Iterable[Any],
-    items: Iterable[Any],
-    on_result: Callable[[Any, Any], None],
-) -> Outcome[Any]:
-    """Fans out to this process."""
-    made = worker(*arguments)
-    for item in items:
-        on_result(item, made.work(item))
-    return Outcome([], [])
-
-
 @pytest.fixture(autouse=True)
 def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repairing, "fan_out", here)
+    monkeypatch.setattr(repairing, "fan_out", serially)
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("original") / "data"
-    with RunDir.at(folder).claimed(JOB.identity()):
-        make_here(JOB, folder)
-    return folder
+    return datasets.make(JOB, folder)
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rayspin.cluster.generate import Generate, make_here
+from rayspin.cluster.generate import Generate
 from rayspin.cluster.tune import Tune
 from rayspin.errors import InputError
 from rayspin.physics import AnnealSchedule, Hamiltonian, anneal, energy
 from rayspin.physics.examination import energy_bounds
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, Verification, verify
+from tests.support import datasets
 
 NO_SPLIT = {"splits": {"test": 0}}
 
@@ -25,8 +26,7 @@ NO_SPLIT = {"splits": {"test": 0}}
 def generated_and_verified(folder: Path, hamiltonian: dict[str, Any], **more: Any) -> Verification:
     asked = {"samples": 8, "size": 16, "seed": 5, "hamiltonian": hamiltonian, **NO_SPLIT} | more
     job = Generate.model_validate(asked)
-    with RunDir.at(folder).claimed(job.identity()):
-        make_here(job, folder)
+    datasets.make(job, folder)
     return verify(Catalog.entered(folder))
 
 

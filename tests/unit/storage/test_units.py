@@ -11,12 +11,13 @@ import pytest
 import xarray as xr
 
 from rayspin.cluster.array import run_part
-from rayspin.cluster.generate import Generate, ShardMaker, make_here
+from rayspin.cluster.generate import Generate, ShardMaker
 from rayspin.cluster.recorder import Recorder
 from rayspin.cluster.stage import Context
 from rayspin.progress import Silent
 from rayspin.rundir import RunDir
 from rayspin.storage import VARIABLES, Catalog, ShardWriter, ledger, open_dataset, shard_name, verify
+from tests.support import datasets
 
 JOB = Generate.model_validate(
     {
@@ -61,9 +62,7 @@ def old(tmp_path: Path) -> Path:
 @pytest.fixture
 def new(tmp_path: Path) -> Path:
     folder = tmp_path / "new"
-    with RunDir.at(folder).claimed(JOB.identity()):
-        make_here(JOB, folder)
-    return folder
+    return datasets.make(JOB, folder)
 
 
 def test_what_is_measured_in_j_is_dimensionless_and_says_what_its_unit_is(new: Path) -> None:

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from rayspin import job
-from rayspin.cluster.generate import Generate, ShardMaker, make_here
+from rayspin.cluster.generate import Generate, ShardMaker
 from rayspin.job import Context
 from rayspin.physics import LABYRINTH, energy
-from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, shard_name, verify
 from tests.support import datasets
 from tests.support.harm import (
@@ -89,8 +88,7 @@ def test_torques_above_what_the_schedule_promises_are_a_fault(
     """A spin turned by 1 mrad: a torque of about 4 mJ, in a dataset that is sound otherwise."""
     schedule = {"sweeps": 20, "torque_tolerance": tolerance}
     stage = Generate.model_validate(SMALL.to_table() | {"schedule": schedule})
-    with RunDir.at(tmp_path).claimed(stage.identity()):
-        make_here(stage, tmp_path)
+    datasets.make(stage, tmp_path)
     assert verify(Catalog.entered(tmp_path)).faults == []
 
     def turn(values: dict[str, object]) -> None:

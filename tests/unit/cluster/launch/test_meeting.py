@@ -13,16 +13,7 @@ import pytest
 
 from rayspin.cluster.launch.meeting import Guest, Host, HostLostError, Invitation, MeetingOverError
 from rayspin.errors import RunError
-
-LOCALHOST = "127.0.0.1"
-
-
-def turn_until(host: Host, condition: object, seconds: float = 20.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        host.turn(0.02)
+from tests.support.meeting import LOCALHOST, turn_until
 
 
 def stay(path: Path, rank: int) -> str:

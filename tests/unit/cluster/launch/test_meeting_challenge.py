@@ -6,7 +6,6 @@ import contextlib
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,16 +14,7 @@ import pytest
 
 from rayspin.cluster.launch import meeting
 from rayspin.cluster.launch.meeting import Guest, Host, Invitation
-
-LOCALHOST = "127.0.0.1"
-
-
-def turn_until(host: Host, condition: object, seconds: float = 20.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        host.turn(0.02)
+from tests.support.meeting import LOCALHOST, turn_until
 
 
 @contextlib.contextmanager

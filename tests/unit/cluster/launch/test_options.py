@@ -10,23 +10,9 @@ import pytest
 
 from rayspin.cluster.launch.options import Piece, SiteProfile, SubmitOptions, pieces
 from rayspin.cluster.launch.slurm import script, submit
-from rayspin.config import build
 from rayspin.errors import InputError
 from rayspin.job import load
-
-JOB = """
-kind = "generate"
-samples = 6
-size = 32
-seed = 11
-shard_samples = 2
-hamiltonian = "labyrinth"
-schedule = { sweeps = 20, quench_sweeps = 20 }
-"""
-
-
-def options(**table: Any) -> SubmitOptions:
-    return build(SubmitOptions, table, "site.toml")
+from tests.support.submissions import DATA, JOB, options, pipeline
 
 
 @pytest.mark.parametrize(
@@ -105,12 +91,6 @@ def test_without_slurm_submission_is_refused_in_one_line(tmp_path: Path, monkeyp
         submit(tmp_path / "job.toml", tmp_path / "run", (), [Piece("", options())])
 
 
-def pipeline(**stages: str) -> str:
-    tables = [f"[stages.{name}]\n{text}" for name, text in stages.items()]
-    return "\n".join(['kind = "pipeline"', *tables])
-
-
-DATA = JOB.strip()
 EVALUATE = 'kind = "evaluate-fcn"\ndataset = "@data"\nweights = "@train"\n'
 TRAIN = 'kind = "train-fcn"\ndataset = "@data"\n'
 

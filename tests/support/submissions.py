@@ -1,0 +1,30 @@
+"""A small job, pipelines of it, and options to submit them with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rayspin.cluster.launch.options import SubmitOptions
+from rayspin.config import build
+
+JOB = """
+kind = "generate"
+samples = 6
+size = 32
+seed = 11
+shard_samples = 2
+hamiltonian = "labyrinth"
+schedule = { sweeps = 20, quench_sweeps = 20 }
+"""
+
+
+def options(**table: Any) -> SubmitOptions:
+    return build(SubmitOptions, table, "site.toml")
+
+
+def pipeline(**stages: str) -> str:
+    tables = [f"[stages.{name}]\n{text}" for name, text in stages.items()]
+    return "\n".join(['kind = "pipeline"', *tables])
+
+
+DATA = JOB.strip()
