@@ -191,7 +191,6 @@ class Nothing(Worker):
         return MadeShard(ShardRecord(shard_name(shard[0]), *shard, 196608, digest, digest, offsets), "host", 0.1, -2.0)
 
 
-@pytest.mark.timeout(600)
 def test_the_driver_stays_flat(benchmark, ray_session: Session, tmp_path: Path) -> None:
     """Bookkeeping of ever more shards, none of which is written: shards a second, and the driver's memory."""
     rates = {}

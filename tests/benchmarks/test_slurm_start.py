@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 from rayspin.cluster.ray_node import installed
+from tests.support.runs import wait_until
 from tests.support.slurm.jobs import events, start, told, wait_for
-from tests.support.slurm.lab import Lab, wait_until
+from tests.support.slurm.lab import Lab
 
 PORT = "6399"
 
@@ -21,7 +22,7 @@ def by_rayspin(slurm: Lab, folder: Path) -> float:
     seconds = wait_for(submission, "ready")["time"] - begin
     assert events(submission, "ready")[0]["hosts"] == ["n1", "n2"]
     assert wait_for(submission, "ended")["code"] == 0, told(submission)
-    wait_until(lambda: not slurm.run("squeue", "--noheader"), 30)
+    wait_until(lambda: not slurm.run("squeue", "--noheader"))
     return float(seconds)
 
 

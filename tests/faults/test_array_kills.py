@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
-import pytest
 
 from rayspin import job
 from rayspin.rundir import RunDir
@@ -15,7 +14,6 @@ from tests.support import datasets
 from tests.support.runs import Run, alive, started, wait_until
 
 
-@pytest.mark.timeout(600)
 def test_overlapping_tasks_at_once_and_kills_change_no_byte(tmp_path: Path) -> None:
     """Three tasks whose parts overlap; a worker and a task killed, one drained; asked again, the bytes are the same."""
     slow = datasets.labyrinths(

@@ -151,7 +151,6 @@ def test_a_second_run_is_refused_and_a_dead_one_taken_over(few_undisturbed: Undi
     check_finished(folder, few_undisturbed.files)
 
 
-@pytest.mark.timeout(600)
 def test_a_lost_node_costs_time_only(few_undisturbed: Undisturbed, tmp_path: Path) -> None:
     """Two nodes, the driver on the first; the second one dies in mid-run."""
     with (

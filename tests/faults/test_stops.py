@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-import pytest
-
 from rayspin import job
 from rayspin.cluster.train import TrainSr, read_metrics
 from rayspin.cluster.tune import Tune
@@ -18,7 +16,6 @@ from tests.support.soak import FULL
 from tests.support.sweeps import table_of
 
 
-@pytest.mark.timeout(600)
 def test_a_generation_that_is_asked_to_stop_drains_exits_75_and_goes_on(tmp_path: Path) -> None:
     stage = datasets.labyrinths(
         30, 64, seed=5, shard_samples=1, splits={"test": 2}, schedule={"sweeps": 20000, "quench_sweeps": 1000}
@@ -47,7 +44,6 @@ def test_a_generation_that_is_asked_to_stop_drains_exits_75_and_goes_on(tmp_path
     assert datasets.shards(folder) == datasets.shards(tmp_path / "undisturbed")
 
 
-@pytest.mark.timeout(600)
 def test_a_sweep_of_datasets_that_is_asked_to_stop_ends_after_the_shard_and_goes_on(tmp_path: Path) -> None:
     schedule = {"sweeps": 20000, "quench_sweeps": 1000}
     base = {"kind": "generate", "samples": 6, "size": 64, "shard_samples": 1, "hamiltonian": "labyrinth"}
@@ -71,7 +67,6 @@ def test_a_sweep_of_datasets_that_is_asked_to_stop_ends_after_the_shard_and_goes
     assert (folder / "trials.csv").read_bytes() == undisturbed
 
 
-@pytest.mark.timeout(600)
 def test_a_trial_of_two_workers_that_is_asked_to_stop_ends_after_the_epoch_and_goes_on(tmp_path: Path) -> None:
     data = datasets.make(datasets.labyrinths(36, 64, splits={"test": 0, "validation": 4}), tmp_path / "data")
     settings = {"epochs": 30, "batch_size": 4, "learning_rate": 0.01}

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rayspin import job
 from rayspin.cluster.repair import repair
 from rayspin.cluster.session import Session
 from rayspin.job import Context
 from rayspin.storage import Catalog, shard_name, verify
-from tests.support import datasets
 from tests.support.harm import (
     flip_a_bit,
     forget,
@@ -23,20 +20,6 @@ from tests.support.harm import (
     remove,
     rewrite,
 )
-
-SMALL = datasets.labyrinths(12, 16, seed=5, shard_samples=3)
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("original") / "data"
-    job.run(SMALL, folder, Context(), shards="1/1")
-    return folder
-
-
-@pytest.fixture
-def dataset(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "data"))
 
 
 @pytest.mark.parametrize(

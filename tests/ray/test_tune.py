@@ -66,6 +66,8 @@ class _Poisoned(TrainSr):
             case 2.0:
                 return np.zeros(2**40, np.uint8)
             case 3.0:
+                with (folder.parent / "deaths").open("a") as deaths:
+                    deaths.write("x")
                 os._exit(1)
             case 4.0:
                 return super().fit(dataset, folder, **placement)
@@ -94,6 +96,7 @@ def test_trials_that_always_fail_leave_the_others_and_say_why(context: Context, 
     assert by_noise[1.0]["error"] == "FloatingPointError: spin 6 diverged"
     assert "MemoryError" in by_noise[2.0]["error"]
     assert "its worker was lost 2 times" in by_noise[3.0]["error"]
+    assert (folder / "trials" / "deaths").read_text() == "xx"
     trial = folder / "trials" / by_noise[1.0]["trial"]
     assert "spin 6 diverged" in (trial / "error.txt").read_text()
     assert tomllib.loads((trial / "job.toml").read_text())["objective"]["noise_amplitude"] == 1.0
@@ -117,8 +120,3 @@ def test_what_cannot_be_placed_says_so_at_once_with_the_numbers(context: Context
     shared = sweep(base={**BASE, "resources": {"gpu": True}}, resources={"trials_per_gpu": 4})
     with pytest.raises(RunError, match=message):
         job.run(shared, tmp_path / "gpus", context)
-
-
-def dataset(finished: Path) -> str:
-    [folder] = (finished / "datasets").iterdir()
-    return str(folder)

@@ -15,6 +15,7 @@ from rayspin.cluster.launch.submissions import latest, state
 from rayspin.status import describe
 from rayspin.storage.ledger import entries
 from tests.support.repository import REPOSITORY
+from tests.support.runs import wait_until
 from tests.support.slurm.jobs import (
     JOB,
     LONG,
@@ -30,7 +31,7 @@ from tests.support.slurm.jobs import (
     wait_for,
     wait_for_shards,
 )
-from tests.support.slurm.lab import Lab, wait_until
+from tests.support.slurm.lab import Lab
 
 """Jobs on a real Slurm of two nodes: Ray over both, and what a cluster does to jobs."""
 
@@ -50,7 +51,7 @@ def test_a_cancelled_job_ends_on_all_nodes_and_is_not_requeued(slurm: Lab, tmp_p
     wait_for_shards(slurm, submission, 2)
     assert state(submission).name == "running"
     slurm.run("scancel", submission.job_ids)
-    wait_until(lambda: state(submission).name == "stopped", 30, lambda: told(submission))
+    wait_until(lambda: state(submission).name == "stopped", lambda: told(submission))
     assert final_state(slurm, submission) == "CANCELLED"
     assert not events(submission, "requeued")
 
@@ -64,13 +65,13 @@ def test_before_its_walltime_a_job_is_requeued_and_goes_on_where_it_was(slurm: L
     limit = math.ceil((age + 50) / 60)
     slurm.run("scontrol", "update", f"JobId={submission.job_ids}", f"TimeLimit={limit}")
     assert wait_for(submission, "draining")["reason"] == "walltime"
-    wait_until(lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r"), 60, lambda: told(submission))
+    wait_until(lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r"), lambda: told(submission))
     slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "TimeLimit=30", "StartTime=now")
     assert [event["code"] for event in events(submission, "ended")] == [75]
     before = {entry["file"] for entry in entries(tmp_path / "run")}
     wait_for_shards(slurm, submission, len(before) + 10)
     slurm.run("scancel", submission.job_ids)
-    wait_until(lambda: state(submission).name == "stopped", 30, lambda: told(submission))
+    wait_until(lambda: state(submission).name == "stopped", lambda: told(submission))
     files = [entry["file"] for entry in entries(tmp_path / "run")]
     assert len(files) == len(set(files)), "none was made twice"
     # The last one was made after the requeue, by however many nodes and whenever: its bytes are those of a run here.
@@ -86,7 +87,7 @@ def test_a_node_without_power_is_done_without(slurm: Lab, tmp_path: Path) -> Non
     submission = start(tmp_path, *LONG)
     wait_for_shards(slurm, submission, 2)
     slurm.switch_off("n2")
-    assert wait_for(submission, "ended", seconds=200)["code"] == 0, told(submission)
+    assert wait_for(submission, "ended")["code"] == 0, told(submission)
     assert shards_done(tmp_path) == 60
 
 
@@ -94,7 +95,7 @@ def test_without_the_first_node_a_job_is_requeued(slurm: Lab, tmp_path: Path) ->
     submission = start(tmp_path, *LONG)
     wait_for_shards(slurm, submission, 2)
     slurm.switch_off("n1")
-    wait_until(lambda: "PENDING" in slurm.run("squeue", "--noheader", "--format=%T"), 90, lambda: told(submission))
+    wait_until(lambda: "PENDING" in slurm.run("squeue", "--noheader", "--format=%T"), lambda: told(submission))
     slurm.switch_on("n1")
     start_again_now(slurm, submission)
     assert wait_for(submission, "ended")["code"] == 0, told(submission)
@@ -144,7 +145,7 @@ def test_a_sweep_runs_its_trials_on_both_nodes(slurm: Lab, tmp_path: Path) -> No
     data = {**tomllib.loads(JOB), "samples": 12, "splits": {"test": 2, "validation": 2}}
     text = tomli_w.dumps({"kind": "pipeline", "stages": {"data": data, "sweep": sweep}})
     submission = start(tmp_path, text=text, cpus_per_node=1, memory_per_node="6G")
-    assert wait_for(submission, "ended", seconds=200)["code"] == 0, told(submission)
+    assert wait_for(submission, "ended")["code"] == 0, told(submission)
     trials = map(json.loads, (tmp_path / "run" / "sweep" / "trials.jsonl").read_text().splitlines())
     assert {trial["host"] for trial in trials if trial["event"] == "result"} == {"n1", "n2"}
 
@@ -169,10 +170,10 @@ def test_without_the_head_of_its_ray_cluster_a_job_ends_and_says_why(slurm: Lab,
     submission = start(tmp_path, *LONG)
     wait_for_shards(slurm, submission, 2)
     assert slurm.on("n1", "pkill", "-9", "-x", "gcs_server").returncode == 0
-    ended = wait_for(submission, "ended", seconds=40)
+    ended = wait_for(submission, "ended")
     assert (ended["code"], state(submission).name) == (1, "failed")
     assert "task 0 on n1: its Ray node died; see" in ended["problem"]
-    wait_until(lambda: not slurm.run("squeue", "--noheader"), 40)
+    wait_until(lambda: not slurm.run("squeue", "--noheader"))
     # What was done is kept, and the same command goes on.
     done = shards_done(tmp_path)
     again = start(tmp_path, *LONG)

@@ -15,6 +15,7 @@ from rayspin.errors import InputError
 from rayspin.job import load
 from rayspin.status import describe
 from tests.support.repository import REPOSITORY
+from tests.support.runs import wait_until
 from tests.support.slurm.jobs import (
     assert_samples_are_right,
     events,
@@ -25,7 +26,7 @@ from tests.support.slurm.jobs import (
     told,
     wait_for,
 )
-from tests.support.slurm.lab import Lab, wait_until
+from tests.support.slurm.lab import Lab
 
 
 def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(slurm: Lab, tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(slurm: Lab, tmp_path: 
     released(slurm, part.job_id)
     wait_for(submission, "started", count=2)
     slurm.run("scancel", "--signal=USR2", part.job_id)
-    wait_until(lambda: state(submission).final, 60, lambda: told(submission))
+    wait_until(lambda: state(submission).final, lambda: told(submission))
     assert (state(submission).name, len(events(submission, "requeued"))) == ("failed", 1)
     assert "2 attempts in a row made no progress" in state(submission).why
     assert final_state(slurm, submission) == "FAILED"
@@ -73,7 +74,7 @@ def test_an_account_that_is_not_there_is_said_in_one_line(with_accounts: Lab, tm
     stages = pieces(load(tmp_path / "pipeline.toml"), site, {})
     with pytest.raises(InputError, match=r"submit train: sbatch refuses it \(Invalid account"):
         submit(tmp_path / "pipeline.toml", tmp_path / "stages", (), stages)
-    wait_until(lambda: state(latest(tmp_path / "stages")).final, 20)
+    wait_until(lambda: state(latest(tmp_path / "stages")).final)
     assert state(latest(tmp_path / "stages")).name == "stopped"
 
 
@@ -81,14 +82,14 @@ def test_a_folder_that_the_nodes_do_not_see_is_said_in_one_line(slurm: Lab) -> N
     # Each node has a /var/tmp of its own, and so has this machine.
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         submission = start(Path(folder))
-        wait_until(lambda: state(submission).final, 60, lambda: slurm.run("scontrol", "show", "job"))
+        wait_until(lambda: state(submission).final, lambda: slurm.run("scontrol", "show", "job"))
         assert state(submission).name == "gone"
         assert state(submission).why == f"it never started: do the nodes see {submission.folder}?"
 
 
 def test_what_a_site_cannot_set_up_is_said_and_nothing_runs_without_it(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, modules=["python/0.9"])
-    wait_until(lambda: state(submission).final, 60, lambda: slurm.run("scontrol", "show", "job"))
+    wait_until(lambda: state(submission).final, lambda: slurm.run("scontrol", "show", "job"))
     assert state(submission).name == "gone"
     assert state(submission).why.startswith("it never started: ")
     # There are no modules on these nodes.
@@ -110,18 +111,18 @@ def test_a_node_that_does_not_come_is_done_without_where_fewer_will_do(slurm: La
 
 def test_a_job_in_the_queue_says_what_it_waits_for_until_it_is_cancelled(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, nodes=3)
-    wait_until(lambda: state(submission).why, 20)
+    wait_until(lambda: state(submission).why)
     # Versions of Slurm call it differently.
     assert state(submission).why in {"PartitionConfig", "PartitionNodeLimit"}
     assert re.fullmatch(
         r"queued \(Partition\w+: it asks for more .*than the partition has.*; cancel it .*\)", str(state(submission))
     )
     cancel(submission)
-    wait_until(lambda: state(submission).final, 20)
+    wait_until(lambda: state(submission).final)
     assert state(submission).name == "stopped"
 
 
 def test_a_site_without_accounting_will_do(without_accounting: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path)
     assert wait_for(submission, "ended")["code"] == 0, told(submission)
-    wait_until(lambda: not without_accounting.run("squeue", "--noheader"), 30)
+    wait_until(lambda: not without_accounting.run("squeue", "--noheader"))

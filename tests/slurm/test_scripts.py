@@ -9,6 +9,7 @@ from pathlib import Path
 from rayspin.cluster.launch.submissions import State, Submission, latest, logs, state
 from rayspin.status import describe
 from tests.support.repository import REPOSITORY
+from tests.support.runs import wait_until
 from tests.support.slurm.jobs import (
     JOB,
     accounted,
@@ -18,7 +19,7 @@ from tests.support.slurm.jobs import (
     told,
     wait_for,
 )
-from tests.support.slurm.lab import Lab, wait_until
+from tests.support.slurm.lab import Lab
 
 
 def sbatch(slurm: Lab, folder: Path, *command: str, text: str = JOB, stage: tuple[str, ...] = ()) -> str:
@@ -39,7 +40,7 @@ def by_hand(slurm: Lab, folder: Path, *command: str) -> Submission:
     """What such a job has recorded of itself, once its first task has begun."""
     sbatch(slurm, folder, *command)
     records = folder / "run" / "submissions"
-    wait_until(lambda: list(records.glob("*/submission.json")), 60, lambda: [*map(Path.read_text, folder.glob("log*"))])
+    wait_until(lambda: list(records.glob("*/submission.json")), lambda: [*map(Path.read_text, folder.glob("log*"))])
     return latest(folder / "run")
 
 
@@ -59,7 +60,7 @@ def test_the_plain_script_does_the_same(slurm: Lab, tmp_path: Path) -> None:
 def test_the_plain_script_of_an_array_does_the_same(slurm: Lab, tmp_path: Path) -> None:
     submission = by_hand(slurm, tmp_path, "--array=0-2", "slurm/array.sbatch")
     assert [part.task for part in submission.parts] == [1, 2, 3]
-    wait_until(lambda: state(submission).final, 150, lambda: told(submission))
+    wait_until(lambda: state(submission).final, lambda: told(submission))
     assert state(submission) == State("done", "of 3: 3 done")
     assert_samples_are_right(tmp_path, 8)
     assert describe(tmp_path / "run")[1]["state"] == "finished"
@@ -75,7 +76,7 @@ def test_the_plain_scripts_do_a_pipeline_stage_by_stage(slurm: Lab, tmp_path: Pa
     resources = ("--nodes=2", "--cpus-per-task=1", "--mem=3G", "slurm/train_gpu.sbatch")
     two = sbatch(slurm, tmp_path, *after, *resources, text=text, stage=training)
     record = tmp_path / "run" / "submissions" / two / "submission.json"
-    wait_until(record.exists, 120, lambda: slurm.run("squeue"))
+    wait_until(record.exists, lambda: slurm.run("squeue"))
     submission = latest(tmp_path / "run")
     assert wait_for(submission, "ended")["code"] == 0, submission.parts[0].log.read_text()
     assert events(submission, "ready")[0]["hosts"] == ["n1", "n2"]
@@ -83,4 +84,4 @@ def test_the_plain_scripts_do_a_pipeline_stage_by_stage(slurm: Lab, tmp_path: Pa
     assert (rows[f"job {two}"], rows["generate: state"], rows["train: state"]) == ("done", "finished", "finished")
     for job_id in (one, two):
         assert f"submitted as job {job_id} (slurm)" in rows["its story"]
-    wait_until(lambda: "gres/gpu=2" in accounted(slurm, two, "AllocTRES"), 30)
+    wait_until(lambda: "gres/gpu=2" in accounted(slurm, two, "AllocTRES"))

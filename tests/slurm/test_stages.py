@@ -13,6 +13,7 @@ from rayspin.cluster.launch.submissions import State, cancel, state, states
 from rayspin.job import load
 from rayspin.status import describe
 from tests.support.repository import REPOSITORY
+from tests.support.runs import wait_until
 from tests.support.slurm.jobs import (
     JOB,
     LONG,
@@ -24,7 +25,7 @@ from tests.support.slurm.jobs import (
     told,
     wait_for_shards,
 )
-from tests.support.slurm.lab import Lab, wait_until
+from tests.support.slurm.lab import Lab
 
 
 def test_stages_run_one_after_another_each_on_its_own_nodes(slurm: Lab, tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_stages_run_one_after_another_each_on_its_own_nodes(slurm: Lab, tmp_path
     overrides = ("stages.train.resources.workers=2",)
     stages = pieces(load(tmp_path / "job.toml", overrides), site, {})
     submission = submit(tmp_path / "job.toml", tmp_path / "run", overrides, stages)
-    wait_until(lambda: events(submission, "ended", part=3) or state(submission).final, 250, lambda: told(submission))
+    wait_until(lambda: events(submission, "ended", part=3) or state(submission).final, lambda: told(submission))
     assert state(submission).name == "done", told(submission)
     assert events(submission, "ready", part=2)[0]["hosts"] == ["n1", "n2"]
     ends = [events(submission, "ended", part)[-1]["time"] for part in range(4)]
@@ -59,12 +60,12 @@ def test_while_a_stage_is_requeued_those_after_it_wait_on(slurm: Lab, tmp_path: 
     )
     submission = submit(tmp_path / "job.toml", tmp_path / "run", (), [one, two])
     first, second = submission.parts
-    wait_until(lambda: list((tmp_path / "run" / "first").glob("shard-*")), 120, lambda: told(submission))
+    wait_until(lambda: list((tmp_path / "run" / "first").glob("shard-*")), lambda: told(submission))
     slurm.run("scancel", "--signal=USR2", first.job_id)
     released(slurm, first.job_id)
     # A job that is requeued has not ended.
     assert states(submission)[second] == State("queued", "Dependency")
-    wait_until(lambda: state(submission).final, 200, lambda: told(submission) + slurm.run("squeue"))
+    wait_until(lambda: state(submission).final, lambda: told(submission) + slurm.run("squeue"))
     assert state(submission).name == "done"
     assert [entry["code"] for entry in events(submission, "ended")] == [75, 0]
     assert "attempt 2" in describe(tmp_path / "run")[1]["its story"]
@@ -77,7 +78,7 @@ def test_a_stage_that_fails_takes_those_after_it_out_of_the_queue(slurm: Lab, tm
     # What a disk full of something else may do: the ledger can't be written.
     (tmp_path / "run" / "generate" / "ledger.jsonl").mkdir(parents=True)
     submission = submit(tmp_path / "job.toml", tmp_path / "run", (), stages)
-    wait_until(lambda: state(submission).final, 120, lambda: told(submission))
+    wait_until(lambda: state(submission).final, lambda: told(submission))
     now = {part.stage: end for part, end in states(submission).items()}
     assert now["generate"].name == "refused"
     assert "ledger.jsonl: is a folder" in now["generate"].why
@@ -94,5 +95,5 @@ def test_an_array_is_cancelled_as_one(slurm: Lab, tmp_path: Path) -> None:
     assert state(submission).name == "running"
     assert [now.name for now in states(submission).values()].count("queued") == 3
     cancel(submission)
-    wait_until(lambda: state(submission).final, 30, lambda: told(submission))
+    wait_until(lambda: state(submission).final, lambda: told(submission))
     assert state(submission) == State("stopped", "of 5: 5 stopped")

@@ -1,13 +1,35 @@
-"""What may be done to the files of a dataset that verification must find."""
+"""A dataset of four shards, and what may be done to its files that verification must find."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from rayspin import job
+from rayspin.job import Context
 from rayspin.storage import Catalog, ShardWriter, ledger, shard_name
 from rayspin.storage.shards import read_shard
+from tests.support import datasets
+
+SMALL = datasets.labyrinths(12, 16, seed=5, shard_samples=3)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset that SMALL asks for, to be read only."""
+    folder = tmp_path_factory.mktemp("original") / "data"
+    job.run(SMALL, folder, Context(), shards="1/1")
+    return folder
+
+
+@pytest.fixture
+def dataset(original: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be harmed."""
+    return Path(shutil.copytree(original, tmp_path / "data"))
 
 
 def flip_a_bit(path: Path, position: int) -> None:

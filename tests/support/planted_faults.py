@@ -86,7 +86,7 @@ FAULTS = {
         "rng.py",
         "spawn_key=(zlib.crc32(stage.encode()), *rest)",
         "spawn_key=(0, *rest)",
-        ["unit/physics/test_sampling.py", "unit/physics/test_arguments.py"],
+        ["unit/test_rng.py"],
     ),
     # Metrics and analysis
     "psnr-peak": Fault("metrics.py", "10 * np.log10(4 /", "10 * np.log10(1 /", ["unit/test_metrics.py"]),
@@ -110,8 +110,8 @@ FAULTS = {
         ["unit/training/test_data.py"],
     ),
     "optimizer-is-not-resumed": Fault(
-        "training/loop.py",
-        "optimizer.load_state_dict(checkpoint.optimizer)",
+        "training/checkpoint.py",
+        "optimizer.load_state_dict(self.optimizer)",
         "pass",
         ["unit/training/test_loop.py"],
     ),
@@ -140,7 +140,7 @@ FAULTS = {
         "",
         ["unit/test_rundir.py", "faults/test_system_calls.py"],
     ),
-    "a-torn-line-swallows-the-next": Fault("rundir.py", 'b"\\n" * torn + lines', "lines", ["unit/test_rundir.py"]),
+    "a-torn-line-swallows-the-next": Fault("rundir.py", 'b"\\n" * torn + lines', "lines", ["unit/test_lines.py"]),
     "temporaries-stay": Fault(
         "rundir.py",
         "        finally:\n            temporary.unlink(missing_ok=True)",
@@ -219,7 +219,8 @@ def plant(fault: Fault, copy: Path) -> str | None:
             command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{test}"]
             environment = os.environ | {"PYTHONPATH": str(copy)}
             done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
-            assert done.returncode in (0, 1, 2), done.stdout
+            # What pytest says of itself: it was not run as meant.
+            assert done.returncode not in (2, 3, 4, 5), done.stdout + done.stderr
             if done.returncode:
                 return test
         return None

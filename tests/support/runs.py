@@ -17,7 +17,7 @@ import pytest
 
 from rayspin.storage import Catalog
 
-LONG_S = 300.0
+LONG_S = 240.0
 """A limit for what takes seconds on an idle machine: it ends a test that hangs, and says nothing about speed."""
 
 
@@ -33,7 +33,7 @@ def wait_until(
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, what()
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def alive(process: psutil.Process) -> bool:

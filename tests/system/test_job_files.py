@@ -22,8 +22,6 @@ from rayspin.show import describe
 from rayspin.storage import Catalog, open_dataset
 from tests.support.repository import SMOKE
 
-pytestmark = pytest.mark.timeout(600)
-
 ORDER = ["generate", "train_fcn", "train_sr", "evaluate_fcn", "evaluate_sr", "recursive", "tune", "pipeline"]
 
 

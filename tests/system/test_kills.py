@@ -26,7 +26,7 @@ from tests.support import datasets
 from tests.support.ranks import fit_on_two_ranks
 from tests.support.runs import Run, started
 from tests.support.soak import FULL
-from tests.support.sweeps import table_of
+from tests.support.sweeps import events, table_of
 
 EPOCHS, INTERVAL = 30, 3
 
@@ -153,4 +153,5 @@ def test_a_sweep_that_loses_a_trial_its_raylet_and_its_driver_and_is_stopped_end
     order = Ledger(folder).order
     assert order[: len(known)] == known
     assert len(set(order)) == len(order)
+    assert events(folder, "failed") == [], "the loss of a worker is not charged to its trial"
     assert not (folder / ".ray").exists()

@@ -22,7 +22,6 @@ def run_here(arguments: list[str]) -> str:
     return done.output
 
 
-@pytest.mark.timeout(600)
 def test_every_command_and_the_python_code_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "jobs").symlink_to(REPOSITORY / "jobs")
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,6 +28,7 @@ from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
 from rayspin.status import describe
 from rayspin.storage import open_dataset
 from rayspin.storage.ledger import entries
+from tests.support.runs import wait_until
 from tests.support.submissions import DATA, JOB, options, pipeline
 
 
@@ -68,11 +68,8 @@ class Machine:
                     continue
         return {pid: command for pid, command in found.items() if command}
 
-    def wait(self, condition: Callable[[], object], seconds: float = 100.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.1)
+    def wait(self, condition: Callable[[], object]) -> None:
+        wait_until(condition, self.logs)
 
     def wait_for(self, submission: Submission, event: str, attempt: int = 0) -> dict[str, Any]:
         """The first event of that name in an attempt."""
@@ -99,7 +96,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     submitter = Machine(tmp_path, str(tmp_path))
     yield submitter
     # Whatever a test did, nothing survives: no process, no folder on the node's disk but that of compiled kernels.
-    submitter.wait(lambda: not submitter.processes(), 30)
+    submitter.wait(lambda: not submitter.processes())
     left = [path for path in scratch.iterdir() if not path.name.startswith("rayspin-kernels-")]
     shutil.rmtree(scratch)
     assert left == []
@@ -147,11 +144,11 @@ def test_without_its_head_a_job_ends_at_once_and_says_why(machine: Machine) -> N
     submission = machine.submit("run", *LONG)
     machine.wait_for(submission, "ready")
     os.kill(machine.process("gcs/gcs_server"), signal.SIGKILL)
-    start = time.monotonic()
     ended = machine.wait_for(submission, "ended")
     assert ended["code"] == 1
     assert "its Ray node died; see" in ended["problem"]
-    assert time.monotonic() - start < 20
+    # The run had begun, and did not go on to its end.
+    assert len(list(entries(machine.folder / "run"))) < 60
     assert (submission.folder / "ray-0" / "gcs_server.out").exists()
 
 
@@ -230,7 +227,6 @@ def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(machine: Machine) -> N
     )  # fmt: skip
     for attempt in range(2):
         started = machine.wait_for(submission, "started", attempt)
-        time.sleep(2)
         os.kill(started["process"], signal.SIGUSR2)
     end = wait(submission)
     assert end.name == "failed"

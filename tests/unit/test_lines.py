@@ -9,7 +9,7 @@ import pytest
 
 from rayspin.errors import InputError
 from rayspin.inputs import MissingFileError, raw_lines
-from rayspin.rundir import numbered_lines
+from rayspin.rundir import append_lines, numbered_lines, read_lines
 
 
 def test_lines_come_with_their_ends_and_up_to_the_limit(tmp_path: Path) -> None:
@@ -34,3 +34,12 @@ def test_lines_that_are_no_entries_are_passed_over(tmp_path: Path) -> None:
     lines = list(numbered_lines(tmp_path / "file"))
     assert [entry for _, entry in lines if entry is not None] == [{"a": 1}, {"a": 2}]
     assert [number for number, _ in lines] == list(range(1, 9))
+
+
+def test_half_a_line_that_a_kill_left_does_not_swallow_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    append_lines(path, [{"a": 1}, {"a": 2}])
+    path.write_bytes(path.read_bytes()[:-3])
+    append_lines(path, [{"a": 3}])
+    append_lines(path, [{"a": 4}], durably=False)
+    assert list(read_lines(path)) == [{"a": 1}, {"a": 3}, {"a": 4}]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.slurm.lab import Lab, wait_until, why_not
+from tests.support.runs import wait_until
+from tests.support.slurm.lab import Lab, why_not
 
 
 class _Labs:
@@ -47,9 +48,9 @@ def _lent(lab: Lab, labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[La
     harmed = True
     try:
         yield lab
-        wait_until(lambda: not lab.run("squeue", "--noheader"), 60, lambda: lab.run("squeue"))
+        wait_until(lambda: not lab.run("squeue", "--noheader"), lambda: lab.run("squeue"))
         for name in lab.running():
-            wait_until(lambda name=name: lab.processes(name) == [], 60, lambda name=name: lab.processes(name))
+            wait_until(lambda name=name: lab.processes(name) == [], lambda name=name: lab.processes(name))
             left = {path.name for path in (lab.folder / name / "tmp").iterdir()}
             # Compiled kernels stay for the next job.
             assert left <= {f"rayspin-kernels-{os.getuid()}"}

@@ -18,7 +18,8 @@ from rayspin.config import build
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
 from rayspin.storage import open_dataset
 from rayspin.storage.ledger import entries
-from tests.support.slurm.lab import Lab, wait_until
+from tests.support.runs import wait_until
+from tests.support.slurm.lab import Lab
 
 JOB = """
 kind = "generate"
@@ -47,9 +48,9 @@ def events(submission: Submission, name: str, part: int = 0) -> list[dict[str, A
     return [entry for entry in read_story(submission.parts[part].folder) if entry["event"] == name]
 
 
-def wait_for(submission: Submission, event: str, count: int = 1, seconds: float = 120.0) -> dict[str, Any]:
+def wait_for(submission: Submission, event: str, count: int = 1) -> dict[str, Any]:
     """The event of that name in the attempt numbered `count`."""
-    wait_until(lambda: len(events(submission, event)) >= count, seconds, lambda: told(submission))
+    wait_until(lambda: len(events(submission, event)) >= count, lambda: told(submission))
     return events(submission, event)[count - 1]
 
 
@@ -64,7 +65,7 @@ def shards_done(folder: Path) -> int:
 
 def wait_for_shards(slurm: Lab, submission: Submission, count: int) -> None:
     run = submission.folder.parents[1]
-    wait_until(lambda: shards_done(run.parent) >= count, 120, lambda: told(submission) + slurm.run("squeue"))
+    wait_until(lambda: shards_done(run.parent) >= count, lambda: told(submission) + slurm.run("squeue"))
 
 
 def start_again_now(slurm: Lab, submission: Submission) -> None:
@@ -77,14 +78,14 @@ def start_again_now(slurm: Lab, submission: Submission) -> None:
             slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "StartTime=now")
         return False
 
-    wait_until(released, 90, lambda: told(submission) + slurm.run("scontrol", "show", "job"))
+    wait_until(released, lambda: told(submission) + slurm.run("scontrol", "show", "job"))
 
 
 def final_state(slurm: Lab, submission: Submission) -> str:
     """The state that accounting comes to hold, some seconds after the end."""
 
     passing = {"", "RUNNING", "PENDING", "COMPLETING", "REQUEUED"}
-    wait_until(lambda: accounted(slurm, submission.job_ids, "State").partition(" ")[0] not in passing, 60)
+    wait_until(lambda: accounted(slurm, submission.job_ids, "State").partition(" ")[0] not in passing)
     return accounted(slurm, submission.job_ids, "State").partition(" ")[0]
 
 
@@ -105,9 +106,9 @@ def assert_samples_are_right(folder: Path, count: int, *overrides: str) -> None:
 def released(slurm: Lab, job_id: str) -> None:
     """A requeued job that Slurm holds for two minutes starts now."""
     wait_until(
-        lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r", f"--jobs={job_id}"), 60,
+        lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r", f"--jobs={job_id}"),
         lambda: slurm.run("scontrol", "show", "job"),
-    )  # fmt: skip
+    )
     slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
 
 

@@ -13,9 +13,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from tests.support.runs import wait_until
 
 SCRIPTS = Path(__file__).parent / "boot"
 NAMESPACES = ("unshare", "--net", "--pid", "--mount", "--uts", "--cgroup", "--fork", "--kill-child", "--mount-proc")
@@ -126,8 +126,8 @@ class Lab:
         self._controller.kill()
         self._controller.wait()
         # Process 1 of a namespace is gone only when all others in it are.
-        wait_until(lambda: not _alive(self._init), 30)
-        wait_until(lambda: not Path(f"/sys/class/net/{self._interface}").exists(), 30)
+        wait_until(lambda: not _alive(self._init))
+        wait_until(lambda: not Path(f"/sys/class/net/{self._interface}").exists())
         # Cgroups outlive their processes; Slurm would have removed them.
         if self._cgroup.exists():
             for path in sorted([*self._cgroup.rglob("*/"), self._cgroup], reverse=True):
@@ -149,15 +149,15 @@ class Lab:
             start_new_session=True,
             env=self.environment(),
         )
-        wait_until(self._find_init, 20)
+        wait_until(self._find_init)
         for command in (
             f"ip link add {self._interface} type veth peer name login netns {self._init}",
             f"ip addr add {self._subnet}.254/24 dev {self._interface}",
             f"ip link set {self._interface} up",
         ):
             subprocess.run(command.split(), check=True)
-        wait_until(lambda: self._at_controller("ip", "link", "set", "login", "master", "br0", "up").returncode == 0, 10)
-        wait_until(self._ready, 90)
+        wait_until(lambda: self._at_controller("ip", "link", "set", "login", "master", "br0", "up").returncode == 0)
+        wait_until(self._ready)
 
     def _find_init(self) -> bool:
         """Whether the launcher has a child with a network namespace of its own."""
@@ -234,11 +234,3 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def wait_until(condition: Callable[[], object], seconds: float, what: Callable[[], object] = lambda: "") -> None:
-    """Wait for something that must become true; Slurm's way to fail is to wait for ever."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.1)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rayspin import job
 from rayspin.cluster.generate import Generate, ShardMaker
-from rayspin.job import Context
 from rayspin.physics import LABYRINTH, energy
 from rayspin.storage import Catalog, shard_name, verify
 from tests.support import datasets
 from tests.support.harm import (
+    SMALL,
     ask_for_another_seed,
     flip_a_bit,
     forget,
@@ -33,20 +31,6 @@ from tests.support.harm import (
     truncate,
     write_another_over_two,
 )
-
-SMALL = datasets.labyrinths(12, 16, seed=5, shard_samples=3)
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("original") / "data"
-    job.run(SMALL, folder, Context(), shards="1/1")
-    return folder
-
-
-@pytest.fixture
-def dataset(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "data"))
 
 
 def test_a_sound_dataset_has_no_faults(original: Path) -> None:

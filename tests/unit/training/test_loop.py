@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from rayspin.errors import InputError, RunError
 from rayspin.models import (
@@ -228,15 +229,24 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, train, validatio
         fit(SuperResolutionObjective(), SR_NETWORK, training, train, validation, tmp_path)
 
 
-def test_pieces_of_a_batch_add_up_to_its_gradient(tmp_path, train, validation):
-    """Batch norm sees a piece at a time, so the pieces are made alike here: then nothing may differ."""
+def test_pieces_of_a_batch_add_up_to_its_gradient(tmp_path, train, validation, monkeypatch):
+    """Batch norm sees a piece at a time, so the pieces are made alike here: then nothing may differ.
+
+    Adam hides a factor of all gradients, so that their norms are looked at, too.
+    """
+    norms, clip = [], nn.utils.clip_grad_norm_
+
+    def clip_and_note(*arguments):
+        norms.append(float(clip(*arguments)))
+
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", clip_and_note)
 
     class Repeating(MemorySource):
         def read(self, positions):
             return np.resize(self.spins_NYXC[:6], (len(positions), *self.spins_NYXC.shape[1:]))
 
     source = Repeating(train.spins_NYXC, train.samples)
-    whole = TrainingConfig(epochs=2, batch_size=12, learning_rate=0.003)
+    whole = TrainingConfig(epochs=2, batch_size=12, learning_rate=0.003, gradient_clip=1e9)
     pieces = whole.with_updates(accumulation=2)
     curves = [
         fit(
@@ -246,6 +256,8 @@ def test_pieces_of_a_batch_add_up_to_its_gradient(tmp_path, train, validation):
     ]
     for a, b in zip(*curves, strict=True):
         assert b["training_loss"] == pytest.approx(a["training_loss"], rel=1e-4)
+    half = len(norms) // 2
+    assert norms[half:] == pytest.approx(norms[:half], rel=1e-3)
 
 
 def test_a_training_out_of_patience_ends_and_stays_ended(tmp_path, train, validation):
