@@ -65,6 +65,15 @@ def test_a_full_disk_at_the_ledger_lets_the_shards_in_flight_end(
     assert Catalog.read(tmp_path / "data").samples_done == 5
 
 
+def test_shards_that_a_killed_run_left_out_of_the_ledger_count_as_done(tmp_path: Path) -> None:
+    datasets.make(SMALL, tmp_path)
+    (tmp_path / "ledger.jsonl").unlink()
+    (tmp_path / shard_name(0)).unlink()
+    recorder = Recorder(tmp_path, SMALL)
+    assert recorder.missing == [(0, SMALL.shard_samples)]
+    assert recorder.samples_done == SMALL.samples - SMALL.shard_samples
+
+
 def test_equal_parts_hold_every_shard_once() -> None:
     for shards in (1, 6, 17):
         for parts in (1, 2, 5, 20):
