@@ -17,8 +17,8 @@ from rayspin.output import Lossy, OutputError, checked, complain, end_unread
 from rayspin.paths import checked_path, command, printable_path
 
 if TYPE_CHECKING:
-    from rayspin.cluster.launch.submissions import Submission
     from rayspin.job import Context
+    from rayspin.launch.submissions import Submission
 
 _FOREVER_S = 1e9
 _ADDRESS_VARIABLE = "RAY_ADDRESS"
@@ -190,8 +190,8 @@ def plan(
 @click.argument("dataset", type=_Path())
 def verify(dataset: Path) -> None:
     """Check every byte and value of a dataset; exit code 1 if anything is wrong."""
-    from rayspin.cluster.repair import verify_with_progress
     from rayspin.console import ConsoleProgress, show_faults, show_torques
+    from rayspin.jobs.generate.repair import verify_with_progress
 
     found = verify_with_progress(dataset, ConsoleProgress(_console(Lossy)))
     show_faults(_console(), found.faults)
@@ -206,8 +206,8 @@ def verify(dataset: Path) -> None:
 @_address_option
 def repair(dataset: Path, address: str | None) -> None:
     """Make the bad shards of a dataset again, and only those, and verify them; exit code 1 if one is still wrong."""
-    from rayspin.cluster import repair as repairing
     from rayspin.console import show_faults
+    from rayspin.jobs.generate import repair as repairing
 
     context = _context(address)
     context.stop.listen()
@@ -230,8 +230,8 @@ def explain(dataset: Path, shard: str, again: bool) -> None:
 
     SHARD is its number in the job, as `run --shards` counts them, or the name of its file.
     """
-    from rayspin.cluster import explain as explaining
     from rayspin.console import two_columns
+    from rayspin.jobs.generate import explain as explaining
 
     found = explaining.explain(dataset, shard)
     _console().print(two_columns(f"shard of {dataset}", found.rows))
@@ -317,8 +317,8 @@ def submit(
     """
     from rayspin import job
     from rayspin.claims import HeldError
-    from rayspin.cluster.launch import slurm
-    from rayspin.cluster.launch.options import SiteProfile, pieces
+    from rayspin.launch import submit
+    from rayspin.launch.options import SiteProfile, pieces
     from rayspin.rundir import RunDir
 
     folder = out or job.default_out(job_file)
@@ -327,9 +327,9 @@ def submit(
     given = {name: value for name, value in options.items() if value is not None}
     parts = pieces(asked, SiteProfile.read(profile), given, job.parse_settings(for_stages, "--for"), one_job)
     if dry_run:
-        click.echo(slurm.script(job_file, folder, overrides, parts), nl=False)
+        click.echo(submit.script(job_file, folder, overrides, parts), nl=False)
         return
-    submission = slurm.submit(job_file, folder, overrides, parts)
+    submission = submit.submit(job_file, folder, overrides, parts)
     if len(parts) > 1:
         # A stage that has started already does it, too.
         with suppress(HeldError):
@@ -348,7 +348,7 @@ def submit(
 @click.option("--follow", is_flag=True, help="Stay until the job has ended, and end as it ends.")
 def logs(run: Path, follow: bool) -> None:
     """Print the output of a run's last submission, of all its stages or tasks."""
-    from rayspin.cluster.launch import submissions
+    from rayspin.launch import submissions
 
     submission = submissions.latest(run)
     if follow:
@@ -362,7 +362,7 @@ def logs(run: Path, follow: bool) -> None:
 @_run_argument
 def cancel(run: Path) -> None:
     """End a run's last submission; what is done is kept."""
-    from rayspin.cluster.launch import submissions
+    from rayspin.launch import submissions
 
     submission = submissions.latest(run)
     submissions.cancel(submission)
@@ -375,9 +375,9 @@ def cancel(run: Path) -> None:
 @click.option("--interface", metavar="NAME", help="Network interface between the nodes: ib0.")
 def doctor(out: Path | None, profile: Path | None, interface: str | None) -> None:
     """Test on a node what the site gives, and say what to change."""
-    from rayspin.cluster.launch.doctor import examine
-    from rayspin.cluster.launch.options import SiteProfile
     from rayspin.console import show_findings
+    from rayspin.launch.doctor import examine
+    from rayspin.launch.options import SiteProfile
 
     site = SiteProfile.read(profile).options("generate")
     scratch = None if site.scratch is None else Path(site.scratch)
@@ -390,7 +390,7 @@ def doctor(out: Path | None, profile: Path | None, interface: str | None) -> Non
 
 def _follow(submission: Submission) -> None:
     """Show a submission's output until it has ended, and end as it did."""
-    from rayspin.cluster.launch import submissions
+    from rayspin.launch import submissions
 
     for text in submissions.follow(submission):
         click.echo(text, nl=False)
@@ -407,9 +407,9 @@ def _console(through: Callable[[Any], Any] = lambda stream: stream) -> Any:
 
 
 def _context(address: str | None) -> Context:
-    from rayspin.cluster.session import EMBEDDED, Session
-    from rayspin.cluster.stopping import StopRequest
     from rayspin.console import ConsoleProgress
+    from rayspin.execution.session import EMBEDDED, Session
+    from rayspin.execution.stopping import StopRequest
     from rayspin.job import Context
 
     stop = StopRequest()

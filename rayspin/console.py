@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from rayspin.cluster.launch.doctor import Finding
 from rayspin.job import Plan, Summary
+from rayspin.launch.doctor import Finding
 from rayspin.progress import duration
 from rayspin.storage import Fault, Verification
 

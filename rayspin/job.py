@@ -8,12 +8,12 @@ from typing import Any
 
 import tomli_w
 
-from rayspin.cluster.array import run_part
-from rayspin.cluster.pipeline import Pipeline
-from rayspin.cluster.stage import KINDS, Context, Plan, Stage, build_stage, execute, stage_type
 from rayspin.config import replace_key
 from rayspin.errors import InputError
 from rayspin.inputs import SETTINGS_BYTES, SyntaxInputError, parse_toml, read_text
+from rayspin.jobs.generate.array import run_part
+from rayspin.jobs.pipeline import Pipeline
+from rayspin.jobs.stage import KINDS, Context, Plan, Stage, build_stage, execute, stage_type
 from rayspin.paths import printable_path
 from rayspin.rundir import RunDir, Summary
 
@@ -84,7 +84,7 @@ def run(job: Stage, out: Path, context: Context, *, stage: str | None = None, sh
         out: folder of the run.
         context: where it runs and who watches.
         stage: the only stage of a pipeline to run.
-        shards: only these shards of a dataset, without Ray; see `rayspin.cluster.array`.
+        shards: only these shards of a dataset, without Ray; see `rayspin.jobs.generate.array`.
 
     Raises:
         InputError: the job can't run there; nothing was written.

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rayspin.claims import described, holders
-from rayspin.cluster.launch import submissions
 from rayspin.errors import InputError
+from rayspin.launch import submissions
 from rayspin.paths import command
 from rayspin.progress import duration
 from rayspin.rundir import RunDir
@@ -85,7 +85,7 @@ def _state(run: RunDir, job: dict[str, Any]) -> str:
 
 
 def _dataset(run: RunDir, job: dict[str, Any]) -> dict[str, str]:
-    from rayspin.cluster.explain import failures
+    from rayspin.jobs.generate.explain import failures
     from rayspin.storage import Catalog
 
     path, now = run.path, time.time()
@@ -128,7 +128,7 @@ def _hosts(entries: list[tuple[float, dict[str, Any]]], now: float) -> dict[str,
 
 def _making(path: Path, now: float) -> dict[str, str]:
     """What each host is at."""
-    from rayspin.cluster.recorder import making
+    from rayspin.jobs.generate.recorder import making
 
     started: dict[str, dict[int, float]] = {}
     for host, first_sample, when in making(path):
@@ -162,7 +162,7 @@ def _seconds(entered: str) -> float:
 
 
 def _training(path: Path, job: dict[str, Any]) -> dict[str, str]:
-    from rayspin.cluster.train import read_metrics
+    from rayspin.jobs.train.job import read_metrics
 
     history = read_metrics(path)
     rows = {"epochs": f"{len(history)} of {job['training']['epochs']}"}
@@ -175,7 +175,7 @@ def _training(path: Path, job: dict[str, Any]) -> dict[str, str]:
 
 def _sweep(path: Path, job: dict[str, Any]) -> dict[str, str]:
     """A sweep from its ledger; only trials under way are looked at themselves."""
-    from rayspin.cluster.sweep.ledger import Ledger
+    from rayspin.jobs.tune.ledger import Ledger
 
     ledger = Ledger(path)
     ends = Counter(entry.ended or ("running" if entry.started else "waiting") for entry in ledger.trials.values())
@@ -196,6 +196,6 @@ def _sweep(path: Path, job: dict[str, Any]) -> dict[str, str]:
 
 
 def _epochs(trial: Path) -> int:
-    from rayspin.cluster.train import read_metrics
+    from rayspin.jobs.train.job import read_metrics
 
     return len(read_metrics(trial))

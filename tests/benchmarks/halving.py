@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rayspin import job
 from rayspin.analysis.figures import draw_bests
-from rayspin.cluster.session import Session
-from rayspin.cluster.sweep.ledger import Ledger
-from rayspin.cluster.tune import Tune
 from rayspin.config import build
+from rayspin.execution.session import Session
 from rayspin.job import Context
+from rayspin.jobs.tune.job import Tune
+from rayspin.jobs.tune.ledger import Ledger
 
 METRIC = "fine_mse"
 SWEEP = {

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from rayspin.cluster.launch.meeting import Guest, Host
-from rayspin.cluster.processes import allow_many_files
+from rayspin.execution.processes import allow_many_files
+from rayspin.launch.rendezvous import Guest, Host
 from rayspin.rundir import write_text
 from rayspin.storage import Catalog, ShardRecord, ledger
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from rayspin import job
-from rayspin.cluster.fanout import Worker, fan_out
-from rayspin.cluster.generate import Generate, MadeShard
-from rayspin.cluster.local_pool import fan_out_here
-from rayspin.cluster.recorder import Recorder
-from rayspin.cluster.session import Session
-from rayspin.cluster.stopping import StopRequest
+from rayspin.execution.dispatcher import Worker, fan_out
+from rayspin.execution.local_processes import fan_out_here
+from rayspin.execution.session import Session
+from rayspin.execution.stopping import StopRequest
 from rayspin.job import Context
+from rayspin.jobs.generate.job import Generate, MadeShard
+from rayspin.jobs.generate.recorder import Recorder
 from rayspin.storage import Catalog, ShardRecord, shard_name
 from tests.support.random_spins import RandomSpins, table
 from tests.support.turns import ProcessTree

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from rayspin.cluster.session import Session
-from rayspin.cluster.sweep.course import Halving, Leg
-from rayspin.cluster.sweep.feed import Feed
-from rayspin.cluster.sweep.ledger import Ledger
-from rayspin.cluster.sweep.legs import Work
-from rayspin.cluster.sweep.search import Listed
-from rayspin.cluster.tune import Tune
+from rayspin.execution.session import Session
 from rayspin.job import Context
+from rayspin.jobs.tune.course import Halving, Leg
+from rayspin.jobs.tune.feed import Feed
+from rayspin.jobs.tune.job import Tune
+from rayspin.jobs.tune.ledger import Ledger
+from rayspin.jobs.tune.legs import Work
+from rayspin.jobs.tune.search import Listed
 from rayspin.rundir import RunDir
 from tests.support import datasets
 from tests.support.grids import square_grid
@@ -38,7 +38,7 @@ class Pretend(Work):
 
 def run(session: Session, swept: Tune, folder: Path, busy_s: float) -> list[dict[str, float]]:
     """When each trial began and ended, by the actors' clock."""
-    from rayspin.cluster.sweep.engine import Needs, run_legs
+    from rayspin.jobs.tune.engine import Needs, run_legs
 
     session.ray()
     folder.mkdir(parents=True)

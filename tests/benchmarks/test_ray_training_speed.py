@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from rayspin import job
-from rayspin.cluster.session import Session
-from rayspin.cluster.train import TrainFcn
 from rayspin.config import build
+from rayspin.execution.session import Session
 from rayspin.job import Context
+from rayspin.jobs.train.job import TrainFcn
 from rayspin.models import EffectiveFieldNetConfig
 from rayspin.storage import Catalog
 from rayspin.training import FieldObjective, TrainingConfig

@@ -6,7 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
-from rayspin.cluster.ray_node import installed
+from rayspin.execution.ray_node import installed
 from tests.support.runs import wait_until
 from tests.support.slurm.jobs import events, start, told, wait_for
 from tests.support.slurm.lab import Lab

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from rayspin import job
 from rayspin.cli import main
-from rayspin.cluster.sweep.ledger import Ledger
+from rayspin.jobs.tune.ledger import Ledger
 from rayspin.rundir import RunDir
 from tests.support import datasets
 from tests.support.grids import square_grid

@@ -31,7 +31,7 @@ schedule = {{ sweeps = 100_000, quench_sweeps = 200 }}
 """
 """A shard takes a fifth of a second or more."""
 
-KEEPER, AGENT = "rayspin.cluster.embedded", "ray::RuntimeEnvAgent"
+KEEPER, AGENT = "rayspin.execution.embedded", "ray::RuntimeEnvAgent"
 GOES_ON = "what is done is kept, and the same command goes on"
 
 wait_for = functools.partial(wait_until, seconds=120)

@@ -106,7 +106,7 @@ def test_a_ray_that_does_not_start_is_given_up(tmp_path: Path) -> None:
         found = (process.info for process in psutil.process_iter(["pid", "environ"]))
         return {info["pid"] for info in found if mark.items() <= (info["environ"] or {}).items()}
 
-    code = "from rayspin.cluster.embedded import EmbeddedRay; EmbeddedRay(1, start_s=0.7).wait()"
+    code = "from rayspin.execution.embedded import EmbeddedRay; EmbeddedRay(1, start_s=0.7).wait()"
     seen: set[int] = set()
     with subprocess.Popen(
         [sys.executable, "-c", code], env=environment(**mark), stderr=subprocess.PIPE, text=True

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rayspin import job
-from rayspin.cluster.sweep.ledger import Ledger
-from rayspin.cluster.tune import Tune
 from rayspin.config import build
+from rayspin.jobs.tune.job import Tune
+from rayspin.jobs.tune.ledger import Ledger
 from tests.support import datasets
 from tests.support.folders import JOB, check_finished, check_whole, visible
 from tests.support.runs import finished, started

@@ -6,9 +6,9 @@ import signal
 from pathlib import Path
 
 from rayspin import job
-from rayspin.cluster.train import TrainSr, read_metrics
-from rayspin.cluster.tune import Tune
 from rayspin.config import build
+from rayspin.jobs.train.job import TrainSr, read_metrics
+from rayspin.jobs.tune.job import Tune
 from tests.support import datasets
 from tests.support.ranks import fit_on_two_ranks
 from tests.support.runs import finished, started

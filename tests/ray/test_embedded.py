@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from rayspin.cluster.session import Session
+from rayspin.execution.session import Session
 from rayspin.process_table import NAME, STATE, command_line, descendants, stat
 from tests.support.runs import wait_until
 

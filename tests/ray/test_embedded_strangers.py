@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rayspin.cluster.session import Session
+from rayspin.execution.session import Session
 
 NOBODY = 65534
 
@@ -120,7 +120,7 @@ def test_each_run_has_a_token_of_its_own_and_leaves_no_trace_of_it(ray_session: 
     assert token.parent.stat().st_mode & 0o777 == 0o700
     assert len(token.read_text()) == 64
     code = (
-        "import os; from pathlib import Path; from rayspin.cluster.session import Session\n"
+        "import os; from pathlib import Path; from rayspin.execution.session import Session\n"
         "session = Session(cpus=1); session.ray(); path = Path(os.environ['RAY_AUTH_TOKEN_PATH'])\n"
         "print(path.read_text()); session.close(); print(path.parent.exists(), 'RAY_AUTH_TOKEN_PATH' in os.environ)\n"
     )

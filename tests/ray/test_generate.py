@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from rayspin import job
-from rayspin.cluster.generate import ShardMaker
-from rayspin.cluster.session import Session
 from rayspin.errors import InputError, RunError
+from rayspin.execution.session import Session
 from rayspin.job import Context
+from rayspin.jobs.generate.job import ShardMaker
 from rayspin.physics import LABYRINTH, anneal, energy
 from rayspin.storage import Catalog, open_dataset
 from tests.support import datasets

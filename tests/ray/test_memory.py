@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rayspin.cluster.session import Session
+from rayspin.execution.session import Session
 from tests.support import memory
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the allocator of Linux's C library")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rayspin.cluster.repair import repair
-from rayspin.cluster.session import Session
+from rayspin.execution.session import Session
 from rayspin.job import Context
+from rayspin.jobs.generate.repair import repair
 from rayspin.storage import Catalog, shard_name, verify
 from tests.support.harm import (
     flip_a_bit,

@@ -9,7 +9,7 @@ from tests.support.runs import LONG_S, environment
 
 CODE = """
 import gc
-from rayspin.cluster.session import Session
+from rayspin.execution.session import Session
 
 def cpus_of_a_session_that_nobody_closes():
     return Session(cpus=1).cpus()
@@ -21,7 +21,7 @@ print(cpus_of_a_session_that_nobody_closes())
 """
 
 AGAIN = """
-from rayspin.cluster.session import Session
+from rayspin.execution.session import Session
 
 for cpus in (1, 2):
     session = Session(cpus=cpus)

@@ -9,11 +9,11 @@ import h5py
 import pytest
 
 from rayspin import job
-from rayspin.cluster.session import Session
-from rayspin.cluster.stage import build_stage
-from rayspin.cluster.train import Training
 from rayspin.errors import InputError, RunError
+from rayspin.execution.session import Session
 from rayspin.job import Context
+from rayspin.jobs.stage import build_stage
+from rayspin.jobs.train.job import Training
 from rayspin.storage import shard_name
 from tests.support import datasets
 

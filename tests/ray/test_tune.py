@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from rayspin import job
-from rayspin.cluster.session import Session
-from rayspin.cluster.train import TrainSr, read_metrics
 from rayspin.config import build
 from rayspin.errors import RunError
+from rayspin.execution.session import Session
 from rayspin.job import Context
+from rayspin.jobs.train.job import TrainSr, read_metrics
 from rayspin.status import describe
 from tests.support.sweeps import BASE, events, rows, sweep
 
@@ -83,9 +83,9 @@ def test_trials_that_always_fail_leave_the_others_and_say_why(context: Context, 
     poisoned = sweep(space=space, resources={"memory_gib": 4.0})
     poisoned = poisoned.with_updates(base=_Poisoned(**dict(poisoned.base)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rayspin.cluster.sweep.trials.build_stage", lambda table, where: build(_Poisoned, table, where))
+        patch.setattr("rayspin.jobs.tune.trials.build_stage", lambda table, where: build(_Poisoned, table, where))
         # One restart is enough to see that there are some.
-        patch.setattr("rayspin.cluster.sweep.engine.WORKER_RESTARTS", 1)
+        patch.setattr("rayspin.jobs.tune.engine.WORKER_RESTARTS", 1)
         with pytest.raises(RunError, match=r"3 of 5 trials failed, the first with noise_amplitude 1") as caught:
             job.run(poisoned, folder, context)
     assert caught.value.exit_code == 1

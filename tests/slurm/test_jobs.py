@@ -11,7 +11,7 @@ from typing import Any
 
 import tomli_w
 
-from rayspin.cluster.launch.submissions import latest, state
+from rayspin.launch.submissions import latest, state
 from rayspin.status import describe
 from rayspin.storage.ledger import entries
 from tests.support.repository import REPOSITORY

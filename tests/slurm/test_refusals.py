@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from rayspin.cluster.launch.options import SiteProfile, pieces
-from rayspin.cluster.launch.slurm import submit
-from rayspin.cluster.launch.submissions import cancel, latest, state
 from rayspin.errors import InputError
 from rayspin.job import load
+from rayspin.launch.options import SiteProfile, pieces
+from rayspin.launch.submissions import cancel, latest, state
+from rayspin.launch.submit import submit
 from rayspin.status import describe
 from tests.support.repository import REPOSITORY
 from tests.support.runs import wait_until

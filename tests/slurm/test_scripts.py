@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rayspin.cluster.launch.submissions import State, Submission, latest, logs, state
+from rayspin.launch.submissions import State, Submission, latest, logs, state
 from rayspin.status import describe
 from tests.support.repository import REPOSITORY
 from tests.support.runs import wait_until

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import tomli_w
 
-from rayspin.cluster.launch.options import Piece, SiteProfile, pieces
-from rayspin.cluster.launch.slurm import submit
-from rayspin.cluster.launch.submissions import State, cancel, state, states
 from rayspin.job import load
+from rayspin.launch.options import Piece, SiteProfile, pieces
+from rayspin.launch.submissions import State, cancel, state, states
+from rayspin.launch.submit import submit
 from rayspin.status import describe
 from tests.support.repository import REPOSITORY
 from tests.support.runs import wait_until

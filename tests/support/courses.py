@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rayspin.cluster.sweep.course import Course, Leg
-from rayspin.cluster.sweep.trials import Maker, Trial
+from rayspin.jobs.tune.course import Course, Leg
+from rayspin.jobs.tune.trials import Maker, Trial
 
 EPOCHS = 27
 MAKER = Maker(

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rayspin.cluster.generate import Generate, make_here
 from rayspin.config import build
+from rayspin.jobs.generate.job import Generate, make_here
 from rayspin.rundir import RunDir
 
 SHORT = {"sweeps": 20, "quench_sweeps": 20}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rayspin.cluster.tune import Tune
 from rayspin.config import build
+from rayspin.jobs.tune.job import Tune
 
 
 def square_grid(data: Path, side: int) -> Tune:

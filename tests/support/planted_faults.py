@@ -132,7 +132,7 @@ FAULTS = {
         "storage/catalog.py",
         "for first, count in [*done, (samples, 0)]:",
         "for first, count in done:",
-        ["unit/cluster/test_array.py"],
+        ["unit/jobs/generate/test_array.py"],
     ),
     "no-sync-before-the-rename": Fault(
         "rundir.py",
@@ -155,55 +155,55 @@ FAULTS = {
     ),
     # Ray
     "a-lost-actor-is-charged-to-its-item": Fault(
-        "cluster/fanout.py",
+        "execution/dispatcher.py",
         "            self._put_back(items)\n            self._lost(actor, error)",
         "            self._failed(items[0], error)\n            self._lost(actor, error)",
-        ["ray/test_fanout.py"],
+        ["ray/test_dispatcher.py"],
     ),
     "a-failed-item-is-dropped": Fault(
-        "cluster/fanout.py",
+        "execution/dispatcher.py",
         "            self.queue.append(item)\n            return",
         "            return",
-        ["ray/test_fanout.py"],
+        ["ray/test_dispatcher.py"],
     ),
     # Jobs
     "unknown-keys-pass": Fault("config.py", 'extra="forbid"', 'extra="ignore"', ["unit/test_cli.py"]),
     "halving-stops-one-too-many": Fault(
-        "cluster/sweep/course.py",
+        "jobs/tune/course.py",
         "math.ceil(len(rung.values) / self._asha.reduction)",
         "math.floor(len(rung.values) / self._asha.reduction)",
-        ["unit/cluster/test_tune_course.py"],
+        ["unit/jobs/tune/test_course.py"],
     ),
     "a-lost-worker-stops-a-sweep": Fault(
-        "cluster/sweep/engine.py",
+        "jobs/tune/engine.py",
         "failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS)",
         "failure_config=tune.FailureConfig(max_failures=0)",
         ["ray/test_tune.py", "system/test_kills.py"],
     ),
     "adopted-shards-are-not-counted": Fault(
-        "cluster/recorder.py",
+        "jobs/generate/recorder.py",
         "                self.samples_done += orphan.count\n",
         "",
-        ["unit/cluster/test_array.py", "ray/test_generate.py"],
+        ["unit/jobs/generate/test_array.py", "ray/test_generate.py"],
     ),
     # Launch
     "the-token-is-readable": Fault(
-        "cluster/ray_node.py",
+        "execution/ray_node.py",
         "token.touch(mode=0o600)",
         "token.touch(mode=0o644)",
-        ["unit/cluster/test_processes.py"],
+        ["unit/execution/test_processes.py"],
     ),
     "a-stopped-job-is-not-requeued": Fault(
-        "cluster/launch/attempts.py",
+        "launch/attempts.py",
         "    if code != INCOMPLETE:\n",
         "    if True:\n",
-        ["unit/cluster/launch/test_attempts.py", "system/test_submit_local.py", "slurm/test_jobs.py"],
+        ["unit/launch/test_attempts.py", "system/test_submit_local.py", "slurm/test_jobs.py"],
     ),
     "usr2-is-not-heard": Fault(
-        "cluster/stopping.py",
+        "execution/stopping.py",
         "(signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGALRM)",
         "(signal.SIGTERM, signal.SIGINT, signal.SIGALRM)",
-        ["unit/cluster/test_stopping.py", "faults/test_stops.py"],
+        ["unit/execution/test_stopping.py", "faults/test_stops.py"],
     ),
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rayspin.cluster.generate import Generate
+from rayspin.jobs.generate.job import Generate
 
 
 class RandomSpins(Generate):

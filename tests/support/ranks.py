@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from rayspin.cluster.stage import build_stage
-from rayspin.cluster.train import Training
+from rayspin.jobs.stage import build_stage
+from rayspin.jobs.train.job import Training
 
 
 def fit_on_two_ranks(stage: Training, folder: Path) -> None:

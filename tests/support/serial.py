@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rayspin.cluster import generate
-from rayspin.cluster.fanout import Outcome
+from rayspin.execution.dispatcher import Outcome
+from rayspin.jobs.generate import job as generate
 
 
 def serially(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rayspin.cluster.session import Session
+from rayspin.execution.session import Session
 from rayspin.job import Context
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rayspin.cluster.generate import Generate, ShardMaker
+from rayspin.jobs.generate.job import Generate, ShardMaker
 from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian, Sampler
 from rayspin.physics.gpu import BatchSampler
 from tests.support.repository import REPOSITORY

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rayspin.cli import main
-from rayspin.cluster import card
+from rayspin.jobs.generate import card
 from rayspin.physics import LABYRINTH, warm_up
 from tests.support.folders import JOB, check_finished, check_whole, inodes, visible
 from tests.support.serial import make_shards_here
@@ -99,7 +99,7 @@ def prepare() -> None:
     codecs.lookup("utf-8-sig")
     # The card's text is written as ever; its pictures would take seconds a run.
     card._draw = lambda catalog: None
-    for module in ("rich.console", "rayspin.console", "rayspin.job", "rayspin.cluster.repair"):
+    for module in ("rich.console", "rayspin.console", "rayspin.job", "rayspin.jobs.generate.repair"):
         importlib.import_module(module)
     warm_up(LABYRINTH)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rayspin.cluster.launch.options import SubmitOptions
 from rayspin.config import build
+from rayspin.launch.options import SubmitOptions
 
 JOB = """
 kind = "generate"

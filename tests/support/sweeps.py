@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from rayspin import job
-from rayspin.cluster.sweep.feed import Feed
-from rayspin.cluster.sweep.legs import Work
-from rayspin.cluster.tune import Tune
 from rayspin.config import build
 from rayspin.job import Context
+from rayspin.jobs.tune.feed import Feed
+from rayspin.jobs.tune.job import Tune
+from rayspin.jobs.tune.legs import Work
 from rayspin.rundir import RunDir
 from tests.support.serial import make_shards_here
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from rayspin import job
 from rayspin.analysis.estimation import evaluate_estimation
-from rayspin.cluster.session import Session
+from rayspin.execution.session import Session
 from rayspin.job import KINDS, Context
 from rayspin.models import EffectiveFieldNet, SuperResolutionNet, load_weights
 from rayspin.rundir import Summary
@@ -68,7 +68,7 @@ def test_fields_are_measured_one_by_one_wherever_they_are(
     summaries: dict[str, Summary], ray_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shares of one field over the actors give the table that one process makes of all fields at once."""
-    monkeypatch.setattr("rayspin.cluster.evaluation.SHARE", 1)
+    monkeypatch.setattr("rayspin.jobs.evaluate.job.SHARE", 1)
     job.run(job.load(SMOKE / "evaluate_fcn.toml"), Path("runs/in_shares"), Context(ray_session))
     network = load_weights(Path("runs/train_fcn/best.safetensors"))
     reader = Catalog.open(Path("runs/generate")).reader("test")

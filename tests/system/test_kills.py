@@ -15,11 +15,11 @@ import psutil
 import pytest
 
 from rayspin import job
-from rayspin.cluster.stage import build_stage
-from rayspin.cluster.sweep.ledger import Ledger
-from rayspin.cluster.train import Training, read_metrics
-from rayspin.cluster.tune import Tune
 from rayspin.config import build
+from rayspin.jobs.stage import build_stage
+from rayspin.jobs.train.job import Training, read_metrics
+from rayspin.jobs.tune.job import Tune
+from rayspin.jobs.tune.ledger import Ledger
 from rayspin.status import describe
 from rayspin.training.checkpoint import Checkpoint
 from tests.support import datasets

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rayspin.cluster.launch.options import Piece
-from rayspin.cluster.launch.slurm import submit
-from rayspin.cluster.launch.story import read_story
-from rayspin.cluster.launch.submissions import State, Submission, cancel, follow, latest, states, wait
-from rayspin.cluster.launch.submissions import describe as story
 from rayspin.errors import InputError
+from rayspin.launch.events import read_story
+from rayspin.launch.options import Piece
+from rayspin.launch.submissions import State, Submission, cancel, follow, latest, states, wait
+from rayspin.launch.submissions import describe as story
+from rayspin.launch.submit import submit
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
 from rayspin.status import describe
 from rayspin.storage import open_dataset

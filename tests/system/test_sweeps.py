@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rayspin import job
-from rayspin.cluster.session import Session
-from rayspin.cluster.train import TrainSr
+from rayspin.execution.session import Session
 from rayspin.job import Context
+from rayspin.jobs.train.job import TrainSr
 from tests.support.sweeps import BASE, rows, sweep
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from rayspin.cluster.session import Session
+from rayspin.execution.session import Session
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rayspin.cli import main
-from rayspin.cluster.session import usable_cpus
 from rayspin.errors import InputError
+from rayspin.execution.session import usable_cpus
 from rayspin.job import KINDS
 from tests.support.repository import JOBS
 

@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 
 from rayspin import job
 from rayspin.cli import main
-from rayspin.cluster.dataset_facts import DatasetFacts
-from rayspin.cluster.generate import Generate
 from rayspin.errors import InputError, RunError
+from rayspin.jobs.generate.facts import DatasetFacts
+from rayspin.jobs.generate.job import Generate
 from rayspin.rundir import RunDir
 from rayspin.storage import SPLITS, SplitCounts
 

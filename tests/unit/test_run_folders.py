@@ -11,11 +11,11 @@ from click.testing import CliRunner
 
 from rayspin.claims import claim
 from rayspin.cli import main
-from rayspin.cluster.generate import Generate, make_here
-from rayspin.cluster.launch.story import read_story
-from rayspin.cluster.launch.submissions import RECORD, Part, Submission
-from rayspin.cluster.train import TrainFcn, read_metrics
 from rayspin.errors import InputError, RunError
+from rayspin.jobs.generate.job import Generate, make_here
+from rayspin.jobs.train.job import TrainFcn, read_metrics
+from rayspin.launch.events import read_story
+from rayspin.launch.submissions import RECORD, Part, Submission
 from rayspin.models import EffectiveFieldNetConfig, save_weights, weights_info
 from rayspin.rundir import RunDir, Summary
 

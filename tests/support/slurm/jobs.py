@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from rayspin.cluster.launch.options import Piece, SubmitOptions
-from rayspin.cluster.launch.slurm import submit
-from rayspin.cluster.launch.story import read_story
-from rayspin.cluster.launch.submissions import Submission
 from rayspin.config import build
+from rayspin.launch.events import read_story
+from rayspin.launch.options import Piece, SubmitOptions
+from rayspin.launch.submissions import Submission
+from rayspin.launch.submit import submit
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
 from rayspin.storage import open_dataset
 from rayspin.storage.ledger import entries

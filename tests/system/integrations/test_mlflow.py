@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from rayspin import job
-from rayspin.cluster.train import read_metrics
 from rayspin.errors import RunError
 from rayspin.job import Context
+from rayspin.jobs.train.job import read_metrics
 from rayspin.rundir import RunDir
 from tests.support.sweeps import BASE, rows, sweep
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from rayspin import job
-from rayspin.cluster.sweep.course import Asha, Halving, Leg
-from rayspin.cluster.sweep.search import Optuna, OptunaSource
-from rayspin.cluster.sweep.space import LogUniform, Uniform
 from rayspin.job import Context
+from rayspin.jobs.tune.course import Asha, Halving, Leg
+from rayspin.jobs.tune.search import Optuna, OptunaSource
+from rayspin.jobs.tune.space import LogUniform, Uniform
 from rayspin.storage import Catalog
 from tests.support.courses import EPOCHS, MAKER, NOISE, play
 from tests.support.sweeps import rows, sweep

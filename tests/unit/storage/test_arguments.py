@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayspin.cluster.generate import Generate
 from rayspin.errors import InputError
+from rayspin.jobs.generate.job import Generate
 from rayspin.physics import Degradation
 from rayspin.storage import (
     Catalog,

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rayspin.cluster.generate import Generate
 from rayspin.errors import InputError, RayspinError
+from rayspin.jobs.generate.job import Generate
 from rayspin.show import describe
 from rayspin.storage import Catalog, ShardWriter, inspect_shard, open_dataset, shard_name, verify
 from rayspin.storage.shards import read_shard

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rayspin.cluster.evaluate import EvaluateFcn
-from rayspin.cluster.generate import Generate, make_here
-from rayspin.cluster.pipeline import Pipeline
-from rayspin.cluster.stage import Context, execute
-from rayspin.cluster.train import TrainFcn
-from rayspin.cluster.tune import Tune
 from rayspin.errors import InputError
 from rayspin.job import json_schema
+from rayspin.jobs.evaluate.experiments import EvaluateFcn
+from rayspin.jobs.generate.job import Generate, make_here
+from rayspin.jobs.pipeline import Pipeline
+from rayspin.jobs.stage import Context, execute
+from rayspin.jobs.train.job import TrainFcn
+from rayspin.jobs.tune.job import Tune
 from rayspin.models import EffectiveFieldNetConfig, save_weights
 from rayspin.rundir import RunDir, Summary
 from rayspin.show import describe

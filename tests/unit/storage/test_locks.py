@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rayspin.cluster.generate import Generate
 from rayspin.errors import InputError, MachineError
+from rayspin.jobs.generate.job import Generate
 from rayspin.show import describe
 from rayspin.storage import Catalog, inspect_shard, shard_name, verify
 from rayspin.storage.hdf5 import reading
@@ -41,7 +41,7 @@ LIFE = """
 import sys
 from pathlib import Path
 import numpy as np
-from rayspin.cluster.generate import Generate, make_here
+from rayspin.jobs.generate.job import Generate, make_here
 from rayspin.rundir import RunDir
 from rayspin.show import describe
 from rayspin.storage import Catalog, open_dataset, verify, write_grid

@@ -10,11 +10,11 @@ import pytest
 import xarray as xr
 
 from rayspin import job
-from rayspin.cluster.dataset_facts import DatasetFacts
-from rayspin.cluster.generate import Generate
-from rayspin.cluster.stage import build_stage
 from rayspin.errors import InputError
 from rayspin.job import Context
+from rayspin.jobs.generate.facts import DatasetFacts
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.stage import build_stage
 from rayspin.physics import DOMAIN, LABYRINTH, AnnealSchedule, Hamiltonian, anneal, energy
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, open_dataset, points_of, verify

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rayspin.cluster.generate import Generate
-from rayspin.cluster.tune import Tune
 from rayspin.errors import InputError
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.tune.job import Tune
 from rayspin.physics import AnnealSchedule, Hamiltonian, anneal, energy
 from rayspin.physics.examination import energy_bounds
 from rayspin.rundir import RunDir

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from rayspin.cluster.array import run_part
-from rayspin.cluster.generate import Generate, ShardMaker
-from rayspin.cluster.recorder import Recorder
-from rayspin.cluster.stage import Context
+from rayspin.jobs.generate.array import run_part
+from rayspin.jobs.generate.job import Generate, ShardMaker
+from rayspin.jobs.generate.recorder import Recorder
+from rayspin.jobs.stage import Context
 from rayspin.progress import Silent
 from rayspin.rundir import RunDir
 from rayspin.storage import VARIABLES, Catalog, ShardWriter, ledger, open_dataset, shard_name, verify

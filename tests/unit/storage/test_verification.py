@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayspin.cluster.generate import Generate, ShardMaker
+from rayspin.jobs.generate.job import Generate, ShardMaker
 from rayspin.physics import LABYRINTH, energy
 from rayspin.storage import Catalog, shard_name, verify
 from tests.support import datasets

@@ -1,1 +1,0 @@
-"""Everything that runs on a cluster: Ray sessions, actors, training, sweeps, submission."""

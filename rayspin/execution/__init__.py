@@ -1,0 +1,1 @@
+"""Ray: sessions, the embedded cluster, dispatch of work to processes, and requests to stop."""

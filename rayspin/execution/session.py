@@ -1,0 +1,295 @@
+"""One Ray session for a whole command: embedded on this machine, or the cluster that an address names."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, chdir, contextmanager, suppress
+from types import ModuleType
+from urllib.parse import urlsplit
+
+from rayspin.errors import InputError, RayspinError, RunError
+from rayspin.execution.embedded import EmbeddedRay
+from rayspin.execution.stopping import StopRequest
+
+EMBEDDED = "local"
+_ANSWER_S = 10.0
+
+_TRAIN_LOOK = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0"}
+"""Ray Train learns of the end of its workers by looking: by default every 2 s; every 0.1 s costs 4 % of a core."""
+
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""How a client of gRPC begins: the preface and an empty frame of settings, which the server answers with its own."""
+_FRAME_HEAD, _FRAME_TYPE, _SETTINGS = 9, 3, 4
+
+CPUS = "RAYSPIN_CPUS"
+"""The environment variable that sets a lower limit than the affinity: on shared nodes Slurm need not bind its tasks."""
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use: Ray counts those of the machine, whatever Slurm or taskset allowed.
+
+    Raises:
+        InputError: `CPUS` is set to what is no number.
+    """
+    affinity = len(os.sched_getaffinity(0))
+    limit = os.environ.get(CPUS, str(affinity))
+    if not limit.isdecimal() or int(limit) == 0:
+        raise InputError(CPUS, f"{limit!r} in the environment is no number of CPUs", "give 1 or more, or unset it")
+    return min(affinity, int(limit))
+
+
+def places_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """How many workers of so many CPUs and GPUs fit on a node with these resources at a time."""
+    by_cpus = math.floor(node.get("CPU", 0) / cpus)
+    return min(by_cpus, math.floor(node.get("GPU", 0) / gpus + 1e-9)) if gpus else by_cpus
+
+
+class Session:
+    """The Ray session of a command; it starts when the first stage asks for it and ends with `close`.
+
+    Args:
+        address: "host:port" of a running cluster, or `EMBEDDED`. Never empty: Ray alone might join a neighbour's.
+        cpus: CPUs of an embedded session; by default those this process may use.
+        stop: what the start of the session heeds.
+    """
+
+    def __init__(self, address: str = EMBEDDED, cpus: int | None = None, stop: StopRequest | None = None) -> None:
+        self.address = address
+        self._stop = stop or StopRequest()
+        self._cpus = cpus or usable_cpus()
+        self._started = False
+        self._embedded: EmbeddedRay | None = None
+        self._undo = ExitStack()
+
+    def ray(self) -> ModuleType:
+        """The `ray` module, connected.
+
+        Raises:
+            RunError: no cluster answers at the address, or the embedded Ray does not start or has died.
+            Incomplete: a stop was asked for meanwhile.
+        """
+        if self._embedded is not None and self._embedded.lost is not None:
+            raise self._embedded.lost
+        _quiet_environment()
+        # What is raised in the middle of its import or start, Ray may take for a failure, or swallow.
+        with self._stop.draining():
+            starting = "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
+            if starting:
+                self._start()
+        if starting:
+            self._stop.heed()
+        return sys.modules["ray"]
+
+    def _start(self) -> None:
+        # Ray takes SIGTERM for itself; a run that is asked to stop must hear it.
+        on_terminate = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+        self._started = True
+        _started.add(self)
+        try:
+            if self.address == EMBEDDED:
+                self._start_embedded()
+            else:
+                self._connect(self.address)
+        except BaseException:
+            self.close()
+            raise
+        signal.signal(signal.SIGTERM, on_terminate)
+        _quieten()
+
+    def _start_embedded(self) -> None:
+        self._embedded = EmbeddedRay(self._cpus)
+        # Takes a second, while the node comes up.
+        import ray  # noqa: F401
+
+        address, environment = self._embedded.wait()
+        self._undo.enter_context(_authenticated(environment))
+        self._embedded.watch()
+        with _loopback():
+            self._connect(address)
+        self._embedded.connected()
+
+    def _connect(self, address: str) -> None:
+        import ray
+
+        try:
+            # Ray adds the working folder to the path of workers, where a user's files may shadow modules.
+            with chdir("/"):
+                ray.init(
+                    address,
+                    runtime_env={"env_vars": _worker_environment()},
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+        except RayspinError:
+            raise
+        except Exception as error:
+            # Ray gives its own processes 30 seconds, and says so with a bare Exception.
+            problem = next(iter(str(error).splitlines()), type(error).__name__)
+            raise RunError(f"Ray at {self.address}", problem, self._remedy()) from None
+
+    def check(self, source: str = "--address") -> None:
+        """Refuse an address at which no Ray answers: Ray would try for minutes.
+
+        Args:
+            source: where the address comes from, for the error.
+
+        Raises:
+            InputError: the address is no HOST:PORT, nothing answers there, or what answers is no Ray.
+        """
+        if self.address == EMBEDDED:
+            return
+        where = f"{source} {self.address}"
+        leave_out = "leave it out" if source == "--address" else "unset it"
+        remedy = f"give HOST:PORT of a running Ray, or {leave_out} for a Ray of this command alone"
+        host_and_port = _host_and_port(self.address)
+        if host_and_port is None:
+            raise InputError(where, "is no HOST:PORT", remedy)
+        try:
+            with socket.create_connection(host_and_port, timeout=_ANSWER_S) as connection:
+                speaks = "RAY_USE_TLS" in os.environ or _speaks_grpc(connection)
+        except OSError as error:
+            raise InputError(where, f"nothing answers ({error})", remedy) from None
+        if not speaks:
+            raise InputError(where, "what answers there is no Ray", remedy)
+
+    def cpus(self) -> int:
+        """CPUs of the whole session."""
+        return int(self.ray().cluster_resources().get("CPU", 1))
+
+    def gpus(self) -> int:
+        """GPUs of the whole session."""
+        return int(self.ray().cluster_resources().get("GPU", 0))
+
+    def nodes(self) -> list[Mapping[str, float]]:
+        """The resources of each node that is alive, as Ray names them."""
+        return [node["Resources"] for node in self.ray().nodes() if node["Alive"]]
+
+    @property
+    def lost(self) -> bool:
+        """Whether the embedded Ray has died: calls into it would block."""
+        return self._embedded is not None and self._embedded.lost is not None
+
+    def close(self) -> None:
+        """End the session, if this object started it.
+
+        The work is done or has failed by now, and the end of Ray changes neither: nothing is raised.
+        """
+        if not self._started:
+            return
+        import ray
+
+        self._started = False
+        _started.discard(self)
+        if not self.lost:
+            with suppress(Exception):
+                ray.shutdown()
+        if self._embedded is not None:
+            self._embedded.close()
+            self._embedded = None
+        self._undo.close()
+
+    def _remedy(self) -> str:
+        """What to do when Ray does not let us in."""
+        if self.address == EMBEDDED:
+            return "`rayspin doctor` tries each step of the start"
+        if "RAY_AUTH_MODE" in os.environ:
+            return "check the address, or leave it out"
+        # `ray start` asks for a token where the user has one, and `ray.init` does not offer it to an address by itself.
+        return "check the address; if that Ray asks for a token (~/.ray/auth_token), set RAY_AUTH_MODE=token"
+
+
+_started: set[Session] = set()
+"""Ray belongs to the process, and outlives a session that its owner forgets to close: so does what it needs."""
+
+
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """The two parts of "host:port" or "[IPv6]:port"; None if it is neither."""
+    try:
+        parts = urlsplit(f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return (host, port) if host and port and parts.netloc == address and parts.username is None else None
+
+
+def _speaks_grpc(connection: socket.socket) -> bool:
+    """Whether a server of gRPC answers, as Ray's is."""
+    answer = b""
+    try:
+        connection.sendall(_HTTP2_GREETING)
+        while len(answer) < _FRAME_HEAD and (more := connection.recv(_FRAME_HEAD)):
+            answer += more
+    except OSError:
+        return False
+    return len(answer) >= _FRAME_HEAD and answer[_FRAME_TYPE] == _SETTINGS
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Ray takes a loopback address for what it is; else it puts one in its place that other machines reach."""
+    from ray._private import ray_constants
+
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _authenticated(environment: Mapping[str, str]) -> Iterator[None]:
+    """This process has the token that the environment names. Ray remembers mode and token from its import on."""
+    from ray import _raylet
+
+    def reread() -> None:
+        vars(_raylet)["Config"].initialize("")
+        vars(_raylet)["AuthenticationTokenLoader"].instance().reset_cache()
+
+    names = {*environment, "RAY_AUTH_TOKEN"}
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ.update(environment)
+    try:
+        reread()
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+        reread()
+
+
+def _quieten() -> None:
+    """Leave the last words of workers and daemons, pages of them, to Ray's logs; it has no setting for that."""
+    import ray._private.worker as internals
+
+    internals.__dict__["print_to_stdstream"] = lambda *_, **__: None
+
+
+def _worker_environment() -> dict[str, str]:
+    """Environment of every actor and worker, the same on all nodes."""
+    return {
+        # Ray sets OMP_NUM_THREADS alone; one sample per core is the rule.
+        "NUMBA_NUM_THREADS": "1",
+        # Ray Train trains in a thread, and only the first of glibc's heaps is large enough to keep what a step frees.
+        "MALLOC_ARENA_MAX": "1",
+        **_TRAIN_LOOK,
+        "RAY_TRAIN_V2_ENABLED": "1",
+    }
+
+
+def _quiet_environment() -> None:
+    """Settings that Ray reads when it is imported."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in _TRAIN_LOOK.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # A process that looks for nodes that Ray's autoscaler takes away; batch systems tell the launcher.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    # The older output of Ray Tune is silent when it is asked to be.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")

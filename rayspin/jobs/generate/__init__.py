@@ -1,0 +1,1 @@
+"""Jobs of kind "generate": a dataset of annealed spin configurations, made, resumed, verified and repaired."""

@@ -1,0 +1,419 @@
+"""Train a network with Ray Train: data-parallel workers around `rayspin.training.fit`.
+
+All that resumes a training (checkpoint, metrics) is written by `fit` into the run's folder, which every node sees.
+Ray Train's own state is thrown away after each run: it would be a second truth.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import traceback
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import torch
+
+from rayspin.config import Config, build
+from rayspin.errors import InputError, RayspinError, RunError
+from rayspin.execution.session import Session, places_on
+from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_json, read_text
+from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
+from rayspin.jobs.stage import Context, Plan, Stage, build_stage
+from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig, weights_info
+from rayspin.paths import command
+from rayspin.physics import Hamiltonian
+from rayspin.progress import Track, polling
+from rayspin.rng import generator
+from rayspin.rundir import RunDir, Summary, write_text
+from rayspin.training import (
+    BEST,
+    MAY_CHANGE,
+    METRICS,
+    FieldObjective,
+    FitResult,
+    Line,
+    SuperResolutionObjective,
+    TrainingConfig,
+    best_epoch,
+    fit,
+)
+
+WORKER_RESTARTS = 3
+"""How often lost workers are replaced before the run fails; each time it goes on from the last checkpoint."""
+
+STOP = ".stop"
+"""The file in a run's folder that asks its trainings to return after the epoch they are in."""
+
+_SCRATCH = ".ray"
+_HEARTBEAT = ".progress"
+_HEARTBEAT_S = 1.0
+
+
+class Resources(Config):
+    """What a training asks of the cluster; no part of what it computes, and free to change when it resumes."""
+
+    workers: int | None = pydantic.Field(default=None, gt=0)
+    """Data-parallel workers; by default one on each GPU, or else one on each CPU, as far as batches split evenly."""
+    cpus_per_worker: int = pydantic.Field(default=1, gt=0)
+    gpu: bool = False
+    """One GPU for each worker."""
+
+    def world_size(self, nodes: Sequence[Mapping[str, float]], shares: Callable[[int], bool]) -> int:
+        """The number of workers on these nodes, whose resources are given as Ray names them.
+
+        Args:
+            nodes: the resources of each.
+            shares: whether the samples split over so many workers; over one they do.
+
+        Raises:
+            RunError: the nodes have no room for them; they would wait for ever.
+        """
+        fitting = sum(places_on(node, self.cpus_per_worker, int(self.gpu)) for node in nodes)
+        wanted = self.workers or 1
+        if fitting < wanted:
+            there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes[:4])
+            more = f" and {len(nodes) - 4} more nodes" if len(nodes) > 4 else ""
+            needs = f"{wanted} workers of {self.cpus_per_worker} CPUs" + (" and a GPU each" if self.gpu else "")
+            raise RunError("resources", f"{needs} don't fit on nodes of {there}{more}", "ask for fewer or smaller ones")
+        return self.workers or next(workers for workers in range(fitting, 0, -1) if shares(workers))
+
+
+class Training(DatasetStage):
+    """What the trainings of both networks share."""
+
+    may_change: ClassVar[frozenset[str]] = MAY_CHANGE
+
+    training: TrainingConfig = TrainingConfig()
+    resources: Resources = Resources()
+
+    network: EffectiveFieldNetConfig | SuperResolutionNetConfig
+    objective: FieldObjective | SuperResolutionObjective
+
+    @abstractmethod
+    def figures(self, best: Line) -> dict[str, str]:
+        """What the best epoch reached, for people."""
+
+    def fit(self, dataset: Path, folder: Path, **placement: Any) -> FitResult:
+        """Train in this process, alone or as one rank of many; `placement` as the keywords of `training.fit`."""
+        catalog = self.open_dataset(dataset)
+        train, validation = catalog.reader("train"), catalog.reader("validation")
+        return fit(self.objective, self.network, self.training, train, validation, folder, **placement)
+
+    def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
+        """The dataset is there, or an earlier stage makes it; it suits the network and fills a batch."""
+        run.check_same(self.identity_in(run), self.may_change)
+        if there := run.asked():
+            self.training.check_follows(build(TrainingConfig, there["training"], str(run.path)), str(run.path))
+        self.check_data(self.facts(run, earlier))
+
+    def means_same(self, key: str, other: str, run: RunDir) -> bool:
+        """Also a dataset that was moved: what was trained so far tells the digest of its data."""
+        if super().means_same(key, other, run):
+            return True
+        with suppress(InputError, LookupError, TypeError):
+            trained_on = weights_info(run.path / BEST)["provenance"]["data"]["digest"]
+            return bool(self.open_dataset(run.locate(self.dataset)).reader().digest == trained_on)
+        return False
+
+    def check_data(self, facts: DatasetFacts) -> None:
+        """Raise InputError unless a dataset suits the network and fills a batch."""
+        self.objective.check(self.network, facts.shape)  # type: ignore[arg-type]
+        workers = self.resources.workers or 1
+        self.training.check_samples(facts.counts["train"], facts.counts["validation"], workers)
+
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
+        """The epochs still to go, from a few timed steps on random spins here."""
+        done = len(read_metrics(run.path))
+        left = max(0, self.training.epochs - done)
+        figures = {
+            "network": self.kind.removeprefix("train-"),
+            "epochs": f"{self.training.epochs}, {done} done",
+        }
+        return Plan(
+            self.kind,
+            figures,
+            0.0 if left == 0 else left * self._seconds_an_epoch(self.facts(run, earlier)),
+        )
+
+    def run(self, run: RunDir, context: Context) -> Summary:
+        """Train over Ray Train until the last epoch, from the last checkpoint on."""
+        dataset, folder = run.locate(self.dataset).resolve(), run.path.resolve()
+        counts = DatasetFacts.of_catalog(self.open_dataset(dataset)).counts
+        samples = self._samples_an_epoch(counts["train"])
+        total = samples * self.training.epochs
+        before = samples * len(read_metrics(folder))
+
+        def shares(workers: int) -> bool:
+            return self.training.splits_over(workers) and workers <= counts["validation"]
+
+        def world_size() -> int:
+            return self.resources.world_size(context.session.nodes(), shares)
+
+        with context.progress.track(self.kind, total, "sample", before) as track:
+
+            def look() -> None:
+                _show_progress(folder, track, samples)
+                if context.stop.requested:
+                    (folder / STOP).touch()
+
+            # What a killed driver left behind.
+            (folder / STOP).unlink(missing_ok=True)
+            try:
+                with context.stop.draining(), polling(look):
+                    _ray_train(self, dataset, folder, world_size, context.session, folder / STOP)
+            finally:
+                for name in (STOP, _HEARTBEAT):
+                    (folder / name).unlink(missing_ok=True)
+        history = read_metrics(folder)
+        if not self.training.ended([line["validation_loss"] for line in history]):
+            done = f"{len(history)} of {self.training.epochs} epochs done"
+            raise context.stop.incomplete(str(run.path), done)
+        return self.summary(run)
+
+    def fit_on_workers(self, dataset: Path, folder: Path, until: int, stop: Path) -> None:
+        """Train over Ray Train until so many epochs are done in all, or until the file `stop` is there.
+
+        The caller is in Ray and counted the CPUs.
+        """
+        _ray_train(self, dataset, folder, lambda: self.resources.workers or 1, Session(), stop, until)
+
+    def summary(self, run: RunDir) -> Summary:
+        """The table and the loss curves of a finished training in this folder."""
+        from rayspin.analysis.figures import draw_curves  # matplotlib takes a second, and workers draw nothing
+
+        history = read_metrics(run.path)
+        curves = {name: [line[name] for line in history] for name in ("training_loss", "validation_loss")}
+        draw_curves(curves, "epoch", "loss", run.path / "loss.png", log=True)
+        best = best_epoch(history)
+        seconds = sum(line["seconds"] for line in history)
+        figures = {
+            "epochs": f"{len(history)}, the best was {best['epoch']:.0f}",
+            "time": f"{seconds:.0f} s, {history[-1]['samples_per_second']:.3g} samples/s",
+            "training loss": f"{best['training_loss']:.4g}",
+            "validation loss": f"{best['validation_loss']:.4g}",
+            **self.figures(best),
+        }
+        return Summary(self.kind, figures, ("loss.png",), (command("show", run.path / BEST, "--png", "network.png"),))
+
+    def _samples_an_epoch(self, samples: int) -> int:
+        return samples // self.training.batch_size * self.training.batch_size
+
+    def _seconds_an_epoch(self, facts: DatasetFacts) -> float:
+        source = _RandomSpins(min(self.training.batch_size, 16), facts.shape)
+        timed = self.training.with_updates(epochs=2, batch_size=len(source), accumulation=1)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                result = fit(self.objective, self.network, timed, source, source, Path(folder))
+        finally:
+            torch.set_num_threads(threads)
+        return self._samples_an_epoch(facts.counts["train"]) / result.history[-1]["samples_per_second"]
+
+
+class TrainFcn(Training):
+    """Training of the network that estimates effective fields (2021 paper)."""
+
+    kind: Literal["train-fcn"] = "train-fcn"
+    network: EffectiveFieldNetConfig = EffectiveFieldNetConfig()
+    objective: FieldObjective = FieldObjective()
+
+    def figures(self, best: Line) -> dict[str, str]:
+        """Errors by component and the energy, as the 2021 paper judges them."""
+        components = ", ".join(f"{best[f'validation_mse_{name}']:.4g}" for name in "xyz")
+        return {"MSE of x, y, z": f"{components} J^2", "energy of F* over F": f"{best['energy_ratio']:.4f}"}
+
+
+class TrainSr(Training):
+    """Training of the super-resolution network, on coarse data alone (2023 paper)."""
+
+    kind: Literal["train-sr"] = "train-sr"
+    network: SuperResolutionNetConfig
+    objective: SuperResolutionObjective = SuperResolutionObjective()
+
+    def figures(self, best: Line) -> dict[str, str]:
+        """What the loss never sees: the distance from the true fine spins."""
+        return {
+            "MSE against fine spins": f"{best['fine_mse']:.4g}",
+            "correlation with fine spins": f"{best['fine_correlation']:.4f}",
+        }
+
+
+def read_metrics(folder: Path) -> list[Line]:
+    """The figures of every epoch that a training in `folder` has behind it."""
+    path = folder / METRICS
+    try:
+        lines = read_text(path, limit=RECORD_BYTES).splitlines()
+    except MissingFileError:
+        return []
+    return [parse_json(line, str(path)) for line in lines]
+
+
+def _ray_train(
+    job: Training,
+    dataset: Path,
+    folder: Path,
+    world_size: Callable[[], int],
+    session: Session,
+    stop: Path,
+    until: int | None = None,
+) -> None:
+    """Run `_train_worker` on each of the workers, in one gloo or NCCL process group.
+
+    Where a worker or node is lost, all start again from the checkpoint, as many as fit by then. Ray Train's own retries
+    would repeat an error of the job too, which comes again.
+
+    Args:
+        job: the training.
+        dataset: its folder.
+        folder: of the training.
+        world_size: how many workers there can be now.
+        session: Ray.
+        stop: a file; once it is there, the training ends after its epoch.
+        until: so many epochs in all; by default those of the job.
+
+    Raises:
+        RayspinError: an error of the job; or workers were lost too often.
+    """
+    session.ray()
+    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    class Trainer(TorchTrainer):
+        """Leaves Ctrl-C to the run."""
+
+        def _register_sigint_handler(self, controller: object) -> None:
+            pass
+
+    scratch = folder / _SCRATCH
+    loop = {
+        "job": job.to_table(),
+        "until": until,
+        **{name: str(path) for name, path in (("dataset", dataset), ("folder", folder), ("stop", stop))},
+    }
+    each = {"CPU": job.resources.cpus_per_worker, **({"GPU": 1} if job.resources.gpu else {})}
+    for restarts_left in reversed(range(WORKER_RESTARTS + 1)):
+        # What a killed driver, or the workers that were lost, left behind.
+        shutil.rmtree(scratch, ignore_errors=True)
+        scaling = ScalingConfig(num_workers=world_size(), use_gpu=job.resources.gpu, resources_per_worker=each)
+        trainer = Trainer(
+            _train_worker,
+            train_loop_config=loop,
+            scaling_config=scaling,
+            run_config=RunConfig(name="train", storage_path=str(scratch)),
+        )
+        try:
+            trainer.fit()
+            return
+        except TrainingFailedError as error:
+            if restarts_left == 0 or not _is_loss(error):
+                raise _own(error) or _unknown(error, folder) from None
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    """One data-parallel worker; runs where Ray Train placed it."""
+    from ray.train import get_context
+    from ray.train.torch import get_device
+
+    context = get_context()
+    job = build_stage(config["job"], "job")
+    assert isinstance(job, Training)
+    folder = Path(config["folder"])
+    try:
+        job.fit(
+            Path(config["dataset"]),
+            folder,
+            rank=context.get_world_rank(),
+            world_size=context.get_world_size(),
+            device=get_device(),
+            until=config["until"],
+            stop=Path(config["stop"]).exists,
+            **({"on_batch": _Heartbeat(folder / _HEARTBEAT)} if context.get_world_rank() == 0 else {}),
+        )
+    except Exception as error:
+        # The traceback does not travel, and Ray Train's own account of it is cut.
+        error.add_note(f"worker {context.get_world_rank()}: {traceback.format_exc()}")
+        raise
+
+
+class _Heartbeat:
+    """Tells the driver through a file how far the epoch is, at most once a second."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._next = path, 0.0
+
+    def __call__(self, epoch: int, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _HEARTBEAT_S
+            self._path.write_text(f"{epoch} {done / total}")
+
+
+def _show_progress(folder: Path, track: Track, samples: int) -> None:
+    history = read_metrics(folder)
+    done = float(len(history))
+    try:
+        epoch, part = (folder / _HEARTBEAT).read_text().split()
+        done = max(done, int(epoch) - 1 + float(part))
+    except (FileNotFoundError, ValueError):
+        # Not there yet, or just being written.
+        pass
+    last = history[-1] if history else {}
+    shown = {name: last[name] for name in ("epoch", "training_loss", "validation_loss") if name in last}
+    track.update(round(done * samples), **shown)
+
+
+def _own(error: BaseException) -> RayspinError | None:
+    """The error of ours that Ray Train wrapped, if there is one."""
+    return next((cause for cause in _causes(error) if isinstance(cause, RayspinError)), None)
+
+
+def _is_loss(error: BaseException) -> bool:
+    """Whether a worker or a node was lost, as Ray says it; or a rank misses another, which is a RuntimeError."""
+    raised = [cause for cause in _causes(error) if not type(cause).__module__.startswith("ray.")]
+    return all(isinstance(cause, RuntimeError) and not isinstance(cause, torch.OutOfMemoryError) for cause in raised)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    return [getattr(inner, "cause", inner) for inner in getattr(error, "worker_failures", {}).values()]
+
+
+def _unknown(error: BaseException, folder: Path) -> RunError:
+    """One that names the cause; what all ranks have to say goes into a file."""
+    # A rank that misses another has a RuntimeError to tell, and not the cause.
+    causes = sorted(_causes(error), key=lambda cause: isinstance(cause, RuntimeError))
+    told = [note for cause in causes for note in getattr(cause, "__notes__", [])] or [str(error)]
+    write_text(folder / "error.txt", "\n".join(told))
+    last = told[0].strip().splitlines()[-1]
+    return RunError(str(folder), f"training failed ({last})", f"see {folder / 'error.txt'}; the same command goes on")
+
+
+class _RandomSpins:
+    """Random unit vectors in memory, to time a step with."""
+
+    hamiltonian = Hamiltonian()
+    digest = ""
+
+    def __init__(self, count: int, shape: tuple[int, int]) -> None:
+        self.samples = np.arange(count)
+        self.shape = shape
+        spins = generator("calibration", (0,)).standard_normal((count, *shape, 3), np.float32)
+        self._spins = spins / np.linalg.norm(spins, axis=-1, keepdims=True)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def read(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """The spins at these positions."""
+        chosen: npt.NDArray[np.float32] = self._spins[positions]
+        return chosen

@@ -1,0 +1,131 @@
+"""Population-based training (Jaderberg et al., arXiv:1711.09846), generation by generation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from rayspin.jobs.tune.course import Leg, Standing
+from rayspin.jobs.tune.search import Population
+from rayspin.jobs.tune.space import Axis, Integers, Point, Values, drawn
+from rayspin.jobs.tune.trials import Maker, Trial
+from rayspin.rng import generator
+
+Branch = Callable[[Trial, Trial, int], None]
+"""Make the first trial go on from the second one's state after so many epochs."""
+
+STEP = 1.2
+"""A setting that is moved is multiplied or divided by this, as in the paper."""
+
+
+class PopulationCourse:
+    """Members train side by side; after each interval the worst ones give way to branches of the best.
+
+    A branch is a trial of its own, with changed settings. All members are compared at once, when the last one has
+    come so far: who is replaced by whom follows from the results alone, and no state that a branch starts from is
+    overwritten before it was taken.
+    """
+
+    def __init__(self, search: Population, space: Mapping[str, Axis], maker: Maker, branch: Branch) -> None:
+        self._search, self._space, self._maker, self._branch = search, space, maker, branch
+        trials = [maker.trial(drawn(space, search.seed, number)) for number in range(search.members)]
+        self._standings = [Standing(trial) for trial in trials]
+        self._members = list(range(search.members))
+        self._generation = 1
+        self._ready = list(reversed(self._members))
+        self._under_way = len(self._members)
+        self._new: list[Standing] = []
+
+    @property
+    def count(self) -> int:
+        """Members and branches so far."""
+        return len(self._standings)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every member has all its epochs."""
+        return not self._under_way
+
+    def next(self) -> Leg | None:
+        """The next member of this generation."""
+        if not self._ready:
+            return None
+        number = self._ready.pop()
+        self._standings[number].until = self._until
+        return Leg(number, self._standings[number].trial, self._until)
+
+    def tell(self, leg: Leg, value: float | None) -> None:
+        """Take note of a result; the last one of a generation starts the next."""
+        standing = self._standings[leg.number]
+        standing.values.append(value)
+        self._under_way -= 1
+        if self._under_way:
+            return
+        if self._until == standing.trial.budget:
+            for number in self._members:
+                self._settle(self._standings[number])
+        else:
+            self._next_generation()
+
+    def standings(self) -> list[Standing]:
+        """Every member and branch, in order."""
+        return self._standings
+
+    def newly_settled(self) -> list[Standing]:
+        """The trials of which nothing is left to run since this was last asked."""
+        new, self._new = self._new, []
+        return new
+
+    def _settle(self, standing: Standing) -> None:
+        standing.settled = True
+        self._new.append(standing)
+
+    @property
+    def _until(self) -> int:
+        return min(self._generation * self._search.interval, self._standings[0].trial.budget)
+
+    def _next_generation(self) -> None:
+        ranked = sorted(range(len(self._members)), key=lambda place: (self._value(place), place))
+        able = [place for place in ranked if self._value(place) < math.inf]
+        replaced = max(math.floor(len(ranked) * self._search.quantile), len(ranked) - len(able))
+        best = able[: max(1, math.floor(len(ranked) * self._search.quantile))]
+        for index, place in enumerate(ranked[len(ranked) - replaced :]):
+            old = self._standings[self._members[place]]
+            old.stopped = True
+            self._settle(old)
+            if best:
+                self._members[place] = self._branched(best[index % len(best)], place)
+        self._generation += 1
+        self._ready = sorted((n for n in self._members if not self._standings[n].settled), reverse=True)
+        self._under_way = len(self._ready)
+
+    def _branched(self, best: int, place: int) -> int:
+        parent = self._standings[self._members[best]].trial
+        child = self._maker.trial(self._moved(parent.point, place), (parent.name, self._until))
+        self._branch(child, parent, self._until)
+        self._standings.append(Standing(child))
+        return len(self._standings) - 1
+
+    def _moved(self, point: Point, place: int) -> Point:
+        """The point with every setting moved a step up or down, or drawn anew."""
+        address = (self._search.seed, self._generation, place)
+        moved = []
+        for key, value in point:
+            anew, quantile, up = (float(draw) for draw in generator(f"sweep {key}", address).random(3))
+            axis = self._space[key]
+            moved.append((key, axis.at(quantile) if anew < self._search.resample else _stepped(axis, value, up < 0.5)))
+        return tuple(moved)
+
+    def _value(self, place: int) -> float:
+        value = self._standings[self._members[place]].values[-1]
+        return math.inf if value is None or math.isnan(value) else value
+
+
+def _stepped(axis: Axis, value: object, up: bool) -> object:
+    if isinstance(axis, Values):
+        place = axis.values.index(value) + (1 if up else -1)
+        return axis.values[min(max(place, 0), len(axis.values) - 1)]
+    assert isinstance(value, int | float)
+    low, high = axis.ends
+    moved = min(max(value * STEP if up else value / STEP, low), high)
+    return round(moved) if isinstance(axis, Integers) else moved

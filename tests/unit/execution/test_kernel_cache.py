@@ -1,0 +1,59 @@
+"""Compiled kernels that outlive a job: private, for one CPU type and version, and swept when nobody used them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rayspin.execution import kernel_cache as module
+from rayspin.execution.kernel_cache import kernel_cache
+from rayspin.execution.ray_node import ray_environment
+
+MONTH_S = 31 * 86400
+
+
+def test_the_next_job_finds_what_the_last_one_compiled(tmp_path: Path) -> None:
+    first, second = tmp_path / "rs-1", tmp_path / "rs-2"
+    first.mkdir()
+    second.mkdir()
+    folder = Path(ray_environment(first, "secret", None)["NUMBA_CACHE_DIR"])
+    (folder / "kernel.nbc").touch()
+    assert Path(ray_environment(second, "other", None)["NUMBA_CACHE_DIR"]) == folder
+    assert (folder / "kernel.nbc").exists()
+    assert folder.parent.parent == tmp_path
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_each_cpu_type_and_version_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = kernel_cache(tmp_path)
+    monkeypatch.setattr(module, "_facts", lambda: ["another CPU"])
+    assert kernel_cache(tmp_path) not in (here, None)
+
+
+def test_what_nobody_used_for_a_month_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = kernel_cache(tmp_path)
+    assert used is not None
+    unused = used.with_name("unused")
+    (unused / "below").mkdir(parents=True)
+    for folder in (used, unused):
+        old = folder.stat().st_mtime - MONTH_S
+        os.utime(folder, (old, old))
+    assert kernel_cache(tmp_path) == used
+    assert list(used.parent.iterdir()) == [used]
+
+
+def test_a_folder_that_others_can_write_or_own_is_not_trusted(tmp_path: Path) -> None:
+    """Machine code is loaded from it: another user may have made a folder of that name first."""
+    root = tmp_path / f"rayspin-kernels-{os.getuid()}"
+    root.mkdir()
+    root.chmod(0o777)
+    assert kernel_cache(tmp_path) is None
+    root.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    root.symlink_to(tmp_path / "elsewhere")
+    assert kernel_cache(tmp_path) is None
+    private = tmp_path / "rs-1"
+    private.mkdir()
+    assert ray_environment(private, "secret", None)["NUMBA_CACHE_DIR"] == str(private / "numba")

@@ -1,0 +1,65 @@
+"""Signals and a deadline ask a run to stop; work that can drain sees to it, anything else ends at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from rayspin.errors import Incomplete
+from rayspin.execution.stopping import StopRequest
+from tests.support.runs import wait_until
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+
+
+@pytest.fixture
+def stop() -> Iterator[StopRequest]:
+    before = {number: signal.getsignal(number) for number in (*NUMBERS, signal.SIGALRM)}
+    stop = StopRequest()
+    stop.listen()
+    yield stop
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_work_that_drains_takes_note_of_a_signal_and_goes_on(stop: StopRequest, number: signal.Signals) -> None:
+    with stop.draining():
+        signal.raise_signal(number)
+        assert stop.requested
+    assert str(stop.incomplete("here", "2 of 4 shards done")) == (
+        f"here: stopped by {number.name} with 2 of 4 shards done; the same command goes on"
+    )
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_other_work_ends_at_once(stop: StopRequest, number: signal.Signals) -> None:
+    with pytest.raises(Incomplete, match=f"stopped by {number.name}") as caught:
+        signal.raise_signal(number)
+    assert caught.value.exit_code == 75
+
+
+def test_a_second_request_ends_draining_work_too(stop: StopRequest) -> None:
+    with stop.draining():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Incomplete, match="stopped by SIGINT"):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_walltime_that_is_near_is_said_once(stop: StopRequest) -> None:
+    with stop.draining():
+        signal.raise_signal(signal.SIGUSR2)
+        signal.raise_signal(signal.SIGUSR2)
+    with pytest.raises(Incomplete, match="stopped by SIGUSR2"):
+        stop.heed()
+
+
+def test_a_deadline_asks_as_a_signal_does(stop: StopRequest) -> None:
+    with stop.draining():
+        stop.listen(deadline_s=0.01)
+        wait_until(lambda: stop.requested)
+    with pytest.raises(Incomplete, match="stopped by the deadline"):
+        stop.heed()

@@ -1,0 +1,28 @@
+"""Generation on a GPU: the shards have the bytes of a CPU; where there is none, one line says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rayspin.errors import InputError
+from rayspin.jobs.generate.job import Generate, ShardMaker
+from rayspin.physics.gpu import available
+from tests.support.simulated_gpu import ON_GPU, TWO_POINTS, simulate
+
+
+def test_a_shard_made_on_a_gpu_has_the_bytes_of_a_cpu(tmp_path: Path) -> None:
+    """On Numba's simulator of one."""
+    for folder in ("cpu", "gpu"):
+        (tmp_path / folder).mkdir()
+    ShardMaker(Generate.model_validate(TWO_POINTS), tmp_path / "cpu").work((0, 4))
+    simulate("shard", str(tmp_path / "gpu"))
+    [expected], [found] = ([*(tmp_path / folder).glob("*.nc")] for folder in ("cpu", "gpu"))
+    assert found.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.skipif(available(), reason="there is a GPU here")
+def test_no_gpu_on_this_node_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="device: no CUDA device can be used here; "):
+        ShardMaker(ON_GPU, tmp_path)

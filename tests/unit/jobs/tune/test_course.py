@@ -1,0 +1,242 @@
+"""The course of a sweep follows from the results alone: from no clock, no order of arrival, no kill."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rayspin.errors import InputError
+from rayspin.jobs.tune.course import Asha, Halving, Leg
+from rayspin.jobs.tune.feed import Feed
+from rayspin.jobs.tune.job import Tune
+from rayspin.jobs.tune.ledger import Ledger
+from rayspin.jobs.tune.population import PopulationCourse
+from rayspin.jobs.tune.search import Listed, Population, optuna_module
+from rayspin.jobs.tune.space import LogUniform, Values
+from rayspin.jobs.tune.trials import Trial
+from tests.support.courses import EPOCHS, MAKER, NOISE, play, trials
+
+
+def loss(leg: Leg) -> float:
+    """Falls with the epochs, towards a floor that the trial's noise sets; curves never cross."""
+    return float(dict(leg.trial.point)[NOISE]) + 1 / leg.until
+
+
+def test_a_course_without_stopping_runs_every_trial_to_its_end() -> None:
+    ends = play(Halving(Listed(trials(10))), loss, 3, 0)
+    assert [end[1:] for end in ends] == [(EPOCHS, "done")] * 10
+
+
+def test_rungs_grow_by_the_reduction_up_to_the_whole_budget() -> None:
+    assert Asha().rungs(27) == [1, 3, 9, 27]
+    assert Asha(reduction=4, first=2).rungs(20) == [2, 8, 20]
+    assert Asha(first=30).rungs(27) == [27]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7, 40])
+def test_halving_does_not_depend_on_workers_and_order_of_arrival(workers: int) -> None:
+    reference = play(Halving(Listed(trials(40)), Asha()), loss, 1, 0)
+    for seed in range(5):
+        assert play(Halving(Listed(trials(40)), Asha()), loss, workers, seed) == reference
+
+
+def test_halving_keeps_the_best_and_saves_most_of_the_epochs() -> None:
+    ends = play(Halving(Listed(trials(81)), Asha()), loss, 4, 1)
+    by_name = {name: (until, end) for name, until, end in ends}
+    best = min(trials(81), key=lambda trial: dict(trial.point)[NOISE])
+    assert by_name[best.name] == (EPOCHS, "done")
+    spent = sum(until for _, until, _ in ends)
+    assert spent < 81 * EPOCHS / 4
+    # In a random order the ranks among those before are independent: so the n-th passes with probability ceil(n/3) / n.
+    chances = np.ceil(np.arange(1, 82) / 3) / np.arange(1, 82)
+    passed = sum(until > 1 for _, until, _ in ends)
+    assert abs(passed - chances.sum()) < 4 * math.sqrt((chances * (1 - chances)).sum())
+
+
+def test_more_trials_change_no_earlier_decision() -> None:
+    all_of_them = trials(60)
+    few = play(Halving(Listed(all_of_them[:25]), Asha()), loss, 3, 2)
+    assert play(Halving(Listed(all_of_them), Asha()), loss, 5, 3)[:25] == few
+
+
+def test_a_failed_trial_leaves_the_others_as_they_are() -> None:
+    everything = trials(20)
+    # Beyond the end of the list, so that nobody is compared with it in either case.
+    poison = MAKER.trial(((NOISE, 100.0),))
+    with_poison = [*everything[:10], poison, *everything[10:]]
+
+    def value(leg: Leg) -> float | None:
+        return None if leg.trial is poison else loss(leg)
+
+    ends = play(Halving(Listed(with_poison), Asha()), value, 4, 0)
+    assert [end for end in ends if end[0] != poison.name] == play(Halving(Listed(everything), Asha()), loss, 4, 0)
+    assert [end[1:] for end in ends if end[0] == poison.name] == [(1, "failed")]
+
+
+def test_without_optuna_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(InputError, match=r"Optuna is not installed; pip install 'rayspin\[optuna\]'"):
+        optuna_module()
+
+
+def population(branched: list[tuple[str, str, int]], members: int = 8) -> PopulationCourse:
+    search = Population(method="population", members=members, interval=9)
+    space = {
+        "training.learning_rate": LogUniform(log_uniform=(1e-4, 1.0)),
+        "training.batch_size": Values(values=(2, 4, 8)),
+    }
+    return PopulationCourse(
+        search, space, MAKER, lambda child, parent, epochs: branched.append((child.name, parent.name, epochs))
+    )
+
+
+def rate_loss(leg: Leg) -> float:
+    return abs(math.log10(dict(leg.trial.point)["training.learning_rate"]) + 2)
+
+
+def test_a_population_replaces_its_worst_by_branches_of_its_best() -> None:
+    branched: list[tuple[str, str, int]] = []
+    course = population(branched)
+    first = [s.trial for s in course.standings()]
+    ends = play(course, rate_loss, 3, 0)
+    assert [epochs for *_, epochs in branched] == [9, 9, 18, 18]
+    ranked = sorted(first, key=lambda trial: rate_loss(Leg(0, trial, 9)))
+    assert {parent for _, parent, _ in branched[:2]} == {trial.name for trial in ranked[:2]}
+    stopped = [name for name, until, end in ends if end == "stopped" and until == 9]
+    assert set(stopped) == {trial.name for trial in ranked[-2:]}
+    assert sum(end == "done" for *_, end in ends) == 8
+    for standing in course.standings()[8:]:
+        point = dict(standing.trial.point)
+        assert 1e-4 <= point["training.learning_rate"] <= 1
+        assert point["training.batch_size"] in (2, 4, 8)
+
+
+def test_a_population_does_not_depend_on_workers_and_order_of_arrival() -> None:
+    reference = play(population([]), rate_loss, 1, 0)
+    for workers, seed in [(2, 0), (5, 1), (20, 2)]:
+        assert play(population([]), rate_loss, workers, seed) == reference
+
+
+def test_a_member_that_fails_gives_way_to_a_branch() -> None:
+    branched: list[tuple[str, str, int]] = []
+    course = population(branched)
+    poison = course.standings()[3].trial.name
+    ends = play(course, lambda leg: None if leg.trial.name == poison else rate_loss(leg), 2, 0)
+    assert [end for name, _, end in ends if name == poison] == ["failed"]
+    assert sum(end == "done" for *_, end in ends) == 8
+    assert len(branched) >= 4
+
+
+# --- the feed: the course played against a ledger --------------------------------------------------------------------
+
+
+def result(leg: Leg) -> dict[str, object]:
+    return {"figures": {"validation_loss": loss(leg)}, "epochs": leg.until, "seconds": 1.0, "host": "here"}
+
+
+def feed(folder: Path, count: int = 12, **options: int) -> Feed:
+    return Feed(Halving(Listed(trials(count)), Asha()), Ledger(folder), ("validation_loss", False), **options)
+
+
+def table(played: Feed) -> list[tuple[str, int, str]]:
+    return [(s.trial.name, s.until, s.end) for s in played.course.standings()]
+
+
+def test_a_sweep_that_is_killed_anywhere_runs_what_is_missing_and_ends_the_same(tmp_path: Path) -> None:
+    whole = feed(tmp_path)
+    run: list[tuple[str, int]] = []
+    while (leg := whole.next()) is not None:
+        run.append((leg.trial.name, leg.until))
+        whole.take(leg, result(leg))
+    ledger = (tmp_path / "trials.jsonl").read_bytes()
+    chance = random.Random(1)
+    for _ in range(20):
+        # Killed at any byte of the ledger.
+        folder = tmp_path / "killed"
+        folder.mkdir(exist_ok=True)
+        (folder / "trials.jsonl").write_bytes(ledger[: chance.randrange(len(ledger))])
+        known = {(name, until) for name, until in Ledger(folder).order}
+        resumed = feed(folder)
+        again = []
+        while (leg := resumed.next()) is not None:
+            again.append((leg.trial.name, leg.until))
+            resumed.take(leg, result(leg))
+        assert table(resumed) == table(whole)
+        assert not known & set(again)
+        assert known | set(again) == set(run)
+        reread = Ledger(folder)
+        assert {name: entry.results for name, entry in reread.trials.items()} == {
+            name: entry.results for name, entry in whole.ledger.trials.items()
+        }
+        assert [reread.trials[name].ended for name, *_ in table(whole)] == [end for *_, end in table(whole)]
+
+
+def test_a_failure_is_tried_again_by_rule_and_then_told(tmp_path: Path) -> None:
+    played = feed(tmp_path, 3, retries=2)
+    tries: dict[str, int] = {}
+    bad, worse = [trial.name for trial in trials(3)][:2]
+    while (leg := played.next()) is not None:
+        tries[leg.trial.name] = tries.get(leg.trial.name, 0) + 1
+        if leg.trial.name in (bad, worse):
+            failure = {"error": "ValueError: no", "hopeless": leg.trial.name == worse, "seconds": 0.1, "host": "here"}
+            played.take(leg, failure)
+        else:
+            played.take(leg, result(leg))
+    assert (tries[bad], tries[worse]) == (3, 1)
+    entry = Ledger(tmp_path).trials[bad]
+    assert (entry.ended, entry.error) == ("failed", "ValueError: no")
+    # Asked again, it is tried again; what is done is not.
+    again = feed(tmp_path, 3)
+    out = []
+    while (leg := again.next()) is not None:
+        out.append(leg.trial.name)
+        again.take(leg, result(leg))
+    assert set(out) == {bad, worse}
+    assert Ledger(tmp_path).trials[bad].error == ""
+
+
+def test_a_trial_that_is_asked_for_twice_runs_once(tmp_path: Path) -> None:
+    twice = [*trials(3), trials(3)[0]]
+    played = Feed(Halving(Listed(twice)), Ledger(tmp_path), ("validation_loss", False))
+    legs = []
+    while (leg := played.next()) is not None:
+        legs.append(leg)
+    assert len(legs) == 3
+    for leg in legs:
+        played.take(leg, result(leg))
+    assert played.ended
+    assert [s.end for s in played.course.standings()] == ["done"] * 4
+
+
+def test_an_unknown_metric_is_named_with_the_first_result(tmp_path: Path) -> None:
+    played = Feed(Halving(Listed(trials(2))), Ledger(tmp_path), ("validation_los", False))
+    leg = played.next()
+    assert leg is not None
+    with pytest.raises(InputError, match="no trial reports 'validation_los'; did you mean 'validation_loss'"):
+        played.take(leg, result(leg))
+
+
+def test_the_most_is_best_where_the_goal_says_so(tmp_path: Path) -> None:
+    played = Feed(Halving(Listed(trials(9)), Asha()), Ledger(tmp_path), ("validation_loss", True))
+    while (leg := played.next()) is not None:
+        played.take(leg, result(leg))
+    done = [s.trial for s in played.course.standings() if s.end == "done"]
+    assert max(trials(9), key=lambda trial: dict(trial.point)[NOISE]).name in {trial.name for trial in done}
+
+
+def test_a_larger_space_comes_after_what_is_there(tmp_path: Path) -> None:
+    from rayspin.jobs.tune.job import _in_order
+
+    def grid(noise: list[float]) -> list[Trial]:
+        space = {"network.scale": [4, 8], NOISE: noise}
+        return Tune.model_validate({"base": MAKER.base, "space": space}).trials()
+
+    ledger = Ledger(tmp_path)
+    ledger.plan(grid([0.0, 0.2]))
+    larger = _in_order(grid([0.0, 0.1, 0.2]), ledger)
+    assert [t.name for t in larger[:4]] == [t.name for t in grid([0.0, 0.2])]
+    assert {t.name for t in larger} == {t.name for t in grid([0.0, 0.1, 0.2])}

@@ -1,0 +1,73 @@
+"""When a job on Slurm is run again: what a task makes of the way in which its attempt ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayspin.launch import attempts
+from rayspin.launch.attempts import in_slurm
+from rayspin.launch.events import read_story, tell
+from rayspin.launch.exit_codes import DONE, FAILED, INCOMPLETE
+from rayspin.launch.progress_mark import progress_mark
+from rayspin.launch.supervisor import ClusterJob, Place
+
+PLACE = Place(job_id="17", attempt=0, rank=0, nodes=1, cpus=1)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> ClusterJob:
+    for name in ("run", "submission"):
+        (tmp_path / name).mkdir()
+    return ClusterJob(("true",), tmp_path / "run", tmp_path / "submission", fruitless_attempts=2)
+
+
+class Slurm:
+    """What Slurm is asked, and what it answers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, code: int, state: str) -> None:
+        self.requeued: list[str] = []
+        monkeypatch.setattr(attempts, "supervise", lambda *_: code)
+        monkeypatch.setattr(attempts.scheduler, "queue", lambda ids: dict.fromkeys(ids, (state, "None")))
+        monkeypatch.setattr(attempts.scheduler, "requeue", self.requeued.append)
+
+
+def attempt(job: ClusterJob) -> int:
+    requests: Any = None
+    return in_slurm(job, PLACE, requests)
+
+
+def test_a_job_that_stopped_before_its_end_is_requeued(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = Slurm(monkeypatch, INCOMPLETE, "RUNNING")
+    assert attempt(job) == INCOMPLETE
+    assert slurm.requeued == ["17"]
+    assert [entry["event"] for entry in read_story(job.folder)] == ["requeued"]
+
+
+@pytest.mark.parametrize("code", [DONE, FAILED])
+def test_one_that_ended_is_not(job: ClusterJob, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    slurm = Slurm(monkeypatch, code, "RUNNING")
+    assert attempt(job) == code
+    assert slurm.requeued == []
+
+
+def test_one_that_was_cancelled_is_not(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = Slurm(monkeypatch, INCOMPLETE, "COMPLETING")
+    assert attempt(job) == INCOMPLETE
+    assert slurm.requeued == []
+
+
+def test_one_that_made_no_progress_in_so_many_attempts_fails(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = Slurm(monkeypatch, INCOMPLETE, "RUNNING")
+    tell(job.folder, "started", mark=progress_mark(job.out))
+    assert attempt(job) == INCOMPLETE
+    tell(job.folder, "started", mark=progress_mark(job.out))
+    assert attempt(job) == FAILED
+    assert slurm.requeued == ["17"]
+    assert "2 attempts in a row made no progress" in read_story(job.folder)[-1]["problem"]
+    # A shard more, and it goes on.
+    (job.out / "ledger.jsonl").write_text("{}\n")
+    assert attempt(job) == INCOMPLETE
+    assert slurm.requeued == ["17", "17"]

@@ -1,0 +1,146 @@
+"""Submission on this machine through submitit's local executor: real tasks, one real Ray cluster."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayspin.errors import InputError
+from rayspin.job import load
+from rayspin.launch.options import Piece, SiteProfile, SubmitOptions, pieces
+from rayspin.launch.submit import script, submit
+from tests.support.submissions import DATA, JOB, options, pipeline
+
+
+@pytest.mark.parametrize(
+    ("time", "minutes"),
+    [
+        ("90", 90),
+        ("90:00", 90),
+        ("1:30:00", 90),
+        ("0:89:01", 90),
+        ("1-0", 1440),
+        ("2-12:30", 3630),
+        ("1-1:1:1", 1502),
+    ],
+)
+def test_walltimes_are_read_as_slurm_reads_them(time: str, minutes: int) -> None:
+    # sbatch(1), --time: the accepted formats.
+    assert options(time=time).minutes == minutes
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ({"time": "two hours"}, "site.toml: time: 'two hours' is no walltime"),
+        ({"time": "4", "drain_seconds": 120}, "site.toml: time: 4 leaves no time to work"),
+        ({"nodes": 2, "min_nodes": 3}, "site.toml: min_nodes: 3 of 2 nodes"),
+        ({"nodes": 0}, "site.toml: nodes: 0 won't do"),
+        ({"partiton": "gpu"}, "site.toml: partiton: unknown key; did you mean 'partition'"),
+        ({"cluster": "pbs"}, "site.toml: cluster: unknown value 'pbs'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_with_the_reason(table: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        options(**table)
+
+
+def directives(text: str) -> dict[str, str]:
+    lines = [line.removeprefix("#SBATCH --") for line in text.splitlines() if line.startswith("#SBATCH")]
+    return {key: value for key, _, value in (line.partition("=") for line in lines)}
+
+
+def test_the_script_asks_slurm_for_what_the_options_say(tmp_path: Path) -> None:
+    site = options(
+        nodes=4, time="12:00:00", partition="gpu", account="spins", gpus_per_node=2, cpus_per_node=16,
+        memory_per_node="64G", drain_seconds=300, modules=["python/3.11"], setup=["export A=1"],
+        options={"reservation": "weekend"},
+    )  # fmt: skip
+    text = script(Path("jobs/quickstart.toml"), tmp_path / "run", ("samples=3",), [Piece("", site)])
+    asked = directives(text)
+    expected = {
+        "nodes": "4", "ntasks-per-node": "1", "time": "720", "partition": "gpu", "account": "spins",
+        "gpus-per-node": "2", "cpus-per-task": "16", "mem": "64G", "signal": "USR2@300", "requeue": "",
+        "no-kill": "", "reservation": "weekend", "job-name": "rayspin-quickstart",
+    }  # fmt: skip
+    assert expected.items() <= asked.items()
+    assert not {"exclusive", "wckey", "qos"} & asked.keys()
+    assert text.index("module load python/3.11") < text.index("export A=1") < text.index("srun")
+    assert "--set samples=3" in text
+    assert not (tmp_path / "run").exists()
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+def test_whole_nodes_unless_cpus_are_asked_for(tmp_path: Path) -> None:
+    def asked(**table: Any) -> bool:
+        return "exclusive" in directives(script(Path("job.toml"), tmp_path, (), [Piece("", options(**table))]))
+
+    assert asked()
+    assert not asked(cpus_per_node=4)
+    assert asked(cpus_per_node=4, exclusive=True)
+    assert not asked(exclusive=False)
+
+
+def test_without_slurm_submission_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    (tmp_path / "job.toml").write_text(JOB)
+    with pytest.raises(InputError, match="no Slurm here"):
+        submit(tmp_path / "job.toml", tmp_path / "run", (), [Piece("", options())])
+
+
+EVALUATE = 'kind = "evaluate-fcn"\ndataset = "@data"\nweights = "@train"\n'
+TRAIN = 'kind = "train-fcn"\ndataset = "@data"\n'
+
+
+def test_stages_become_pieces_with_resources_and_predecessors_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text(pipeline(data=DATA, train=TRAIN, more=DATA, evaluate=EVALUATE))
+    (tmp_path / "site.toml").write_text(
+        'partition = "cpu"\n[kind."train-*"]\npartition = "gpu"\ngpus_per_node = 4\n[kind.generate]\narray = 8\n'
+    )
+    job = load(tmp_path / "job.toml")
+    site = SiteProfile.read(tmp_path / "site.toml")
+    found = {piece.stage: piece for piece in pieces(job, site, {"time": "4:00:00"}, {"train": {"nodes": 2}})}
+    assert {name: piece.after for name, piece in found.items()} == {
+        "data": (), "train": ("data",), "more": (), "evaluate": ("data", "train"),
+    }  # fmt: skip
+    train, data = found["train"].options, found["data"].options
+    assert (train.partition, train.gpus_per_node, train.nodes, train.array) == ("gpu", 4, 2, None)
+    assert (data.partition, data.gpus_per_node, data.nodes, data.array) == ("cpu", 0, 1, 8)
+    assert {piece.options.time for piece in found.values()} == {"4:00:00"}
+    text = script(tmp_path / "job.toml", tmp_path / "run", (), list(found.values()))
+    assert "--dependency=afterok:JOB-ID-OF-data:JOB-ID-OF-train" in text
+    assert text.count("#SBATCH --kill-on-invalid-dep=yes") == 2
+    assert text.count("#SBATCH --array=0-7") == 2
+    assert "--stage data --shards K/8\n" in text
+    assert "--stage train --address" in text
+    (one,) = pieces(job, SiteProfile({}, {}), {}, one_job=True)
+    assert one == Piece("", SubmitOptions())
+
+
+@pytest.mark.parametrize(
+    ("given", "for_stages", "complaint"),
+    [
+        ({"array": 4, "nodes": 2}, {}, "submit: nodes: 2 for each of 4 tasks"),
+        ({}, {"trian": {"nodes": 2}}, "--for trian: no stage of this pipeline; did you mean 'train'"),
+        ({}, {"train": {"node": 2}}, "submit: node: unknown key; did you mean 'nodes'"),
+        ({}, {"train": {"array": 2}}, "train: array: 'train-fcn' is no generation"),
+    ],
+)
+def test_pieces_that_do_not_fit_are_refused(
+    tmp_path: Path, given: dict[str, Any], for_stages: dict[str, Any], complaint: str
+) -> None:
+    (tmp_path / "job.toml").write_text(pipeline(data=DATA, train=TRAIN))
+    with pytest.raises(InputError, match=complaint):
+        pieces(load(tmp_path / "job.toml"), SiteProfile({}, {}), given, for_stages)
+
+
+def test_one_job_has_no_options_for_stages_and_only_generation_is_an_array(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text(TRAIN.replace("@data", "runs/data"))
+    job = load(tmp_path / "job.toml")
+    with pytest.raises(InputError, match="only stages of a pipeline have options"):
+        pieces(job, SiteProfile({}, {}), {}, {"train": {"nodes": 2}})
+    with pytest.raises(InputError, match="array: 'train-fcn' is no generation"):
+        pieces(job, SiteProfile({}, {}), {"array": 2})

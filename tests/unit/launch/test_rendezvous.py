@@ -1,0 +1,129 @@
+"""Nodes of a job meet, learn the address, say that they are up, and part: over real sockets, in threads."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from rayspin.errors import RunError
+from rayspin.launch.rendezvous import Guest, Host, HostLostError, Invitation, MeetingOverError
+from tests.support.rendezvous import LOCALHOST, turn_until
+from tests.support.runs import wait_until
+
+
+def stay(path: Path, rank: int) -> str:
+    """A guest that joins, says that it is up, and leaves when told."""
+    guest = Guest.find(path, rank, 20)
+    try:
+        news = guest.hear(20)
+        guest.say("up")
+        assert guest.hear(20) == "end"
+        assert news is not None
+        return news
+    finally:
+        guest.leave()
+
+
+def test_many_guests_join_and_leave_before_the_host_ends(tmp_path: Path) -> None:
+    path, guests = tmp_path / "meeting.json", 150
+    with ThreadPoolExecutor(guests) as pool:
+        # They look for the host before there is one.
+        answers = [pool.submit(stay, path, rank) for rank in range(1, guests + 1)]
+        with Host(LOCALHOST) as host, host.invitation.published(path):
+            turn_until(host, lambda: len(host.here) > 3)
+            # Some are there already, others come later: all hear the same.
+            host.tell("join 10.0.0.1:6379")
+            turn_until(host, lambda: len(host.up) == guests)
+            assert host.up == set(range(1, guests + 1))
+            assert set(host.here.values()) == {socket.gethostname()}
+            host.dismiss(seconds=20)
+            assert host.here == {}
+        assert {answer.result(20) for answer in answers} == {"join 10.0.0.1:6379"}
+
+
+def test_the_invitation_is_for_its_user_only_and_its_secret_goes_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "meeting.json"
+    with Host(LOCALHOST) as host:
+        with host.invitation.published(path):
+            assert path.stat().st_mode & 0o777 == 0o600
+            assert Invitation.read(path) == host.invitation
+        assert list(tmp_path.iterdir()) == [path]
+        assert path.read_bytes() == b""
+
+
+def test_a_guest_that_comes_too_late_does_not_wait(tmp_path: Path) -> None:
+    with Host(LOCALHOST) as host, host.invitation.published(tmp_path / "meeting.json"):
+        pass
+    with pytest.raises(MeetingOverError):
+        Guest.find(tmp_path / "meeting.json", 1, 60)
+
+
+def test_who_does_not_know_the_secret_is_turned_away(tmp_path: Path) -> None:
+    with Host(LOCALHOST) as host:
+        forged = Invitation(LOCALHOST, host.invitation.port, "not the secret")
+        with forged.published(tmp_path / "meeting.json"), ThreadPoolExecutor(1) as pool:
+            found = pool.submit(Guest.find, tmp_path / "meeting.json", 1, 1.0)
+            turn_until(host, found.done)
+        with pytest.raises(RunError, match="no host answered task 1"):
+            found.result()
+        assert host.here == {}
+
+
+@pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\n\r\n", b"up\n", b"hello 1 n1 \n", b"x" * 9000, b"\xff\xfe\n"])
+def test_strangers_are_turned_away_and_do_no_harm(noise: bytes) -> None:
+    with Host(LOCALHOST) as host, socket.create_connection((LOCALHOST, host.invitation.port)) as stranger:
+        stranger.sendall(noise)
+        host.turn(0.2)
+        stranger.settimeout(5)
+        with pytest.raises(ConnectionResetError) if len(noise) > 4096 else contextlib.nullcontext():
+            assert stranger.recv(100) == b""
+        assert host.here == {}
+        assert host.up == set()
+
+
+def test_both_sides_notice_that_the_other_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "meeting.json"
+    with ThreadPoolExecutor(2) as pool:
+        with Host(LOCALHOST) as host, host.invitation.published(path):
+            first, second = (pool.submit(Guest.find, path, rank, 20) for rank in (1, 2))
+            turn_until(host, lambda: first.done() and second.done() and len(host.here) == 2)
+            first.result().leave()
+            turn_until(host, lambda: set(host.here) == {2})
+        with pytest.raises(HostLostError):
+            second.result().hear(5)
+        second.result().leave()
+
+
+def test_an_invitation_that_a_killed_host_left_leads_nowhere_and_the_next_one_is_found(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "meeting.json"
+    with Host(LOCALHOST) as dead:
+        stale = dead.invitation
+    with stale.published(path), ThreadPoolExecutor(1) as pool:
+        tries: list[Path] = []
+
+        def given_up() -> bool:
+            tries.append(path)
+            return False
+
+        found = pool.submit(Guest.find, path, 1, math.inf, given_up)
+        wait_until(lambda: len(tries) > 3)
+        assert not found.done()
+        with Host(LOCALHOST) as host, host.invitation.published(path):
+            turn_until(host, found.done)
+            assert found.result().invitation == host.invitation
+            found.result().leave()
+
+
+def test_looking_for_a_host_can_be_given_up(tmp_path: Path) -> None:
+    asked = itertools.count()
+    with pytest.raises(RunError):
+        Guest.find(tmp_path / "meeting.json", 1, math.inf, lambda: next(asked) == 3)
+    assert next(asked) == 4

@@ -1,0 +1,223 @@
+"""What is said of a submission, from its files; site profiles; the doctor."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rayspin.errors import InputError, RunError
+from rayspin.launch import doctor
+from rayspin.launch.events import tell
+from rayspin.launch.options import SiteProfile, SubmitOptions
+from rayspin.launch.submissions import Part, Submission, cancel, describe, follow, latest, state, wait
+from rayspin.status import describe as run_status
+from tests.support.repository import REPOSITORY
+
+PROFILES = sorted((REPOSITORY / "slurm" / "profiles").glob("*.toml"))
+
+
+def submission(
+    folder: Path, *events: dict[str, object], job_id: str = "999999999", cluster: str = "local"
+) -> Submission:
+    inside = folder / "submissions" / "001"
+    inside.mkdir(parents=True)
+    there = Submission(inside, cluster, 1e9, (Part(job_id, inside, inside / "log"),))
+    there.write()
+    for event in events:
+        tell(there.folder, **event)  # type: ignore[arg-type]
+    return there
+
+
+STARTED = {"event": "started", "host": "n1", "nodes": 2, "attempt": 0}
+READY = {"event": "ready", "hosts": ["n1", "n2"], "seconds": 6.5}
+
+
+@pytest.mark.parametrize(
+    ("events", "name", "why"),
+    [
+        ([], "gone", "do the nodes see"),
+        ([STARTED, READY], "gone", "ended without a word"),
+        ([STARTED, READY, {"event": "ended", "code": 0}], "done", ""),
+        ([STARTED, {"event": "ended", "code": 1, "problem": "Ray's head: died; see"}], "failed", "Ray's head: died"),
+        ([STARTED, READY, {"event": "ended", "code": 2}], "refused", ""),
+        ([STARTED, READY, {"event": "cancelled"}, {"event": "ended", "code": 75}], "stopped", ""),
+    ],
+)
+def test_the_state_of_a_job_that_is_no_longer_there(
+    tmp_path: Path, events: list[dict[str, object]], name: str, why: str
+) -> None:
+    there = submission(tmp_path, *events)
+    assert state(there).name == name
+    assert why in state(there).why
+    assert state(there).final
+    assert wait(there) == state(there)
+    with pytest.raises(InputError, match=f"is {name} already"):
+        cancel(there)
+
+
+def test_a_running_job_is_running_until_it_is_cancelled(tmp_path: Path) -> None:
+    # The command line says submitit, as that of its controller does.
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", "submitit"]) as process:
+        there = submission(tmp_path, STARTED, job_id=str(process.pid))
+        assert (state(there).name, state(there).final) == ("running", False)
+        cancel(there)
+        process.wait(10)
+        assert state(there).name == "stopped"
+
+
+def test_the_number_of_a_process_that_is_another_by_now_says_nothing(tmp_path: Path) -> None:
+    assert state(submission(tmp_path, STARTED, job_id=str(os.getppid()))).name == "gone"
+
+
+def test_the_story_is_told_with_times_in_order(tmp_path: Path) -> None:
+    lost, drained = {"event": "lost", "host": "n2"}, {"event": "draining", "reason": "walltime"}
+    there = submission(tmp_path, STARTED, READY, lost, drained, {"event": "ended", "code": 75}, {"event": "requeued"})
+    assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", "", line) for line in describe(there)] == [
+        "submitted as job 999999999 (local)",
+        "started on n1 with 2 nodes",
+        "Ray was up on n1, n2 after 6.5 s",
+        "lost n2",
+        "drained: the walltime was near",
+        "stopped",
+        "requeued",
+    ]
+
+
+def test_the_log_is_followed_to_its_end(tmp_path: Path) -> None:
+    there = submission(tmp_path, STARTED, {"event": "ended", "code": 0})
+    there.parts[0].log.write_text("annealed\ntrained\n")
+    assert "".join(follow(there)) == "annealed\ntrained\n"
+
+
+def test_the_latest_submission_of_a_run_is_found(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing was submitted"):
+        latest(tmp_path)
+    submission(tmp_path)
+    folder = tmp_path / "submissions" / "002"
+    folder.mkdir()
+    second = Submission(folder, "slurm", 2e9, (Part("17", folder, Path("/elsewhere/17.out")),))
+    second.write()
+    assert latest(tmp_path) == second
+    tmp_path.joinpath("submissions").rename(tmp_path / "moved")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "run" / "submissions")
+    assert latest(tmp_path / "run").parts[0].folder == tmp_path / "run" / "submissions" / "002"
+
+
+def test_the_story_of_a_run_is_that_of_all_its_submissions_and_of_none_that_came_to_nothing(tmp_path: Path) -> None:
+    # A submission that was killed before it could write its record.
+    (tmp_path / "submissions" / "refused").mkdir(parents=True)
+    # Plain scripts call their folders after their jobs; these two were submitted in the same second.
+    for job_id, code in (("9", 1), ("10", 0)):
+        folder = tmp_path / "submissions" / job_id
+        folder.mkdir()
+        Submission(folder, "slurm", 1e9, (Part(job_id, folder, folder / "log"),)).write()
+        tell(folder, **STARTED)
+        tell(folder, "ended", code=code)
+    _, rows = run_status(tmp_path)
+    assert "job 9" not in rows
+    assert rows["job 10"] == "done"
+    assert [line.split("  ", 1)[1] for line in rows["its story"].splitlines()] == [
+        "submitted as job 9 (slurm)", "started on n1 with 2 nodes", "failed",
+        "submitted as job 10 (slurm)", "started on n1 with 2 nodes", "done",
+    ]  # fmt: skip
+
+
+def test_a_plain_script_whose_first_attempt_never_got_here_is_known_from_its_second_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "job.toml").write_text(
+        'kind = "generate"\nsamples = 2\nsize = 16\nhamiltonian = "labyrinth"\n'
+        "schedule = { sweeps = 5, quench_sweeps = 5 }\n"
+    )
+    task = {"SLURM_ARRAY_JOB_ID": "17", **{f"SLURM_ARRAY_TASK_{name}": "1" for name in ("ID", "MIN", "MAX", "COUNT")}}
+    place = {"SLURM_JOB_ID": "18", "SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_RESTART_COUNT": "1"}
+    out = str(tmp_path / "run")
+    subprocess.run(
+        [sys.executable, "-m", "rayspin.launch", "job.toml", "--out", out],
+        cwd=tmp_path, env={**os.environ, **task, **place}, check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    _, rows = run_status(tmp_path / "run")
+    assert (rows["state"], rows["job 17"]) == ("finished", "done")
+    assert "started on" in rows["its story"]
+
+
+def test_where_slurm_is_not_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(RunError, match=r"squeue .* is not on this machine"):
+        state(submission(tmp_path, STARTED, cluster="slurm"))
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
+def test_the_example_profiles_hold_and_give_way_to_what_is_asked_for(profile: Path) -> None:
+    site = SiteProfile.read(profile)
+    assert site.options("generate") != SubmitOptions()
+    assert site.options("generate", {"nodes": 7, "partition": "short"}).partition == "short"
+
+
+def test_several_nodes_or_an_array_is_what_was_asked_for_last(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text("nodes = 4\n[kind.generate]\nnodes = 1\narray = 16\n")
+    site = SiteProfile.read(tmp_path / "site.toml")
+    found = [site.options("generate", given) for given in ({}, {"nodes": 8}, {"array": 3})]
+    assert [(options.nodes, options.array) for options in found] == [(1, 16), (8, None), (1, 3)]
+    found = [site.options("tune", given) for given in ({}, {"nodes": 8}, {"array": 3})]
+    assert [(options.nodes, options.array) for options in found] == [(4, None), (8, None), (1, 3)]
+
+
+def test_there_are_profiles() -> None:
+    assert len(PROFILES) >= 2
+
+
+def test_a_profile_of_the_user_is_taken_without_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert SiteProfile.read().options("tune").account is None
+    (tmp_path / ".config" / "rayspin").mkdir(parents=True)
+    (tmp_path / ".config" / "rayspin" / "site.toml").write_text('account = "spins"\n')
+    assert SiteProfile.read().options("tune").account == "spins"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("acount = 'x'", "site.toml: acount: unknown key; did you mean 'account'"),
+        ("account = ", "site.toml: no valid TOML"),
+        ("nodes = 'four'", "site.toml: nodes: 'four' won't do"),
+        ("kind = 3", "site.toml: kind: 3 won't do"),
+        ("[kind.tran-fcn]\nnodes = 2", "site.toml: kind.tran-fcn: no kind of job; did you mean 'train-fcn'"),
+        ("[kind.'train-*']\nnode = 2", r"site.toml: kind.train-\*: node: unknown key; did you mean 'nodes'"),
+        ("time = '4'\ndrain_seconds = 30\n[kind.tune]\ndrain_seconds = 200", "kind.tune: time: 4 leaves no time"),
+    ],
+)
+def test_a_profile_that_is_wrong_is_named_with_its_key(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "site.toml").write_text(text)
+    with pytest.raises(InputError, match=complaint):
+        SiteProfile.read(tmp_path / "site.toml")
+
+
+def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4096")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    monkeypatch.setattr(doctor, "MEETING_SECONDS", 0.5)
+    for check in ("_ray", "_embedded_ray"):
+        monkeypatch.setattr(doctor, check, lambda *_: "not tried: its start is tested elsewhere")
+    found = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "ib9", None)}
+    assert "add --cpu-bind=none" in found["CPUs"].remedy
+    assert "no sbatch" in found["Slurm"].found
+    assert "take one of" in found["network"].remedy
+    assert found["run folder"].remedy == ""
+    assert "short enough" in found["node's own disk"].found
+    assert "take one of" in found["other nodes"].remedy
+    assert list((tmp_path / "runs").iterdir()) == []
+    alone = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "lo", None)}["other nodes"]
+    assert alone == doctor.Finding(
+        "other nodes", "nobody came, of 1", "set interface; or have the site open TCP ports between its nodes"
+    )
+    assert list((tmp_path / "runs").iterdir()) == []
