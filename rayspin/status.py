@@ -128,10 +128,10 @@ def _hosts(entries: list[tuple[float, dict[str, Any]]], now: float) -> dict[str,
 
 def _making(path: Path, now: float) -> dict[str, str]:
     """What each host is at."""
-    from rayspin.jobs.generate.recorder import making
+    from rayspin.jobs.generate.making import shards_in_the_making
 
     started: dict[str, dict[int, float]] = {}
-    for host, first_sample, when in making(path):
+    for host, first_sample, when in shards_in_the_making(path):
         started.setdefault(host, {})[first_sample] = when
     return {
         f"in the making on {host}": f"{len(shards)} shards from sample {min(shards)} on, "

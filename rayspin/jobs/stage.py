@@ -24,9 +24,9 @@ KINDS = {
     "generate": "rayspin.jobs.generate.job:Generate",
     "train-fcn": "rayspin.jobs.train.job:TrainFcn",
     "train-sr": "rayspin.jobs.train.job:TrainSr",
-    "evaluate-fcn": "rayspin.jobs.evaluate.experiments:EvaluateFcn",
-    "evaluate-sr": "rayspin.jobs.evaluate.experiments:EvaluateSr",
-    "recursive": "rayspin.jobs.evaluate.experiments:Recursive",
+    "evaluate-fcn": "rayspin.jobs.evaluate.estimation:EvaluateFcn",
+    "evaluate-sr": "rayspin.jobs.evaluate.super_resolution:EvaluateSr",
+    "recursive": "rayspin.jobs.evaluate.recursive:Recursive",
     "tune": "rayspin.jobs.tune.job:Tune",
     "pipeline": "rayspin.jobs.pipeline:Pipeline",
 }

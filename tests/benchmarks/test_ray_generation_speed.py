@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from rayspin.execution.local_processes import fan_out_here
 from rayspin.execution.session import Session
 from rayspin.execution.stopping import StopRequest
 from rayspin.job import Context
-from rayspin.jobs.generate.job import Generate, MadeShard
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.generate.making import MadeShard, warm_up
 from rayspin.jobs.generate.recorder import Recorder
 from rayspin.storage import Catalog, ShardRecord, shard_name
 from tests.support.random_spins import RandomSpins, table
@@ -56,7 +58,7 @@ class Bare(Worker):
 
     def __init__(self, stage: Generate) -> None:
         self._stage = stage
-        stage.warm_up()
+        warm_up(stage)
 
     def work(self, item: tuple[int, int]) -> None:
         for sample in range(item[0], sum(item)):
@@ -67,7 +69,7 @@ def run_bare(stage: Generate, folder: Path) -> None:
     """All samples by the kernel alone, on every core; an empty file in the place of each shard."""
     folder.mkdir()
     over = lambda shard, _: (folder / shard_name(shard[0])).touch()  # noqa: E731
-    fan_out_here(CORES, StopRequest(), Bare, (stage,), stage.cut(), over, stage.warm_up)
+    fan_out_here(CORES, StopRequest(), Bare, (stage,), stage.shards(), over, partial(warm_up, stage))
 
 
 def run_whole(stage: Generate, folder: Path) -> None:
@@ -89,7 +91,7 @@ class InTurns:
     """
 
     def __init__(self, target: Callable[[Generate, Path], None], stage: Generate, folder: Path) -> None:
-        self._folder, self._order = folder, [shard_name(first) for first, _ in stage.cut()]
+        self._folder, self._order = folder, [shard_name(first) for first, _ in stage.shards()]
         self._over: dict[str, float] = {}
         """By shard, the seconds that all turns together took until it was there; 0 before the first turn."""
         self._seconds = 0.0

@@ -11,7 +11,7 @@ from rayspin import job
 from rayspin.errors import InputError, RunError
 from rayspin.execution.session import Session
 from rayspin.job import Context
-from rayspin.jobs.generate.job import ShardMaker
+from rayspin.jobs.generate.making import ShardMaker
 from rayspin.physics import LABYRINTH, anneal, energy
 from rayspin.storage import Catalog, open_dataset
 from tests.support import datasets

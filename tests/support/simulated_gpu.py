@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rayspin.jobs.generate.job import Generate, ShardMaker
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.generate.making import ShardMaker
 from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian, Sampler
 from rayspin.physics.gpu import BatchSampler
 from tests.support.repository import REPOSITORY
@@ -71,4 +72,4 @@ if __name__ == "__main__":
     if what == "samples":
         check_samples(name)
     else:
-        ShardMaker(ON_GPU, Path(name)).work((0, 4))
+        ShardMaker(*ON_GPU.maker(Path(name))).work((0, 4))

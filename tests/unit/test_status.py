@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from rayspin import job
 from rayspin.cli import main
 from rayspin.errors import InputError
-from rayspin.jobs.generate.job import Generate, ShardMaker
-from rayspin.jobs.generate.recorder import in_the_making
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.generate.making import ShardMaker, in_the_making
 from rayspin.rundir import RunDir
 from rayspin.status import describe
 from rayspin.storage import Catalog

@@ -35,6 +35,9 @@ Row = dict[str, float]
 Share = tuple[int, int]
 """Fields that are worked on in one go: the position of the first one in the split, and how many."""
 
+SHOWN_FIELDS = 2
+"""Fields in the pictures of an evaluation."""
+
 SHARE = 25
 """Fields in a share: a second or two of work."""
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from rayspin.claims import PATIENCE_S, HeldError
 from rayspin.errors import InputError
 from rayspin.execution.local_processes import fan_out_here
 from rayspin.execution.session import usable_cpus
-from rayspin.jobs.generate.job import Generate, MadeShard, ShardMaker
-from rayspin.jobs.generate.recorder import Recorder, Shard, settle
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.generate.making import MadeShard, ShardMaker, warm_up
+from rayspin.jobs.generate.recipe import Shard
+from rayspin.jobs.generate.recorder import Recorder, settle
 from rayspin.jobs.stage import Context, Stage
 from rayspin.rundir import RunDir, Summary
 from rayspin.storage import own_ledger
@@ -72,7 +75,7 @@ def run_part(stage: Stage, shards: str, run: RunDir, context: Context) -> Summar
     """
     if not isinstance(stage, Generate):
         raise InputError("--shards", f"a {stage.kind!r} job has no shards", "use it with a job that generates")
-    part = Part.parse(shards, len(stage.cut()))
+    part = Part.parse(shards, len(stage.shards()))
     stage.check(run, {})
     done = stage.done(run)
     if done is not None:
@@ -90,7 +93,7 @@ def _make(job: Generate, part: Part, run: RunDir, context: Context) -> Summary:
     shards = recorder.missing
     if shards:
         recorder.tell_of_others(context.progress)
-    total = sum(count for first, count in job.cut()[part.start : part.stop])
+    total = sum(count for first, count in job.shards()[part.start : part.stop])
     to_do = sum(count for _, count in shards)
     done = total - to_do
     with context.progress.track(f"generate {part}", total, "sample", done) as track:
@@ -101,10 +104,10 @@ def _make(job: Generate, part: Part, run: RunDir, context: Context) -> Summary:
             done += shard[1]
             track.update(done, energy=made.mean_energy)
 
-        maker = (job, run.path.resolve())
+        maker = job.maker(run.path)
         # A GPU takes many samples at once, from one process.
         processes = 1 if job.resources.gpu else usable_cpus()
-        outcome = fan_out_here(processes, context.stop, ShardMaker, maker, shards, finished, job.warm_up)
+        outcome = fan_out_here(processes, context.stop, ShardMaker, maker, shards, finished, partial(warm_up, job))
     settle(run.path, job, outcome, context.stop, f"{done} of {total} samples of {part} done")
     return Summary(str(part), {"samples": f"{total}, {to_do} of them now"})
 

@@ -14,7 +14,8 @@ from rayspin.config import suggestion
 from rayspin.errors import InputError, RunError
 from rayspin.inputs import RECORD_BYTES, read_text
 from rayspin.jobs.generate.job import Generate
-from rayspin.jobs.generate.recorder import Shard, failure_file
+from rayspin.jobs.generate.recipe import Shard
+from rayspin.jobs.generate.recorder import failure_file
 from rayspin.paths import command
 from rayspin.storage import Catalog, ledger, shard_name
 
@@ -105,7 +106,7 @@ def repeat(explanation: Explanation, folder: Path, tell: Callable[[str], None]) 
 
 
 def _find(job: Generate, folder: Path, shard: str) -> Shard:
-    shards = job.cut()
+    shards = job.shards()
     # Of a dataset that was extended, the shards that are there may be cut in another way.
     there = [(record.first_sample, record.count) for record in Catalog.entered(folder).records]
     by_name = {name(first): (first, count) for first, count in (*shards, *there) for name in (shard_name, failure_file)}

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rayspin.errors import RunError
 from rayspin.execution.dispatcher import Outcome
 from rayspin.execution.stopping import StopRequest
-from rayspin.inputs import read_text
 from rayspin.jobs.generate.card import CARD, write_card
+from rayspin.jobs.generate.making import MadeShard
+from rayspin.jobs.generate.recipe import Recipe, Shard
 from rayspin.paths import command
 from rayspin.progress import Progress
 from rayspin.rundir import Summary, write_text
 from rayspin.storage import Catalog, ShardRecord, ledger, shard_name
-
-if TYPE_CHECKING:
-    from rayspin.jobs.generate.job import Generate, MadeShard
-
-# A temporary file: the next run sweeps it away.
-_NOTE = ".tmp-making-"
-_NOTE_BYTES = 100
-
-Shard = tuple[int, int]
-"""A shard to make: (first sample, count)."""
 
 
 class Recorder:
@@ -41,7 +28,7 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: Path, job: Generate, mine: Callable[[Shard], bool] | None = None, to: str = ledger.LEDGER
+        self, folder: Path, job: Recipe, mine: Callable[[Shard], bool] | None = None, to: str = ledger.LEDGER
     ) -> None:
         self._folder, self._job, self._to = folder, job, to
         if mine is None:
@@ -103,37 +90,12 @@ class Recorder:
         )
 
 
-@contextmanager
-def in_the_making(folder: Path, first_sample: int) -> Iterator[None]:
-    """The block makes that shard here: a note of it lies in the folder meanwhile, for `making` to find."""
-    note = folder / f"{_NOTE}{socket.gethostname()}-{os.getpid()}"
-    # For people: no reason to fail.
-    with suppress(OSError):
-        note.write_text(str(first_sample), encoding="utf-8")
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            note.unlink()
-
-
-def making(folder: Path) -> Iterator[tuple[str, int, float]]:
-    """Host, first sample and start (seconds since the epoch) of each shard in the making, by the notes of its makers.
-
-    Some of those makers may be dead: their notes go with the next run.
-    """
-    for note in sorted(folder.glob(f"{_NOTE}*")):
-        with suppress(OSError, ValueError):
-            host = note.name.removeprefix(_NOTE).rpartition("-")[0]
-            yield host, int(read_text(note, limit=_NOTE_BYTES)), note.stat().st_mtime
-
-
 def failure_file(first_sample: int) -> str:
     """The name of the file that keeps the traceback of a shard that could not be made."""
     return f"failed-{first_sample:08d}.txt"
 
 
-def settle(folder: Path, job: Generate, outcome: Outcome[Shard], stop: StopRequest, done: str) -> None:
+def settle(folder: Path, job: Recipe, outcome: Outcome[Shard], stop: StopRequest, done: str) -> None:
     """Keep the traceback of each shard that failed in a file of its own, and raise unless all were made.
 
     Args:

@@ -12,8 +12,10 @@ from rayspin.claims import claim
 from rayspin.config import build
 from rayspin.errors import InputError, RunError
 from rayspin.execution.dispatcher import fan_out
-from rayspin.jobs.generate.job import Generate, MadeShard, ShardMaker
-from rayspin.jobs.generate.recorder import Recorder, Shard, settle
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.generate.making import MadeShard, ShardMaker
+from rayspin.jobs.generate.recipe import Shard
+from rayspin.jobs.generate.recorder import Recorder, settle
 from rayspin.jobs.stage import Context
 from rayspin.paths import command
 from rayspin.progress import Progress
@@ -78,7 +80,7 @@ def _mend(folder: Path, job: Generate, faults: list[Fault], context: Context) ->
 
     if shards:
         recorder.tell_of_others(context.progress)
-        maker = (job, folder.resolve())
+        maker = job.maker(folder)
         outcome = fan_out(context.session, context.stop, ShardMaker, maker, shards, finished)
         done = len(shards) - len(outcome.left) - len(outcome.set_aside)
         settle(folder, job, outcome, context.stop, f"{done} of {len(shards)} repaired")

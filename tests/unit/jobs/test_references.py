@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rayspin.errors import InputError
-from rayspin.jobs.evaluate.experiments import EvaluateFcn
+from rayspin.jobs.evaluate.estimation import EvaluateFcn
 from rayspin.jobs.generate.job import Generate, make_here
 from rayspin.jobs.pipeline import Pipeline
 from rayspin.jobs.stage import Context, Stage, execute

@@ -13,7 +13,8 @@ import xarray as xr
 from rayspin import job
 from rayspin.errors import InputError
 from rayspin.job import Context
-from rayspin.jobs.generate.job import Generate, ShardMaker
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.generate.making import ShardMaker
 from rayspin.physics import Degradation, Hamiltonian, effective_field
 from rayspin.storage import Catalog, ShardWriter, open_dataset, shard_name, verify
 from rayspin.storage.shards import read_shard

@@ -12,7 +12,7 @@ import pytest
 
 from rayspin.errors import InputError
 from rayspin.job import json_schema
-from rayspin.jobs.evaluate.experiments import EvaluateFcn
+from rayspin.jobs.evaluate.estimation import EvaluateFcn
 from rayspin.jobs.generate.job import Generate, make_here
 from rayspin.jobs.pipeline import Pipeline
 from rayspin.jobs.stage import Context, execute

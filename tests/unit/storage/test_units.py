@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 from rayspin.jobs.generate.array import run_part
-from rayspin.jobs.generate.job import Generate, ShardMaker
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.generate.making import ShardMaker
 from rayspin.jobs.generate.recorder import Recorder
 from rayspin.jobs.stage import Context
 from rayspin.progress import Silent
@@ -51,7 +52,7 @@ def old(tmp_path: Path) -> Path:
     maker = ShardMaker(JOB, folder)
     maker._writer = ShardWriter(attributes, {**VARIABLES, "energy": OLD_ENERGY})
     with RunDir.at(folder).claimed(JOB.identity()):
-        for shard in JOB.cut():
+        for shard in JOB.shards():
             new_job = ledger.new_job(folder)
             record = maker.work(shard).record
             made_with = f"{attributes['source']}: {attributes['versions']}"

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayspin.jobs.generate.job import Generate, ShardMaker
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.generate.making import ShardMaker
 from rayspin.physics import LABYRINTH, energy
 from rayspin.storage import Catalog, shard_name, verify
 from tests.support import datasets

@@ -19,7 +19,7 @@ from rayspin.errors import Incomplete, InputError, MachineError, RunError
 from rayspin.job import Context
 from rayspin.jobs.generate.array import Part
 from rayspin.jobs.generate.explain import explain, repeat
-from rayspin.jobs.generate.job import ShardMaker
+from rayspin.jobs.generate.making import ShardMaker
 from rayspin.jobs.generate.recorder import Recorder
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, shard_name, verify
@@ -33,7 +33,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The shards as one process makes them, one after another."""
     folder = tmp_path_factory.mktemp("reference")
     maker = ShardMaker(SMALL, folder)
-    for shard in SMALL.cut():
+    for shard in SMALL.shards():
         maker.work(shard)
     return datasets.shards(folder)
 

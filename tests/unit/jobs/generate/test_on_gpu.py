@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rayspin.errors import InputError
-from rayspin.jobs.generate.job import Generate, ShardMaker
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.generate.making import ShardMaker
 from rayspin.physics.gpu import available
 from tests.support.simulated_gpu import ON_GPU, TWO_POINTS, simulate
 
@@ -25,4 +26,4 @@ def test_a_shard_made_on_a_gpu_has_the_bytes_of_a_cpu(tmp_path: Path) -> None:
 @pytest.mark.skipif(available(), reason="there is a GPU here")
 def test_no_gpu_on_this_node_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="device: no CUDA device can be used here; "):
-        ShardMaker(ON_GPU, tmp_path)
+        ShardMaker(*ON_GPU.maker(tmp_path))

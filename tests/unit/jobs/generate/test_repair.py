@@ -12,7 +12,8 @@ import pytest
 
 from rayspin.errors import RunError
 from rayspin.jobs.generate import repair as repairing
-from rayspin.jobs.generate.job import Generate, ShardMaker
+from rayspin.jobs.generate.job import Generate
+from rayspin.jobs.generate.making import ShardMaker
 from rayspin.jobs.generate.repair import REPLACED, repair
 from rayspin.jobs.stage import Context
 from rayspin.physics import Hamiltonian

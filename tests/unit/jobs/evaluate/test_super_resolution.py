@@ -12,8 +12,8 @@ import torch
 from rayspin import job
 from rayspin.config import build
 from rayspin.errors import InputError
-from rayspin.jobs.evaluate.experiments import NETWORK, EvaluateSr
 from rayspin.jobs.evaluate.job import Case
+from rayspin.jobs.evaluate.super_resolution import NETWORK, EvaluateSr
 from rayspin.models import SuperResolutionNetConfig, save_weights
 from rayspin.training import SuperResolutionObjective
 from tests.support import datasets

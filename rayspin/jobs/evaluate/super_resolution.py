@@ -1,0 +1,114 @@
+"""The super-resolution network beside interpolation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from rayspin.analysis.baselines import Upsample, baselines
+from rayspin.analysis.figures import draw_resolution
+from rayspin.analysis.published import PublishedResolution, published_resolution
+from rayspin.analysis.resolution import by_network, evaluate_resolution
+from rayspin.arrays import channel_first, channel_last
+from rayspin.config import build
+from rayspin.errors import InputError
+from rayspin.jobs.evaluate.job import SHOWN_FIELDS, Case, Evaluation, Row, Spins
+from rayspin.jobs.tables import as_csv
+from rayspin.models import SuperResolutionNetConfig
+from rayspin.rundir import Summary, write_text
+from rayspin.training import SuperResolutionObjective
+from rayspin.training.data import Batch
+
+NETWORK = "network"
+"""What the network is called among the methods."""
+
+
+class EvaluateSr(Evaluation):
+    """The super-resolution network beside interpolation (2023, Tables 1 and 2, Figs. 2 and 3)."""
+
+    kind: Literal["evaluate-sr"] = "evaluate-sr"
+
+    def expects(self) -> type[SuperResolutionNetConfig]:
+        """A super-resolution network."""
+        return SuperResolutionNetConfig
+
+    def check_network(
+        self, network: SuperResolutionNetConfig, trained_for: Mapping[str, Any], shape: tuple[int, int]
+    ) -> None:
+        """The lattice has a coarse version, by the degradation that the network was trained with."""
+        _objective(trained_for).check(network, shape)
+
+    def measure(self, case: Case, first: int, count: int) -> list[Row]:
+        """MSE, PSNR and correlation of every method, raw and normalized."""
+        fine_NYXC = case.read(first, count)
+        coarse_NYXC = self._coarse(case, fine_NYXC, first)
+        found = evaluate_resolution(_methods(case), fine_NYXC, coarse_NYXC, case.network.config.scale)
+        figures = {
+            f"{method}/{kind}_{metric}": values
+            for method, resolution in found.items()
+            for kind, likeness in vars(resolution).items()
+            for metric, values in vars(likeness).items()
+        }
+        return [{name: float(values[index]) for name, values in figures.items()} for index in range(count)]
+
+    def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
+        """The table of all methods with the published figures beside ours, and fields as every method draws them."""
+        scale, methods = case.network.config.scale, _methods(case)
+        published = published_resolution(case.reader.hamiltonian, scale)
+        table = [_figures(name, rows, published.get(name)) for name in methods]
+        write_text(folder / "resolution.csv", as_csv(table))
+
+        fine_NYXC = case.read(0, min(len(rows), SHOWN_FIELDS))
+        coarse_NYXC = self._coarse(case, fine_NYXC, 0)
+        drawn = {name: method(coarse_NYXC, scale) for name, method in methods.items()}
+        pictures = {"coarse": coarse_NYXC, **drawn, "truth": fine_NYXC}
+        shown = [{name: spins[index] for name, spins in pictures.items()} for index in range(len(coarse_NYXC))]
+        draw_resolution(shown, folder / "resolution.png")
+        figures = {row["method"]: _told(row) for row in table}
+        return Summary(f"super-resolution x{scale}, {len(rows)} fields", figures, ("resolution.png",))
+
+    def _coarse(self, case: Case, fine_NYXC: Spins, first: int) -> Spins:
+        """What the network was trained to see of these fields: degraded, with its noise and without lost pixels."""
+        addresses = tuple((self.seed, first + index) for index in range(len(fine_NYXC)))
+        batch = Batch(channel_first(torch.from_numpy(fine_NYXC)), addresses)
+        task = _objective(case.trained_for).build(case.network.config, case.reader)
+        coarse: Spins = channel_last(task.coarse(batch)[0]).contiguous().numpy()
+        return coarse
+
+
+def _objective(table: Mapping[str, Any]) -> SuperResolutionObjective:
+    if not isinstance(table, Mapping) or not table:
+        raise InputError("weights", "don't say what they were trained for", "take a file that a training wrote")
+    return build(SuperResolutionObjective, table, "weights: objective")
+
+
+def _methods(case: Case) -> dict[str, Upsample]:
+    degradation = _objective(case.trained_for).degradation
+    return {**baselines(degradation), NETWORK: by_network(case.network)}
+
+
+def _figures(method: str, rows: list[Row], published: PublishedResolution | None) -> dict[str, Any]:
+    """A method's row: mean and standard deviation over the fields of each figure, and the published means."""
+    row: dict[str, Any] = {"method": method}
+    for name in rows[0]:
+        owner, _, figure = name.partition("/")
+        if owner == method:
+            values = np.array([each[name] for each in rows])
+            row |= {f"{figure}_mean": values.mean(), f"{figure}_std": values.std()}
+    for metric in ("mse", "psnr", "correlation"):
+        row[f"published_{metric}"] = getattr(published, metric, "")
+    return row
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    told = (
+        f"MSE {row['raw_mse_mean']:.3g} +- {row['raw_mse_std']:.1g}, Corr {row['raw_correlation_mean']:.4f}; "
+        f"normalized {row['normalized_mse_mean']:.3g}, {row['normalized_correlation_mean']:.4f}"
+    )
+    if row["published_mse"] != "":
+        told += f" (published {row['published_mse']:g}, {row['published_correlation']:g})"
+    return told
