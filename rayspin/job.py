@@ -13,7 +13,8 @@ from rayspin.errors import InputError
 from rayspin.inputs import SETTINGS_BYTES, SyntaxInputError, parse_toml, read_text
 from rayspin.jobs.generate.array import run_part
 from rayspin.jobs.pipeline import Pipeline
-from rayspin.jobs.stage import KINDS, Context, Plan, Stage, build_stage, execute, stage_type
+from rayspin.jobs.registry import KINDS, build_stage, stage_type
+from rayspin.jobs.stage import Context, Plan, Stage, execute
 from rayspin.paths import printable_path
 from rayspin.rundir import RunDir, Summary
 

@@ -16,7 +16,9 @@ import pydantic
 from rayspin.claims import PATIENCE_S, HeldError
 from rayspin.config import Name, suggestion
 from rayspin.errors import InputError
-from rayspin.jobs.stage import Context, Plan, Stage, build_stage, execute
+from rayspin.jobs.progress import describe_run
+from rayspin.jobs.registry import build_stage
+from rayspin.jobs.stage import Context, Plan, Stage, execute
 from rayspin.rundir import RunDir, Summary, Table
 
 MOST_STAGES = 1000
@@ -144,3 +146,13 @@ def _references(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _references(inner)
+
+
+def progress(run: RunDir, job: Table) -> dict[str, str]:
+    """Rows of `rayspin status`: those of each stage."""
+    rows: dict[str, str] = {}
+    for name in job["stages"]:
+        there = run.child(name).asked()
+        stage = {"state": "not started"} if there is None else describe_run(run.child(name), there)
+        rows |= {f"{name}: {key}": value for key, value in stage.items() if key != "kind"}
+    return rows

@@ -1,36 +1,22 @@
-"""What every kind of job has in common, and where each kind lives.
+"""What every kind of job has in common.
 
-A stage is a frozen config with `run`: a job file holds one stage, or a pipeline of them. The kinds are looked up by
-name and imported only when one is asked for, so that a dataset can be generated where torch was never installed.
+A stage is a frozen config with `run`: a job file holds one stage, or a pipeline of them.
 """
 
 from __future__ import annotations
 
-import importlib
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from rayspin.config import Config, build, suggestion
+from rayspin.config import Config
 from rayspin.errors import InputError
 from rayspin.execution.session import Session
 from rayspin.execution.stopping import StopRequest, interruptible
 from rayspin.progress import Progress, Silent
 from rayspin.rundir import RunDir, Summary, Table
-
-KINDS = {
-    "generate": "rayspin.jobs.generate.job:Generate",
-    "train-fcn": "rayspin.jobs.train.job:TrainFcn",
-    "train-sr": "rayspin.jobs.train.job:TrainSr",
-    "evaluate-fcn": "rayspin.jobs.evaluate.estimation:EvaluateFcn",
-    "evaluate-sr": "rayspin.jobs.evaluate.super_resolution:EvaluateSr",
-    "recursive": "rayspin.jobs.evaluate.recursive:Recursive",
-    "tune": "rayspin.jobs.tune.job:Tune",
-    "pipeline": "rayspin.jobs.pipeline:Pipeline",
-}
-"""The kinds of job, each with the module and the class that it lives in."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +60,9 @@ class Stage(Config):
 
     references: ClassVar[tuple[str, ...]] = ()
     """Keys that name what another job made: a path, relative to the working folder, or `@name` of a stage."""
+
+    sharded: ClassVar[bool] = False
+    """Whether the work falls into shards, which an array of Slurm jobs can share without Ray."""
 
     kind: str
 
@@ -139,32 +128,3 @@ def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
             summary = stage.run(run, context)
         run.finish(summary)
     return summary
-
-
-def build_stage(table: Mapping[str, Any], where: str) -> Stage:
-    """The stage that a table of a job file describes, by its `kind`.
-
-    Raises:
-        InputError: an unknown kind, or anything wrong in its keys and values.
-    """
-    kind = table.get("kind")
-    if not isinstance(kind, str):
-        raise InputError(_kind(where), "missing key", "add one of: " + ", ".join(KINDS))
-    return build(stage_type(kind, where), table, where)
-
-
-def stage_type(kind: str, where: str) -> type[Stage]:
-    """The class of a kind of job.
-
-    Raises:
-        InputError: there is no such kind.
-    """
-    if kind not in KINDS:
-        raise InputError(_kind(where), f"unknown value {kind!r}", suggestion(kind, KINDS))
-    module, name = KINDS[kind].split(":")
-    found: type[Stage] = getattr(importlib.import_module(module), name)
-    return found
-
-
-def _kind(where: str) -> str:
-    return f"{where}: kind" if where else "kind"

@@ -15,7 +15,8 @@ from rayspin.config import Config, build, suggestion
 from rayspin.errors import InputError
 from rayspin.inputs import SETTINGS_BYTES, MissingFileError, parse_toml, read_text
 from rayspin.jobs.pipeline import Pipeline
-from rayspin.jobs.stage import KINDS, Stage
+from rayspin.jobs.registry import KINDS
+from rayspin.jobs.stage import Stage
 from rayspin.paths import expanded_path
 
 SITE_PROFILE = Path("~/.config/rayspin/site.toml")
@@ -197,7 +198,7 @@ def pieces(
         if by_stage:
             raise InputError("--for", "only stages of a pipeline have options of their own", "leave it out")
         options = profile.options(job.kind, given)
-        if options.array is not None and job.kind != "generate":
+        if options.array is not None and not job.sharded:
             raise InputError("array", f"{job.kind!r} is no generation", "leave it out, or set it for generation alone")
         return [Piece("", options)]
     for name in by_stage:
@@ -207,9 +208,9 @@ def pieces(
     found = []
     for name, stage in job.stages.items():
         # An array is asked of a pipeline for what can be one.
-        asked = {key: value for key, value in given.items() if key != "array" or stage.kind == "generate"}
+        asked = {key: value for key, value in given.items() if key != "array" or stage.sharded}
         options = profile.options(stage.kind, asked, by_stage.get(name, {}))
-        if options.array is not None and stage.kind != "generate":
+        if options.array is not None and not stage.sharded:
             raise InputError(f"{name}: array", f"{stage.kind!r} is no generation", "set it for generation alone")
         found.append(Piece(name, options, needs[name]))
     return found

@@ -1,8 +1,8 @@
 """Training without Ray: what to train for, how, and the loop that resumes."""
 
-from rayspin.training.checkpoint import BEST, MAY_CHANGE, METRICS, WEIGHTS, branch
+from rayspin.training.checkpoint import BEST, MAY_CHANGE, WEIGHTS, branch
 from rayspin.training.config import TrainingConfig
-from rayspin.training.curve import Line, best_epoch
+from rayspin.training.curve import METRICS, Line, best_epoch, read_metrics
 from rayspin.training.data import SampleSource
 from rayspin.training.field import ExactField
 from rayspin.training.loop import FitResult, fit
@@ -24,4 +24,5 @@ __all__ = [
     "best_epoch",
     "branch",
     "fit",
+    "read_metrics",
 ]

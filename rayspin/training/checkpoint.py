@@ -23,10 +23,9 @@ from rayspin.errors import InputError
 from rayspin.models import Network, load_weights, save_weights
 from rayspin.models.weights import check_state
 from rayspin.rundir import differing, replacing, write_text
-from rayspin.training.curve import EventFile, Line, best_epoch
+from rayspin.training.curve import METRICS, EventFile, Line, best_epoch
 
 CHECKPOINT = "checkpoint.pt"
-METRICS = "metrics.jsonl"
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
 

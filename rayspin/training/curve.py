@@ -8,6 +8,11 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_json, read_text
+
+METRICS = "metrics.jsonl"
+"""The file in a training's folder that holds the figures of its epochs, a line of JSON for each."""
+
 Line = dict[str, float]
 """The figures of one epoch by name."""
 
@@ -15,6 +20,20 @@ Line = dict[str, float]
 def best_epoch(history: Sequence[Line]) -> Line:
     """The figures of the epoch with the lowest validation loss, the first one of equals."""
     return min(history, key=lambda line: line["validation_loss"])
+
+
+def read_metrics(folder: Path) -> list[Line]:
+    """The figures of every finished epoch of the training in `folder`; empty if there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / METRICS
+    try:
+        lines = read_text(path, limit=RECORD_BYTES).splitlines()
+    except MissingFileError:
+        return []
+    return [parse_json(line, str(path)) for line in lines]
 
 
 class EventFile:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from rayspin import job
 from rayspin.config import build
-from rayspin.jobs.train.job import TrainSr, read_metrics
+from rayspin.jobs.train.job import TrainSr
 from rayspin.jobs.tune.job import Tune
+from rayspin.training import read_metrics
 from tests.support import datasets
 from tests.support.ranks import fit_on_two_ranks
 from tests.support.runs import finished, started

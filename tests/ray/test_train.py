@@ -12,7 +12,7 @@ from rayspin import job
 from rayspin.errors import InputError, RunError
 from rayspin.execution.session import Session
 from rayspin.job import Context
-from rayspin.jobs.stage import build_stage
+from rayspin.jobs.registry import build_stage
 from rayspin.jobs.train.job import Training
 from rayspin.storage import shard_name
 from tests.support import datasets

@@ -16,8 +16,9 @@ from rayspin.config import build
 from rayspin.errors import RunError
 from rayspin.execution.session import Session
 from rayspin.job import Context
-from rayspin.jobs.train.job import TrainSr, read_metrics
+from rayspin.jobs.train.job import TrainSr
 from rayspin.status import describe
+from rayspin.training import read_metrics
 from tests.support.sweeps import BASE, events, rows, sweep
 
 

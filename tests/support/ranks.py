@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from rayspin.jobs.stage import build_stage
+from rayspin.jobs.registry import build_stage
 from rayspin.jobs.train.job import Training
 
 

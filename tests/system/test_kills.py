@@ -16,11 +16,12 @@ import pytest
 
 from rayspin import job
 from rayspin.config import build
-from rayspin.jobs.stage import build_stage
-from rayspin.jobs.train.job import Training, read_metrics
+from rayspin.jobs.registry import build_stage
+from rayspin.jobs.train.job import Training
 from rayspin.jobs.tune.job import Tune
 from rayspin.jobs.tune.ledger import Ledger
 from rayspin.status import describe
+from rayspin.training import read_metrics
 from rayspin.training.checkpoint import Checkpoint
 from tests.support import datasets
 from tests.support.ranks import fit_on_two_ranks

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from rayspin.job import KINDS
-from rayspin.jobs.stage import build_stage
+from rayspin.jobs.registry import build_stage
 from rayspin.storage import VARIABLES
 from tests.support.readme import COMMANDS, README, blocks, run
 from tests.support.repository import REPOSITORY

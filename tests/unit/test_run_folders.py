@@ -13,11 +13,12 @@ from rayspin.claims import claim
 from rayspin.cli import main
 from rayspin.errors import InputError, RunError
 from rayspin.jobs.generate.job import Generate, make_here
-from rayspin.jobs.train.job import TrainFcn, read_metrics
+from rayspin.jobs.train.job import TrainFcn
 from rayspin.launch.events import read_story
 from rayspin.launch.submissions import RECORD, Part, Submission
 from rayspin.models import EffectiveFieldNetConfig, save_weights, weights_info
 from rayspin.rundir import RunDir, Summary
+from rayspin.training import read_metrics
 
 pytestmark = pytest.mark.timeout(60)
 

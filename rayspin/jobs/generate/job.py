@@ -34,6 +34,7 @@ class Generate(Recipe, Stage):
     """A dataset of annealed spin configurations."""
 
     may_change: ClassVar[frozenset[str]] = frozenset({"samples"})
+    sharded: ClassVar[bool] = True
 
     kind: Literal["generate"] = "generate"
     resources: Resources = Resources()

@@ -24,9 +24,9 @@ import torch
 from rayspin.config import Config, build
 from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.execution.session import Session, places_on
-from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_json, read_text
 from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
-from rayspin.jobs.stage import Context, Plan, Stage, build_stage
+from rayspin.jobs.registry import build_stage
+from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig, weights_info
 from rayspin.paths import command
 from rayspin.physics import Hamiltonian
@@ -36,7 +36,6 @@ from rayspin.rundir import RunDir, Summary, write_text
 from rayspin.training import (
     BEST,
     MAY_CHANGE,
-    METRICS,
     FieldObjective,
     FitResult,
     Line,
@@ -44,6 +43,7 @@ from rayspin.training import (
     TrainingConfig,
     best_epoch,
     fit,
+    read_metrics,
 )
 
 WORKER_RESTARTS = 3
@@ -245,16 +245,6 @@ class TrainSr(Training):
             "MSE against fine spins": f"{best['fine_mse']:.4g}",
             "correlation with fine spins": f"{best['fine_correlation']:.4f}",
         }
-
-
-def read_metrics(folder: Path) -> list[Line]:
-    """The figures of every epoch that a training in `folder` has behind it."""
-    path = folder / METRICS
-    try:
-        lines = read_text(path, limit=RECORD_BYTES).splitlines()
-    except MissingFileError:
-        return []
-    return [parse_json(line, str(path)) for line in lines]
 
 
 def _ray_train(

@@ -20,14 +20,14 @@ import torch
 from rayspin.claims import HeldError
 from rayspin.errors import Incomplete, MachineError, RayspinError
 from rayspin.jobs.generate.job import Generate, make_here
-from rayspin.jobs.train.job import STOP, Training, read_metrics
+from rayspin.jobs.train.job import STOP, Training
 from rayspin.jobs.tune.course import Leg
 from rayspin.jobs.tune.ledger import Figures
 from rayspin.jobs.tune.trials import Job
 from rayspin.physics.observables import magnetization, topological_charge, wall_length
 from rayspin.rundir import RunDir, write_text, writing
 from rayspin.storage import Catalog
-from rayspin.training import Line, best_epoch
+from rayspin.training import Line, best_epoch, read_metrics
 
 ERROR = "error.txt"
 NO_RESULTS = frozenset({"epoch", "seconds", "samples_per_second", "learning_rate"})

@@ -14,7 +14,6 @@ import tomli_w
 from rayspin.analysis import figures
 from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.tables import as_csv
-from rayspin.jobs.train.job import read_metrics
 from rayspin.jobs.tune.course import Standing
 from rayspin.jobs.tune.feed import Feed
 from rayspin.jobs.tune.mlflow_log import LoggedTrial
@@ -23,7 +22,7 @@ from rayspin.jobs.tune.trials import Trial
 from rayspin.paths import command
 from rayspin.rundir import RunDir, Summary, write_text
 from rayspin.storage import write_grid
-from rayspin.training import Line
+from rayspin.training import Line, read_metrics
 
 Row = dict[str, Any]
 

@@ -13,7 +13,8 @@ from typing import Any
 from rayspin.config import build, replace_key, suggestion
 from rayspin.errors import InputError
 from rayspin.jobs.generate.job import Generate
-from rayspin.jobs.stage import Stage, build_stage
+from rayspin.jobs.registry import KINDS, build_stage, stage_type
+from rayspin.jobs.stage import Stage
 from rayspin.jobs.train.job import Training
 from rayspin.jobs.tune.space import Point, label
 from rayspin.rundir import RunDir, Table
@@ -118,7 +119,8 @@ def sweepable(table: Any, where: str = "") -> Any:
     except InputError as error:
         raise InputError(f"{where}: {error.where}".removeprefix(": "), error.problem, error.remedy) from None
     if not isinstance(stage, Training | Generate):
-        raise InputError("kind", f"{stage.kind!r} can't be swept", "sweep a train-fcn, train-sr or generate job")
+        kinds = [kind for kind in KINDS if issubclass(stage_type(kind, ""), Training | Generate)]
+        raise InputError("kind", f"{stage.kind!r} can't be swept", f"sweep one of: {', '.join(kinds)}")
     return stage
 
 

@@ -10,8 +10,8 @@ import pytest
 from rayspin import job
 from rayspin.errors import RunError
 from rayspin.job import Context
-from rayspin.jobs.train.job import read_metrics
 from rayspin.rundir import RunDir
+from rayspin.training import read_metrics
 from tests.support.sweeps import BASE, rows, sweep
 
 

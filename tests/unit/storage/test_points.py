@@ -14,7 +14,7 @@ from rayspin.errors import InputError
 from rayspin.job import Context
 from rayspin.jobs.generate.facts import DatasetFacts
 from rayspin.jobs.generate.job import Generate
-from rayspin.jobs.stage import build_stage
+from rayspin.jobs.registry import build_stage
 from rayspin.physics import DOMAIN, LABYRINTH, AnnealSchedule, Hamiltonian, anneal, energy
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, open_dataset, points_of, verify

@@ -12,12 +12,12 @@ from rayspin import job
 from rayspin.config import build
 from rayspin.errors import RunError
 from rayspin.job import Context
-from rayspin.jobs.train.job import read_metrics
 from rayspin.jobs.tune.job import Tune
 from rayspin.jobs.tune.legs import observed, reported
 from rayspin.physics.observables import magnetization, topological_charge
 from rayspin.status import describe
 from rayspin.storage import Catalog, open_dataset
+from rayspin.training import read_metrics
 from tests.support.sweeps import BASE, LABYRINTHS, events, rows, run_here, sweep, table_of
 
 

@@ -1,0 +1,33 @@
+"""How far a sweep is, from its ledger; only the trials under way are looked at themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rayspin.jobs.tune.ledger import Ledger
+from rayspin.rundir import RunDir, Table
+from rayspin.training import read_metrics
+
+SHOWN_TRIALS = 8
+"""Trials of a sweep that are told of one by one, of those under way and of those that failed."""
+
+
+def progress(run: RunDir, job: Table) -> dict[str, str]:
+    """Rows of `rayspin status`: trials by state, the best one, and those that run or failed."""
+    path = run.path
+    ledger = Ledger(path)
+    ends = Counter(entry.ended or ("running" if entry.started else "waiting") for entry in ledger.trials.values())
+    rows = {"trials": f"{len(ledger.trials)}: " + ", ".join(f"{count} {end}" for end, count in ends.most_common())}
+    if (best := ledger.best(job["metric"], most=job["goal"] == "max")) is not None:
+        name, value = best
+        rows["best so far"] = f"{job['metric']} {value:.5g} with {ledger.trials[name].label} ({name})"
+    running = [(name, entry) for name, entry in ledger.trials.items() if entry.started and not entry.ended]
+    for name, entry in running[:SHOWN_TRIALS]:
+        rows[f"running {name}"] = f"{entry.label}: {len(read_metrics(path / 'trials' / name))} of {entry.started}"
+    failed = [(name, entry) for name, entry in ledger.trials.items() if entry.ended == "failed"]
+    for name, entry in failed[:SHOWN_TRIALS]:
+        rows[f"failed {name}"] = f"{entry.label}: {entry.error} ({path / 'trials' / name / 'error.txt'})"
+    if ledger.last:
+        rows["core time"] = f"{ledger.seconds:.0f} s"
+        rows["last sign of life"] = ledger.last
+    return rows
