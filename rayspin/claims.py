@@ -28,7 +28,6 @@ import filelock
 
 from rayspin.errors import RunError
 from rayspin.inputs import parse_json, read_text
-from rayspin.process_table import START, stat
 
 BEAT_S = 10.0
 """Seconds between two signs of life of a holder."""
@@ -69,7 +68,7 @@ class Holder:
         array = f"{os.environ.get('SLURM_ARRAY_JOB_ID')}_{os.environ.get('SLURM_ARRAY_TASK_ID')}"
         job = array if "SLURM_ARRAY_JOB_ID" in os.environ else os.environ.get("SLURM_JOB_ID", "")
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        return cls(socket.gethostname(), os.getpid(), stat(os.getpid())[START], now, job, task)
+        return cls(socket.gethostname(), os.getpid(), _start_of(os.getpid()), now, job, task)
 
     def __str__(self) -> str:
         job = f"job {self.job}, " if self.job else ""
@@ -111,7 +110,7 @@ def holders(folder: Path) -> dict[Holder, float]:
             silent_s = max(time.time() - path.stat().st_mtime, 0.0)
             holder = Holder(**parse_json(read_text(path, limit=_NOTE_BYTES), str(path)))
             if holder.host == socket.gethostname():
-                alive = stat(holder.process)[START] == holder.started
+                alive = _start_of(holder.process) == holder.started
             else:
                 alive = silent_s < LEASE_S
             if alive:
@@ -186,3 +185,14 @@ def _note(folder: Path, holder: Holder) -> Iterator[None]:
         stop.set()
         beating.join()
         path.unlink(missing_ok=True)
+
+
+def _start_of(process: int) -> str:
+    """When a process started, in clock ticks since the boot of this machine; empty if there is no such process.
+
+    psutil reports seconds since the epoch, which differ between two processes if the clock was set in between.
+    """
+    with suppress(OSError):
+        # The name of the process, which comes before, may hold blanks and brackets.
+        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b") ")[2].split()[19].decode()
+    return ""

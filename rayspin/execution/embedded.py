@@ -25,25 +25,23 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, NoReturn
 
+import psutil
+
 from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.execution.processes import adopt_orphans, end_descendants
 from rayspin.execution.ray_node import LOOPBACK, RayNode, node_folder, ray_environment
 from rayspin.output import complain
-from rayspin.process_table import NAME, command_line, descendants, stat
 
 WHERE = "Ray on this machine"
 
 _DAEMONS = {
     "gcs_server": "gcs_server",
     "raylet": "raylet",
-    # The kernel keeps 15 letters; the raylet ends with either.
+    # The kernel keeps 15 letters of a name. The raylet ends with either of these two.
     "ray::RuntimeEnv": "RuntimeEnvAgent",
     "ray::DashboardA": "DashboardAgent",
 }
-"""The processes that Ray does not do without, by the names that the kernel and people know them by."""
-
-_OF_NO_USE = "/dashboard.py"
-"""Ray can't be asked not to start it: without a dashboard it would only report the use of Ray to its makers."""
+"""Processes that Ray needs: the first 15 letters of their names, and how messages call them."""
 
 _REMEDIES = {
     errno.ENOSPC: "free space there, or set TMPDIR to another folder",
@@ -203,12 +201,7 @@ def _run_node(folder: Path, cpus: int) -> None:
             raise _not_started(node)
         if _command_ended(0.05):
             return
-    running = {pid: stat(pid)[NAME] for pid in descendants(os.getpid())}
-    for pid in running:
-        if _OF_NO_USE in command_line(pid):
-            # `ray start` takes this signal for an end in order.
-            os.kill(pid, signal.SIGTERM)
-    daemons = {os.pidfd_open(pid): _DAEMONS[name] for pid, name in running.items() if name in _DAEMONS}
+    daemons = {os.pidfd_open(pid): name for pid, name in _daemons().items()}
     needed = {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")}
     _tell(address=address, environment=needed)
     poll = select.poll()
@@ -222,6 +215,16 @@ def _run_node(folder: Path, cpus: int) -> None:
         # The one takes others with it, and which was the first is not to be told.
         _tell(error=(WHERE, f"its {' and '.join(died)} died", remedy), code=RunError.exit_code)
         _command_ended(None)
+
+
+def _daemons() -> dict[int, str]:
+    """The processes of this node that Ray needs, by process number."""
+    found = {}
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if name := _DAEMONS.get(process.name()[:15]):
+                found[process.pid] = name
+    return found
 
 
 def _not_started(node: RayNode) -> RunError:

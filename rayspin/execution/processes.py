@@ -12,13 +12,24 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from rayspin.process_table import descendants
+import psutil
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_CHILD_SUBREAPER = 36
+_EXEC = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""What a child does before it becomes its command. `preexec_fn` would do it in a fork of a process with threads."""
 _MANY_FILES = 65536
 _libc = ctypes.CDLL(None)
 
@@ -35,15 +46,13 @@ class Child:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path | None = None) -> None:
         output = None if log is None else log.open("ab")
         try:
-            # preexec_fn is safe here: a supervisor has no threads.
             self._process = subprocess.Popen(
-                command,
+                [sys.executable, "-I", "-S", "-c", _EXEC, str(os.getpid()), *command],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=None if output is None else subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_prepare,
             )
         finally:
             if output is not None:
@@ -88,21 +97,9 @@ def allow_many_files() -> None:
 def end_descendants(seconds: float = 10.0) -> None:
     """Kill whatever this process started, directly or not, and wait until all of it is gone."""
     deadline = time.monotonic() + seconds
-    while (left := descendants(os.getpid())) and time.monotonic() < deadline:
-        for pid in left:
-            _kill_and_reap(pid)
-        time.sleep(0.02)
-
-
-def _prepare() -> None:
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-
-def _kill_and_reap(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, os.WNOHANG)
-    except (ProcessLookupError, ChildProcessError):
-        # Gone already, or not a child yet: an orphan becomes one when its own parent is dead.
-        pass
+    # An orphan becomes a child of this process when its own parent is dead.
+    while (left := psutil.Process().children(recursive=True)) and time.monotonic() < deadline:
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=0.02)

@@ -17,10 +17,10 @@ from rayspin.errors import RayspinError, RunError
 from rayspin.execution.processes import adopt_orphans, end_descendants
 from rayspin.execution.ray_node import STORE_BYTES, RayNode, installed, node_folder, own_ip, ray_environment
 from rayspin.execution.session import Session, usable_cpus
-from rayspin.launch.rendezvous import Guest, Host, HostLostError, MeetingOverError
+from rayspin.launch.rendezvous import Host, HostLostError, Member, RendezvousOverError
 from rayspin.rundir import write_text
 
-MEETING_SECONDS = 60.0
+RENDEZVOUS_SECONDS = 60.0
 """What the tasks of a step may be late by; the first of them comes up in a second."""
 
 
@@ -131,27 +131,27 @@ def _other_nodes(out: Path, interface: str | None) -> Finding | str:
     rank, others = int(get.get("SLURM_PROCID", "0")), int(get.get("SLURM_STEP_NUM_TASKS", "1")) - 1
     if others == 0:
         return "not tried: srun gave no second node"
-    meeting = out / f".doctor-{get['SLURM_JOB_ID']}-{get['SLURM_STEP_ID']}"
+    path = out / f".doctor-{get['SLURM_JOB_ID']}-{get['SLURM_STEP_ID']}"
     if rank > 0:
         try:
-            guest = Guest.find(meeting, rank, MEETING_SECONDS)
-            while guest.hear(1.0) != "end":
+            member = Member.join(path, rank, RENDEZVOUS_SECONDS)
+            while member.hear(1.0) != "end":
                 pass
-        except (MeetingOverError, HostLostError):
+        except (RendezvousOverError, HostLostError):
             return Finding("other nodes", "task 0 did not wait for this one", "try again; see what task 0 says")
-        guest.leave()
-        return f"task 0 answers at {guest.invitation.host}, port {guest.invitation.port}"
-    with Host(own_ip(interface)) as host, host.invitation.published(meeting):
-        deadline = time.monotonic() + MEETING_SECONDS
-        while len(host.here) < others and time.monotonic() < deadline:
+        member.leave()
+        return f"task 0 answers at {member.endpoint.host}, port {member.endpoint.port}"
+    with Host(own_ip(interface)) as host, host.endpoint.published(path):
+        deadline = time.monotonic() + RENDEZVOUS_SECONDS
+        while len(host.present) < others and time.monotonic() < deadline:
             host.turn(0.1)
-        came = sorted(host.here.values())
+        came = sorted(host.present.values())
         host.dismiss(seconds=5)
-    meeting.unlink()
+    path.unlink()
     if len(came) < others:
         found = f"{', '.join(came) or 'nobody'} came, of {others}"
         return Finding("other nodes", found, "set interface; or have the site open TCP ports between its nodes")
-    return f"{', '.join(came)} came, at port {host.invitation.port}"
+    return f"{', '.join(came)} came, at port {host.endpoint.port}"
 
 
 def _slurm() -> Finding | str:

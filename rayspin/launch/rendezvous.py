@@ -1,43 +1,46 @@
-"""How the nodes of a job find each other and part again, without Ray and without a busy shared file system.
+"""How the nodes of a job find each other, without Ray and with one small file on the shared file system.
 
-The host (the task with rank 0) listens on a port of the kernel's choice and publishes an invitation, by
-rename and readable for its user only, in a folder that all nodes see. A guest reads it once, connects, and
-keeps the connection for as long as it is part of the cluster: lines of text tell the news, and its end tells
-that the other is gone. A thousand guests cost the host a thousand sockets, and the file system nothing.
+The host (rank 0) listens on a port that the kernel chooses, and publishes its endpoint in a folder that all nodes see,
+in a file that only its user can read. A member (any other rank) reads the file, connects, and keeps the connection
+while its node is part of the cluster. A closed connection means that the other side is gone. A thousand members cost
+the host a thousand sockets, and the file system nothing.
 
-Each side first proves to the other that it knows the secret, which itself doesn't cross the network: it signs the rank
-and what both sides have just drawn at random, so that nothing that was overheard is of use again. Guest to host:
-`hello RANK HOST DRAWN`, `proof PROOF`, then `up`. Host to guest: `challenge DRAWN PROOF`, `welcome`, `join ADDRESS`,
-then `end`.
+Both sides prove that they know the secret of the endpoint by the challenges of `multiprocessing.connection`, so that
+recorded messages are useless to others. Then a member sends `RANK HOST` and, once its Ray node is up, `up`; the host
+sends `join ADDRESS`, and `end` when the job is over.
 """
 
 from __future__ import annotations
 
-import hmac
 import json
+import math
+import queue
 import random
 import secrets
-import selectors
 import socket
+import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, Pipe, answer_challenge, deliver_challenge, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rayspin.errors import RunError
 
-_LONGEST_LINE = 4096
+_LONGEST_MESSAGE = 4096
 
 _GREETING_S = 10.0
-"""Seconds for either side to prove what it is; who takes longer is turned away."""
+"""Seconds in which a new connection must have proved itself; then it is closed."""
 
 
 @dataclass(frozen=True)
-class Invitation:
-    """Where the host is, and the secret of the job: the token of its Ray cluster, too."""
+class Endpoint:
+    """The address of the host, and the secret of the job, which is also the token of its Ray cluster."""
 
     host: str
     port: int
@@ -45,9 +48,9 @@ class Invitation:
 
     @contextmanager
     def published(self, path: Path) -> Iterator[None]:
-        """The invitation lies at `path`, with mode 0600, for the length of the block; then an empty file does.
+        """A context in which the endpoint lies at `path`, with mode 0600; afterwards, an empty file does.
 
-        The empty file tells a guest that comes too late to wait no longer.
+        The empty file tells a member that comes too late that there is nothing to wait for.
         """
         _put(path, json.dumps([self.host, self.port, self.secret]))
         try:
@@ -57,50 +60,57 @@ class Invitation:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """The invitation at `path`; None while there is none.
+        """The endpoint at `path`; None if there is no file yet.
 
         Raises:
-            MeetingOverError: there was one.
+            RendezvousOverError: the host has ended.
         """
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
         if not text:
-            raise MeetingOverError
+            raise RendezvousOverError
         return cls(*json.loads(text))
 
-    def proof(self, side: str, rank: int, drawn: str) -> str:
-        """What only a task of this job can say, as the host or as that guest, of numbers drawn for this once."""
-        return hmac.new(self.secret.encode(), f"{side} {rank} {drawn}".encode(), "sha256").hexdigest()
+    @property
+    def key(self) -> bytes:
+        """The secret as `multiprocessing.connection` takes it."""
+        return self.secret.encode()
 
 
-class MeetingOverError(Exception):
-    """The host has ended before this guest came."""
+class RendezvousOverError(Exception):
+    """The host ended before this member came."""
+
+
+class HostLostError(Exception):
+    """The connection to the host was closed without an `end`: the host, or its node, is gone."""
 
 
 class Host:
-    """The side of rank 0.
+    """Rank 0's side.
+
+    Args:
+        ip: the address to listen on.
 
     Attributes:
-        invitation: what to publish.
-        here: ranks and host names of the guests connected now.
-        up: ranks of those whose Ray node is up.
+        endpoint: what to publish.
+        present: host names of the connected members, by rank.
+        up: ranks of the members whose Ray node is up.
     """
 
     def __init__(self, ip: str) -> None:
         self._listener = socket.create_server((ip, 0), backlog=1024)
-        self._listener.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self.invitation = Invitation(ip, self._listener.getsockname()[1], secrets.token_hex(32))
-        self._guests: dict[socket.socket, _Lines] = {}
-        self._strangers: dict[socket.socket, float] = {}
-        self._challenged: dict[socket.socket, tuple[int, str, str]] = {}
-        self._ranks: dict[socket.socket, int] = {}
-        self._news = ""
-        self.here: dict[int, str] = {}
+        self.endpoint = Endpoint(ip, self._listener.getsockname()[1], secrets.token_hex(32))
+        self._unproved: dict[socket.socket, float] = {}
+        self._proved: queue.SimpleQueue[tuple[Connection, int, str]] = queue.SimpleQueue()
+        # The admitting threads wake `turn` through this pipe.
+        self._bell, self._ring = Pipe(duplex=False)
+        self._ranks: dict[Connection, int] = {}
+        self._news: list[str] = []
+        self.present: dict[int, str] = {}
         self.up: set[int] = set()
+        threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Self:
         return self
@@ -108,138 +118,134 @@ class Host:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for guest in list(self._guests):
-            self._drop(guest)
-        self._selector.close()
+        with suppress(OSError):
+            # Wakes the accepting thread, which a plain close would not.
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._close_unproved(math.inf)
+        for member in list(self._ranks):
+            self._drop(member)
 
     def turn(self, seconds: float) -> bool:
-        """Take what guests have to say, for so many seconds; true."""
+        """Handle what members send, for `seconds` seconds; return true."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            for key, _ in self._selector.select(left):
-                if key.fileobj is self._listener:
-                    self._welcome()
+            for ready in wait([self._bell, *self._ranks], left):
+                assert isinstance(ready, Connection)
+                if ready is self._bell:
+                    self._bell.recv_bytes()
+                    self._admit(*self._proved.get())
                 else:
-                    assert isinstance(key.fileobj, socket.socket)
-                    self._take(key.fileobj)
-            for stranger in [guest for guest, until in self._strangers.items() if until < time.monotonic()]:
-                self._drop(stranger)
+                    self._receive(ready)
+            self._close_unproved(time.monotonic())
         return True
 
     def tell(self, news: str) -> None:
-        """Tell all guests, and those still to come."""
-        self._news += f"{news}\n"
-        for guest in list(self._ranks):
-            self._say(guest, f"{news}\n")
+        """Send a message to all members, and to those still to come."""
+        self._news.append(news)
+        for member in list(self._ranks):
+            self._send(member, news)
 
     def dismiss(self, seconds: float) -> None:
-        """Tell all guests that it's over, and wait until they have left, for so many seconds at most."""
+        """Tell all members that the job is over, and wait `seconds` seconds at most until they have left."""
         self.tell("end")
         deadline = time.monotonic() + seconds
-        while self.here and time.monotonic() < deadline:
+        while self.present and time.monotonic() < deadline:
             self.turn(0.05)
 
-    def _welcome(self) -> None:
-        with suppress(BlockingIOError, ConnectionError):
-            guest, _ = self._listener.accept()
-            guest.setblocking(False)
-            _watch_over(guest)
-            self._guests[guest] = _Lines()
-            self._strangers[guest] = time.monotonic() + _GREETING_S
-            self._selector.register(guest, selectors.EVENT_READ)
+    def _accept(self) -> None:
+        """The accepting thread: a thread for each new connection, since a challenge blocks."""
+        with suppress(OSError):
+            while True:
+                stranger, _ = self._listener.accept()
+                self._unproved[stranger] = time.monotonic() + _GREETING_S
+                threading.Thread(target=self._challenge, args=(stranger,), daemon=True).start()
 
-    def _take(self, guest: socket.socket) -> None:
+    def _challenge(self, stranger: socket.socket) -> None:
+        # Closing the socket from another thread would not end a read; a shutdown of it ends that of its duplicate.
+        connection = _connection(stranger.dup())
         try:
-            lines = self._guests[guest].read(guest)
-        except (ConnectionError, OSError):
-            self._drop(guest)
-            return
-        for line in lines:
-            if guest in self._guests and not self._heed(guest, line.split()):
-                self._drop(guest)
+            deliver_challenge(connection, self.endpoint.key)
+            answer_challenge(connection, self.endpoint.key)
+            rank, name = connection.recv_bytes(_LONGEST_MESSAGE).decode().split()
+            self._proved.put((connection, int(rank), name))
+        except (OSError, EOFError, ValueError, AuthenticationError):
+            connection.close()
+        else:
+            self._ring.send_bytes(b"")
+        finally:
+            self._unproved.pop(stranger, None)
+            stranger.close()
 
-    def _heed(self, guest: socket.socket, words: list[str]) -> bool:
-        """Do what a line asks for; false if it makes no sense, or not from this guest."""
-        match words:
-            case ["hello", rank, name, drawn] if rank.isdecimal() and guest not in self._challenged:
-                mine = secrets.token_hex(32)
-                self._challenged[guest] = int(rank), name, self.invitation.proof("guest", int(rank), drawn + mine)
-                self._say(guest, f"challenge {mine} {self.invitation.proof('host', int(rank), drawn + mine)}\n")
-            case ["proof", proof] if guest in self._strangers and guest in self._challenged:
-                rank_, name, expected = self._challenged[guest]
-                if not hmac.compare_digest(proof.encode(), expected.encode()):
-                    return False
-                del self._strangers[guest]
-                self._ranks[guest] = rank_
-                self.here[rank_] = name
-                self._say(guest, f"welcome\n{self._news}")
-            case ["up"] if guest in self._ranks:
-                self.up.add(self._ranks[guest])
-            case _:
-                return False
-        return True
+    def _close_unproved(self, now: float) -> None:
+        """Close the connections that have not proved themselves in time."""
+        for stranger, until in list(self._unproved.items()):
+            if until < now:
+                with suppress(OSError):
+                    stranger.shutdown(socket.SHUT_RDWR)
 
-    def _say(self, guest: socket.socket, text: str) -> None:
+    def _admit(self, member: Connection, rank: int, name: str) -> None:
+        self._ranks[member] = rank
+        self.present[rank] = name
+        for news in self._news:
+            self._send(member, news)
+
+    def _receive(self, member: Connection) -> None:
         try:
-            guest.sendall(text.encode())
-        except (ConnectionError, OSError):
-            self._drop(guest)
+            if member.recv_bytes(_LONGEST_MESSAGE) != b"up":
+                raise ConnectionResetError
+            self.up.add(self._ranks[member])
+        except (OSError, EOFError):
+            self._drop(member)
 
-    def _drop(self, guest: socket.socket) -> None:
-        self._selector.unregister(guest)
-        guest.close()
-        del self._guests[guest]
-        self._strangers.pop(guest, None)
-        self._challenged.pop(guest, None)
-        rank = self._ranks.pop(guest, None)
+    def _send(self, member: Connection, news: str) -> None:
+        try:
+            member.send_bytes(news.encode())
+        except OSError:
+            self._drop(member)
+
+    def _drop(self, member: Connection) -> None:
+        rank = self._ranks.pop(member, None)
         if rank is not None:
-            self.here.pop(rank, None)
+            member.close()
+            self.present.pop(rank, None)
             self.up.discard(rank)
 
 
-class HostLostError(Exception):
-    """The connection to the host ended without an `end`: it, or its node, is gone."""
-
-
-class Guest:
+class Member:
     """The side of all other ranks: a connection to the host.
 
     Attributes:
-        invitation: the one that was followed.
+        endpoint: the one that it connected to.
         ip: the address of this node as the host sees it.
     """
 
-    def __init__(self, connection: socket.socket, invitation: Invitation) -> None:
-        self._connection = connection
-        self._lines = _Lines()
-        self._heard: list[str] = []
-        self.invitation = invitation
-        self.ip: str = connection.getsockname()[0]
+    def __init__(self, connection: Connection, ip: str, endpoint: Endpoint) -> None:
+        self._connection, self.ip, self.endpoint = connection, ip, endpoint
 
     @classmethod
-    def find(cls, path: Path, rank: int, seconds: float, given_up: Callable[[], bool] = lambda: False) -> Self:
-        """The connection to the host that publishes its invitation at `path`.
+    def join(cls, path: Path, rank: int, seconds: float, given_up: Callable[[], bool] = lambda: False) -> Self:
+        """Connect to the host whose endpoint is published at `path`.
 
-        An invitation that a killed host left behind leads nowhere; it is read again until a host answers.
+        The endpoint of a host that was killed leads nowhere; the file is read again until a host answers.
 
         Args:
-            path: where the invitation will be.
-            rank: of this task.
+            path: the file of the endpoint.
+            rank: rank of this task.
             seconds: how long to try.
-            given_up: asked again and again; true to stop trying.
+            given_up: called before each attempt; true to stop trying.
 
         Raises:
-            MeetingOverError: the host has ended already.
-            RunError: no host in time.
+            RendezvousOverError: the host has ended already.
+            RunError: no host answered in time, or `given_up` returned true.
         """
         deadline, pause = time.monotonic() + seconds, 0.05
         while time.monotonic() < deadline and not given_up():
-            invitation = Invitation.read(path)
-            if invitation is not None:
-                with suppress(OSError, HostLostError):
-                    return cls._greet(invitation, rank)
-            # Spread out, and ever slower: a thousand nodes ask the same file server.
+            endpoint = Endpoint.read(path)
+            if endpoint is not None:
+                with suppress(OSError, EOFError, ValueError, AuthenticationError):
+                    return cls._connect(endpoint, rank)
+            # At random, and ever more slowly: a thousand nodes ask the same file server.
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
             pause = min(1.5 * pause, 2.0)
         raise RunError(
@@ -249,88 +255,65 @@ class Guest:
         )
 
     @classmethod
-    def _greet(cls, invitation: Invitation, rank: int) -> Self:
-        connection = socket.create_connection((invitation.host, invitation.port), timeout=_GREETING_S)
-        guest = cls(connection, invitation)
+    def _connect(cls, endpoint: Endpoint, rank: int) -> Self:
+        stream = socket.create_connection((endpoint.host, endpoint.port), timeout=_GREETING_S)
+        ip: str = stream.getsockname()[0]
+        connection = _connection(stream)
         try:
-            _watch_over(connection)
-            mine = secrets.token_hex(32)
-            guest.say(f"hello {rank} {socket.gethostname()} {mine}")
-            verb, theirs, proof = ((guest.hear(_GREETING_S) or "").split() + 3 * [""])[:3]
-            if verb != "challenge" or not hmac.compare_digest(
-                proof.encode(), invitation.proof("host", rank, mine + theirs).encode()
-            ):
-                raise HostLostError
-            guest.say(f"proof {invitation.proof('guest', rank, mine + theirs)}")
-            if guest.hear(_GREETING_S) != "welcome":
-                raise HostLostError
+            answer_challenge(connection, endpoint.key)
+            deliver_challenge(connection, endpoint.key)
+            connection.send_bytes(f"{rank} {socket.gethostname()}".encode())
         except BaseException:
             connection.close()
             raise
-        return guest
+        return cls(connection, ip, endpoint)
 
-    def say(self, line: str) -> None:
-        """Tell the host.
+    def say(self, message: str) -> None:
+        """Send a message to the host.
 
         Raises:
-            HostLostError: it is gone.
+            HostLostError: the host is gone.
         """
         try:
-            self._connection.sendall(f"{line}\n".encode())
+            self._connection.send_bytes(message.encode())
         except OSError:
             raise HostLostError from None
 
     def hear(self, seconds: float) -> str | None:
-        """The next line of the host; None if it says nothing for so many seconds.
+        """The next message of the host; None if there is none within `seconds` seconds.
 
         Raises:
-            HostLostError: it is gone.
+            HostLostError: the host is gone.
         """
-        if not self._heard:
-            self._connection.settimeout(seconds)
-            try:
-                self._heard += self._lines.read(self._connection)
-            except TimeoutError:
-                return None
-            except OSError:
-                raise HostLostError from None
-        return self._heard.pop(0) if self._heard else None
+        try:
+            if self._connection.poll(seconds):
+                return self._connection.recv_bytes(_LONGEST_MESSAGE).decode()
+        except (OSError, EOFError):
+            raise HostLostError from None
+        return None
 
     def leave(self) -> None:
         """Close the connection, which tells the host that this node has left."""
         self._connection.close()
 
 
-class _Lines:
-    """Whole lines out of what a socket brings."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def read(self, connection: socket.socket) -> list[str]:
-        """The lines that one read completes.
-
-        Raises:
-            ConnectionError: the other side has closed, or sends no lines.
-        """
-        data = connection.recv(_LONGEST_LINE)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if not data or len(self._rest) > _LONGEST_LINE:
-            raise ConnectionResetError
-        return [line.decode(errors="replace") for line in lines]
+def _connection(stream: socket.socket) -> Connection:
+    """The socket as a connection of messages: no read or write of it takes longer than a greeting may."""
+    stream.settimeout(None)
+    limit = struct.pack("ll", int(_GREETING_S), 0)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    # A node that loses its power closes no connection: this detects it within a minute.
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    return Connection(stream.detach())
 
 
 def _put(path: Path, text: str) -> None:
-    """A file of its user only, in place of the one at `path`."""
+    """Replace the file at `path` by one that only its user can read."""
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     temporary.touch(mode=0o600)
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
-
-
-def _watch_over(connection: socket.socket) -> None:
-    """Notice within a minute that the other node has lost its power: it says no goodbye."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)

@@ -17,12 +17,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from rayspin.errors import InputError
 from rayspin.inputs import RECORD_BYTES, parse_json, read_text
 from rayspin.launch import scheduler
 from rayspin.launch.events import read_story, tell
 from rayspin.launch.exit_codes import BAD_INPUT, DONE, FAILED, INCOMPLETE
-from rayspin.process_table import STATE, command_line, stat
 from rayspin.rundir import write_text
 
 ASK_EVERY_SECONDS = 60.0
@@ -349,7 +350,10 @@ def _on_this_machine(parts: Sequence[Part]) -> dict[Part, State]:
 
 def _runs_submitit(process: str) -> bool:
     # The number may have gone to another process since.
-    return stat(int(process))[STATE] not in {"", "Z"} and "submitit" in command_line(int(process))
+    try:
+        return any("submitit" in word for word in psutil.Process(int(process)).cmdline())
+    except psutil.Error:
+        return False
 
 
 def _last_line(log: Path) -> str:

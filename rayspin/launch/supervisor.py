@@ -25,7 +25,7 @@ from rayspin.execution.session import CPUS, usable_cpus
 from rayspin.launch.events import tell
 from rayspin.launch.exit_codes import BAD_INPUT, DONE, FAILED, INCOMPLETE
 from rayspin.launch.progress_mark import check_progress, progress_mark
-from rayspin.launch.rendezvous import Guest, Host, HostLostError, MeetingOverError
+from rayspin.launch.rendezvous import Host, HostLostError, Member, RendezvousOverError
 from rayspin.output import complain
 
 SHUTDOWN_SECONDS = 20.0
@@ -167,8 +167,8 @@ class _Node:
         return f"task {self.place.rank} on {socket.gethostname()}"
 
     @property
-    def meeting(self) -> Path:
-        return self.job.folder / f"meeting-{self.place.attempt}.json"
+    def rendezvous(self) -> Path:
+        return self.job.folder / f"rendezvous-{self.place.attempt}.json"
 
     def tell(self, event: str, **facts: object) -> None:
         tell(self.job.folder, event, attempt=self.place.attempt, **facts)
@@ -213,15 +213,15 @@ def _lead(node: _Node) -> int:
     """Rank 0: the head, the invitation, the driver; then the end of all."""
     start = time.monotonic()
     alone = node.place.nodes == 1
-    with Host(LOOPBACK if alone else own_ip(node.job.interface)) as host, host.invitation.published(node.meeting):
+    with Host(LOOPBACK if alone else own_ip(node.job.interface)) as host, host.endpoint.published(node.rendezvous):
         _begin(node)
-        environment = ray_environment(node.local, host.invitation.secret, node.job.interface, alone)
-        head = node.start_ray(host.invitation.host, environment)
+        environment = ray_environment(node.local, host.endpoint.secret, node.job.interface, alone)
+        head = node.start_ray(host.endpoint.host, environment)
         try:
             address = node.wait_for_ray(head, host.turn)
             host.tell(f"join {address}")
             _gather(node, host, head)
-            hosts = [socket.gethostname(), *(host.here[rank] for rank in sorted(host.here))]
+            hosts = [socket.gethostname(), *(host.present[rank] for rank in sorted(host.present))]
             node.tell("ready", hosts=hosts, seconds=round(time.monotonic() - start, 2))
             driver = Child([*node.job.command, "--address", address], environment)
             try:
@@ -264,14 +264,14 @@ def _gather(node: _Node, host: Host, head: RayNode) -> None:
 
 def _attention(node: _Node, host: Host, head: RayNode) -> Callable[[bool], None]:
     """What rank 0 does beside the driver: hear the other nodes, and see whether its own Ray lives."""
-    present = dict(host.here)
+    present = dict(host.present)
 
     def look(ending: bool) -> None:
         nonlocal present
         host.turn(0.2)
-        for rank in present.keys() - host.here.keys():
+        for rank in present.keys() - host.present.keys():
             node.tell("lost", host=present[rank])
-        present = dict(host.here)
+        present = dict(host.present)
         if not ending:
             node.check(head)
 
@@ -306,22 +306,22 @@ def _drive(node: _Node, driver: Child, look: Callable[[bool], None]) -> int:
 def _follow(node: _Node) -> int:
     """Other ranks: join, stay, and leave when the host says so."""
     try:
-        guest = Guest.find(node.meeting, node.place.rank, node.job.start_seconds, node.requests.any)
-    except MeetingOverError:
+        member = Member.join(node.rendezvous, node.place.rank, node.job.start_seconds, node.requests.any)
+    except RendezvousOverError:
         return DONE
     try:
-        while (news := guest.hear(1.0)) is None:
+        while (news := member.hear(1.0)) is None:
             pass
         verb, _, address = news.partition(" ")
         if verb == "end":
             return DONE
-        environment = ray_environment(node.local, guest.invitation.secret, node.job.interface)
-        ip = own_ip(node.job.interface) if node.job.interface else guest.ip
+        environment = ray_environment(node.local, member.endpoint.secret, node.job.interface)
+        ip = own_ip(node.job.interface) if node.job.interface else member.ip
         ray = node.start_ray(ip, environment, join=address)
         try:
-            node.wait_for_ray(ray, lambda seconds: guest.hear(seconds) != "end")
-            guest.say("up")
-            while guest.hear(0.5) != "end":
+            node.wait_for_ray(ray, lambda seconds: member.hear(seconds) != "end")
+            member.say("up")
+            while member.hear(0.5) != "end":
                 if not node.requests.any():
                     node.check(ray)
         finally:
@@ -329,7 +329,7 @@ def _follow(node: _Node) -> int:
     except HostLostError:
         raise Incomplete(node.name, "the host is gone", "submit again to go on") from None
     finally:
-        guest.leave()
+        member.leave()
     return DONE
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from rayspin.execution.processes import allow_many_files
-from rayspin.launch.rendezvous import Guest, Host
+from rayspin.launch.rendezvous import Host, Member
 from rayspin.rundir import write_text
 from rayspin.storage import Catalog, ShardRecord, ledger
 
@@ -30,13 +30,13 @@ def stay(path: Path, ranks: range) -> None:
     allow_many_files()
 
     def one(rank: int) -> None:
-        guest = Guest.find(path, rank, 60)
+        member = Member.join(path, rank, 60)
         try:
-            assert guest.hear(60) == "join 10.0.0.1:6379"
-            guest.say("up")
-            assert guest.hear(60) == "end"
+            assert member.hear(60) == "join 10.0.0.1:6379"
+            member.say("up")
+            assert member.hear(60) == "end"
         finally:
-            guest.leave()
+            member.leave()
 
     threads = [threading.Thread(target=one, args=(rank,)) for rank in ranks]
     for thread in threads:
@@ -62,33 +62,33 @@ def seconds(table: dict[str, float], name: str) -> Iterator[None]:
 
 @pytest.mark.benchmark(group="nodes of a job meet, hear the address, and part")
 @pytest.mark.parametrize("nodes", NODES)
-def test_meeting(benchmark, pool, tmp_path, nodes):
+def test_rendezvous(benchmark, pool, tmp_path, nodes):
     allow_many_files()
     taken: dict[str, float] = {}
 
     def meet() -> None:
-        path = tmp_path / "meeting.json"
+        path = tmp_path / "rendezvous.json"
         path.unlink(missing_ok=True)
-        guests = [pool.submit(stay, path, range(1 + first, nodes, PROCESSES)) for first in range(PROCESSES)]
+        members = [pool.submit(stay, path, range(1 + first, nodes, PROCESSES)) for first in range(PROCESSES)]
         deadline, cpu = time.monotonic() + 60, time.thread_time()
 
         def until(condition) -> None:
             while not condition():
-                assert time.monotonic() < deadline, (len(host.here), len(host.up))
+                assert time.monotonic() < deadline, (len(host.present), len(host.up))
                 host.turn(0.02)
 
-        with Host("127.0.0.1") as host, host.invitation.published(path):
+        with Host("127.0.0.1") as host, host.endpoint.published(path):
             with seconds(taken, "meet"):
-                until(lambda: len(host.here) == nodes - 1)
+                until(lambda: len(host.present) == nodes - 1)
             with seconds(taken, "hear and answer"):
                 host.tell("join 10.0.0.1:6379")
                 until(lambda: len(host.up) == nodes - 1)
             with seconds(taken, "part"):
                 host.dismiss(seconds=60)
-            assert host.here == {}
+            assert host.present == {}
         taken["CPU of the host"] = round(time.thread_time() - cpu, 3)
-        for guest in guests:
-            guest.result(60)
+        for member in members:
+            member.result(60)
 
     benchmark.pedantic(meet, rounds=3)
     benchmark.extra_info.update(taken)

@@ -1,4 +1,4 @@
-"""The host of a meeting, in the process of a test."""
+"""The host of a rendezvous, in the process of a test."""
 
 from __future__ import annotations
 

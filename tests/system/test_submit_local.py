@@ -117,7 +117,7 @@ def test_two_jobs_at_once_form_clusters_of_their_own_and_make_the_same_data(mach
         spins = open_dataset(machine.folder / name)["spins"].values
         np.testing.assert_array_equal(spins, samples_by_hand(count))
     assert "samples" in first.parts[0].log.read_text()
-    assert [path.read_text() for path in first.folder.glob("meeting*")] == [""], "no secret is left"
+    assert [path.read_text() for path in first.folder.glob("rendezvous*")] == [""], "no secret is left"
 
 
 LONG = ("samples=60", "shard_samples=1", "size=64", "schedule.sweeps=3000")

@@ -29,7 +29,10 @@ def run_supervisor(body: str) -> subprocess.Popen[str]:
         import os, signal, subprocess, sys, time
         from pathlib import Path
         from rayspin.execution.processes import *
-        from rayspin.process_table import descendants
+        import psutil
+
+        def descendants(pid):
+            return [process.pid for process in psutil.Process(pid).children(recursive=True)]
 
         def ignores(pid, number):
             [mask] = [line.split()[1] for line in Path(f"/proc/{pid}/status").open() if line.startswith("SigIgn:")]

@@ -205,7 +205,7 @@ def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("SLURM_STEP_ID", "0")
-    monkeypatch.setattr(doctor, "MEETING_SECONDS", 0.5)
+    monkeypatch.setattr(doctor, "RENDEZVOUS_SECONDS", 0.5)
     for check in ("_ray", "_embedded_ray"):
         monkeypatch.setattr(doctor, check, lambda *_: "not tried: its start is tested elsewhere")
     found = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "ib9", None)}
