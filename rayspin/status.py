@@ -29,7 +29,7 @@ def describe(path: Path) -> tuple[str, dict[str, str]]:
             # Of many, those that need a look.
             if part.name and (len(by_part) <= submissions.FEW or now.name in {"failed", "refused", "gone"}):
                 rows[_part_name(part, by_part)] = str(now)
-        rows["its story"] = "\n".join(line for each in there for line in submissions.describe(each))
+        rows["events"] = "\n".join(line for each in there for line in submissions.describe(each))
     if not rows:
         raise InputError(str(path), "no run there", "give the folder of a run: --out, or runs/ and the job's name")
     return f"status of {path}", rows

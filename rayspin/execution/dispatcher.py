@@ -64,7 +64,7 @@ class Worker(Protocol[Item_contra, Result_co]):
 
 
 @dataclass(frozen=True)
-class SetAside(Generic[Item]):
+class FailedItem(Generic[Item]):
     """An item that failed `ATTEMPTS` times, with its last traceback."""
 
     item: Item
@@ -76,11 +76,11 @@ class SetAside(Generic[Item]):
 class Outcome(Generic[Item]):
     """What was not done: items that failed, and items that a stop left over."""
 
-    set_aside: list[SetAside[Item]]
-    left: list[Item]
+    failed: list[FailedItem[Item]]
+    remaining: list[Item]
 
 
-def fan_out(
+def dispatch(
     session: Session,
     stop: StopRequest,
     worker: type[Worker[Item, Result]],
@@ -105,13 +105,13 @@ def fan_out(
         RunError: an actor can't be made, or they keep dying without a single success; there is no GPU for one.
         MachineError: raised by a worker or by `on_result`; what was not done yet was left.
     """
-    pool = _Pool(session, stop, worker, arguments, deque(items), gpu=gpu)
+    pool = _ActorPool(session, stop, worker, arguments, deque(items), gpu=gpu)
     try:
         with interruptible(), stop.draining():
             pool.run(on_result)
     finally:
         pool.close()
-    return Outcome(pool.set_aside, list(pool.queue))
+    return Outcome(pool.failed, list(pool.queue))
 
 
 @dataclass
@@ -129,7 +129,7 @@ class _Call(Generic[Item]):
     start: float
 
 
-class _Pool(Generic[Item, Result]):
+class _ActorPool(Generic[Item, Result]):
     def __init__(
         self,
         session: Session,
@@ -156,7 +156,7 @@ class _Pool(Generic[Item, Result]):
         if queue and not self._size:
             raise RunError("resources.gpu", "no GPU is there", "ask for nodes with GPUs, or leave it out")
         self._halted: MachineError | None = None
-        self.set_aside: list[SetAside[Item]] = []
+        self.failed: list[FailedItem[Item]] = []
 
     def run(self, on_result: Callable[[Item, Result], None]) -> None:
         for _ in range(self._size):
@@ -217,7 +217,7 @@ class _Pool(Generic[Item, Result]):
         if self._failures[item] < ATTEMPTS:
             self.queue.append(item)
             return
-        self.set_aside.append(SetAside(item, f"{type(cause).__name__}: {cause}", str(error)))
+        self.failed.append(FailedItem(item, f"{type(cause).__name__}: {cause}", str(error)))
 
     def _lost(self, actor: _Actor, error: Exception) -> None:
         if actor.successes_before == self._successes:

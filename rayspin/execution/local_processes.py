@@ -1,4 +1,4 @@
-"""Spread items over processes of this machine without Ray: what `fan_out` does over a cluster, for one node alone.
+"""Spread items over processes of this machine without Ray: what `dispatch` does over a cluster, for one node alone.
 
 The same kinds of failure are told apart: an exception counts against its item, a lost process or a full disk does not.
 """
@@ -18,13 +18,13 @@ from multiprocessing import connection, forkserver
 from typing import Any, Generic
 
 from rayspin.errors import MachineError, RunError
-from rayspin.execution.dispatcher import ATTEMPTS, LOST_IN_A_ROW, Item, Outcome, Result, SetAside, Worker
+from rayspin.execution.dispatcher import ATTEMPTS, LOST_IN_A_ROW, FailedItem, Item, Outcome, Result, Worker
 from rayspin.execution.stopping import StopRequest
 
 _LOOK_S = 0.5
 
 
-def fan_out_here(
+def dispatch_to_processes(
     processes: int,
     stop: StopRequest,
     worker: type[Worker[Item, Result]],
@@ -33,17 +33,17 @@ def fan_out_here(
     on_result: Callable[[Item, Result], None],
     warm_up: Callable[[], None],
 ) -> Outcome[Item]:
-    """Have every item done by so many processes; the rest as in `fanout.fan_out`.
+    """Have every item done by so many processes; the rest as in `fanout.dispatch`.
 
     `warm_up` is called once in a process of its own before they start: what it leaves on disk, they need not make each.
     """
-    pool = _Pool(worker, arguments, deque(items), warm_up)
+    pool = _ProcessPool(worker, arguments, deque(items), warm_up)
     try:
         with stop.draining():
             pool.run(processes, stop, on_result)
     finally:
         pool.close()
-    return Outcome(pool.set_aside, list(pool.queue))
+    return Outcome(pool.failed, list(pool.queue))
 
 
 @dataclass(eq=False)
@@ -53,7 +53,7 @@ class _Process(Generic[Item]):
     item: Item
 
 
-class _Pool(Generic[Item, Result]):
+class _ProcessPool(Generic[Item, Result]):
     def __init__(
         self,
         worker: type[Worker[Item, Result]],
@@ -69,7 +69,7 @@ class _Pool(Generic[Item, Result]):
         self._failures: Counter[Item] = Counter()
         self._lost_in_a_row = 0
         self._halted: MachineError | None = None
-        self.set_aside: list[SetAside[Item]] = []
+        self.failed: list[FailedItem[Item]] = []
 
     def run(self, processes: int, stop: StopRequest, on_result: Callable[[Item, Result], None]) -> None:
         with _for_workers():
@@ -136,7 +136,7 @@ class _Pool(Generic[Item, Result]):
                 if self._failures[item] < ATTEMPTS:
                     self.queue.append(item)
                 else:
-                    self.set_aside.append(SetAside(item, error, trace))
+                    self.failed.append(FailedItem(item, error, trace))
             case ("refused", error):
                 self.queue.appendleft(item)
                 self._halted = error

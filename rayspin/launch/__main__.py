@@ -1,6 +1,6 @@
 """The program of one node, for sites that want plain sbatch scripts: `srun python -m rayspin.launch JOB.toml`.
 
-Resources are options of sbatch; the story and the record that `rayspin status` reads are the same as after
+Resources are options of sbatch; the events and the record that `rayspin status` reads are the same as after
 `rayspin submit`.
 """
 
@@ -16,38 +16,38 @@ from rayspin.errors import InputError, RunError
 from rayspin.launch import scheduler
 from rayspin.launch.attempts import in_slurm
 from rayspin.launch.submissions import RECORD, Part, Submission
-from rayspin.launch.supervisor import ClusterJob, Place, Requests, driver_command
+from rayspin.launch.supervisor import ClusterJob, Requests, TaskInfo, driver_command
 from rayspin.output import complain
 
 
 def main() -> int:
     """One node of a job that an sbatch script started, on a Ray cluster over all its nodes; or one task of an array."""
     given = _arguments().parse_args()
-    requests, place = Requests(), Place.in_slurm()
+    requests, task = Requests(), TaskInfo.in_slurm()
     try:
-        task, tasks = _array_task()
+        array_task, tasks = _array_task()
     except InputError as error:
         complain(error)
         return error.exit_code
     out = given.out.resolve()
-    folder = out / "submissions" / place.job_id.partition("_")[0]
+    folder = out / "submissions" / task.job_id.partition("_")[0]
     # Not only of the first attempt: that may have ended before it came here.
-    if place.rank == 0 and not (folder / RECORD).exists():
+    if task.rank == 0 and not (folder / RECORD).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _submission(folder, place, given.stage, tasks).write()
-    shards = f"{task}/{tasks}" if tasks else ""
+        _submission(folder, task, given.stage, tasks).write()
+    shards = f"{array_task}/{tasks}" if tasks else ""
     job = ClusterJob(
         command=driver_command(given.job_file, out, given.overrides, given.stage, shards),
         out=out,
-        folder=folder / str(task) if tasks else folder,
+        folder=folder / str(array_task) if tasks else folder,
         ray=not tasks,
-        fruitless_attempts=given.fruitless_attempts,
+        max_attempts_without_progress=given.max_attempts_without_progress,
         min_nodes=given.min_nodes,
         drain_seconds=given.drain_seconds,
         interface=given.interface,
         scratch=given.scratch,
     )
-    return in_slurm(job, place, requests)
+    return in_slurm(job, task, requests)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -58,7 +58,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--stage", default="", help="one stage of a pipeline, those before it having ended")
     parser.add_argument("--min-nodes", type=int, help="go on without the others; default: all nodes")
     parser.add_argument("--drain-seconds", type=int, default=120, help="the N of sbatch's --signal=USR2@N")
-    parser.add_argument("--fruitless-attempts", type=int, default=3, help="end after so many without progress")
+    parser.add_argument(
+        "--max-attempts-without-progress", type=int, default=3, metavar="N", help="fail after N in a row"
+    )
     parser.add_argument("--interface", help="network interface between the nodes")
     parser.add_argument("--scratch", type=Path, help="folder on the nodes' own disks, at most 30 characters")
     return parser
@@ -80,18 +82,18 @@ def _array_task() -> tuple[int, int]:
     return int(get["SLURM_ARRAY_TASK_ID"]) - first + 1, count
 
 
-def _submission(folder: Path, place: Place, stage: str, tasks: int) -> Submission:
+def _submission(folder: Path, task: TaskInfo, stage: str, tasks: int) -> Submission:
     """The record of the job, or of the array that this task belongs to: each task would write the same."""
     try:
-        log, submitted = scheduler.log_and_submit_time(place.job_id)
+        log, submitted = scheduler.log_and_submit_time(task.job_id)
     except RunError:
         log, submitted = folder / "log", time.time()
     if not tasks:
-        return Submission(folder, "slurm", submitted, (Part(place.job_id, folder, log, stage),))
-    job_id, first = place.job_id.partition("_")[0], int(os.environ["SLURM_ARRAY_TASK_MIN"])
+        return Submission(folder, "slurm", submitted, (Part(task.job_id, folder, log, stage),))
+    job_id, first = task.job_id.partition("_")[0], int(os.environ["SLURM_ARRAY_TASK_MIN"])
     names = [f"{job_id}_{first + task - 1}" for task in range(1, tasks + 1)]
     # Slurm made this task's log out of a pattern; the others' differ in the task's number.
-    logs = [log.with_name(log.name.replace(place.job_id, name)) for name in names]
+    logs = [log.with_name(log.name.replace(task.job_id, name)) for name in names]
     parts = [Part(name, folder / str(task), log, stage, task) for task, (name, log) in enumerate(zip(names, logs), 1)]
     return Submission(folder, "slurm", submitted, tuple(parts))
 

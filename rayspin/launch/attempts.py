@@ -6,44 +6,44 @@ import time
 
 from rayspin.errors import RunError
 from rayspin.launch import scheduler
-from rayspin.launch.events import tell
+from rayspin.launch.events import record_event
 from rayspin.launch.exit_codes import FAILED, INCOMPLETE
 from rayspin.launch.progress_mark import check_progress, progress_mark
-from rayspin.launch.supervisor import ClusterJob, Place, Requests, supervise
+from rayspin.launch.supervisor import ClusterJob, Requests, TaskInfo, supervise
 from rayspin.output import complain
 
 
-def in_slurm(job: ClusterJob, place: Place, requests: Requests) -> int:
+def in_slurm(job: ClusterJob, task: TaskInfo, requests: Requests) -> int:
     """`supervise`; if the job stopped before its end, and nobody cancelled it, have Slurm run it again."""
-    code = supervise(job, place, requests)
+    code = supervise(job, task, requests)
     if code != INCOMPLETE:
         return code
-    if place.rank > 0:
+    if task.rank > 0:
         # The host is lost, and with it whoever else would do this. One after the other: the first is enough.
-        time.sleep(5 + place.rank)
+        time.sleep(5 + task.rank)
     try:
-        entry = scheduler.queue([place.job_id]).get(place.job_id)
+        entry = scheduler.queue([task.job_id]).get(task.job_id)
         if entry is None or entry[0] != "RUNNING":
             return code
-        if not goes_on(job, place):
+        if not goes_on(job, task):
             return FAILED
-        scheduler.requeue(place.job_id)
+        scheduler.requeue(task.job_id)
     except RunError as error:
-        _give_up(job, place, error, code)
+        _give_up(job, task, error, code)
     return code
 
 
-def goes_on(job: ClusterJob, place: Place) -> bool:
-    """Whether there is to be another attempt; the story is told either way."""
+def goes_on(job: ClusterJob, task: TaskInfo) -> bool:
+    """Whether there is to be another attempt; the event is recorded either way."""
     try:
-        check_progress(job.folder, progress_mark(job.out), job.fruitless_attempts)
+        check_progress(job.folder, progress_mark(job.out), job.max_attempts_without_progress)
     except RunError as error:
-        _give_up(job, place, error, FAILED)
+        _give_up(job, task, error, FAILED)
         return False
-    tell(job.folder, "requeued", attempt=place.attempt)
+    record_event(job.folder, "requeued", attempt=task.attempt)
     return True
 
 
-def _give_up(job: ClusterJob, place: Place, error: RunError, code: int) -> None:
+def _give_up(job: ClusterJob, task: TaskInfo, error: RunError, code: int) -> None:
     complain(error)
-    tell(job.folder, "ended", attempt=place.attempt, code=code, problem=str(error))
+    record_event(job.folder, "ended", attempt=task.attempt, code=code, problem=str(error))

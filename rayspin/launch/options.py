@@ -55,7 +55,7 @@ class SubmitOptions(Config):
     """Lines of shell that run before the job, after the modules."""
     drain_seconds: int = pydantic.Field(default=120, ge=30)
     """So long before the walltime the job takes up no more work, so that it ends in time and is requeued."""
-    fruitless_attempts: int = pydantic.Field(default=3, gt=0)
+    max_attempts_without_progress: int = pydantic.Field(default=3, gt=0)
     """So many attempts in a row may end without progress; then the job fails instead of being requeued for ever."""
     options: dict[str, str] = pydantic.Field(default={})
     """Further options of sbatch, without dashes: {"reservation": "weekend"}."""
@@ -160,7 +160,7 @@ class SiteProfile:
 
 
 @dataclass(frozen=True)
-class Piece:
+class JobRequest:
     """What is handed over as one job, or as one array of jobs.
 
     Attributes:
@@ -180,7 +180,7 @@ def pieces(
     given: Mapping[str, Any],
     for_stages: Mapping[str, Mapping[str, Any]] | None = None,
     one_job: bool = False,
-) -> list[Piece]:
+) -> list[JobRequest]:
     """A job as it is handed over: in one piece, or a pipeline in one for each stage.
 
     Args:
@@ -200,7 +200,7 @@ def pieces(
         options = profile.options(job.kind, given)
         if options.array is not None and not job.sharded:
             raise InputError("array", f"{job.kind!r} is no generation", "leave it out, or set it for generation alone")
-        return [Piece("", options)]
+        return [JobRequest("", options)]
     for name in by_stage:
         if name not in job.stages:
             raise InputError(f"--for {name}", "no stage of this pipeline", suggestion(name, job.stages))
@@ -212,5 +212,5 @@ def pieces(
         options = profile.options(stage.kind, asked, by_stage.get(name, {}))
         if options.array is not None and not stage.sharded:
             raise InputError(f"{name}: array", f"{stage.kind!r} is no generation", "set it for generation alone")
-        found.append(Piece(name, options, needs[name]))
+        found.append(JobRequest(name, options, needs[name]))
     return found

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from rayspin.errors import RunError
-from rayspin.launch.events import read_story
+from rayspin.launch.events import read_events
 
 
 def progress_mark(out: Path) -> str:
@@ -31,14 +31,14 @@ def check_progress(folder: Path, mark: str, limit: int) -> None:
     """Refuse to go on if the last attempts, `limit` of them, all started where the run is now.
 
     Args:
-        folder: of the job's story.
+        folder: of the job's events.
         mark: of the run as it is now.
-        limit: so many attempts in a row may be fruitless.
+        limit: how many attempts in a row may make no progress.
 
     Raises:
         RunError: that many were.
     """
-    marks = [entry.get("mark") for entry in read_story(folder) if entry["event"] == "started"]
+    marks = [entry.get("mark") for entry in read_events(folder) if entry["event"] == "started"]
     if len(marks) >= limit and set(marks[-limit:]) == {mark}:
         raise RunError(
             "job",

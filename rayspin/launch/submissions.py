@@ -1,7 +1,7 @@
-"""What became of a submission: its state, story and logs, from its files; the scheduler is asked once a minute.
+"""What became of a submission: its state, events and logs, from its files; the scheduler is asked once a minute.
 
 A submission has one part for each job that it handed over: one in all, one for each stage of a pipeline, or one for
-each task of an array. Each part has a folder of its own, in which it tells its story.
+each task of an array. Each part has a folder of its own, in which it records its events.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import psutil
 from rayspin.errors import InputError
 from rayspin.inputs import RECORD_BYTES, parse_json, read_text
 from rayspin.launch import scheduler
-from rayspin.launch.events import read_story, tell
+from rayspin.launch.events import read_events, record_event
 from rayspin.launch.exit_codes import BAD_INPUT, DONE, FAILED, INCOMPLETE
 from rayspin.rundir import write_text
 
@@ -33,7 +33,7 @@ FEW = 8
 """Parts that are told of one by one; of more, only how many are in which state."""
 
 RECORD = "submission.json"
-"""The file in a submission's folder that holds all but its story."""
+"""The file in a submission's folder that holds all but its events."""
 
 _DAMAGED = "look who else writes in that folder; its jobs go on all the same"
 
@@ -46,7 +46,7 @@ class Part:
 
     Attributes:
         job_id: as the scheduler calls it; with cluster "local" the process that runs the tasks.
-        folder: where it tells its story.
+        folder: where it records its events.
         log: what its first task, and so the run itself, prints.
         stage: of a pipeline; empty if there are none.
         task: number of an array's task, from 1 on; None if there is no array.
@@ -93,7 +93,7 @@ class Submission:
     """What was handed over at once.
 
     Attributes:
-        folder: its own: the job as submitted, scripts, logs, stories.
+        folder: its own: the job as submitted, scripts, logs, events.
         cluster: "slurm" or "local".
         time: when, in seconds since 1970.
         parts: in the order of the stages and tasks.
@@ -164,16 +164,16 @@ def history(out: Path) -> list[Submission]:
 
 
 def states(submission: Submission) -> dict[Part, State]:
-    """Where each part stands now; asks the scheduler unless all their stories have an end."""
-    stories = {part: read_story(part.folder) for part in submission.parts}
-    found = {part: end for part, story in stories.items() if (end := _told_end(part, story)) is not None}
+    """Where each part stands now; asks the scheduler unless all their events have an end."""
+    events_of = {part: read_events(part.folder) for part in submission.parts}
+    found = {part: end for part, events in events_of.items() if (end := _told_end(part, events)) is not None}
     left = [part for part in submission.parts if part not in found]
     if not left:
         return {part: found[part] for part in submission.parts}
     queue = _in_slurm(left) if submission.cluster == "slurm" else _on_this_machine(left)
     for part in submission.parts:
         if part not in found:
-            found[part] = queue.get(part) or _gone(part, stories[part], found)
+            found[part] = queue.get(part) or _gone(part, events_of[part], found)
     return {part: found[part] for part in submission.parts}
 
 
@@ -243,7 +243,7 @@ def cancel(submission: Submission) -> None:
         raise InputError(where, f"is {overall(by_part).name} already", "submit again to go on with the run")
     living = [part for part, now in by_part.items() if not now.final]
     for part in living:
-        tell(part.folder, "cancelled")
+        record_event(part.folder, "cancelled")
     if submission.cluster == "slurm":
         scheduler.cancel([part.job_id for part in living])
     else:
@@ -252,13 +252,13 @@ def cancel(submission: Submission) -> None:
 
 
 def describe(submission: Submission) -> list[str]:
-    """The story of the submission, a line for each event, with its time; of a large array only its exceptions."""
+    """The events of the submission, a line for each event, with its time; of a large array only its exceptions."""
     start = (submission.time, "", f"submitted as job {submission.job_ids} ({submission.cluster})")
     many = sum(part.task is not None for part in submission.parts) > FEW
     events = [
         (entry["time"], f"{part.name}: " if part.name else "", _sentence(entry))
         for part in submission.parts
-        for entry in read_story(part.folder)
+        for entry in read_events(part.folder)
         if not (many and part.task is not None and entry["event"] in {"started", "ready"} | _good_end(entry))
     ]
     return [
@@ -289,22 +289,22 @@ def _sentence(entry: dict[str, Any]) -> str:
     return str(entry["event"])
 
 
-def _told_end(part: Part, story: Sequence[dict[str, Any]]) -> State | None:
+def _told_end(part: Part, events: Sequence[dict[str, Any]]) -> State | None:
     """The end that the part itself told of; None if it may go on."""
-    code = story[-1].get("code") if story else None
+    code = events[-1].get("code") if events else None
     if code is None or code == INCOMPLETE:
         return None
-    problem = story[-1].get("problem", "")
+    problem = events[-1].get("problem", "")
     return State(_ENDS[code], problem if problem or code == DONE else _last_line(part.log))
 
 
-def _gone(part: Part, story: Sequence[dict[str, Any]], others: dict[Part, State]) -> State:
+def _gone(part: Part, events: Sequence[dict[str, Any]], others: dict[Part, State]) -> State:
     """The state of a part that the scheduler knows no more, and that did not say how it ended."""
-    if any(entry["event"] == "cancelled" for entry in story):
+    if any(entry["event"] == "cancelled" for entry in events):
         return State("stopped", "cancelled")
-    if story and story[-1].get("code") == INCOMPLETE:
-        return State("stopped", story[-1].get("problem", ""))
-    if story:
+    if events and events[-1].get("code") == INCOMPLETE:
+        return State("stopped", events[-1].get("problem", ""))
+    if events:
         return State("gone", f"it ended without a word; see {part.log}")
     for other, end in others.items():
         if other.stage in part.after and end.final and end.name != "done":
@@ -322,9 +322,9 @@ def _until_final(submission: Submission) -> Iterator[State]:
     # This machine can be asked at any time.
     pause = ASK_EVERY_SECONDS if submission.cluster == "slurm" else 0.0
     while not now.final:
-        story = sum(_size(part.folder) for part in submission.parts)
-        if story != told or time.monotonic() - asked > pause:
-            told, asked = story, time.monotonic()
+        events = sum(_size(part.folder) for part in submission.parts)
+        if events != told or time.monotonic() - asked > pause:
+            told, asked = events, time.monotonic()
             now = state(submission)
         yield now
         # Many small files on a shared file system are looked at less often.
@@ -332,7 +332,7 @@ def _until_final(submission: Submission) -> Iterator[State]:
 
 
 def _size(folder: Path) -> int:
-    return len(read_story(folder))
+    return len(read_events(folder))
 
 
 def _in_slurm(parts: Sequence[Part]) -> dict[Part, State]:

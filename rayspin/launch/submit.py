@@ -24,11 +24,11 @@ from rayspin.errors import InputError
 from rayspin.execution.session import usable_cpus
 from rayspin.inputs import SETTINGS_BYTES, read_text
 from rayspin.launch import attempts, submissions
-from rayspin.launch.events import read_story, tell
+from rayspin.launch.events import read_events, record_event
 from rayspin.launch.exit_codes import DONE, FAILED, INCOMPLETE
-from rayspin.launch.options import Piece
+from rayspin.launch.options import JobRequest
 from rayspin.launch.submissions import Part, Submission
-from rayspin.launch.supervisor import ClusterJob, Place, Requests, driver_command, supervise
+from rayspin.launch.supervisor import ClusterJob, Requests, TaskInfo, driver_command, supervise
 from rayspin.paths import command as command_line
 from rayspin.rundir import write_text
 
@@ -49,7 +49,7 @@ _LOCAL_REQUEUE = 144
 """The exit code by which a task asks submitit's local executor to run the job again."""
 
 
-def submit(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequence[Piece]) -> Submission:
+def submit(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequence[JobRequest]) -> Submission:
     """Hand a job over to the cluster and return at once.
 
     What runs is the job file as it is now, whatever becomes of it while the job waits.
@@ -92,7 +92,7 @@ def submit(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequen
     return submission
 
 
-def script(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequence[Piece]) -> str:
+def script(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequence[JobRequest]) -> str:
     """What `submit` would hand to sbatch, piece by piece; nothing is written, and no Slurm is needed."""
     from submitit.slurm.slurm import _make_sbatch_string
 
@@ -130,7 +130,7 @@ class Task:
         requests = Requests()
         environment = JobEnvironment()
         if environment.cluster == "slurm":
-            code = attempts.in_slurm(self.job, Place.in_slurm(), requests)
+            code = attempts.in_slurm(self.job, TaskInfo.in_slurm(), requests)
         else:
             code = self._on_this_machine(environment, requests)
         if code:
@@ -138,16 +138,16 @@ class Task:
 
     def _on_this_machine(self, environment: JobEnvironment, requests: Requests) -> int:
         tasks = environment.num_tasks
-        attempt = sum(entry["event"] == "requeued" for entry in read_story(self.job.folder))
-        place = Place(environment.job_id, attempt, environment.global_rank, tasks, max(1, usable_cpus() // tasks))
-        code = self._wait_for_others(place, requests)
+        attempt = sum(entry["event"] == "requeued" for entry in read_events(self.job.folder))
+        task = TaskInfo(environment.job_id, attempt, environment.global_rank, tasks, max(1, usable_cpus() // tasks))
+        code = self._wait_for_others(task, requests)
         if code == DONE:
-            code = supervise(self.job, place, requests)
-        if code == INCOMPLETE and place.rank == 0 and not requests.stop:
-            return _LOCAL_REQUEUE if attempts.goes_on(self.job, place) else FAILED
+            code = supervise(self.job, task, requests)
+        if code == INCOMPLETE and task.rank == 0 and not requests.stop:
+            return _LOCAL_REQUEUE if attempts.goes_on(self.job, task) else FAILED
         return code
 
-    def _wait_for_others(self, place: Place, requests: Requests) -> int:
+    def _wait_for_others(self, task: TaskInfo, requests: Requests) -> int:
         """DONE once all jobs before this one are done; else how this one ends without having started."""
         before = Submission(self.job.folder, "local", 0.0, self.after)
         while self.after:
@@ -158,9 +158,9 @@ class Task:
                     break
                 time.sleep(0.5)
                 continue
-            if place.rank == 0:
+            if task.rank == 0:
                 problem = f"it never started: {bad.name} {ends[bad].name}" if bad else "it never started"
-                tell(self.job.folder, "ended", attempt=place.attempt, code=INCOMPLETE, problem=problem)
+                record_event(self.job.folder, "ended", attempt=task.attempt, code=INCOMPLETE, problem=problem)
             requests.stop = True
             return INCOMPLETE
         return DONE
@@ -177,7 +177,7 @@ def _refuse_twice(out: Path) -> None:
         raise InputError(str(out), f"job {there.job_ids} does this run and is {now}", remedy)
 
 
-def _cluster(pieces: Sequence[Piece]) -> str:
+def _cluster(pieces: Sequence[JobRequest]) -> str:
     """The one cluster that all pieces go to.
 
     Raises:
@@ -206,7 +206,7 @@ def _new_folder(parent: Path) -> Path:
 
 
 def _tasks(
-    piece: Piece, folder: Path, out: Path, overrides: tuple[str, ...], earlier: tuple[Part, ...]
+    piece: JobRequest, folder: Path, out: Path, overrides: tuple[str, ...], earlier: tuple[Part, ...]
 ) -> list[tuple[int | None, Task]]:
     """What the piece runs: one task, or the numbered ones of an array."""
     options = piece.options
@@ -219,7 +219,7 @@ def _tasks(
             out=out / piece.stage,
             folder=folder / piece.stage / (str(number) if number else ""),
             ray=number is None,
-            fruitless_attempts=options.fruitless_attempts,
+            max_attempts_without_progress=options.max_attempts_without_progress,
             min_nodes=options.min_nodes,
             drain_seconds=options.drain_seconds,
             interface=options.interface,
@@ -229,7 +229,7 @@ def _tasks(
     return found
 
 
-def _hand_over(piece: Piece, tasks: Sequence[tuple[int | None, Task]], folder: Path, name: str) -> list[Part]:
+def _hand_over(piece: JobRequest, tasks: Sequence[tuple[int | None, Task]], folder: Path, name: str) -> list[Part]:
     """Submit the tasks of a piece as one job, or as one array.
 
     Raises:
@@ -259,11 +259,11 @@ def _call(task: Task) -> None:
     task()
 
 
-def _part(piece: Piece, job: Job[None], number: int | None, task: Task) -> Part:
+def _part(piece: JobRequest, job: Job[None], number: int | None, task: Task) -> Part:
     return Part(job.job_id, task.job.folder, Path(job.paths.stdout), piece.stage, number, piece.after)
 
 
-def _executor(piece: Piece, folder: Path, name: str, before: Sequence[str]) -> PicklingExecutor:
+def _executor(piece: JobRequest, folder: Path, name: str, before: Sequence[str]) -> PicklingExecutor:
     from submitit import LocalExecutor, SlurmExecutor
 
     options = piece.options
@@ -282,7 +282,7 @@ def _executor(piece: Piece, folder: Path, name: str, before: Sequence[str]) -> P
     return local
 
 
-def _slurm_parameters(piece: Piece, name: str, before: Sequence[str]) -> dict[str, Any]:
+def _slurm_parameters(piece: JobRequest, name: str, before: Sequence[str]) -> dict[str, Any]:
     """The options in submitit's words."""
     options = piece.options
     # Slurm drops a job whose predecessor failed, instead of keeping it in the queue for ever.

@@ -22,7 +22,7 @@ from rayspin.errors import Incomplete, RayspinError, RunError
 from rayspin.execution.processes import Child, adopt_orphans, allow_many_files, end_descendants
 from rayspin.execution.ray_node import LOOPBACK, RayNode, node_folder, own_ip, ray_environment
 from rayspin.execution.session import CPUS, usable_cpus
-from rayspin.launch.events import tell
+from rayspin.launch.events import record_event
 from rayspin.launch.exit_codes import BAD_INPUT, DONE, FAILED, INCOMPLETE
 from rayspin.launch.progress_mark import check_progress, progress_mark
 from rayspin.launch.rendezvous import Host, HostLostError, Member, RendezvousOverError
@@ -50,7 +50,7 @@ class ClusterJob:
         out: folder of the run; by what grows in it an attempt is judged.
         folder: that all nodes see, for invitation, logs and events.
         ray: whether the nodes form a Ray cluster; a task of an array does without.
-        fruitless_attempts: after so many in a row without progress the job fails.
+        max_attempts_without_progress: after so many in a row without progress the job fails.
         min_nodes: how many must be up before the driver starts, should the others not come; all if None.
         drain_seconds: how long before the walltime SIGUSR2 comes.
         start_seconds: how long to wait for nodes.
@@ -62,7 +62,7 @@ class ClusterJob:
     out: Path
     folder: Path
     ray: bool = True
-    fruitless_attempts: int = 3
+    max_attempts_without_progress: int = 3
     min_nodes: int | None = None
     drain_seconds: int = 120
     start_seconds: float = 300.0
@@ -71,7 +71,7 @@ class ClusterJob:
 
 
 @dataclass(frozen=True)
-class Place:
+class TaskInfo:
     """Which task of a job this process is.
 
     Attributes:
@@ -89,8 +89,8 @@ class Place:
     cpus: int
 
     @classmethod
-    def in_slurm(cls) -> Place:
-        """The place that `srun` gave to this process."""
+    def in_slurm(cls) -> TaskInfo:
+        """The task that `srun` gave to this process."""
         get = os.environ
         array_task = (
             f"{get['SLURM_ARRAY_JOB_ID']}_{get['SLURM_ARRAY_TASK_ID']}" if "SLURM_ARRAY_JOB_ID" in get else None
@@ -125,7 +125,7 @@ class Requests:
             self.stop = True
 
 
-def supervise(job: ClusterJob, place: Place, requests: Requests) -> int:
+def supervise(job: ClusterJob, task: TaskInfo, requests: Requests) -> int:
     """Do this task's part of the job, from its first process to its last.
 
     Returns:
@@ -139,17 +139,17 @@ def supervise(job: ClusterJob, place: Place, requests: Requests) -> int:
     problem = None
     try:
         with node_folder(job.scratch) as local:
-            node = _Node(job, place, requests, local)
-            role = _alone if not job.ray else _lead if place.rank == 0 else _follow
+            node = _Node(job, task, requests, local)
+            role = _alone if not job.ray else _lead if task.rank == 0 else _follow
             code = role(node)
     except RayspinError as error:
         problem = str(error)
-        code = error.exit_code if place.rank == 0 or error.exit_code == INCOMPLETE else DONE
+        code = error.exit_code if task.rank == 0 or error.exit_code == INCOMPLETE else DONE
         complain(error)
     finally:
         end_descendants()
-    if place.rank == 0:
-        tell(job.folder, "ended", attempt=place.attempt, code=code, **({"problem": problem} if problem else {}))
+    if task.rank == 0:
+        record_event(job.folder, "ended", attempt=task.attempt, code=code, **({"problem": problem} if problem else {}))
     return code
 
 
@@ -158,25 +158,25 @@ class _Node:
     """All that a task knows."""
 
     job: ClusterJob
-    place: Place
+    task: TaskInfo
     requests: Requests
     local: Path
 
     @property
     def name(self) -> str:
-        return f"task {self.place.rank} on {socket.gethostname()}"
+        return f"task {self.task.rank} on {socket.gethostname()}"
 
     @property
     def rendezvous(self) -> Path:
-        return self.job.folder / f"rendezvous-{self.place.attempt}.json"
+        return self.job.folder / f"rendezvous-{self.task.attempt}.json"
 
-    def tell(self, event: str, **facts: object) -> None:
-        tell(self.job.folder, event, attempt=self.place.attempt, **facts)
+    def record(self, event: str, **facts: object) -> None:
+        record_event(self.job.folder, event, attempt=self.task.attempt, **facts)
 
     def start_ray(self, ip: str, environment: dict[str, str], join: str | None = None) -> RayNode:
-        idle = join is None and self.place.nodes > LARGE
-        log = self.job.folder / f"ray-{self.place.rank}.log"
-        return RayNode(self.local, ip, 0 if idle else self.place.cpus, environment, log, join)
+        idle = join is None and self.task.nodes > LARGE
+        log = self.job.folder / f"ray-{self.task.rank}.log"
+        return RayNode(self.local, ip, 0 if idle else self.task.cpus, environment, log, join)
 
     def wait_for_ray(self, ray: RayNode, wait: Callable[[float], bool]) -> str:
         """The head's address, once this node is part of the cluster; `wait` says whether to go on waiting."""
@@ -192,7 +192,7 @@ class _Node:
     def check(self, ray: RayNode) -> None:
         """Raise a RunError if this node's Ray has died."""
         if ray.ended() is not None:
-            kept = self.job.folder / f"ray-{self.place.rank}"
+            kept = self.job.folder / f"ray-{self.task.rank}"
             ray.keep_logs(kept)
             raise RunError(self.name, "its Ray node died", f"see {ray.log} and {kept}; submit again to go on")
 
@@ -201,7 +201,7 @@ def _alone(node: _Node) -> int:
     """A job of one node without Ray: the driver, and nothing else."""
     _begin(node)
     # Whatever it puts on the node's disk goes with the job.
-    environment = {**os.environ, "TMPDIR": str(node.local), CPUS: str(node.place.cpus)}
+    environment = {**os.environ, "TMPDIR": str(node.local), CPUS: str(node.task.cpus)}
     driver = Child(node.job.command, environment)
     try:
         return _drive(node, driver, lambda _: time.sleep(0.2))
@@ -212,7 +212,7 @@ def _alone(node: _Node) -> int:
 def _lead(node: _Node) -> int:
     """Rank 0: the head, the invitation, the driver; then the end of all."""
     start = time.monotonic()
-    alone = node.place.nodes == 1
+    alone = node.task.nodes == 1
     with Host(LOOPBACK if alone else own_ip(node.job.interface)) as host, host.endpoint.published(node.rendezvous):
         _begin(node)
         environment = ray_environment(node.local, host.endpoint.secret, node.job.interface, alone)
@@ -222,7 +222,7 @@ def _lead(node: _Node) -> int:
             host.tell(f"join {address}")
             _gather(node, host, head)
             hosts = [socket.gethostname(), *(host.present[rank] for rank in sorted(host.present))]
-            node.tell("ready", hosts=hosts, seconds=round(time.monotonic() - start, 2))
+            node.record("ready", hosts=hosts, seconds=round(time.monotonic() - start, 2))
             driver = Child([*node.job.command, "--address", address], environment)
             try:
                 return _drive(node, driver, _attention(node, host, head))
@@ -237,14 +237,14 @@ def _lead(node: _Node) -> int:
 def _begin(node: _Node) -> None:
     """Tell that the job has started, unless starting again and again led nowhere."""
     mark = progress_mark(node.job.out)
-    check_progress(node.job.folder, mark, node.job.fruitless_attempts)
+    check_progress(node.job.folder, mark, node.job.max_attempts_without_progress)
     host, process = socket.gethostname(), os.getpid()
-    node.tell("started", host=host, process=process, nodes=node.place.nodes, mark=mark)
+    node.record("started", host=host, process=process, nodes=node.task.nodes, mark=mark)
 
 
 def _gather(node: _Node, host: Host, head: RayNode) -> None:
     """Wait for the other nodes: for all of them, or for enough of them and no news for a while."""
-    others = node.place.nodes - 1
+    others = node.task.nodes - 1
     enough = others if node.job.min_nodes is None else min(others, node.job.min_nodes - 1)
     deadline = time.monotonic() + node.job.start_seconds
     last_news, known = time.monotonic(), 0
@@ -270,7 +270,7 @@ def _attention(node: _Node, host: Host, head: RayNode) -> Callable[[bool], None]
         nonlocal present
         host.turn(0.2)
         for rank in present.keys() - host.present.keys():
-            node.tell("lost", host=present[rank])
+            node.record("lost", host=present[rank])
         present = dict(host.present)
         if not ending:
             node.check(head)
@@ -290,7 +290,7 @@ def _drive(node: _Node, driver: Child, look: Callable[[bool], None]) -> int:
     while (code := driver.ended()) is None:
         look(deadline < float("inf"))
         if node.requests.any() and deadline == float("inf"):
-            node.tell("draining", reason="stop" if node.requests.stop else "walltime")
+            node.record("draining", reason="stop" if node.requests.stop else "walltime")
             driver.ask_to_stop()
             grace = TERMINATION_SECONDS if node.requests.stop else node.job.drain_seconds - SHUTDOWN_SECONDS
             deadline = time.monotonic() + max(grace, 5.0)
@@ -306,7 +306,7 @@ def _drive(node: _Node, driver: Child, look: Callable[[bool], None]) -> int:
 def _follow(node: _Node) -> int:
     """Other ranks: join, stay, and leave when the host says so."""
     try:
-        member = Member.join(node.rendezvous, node.place.rank, node.job.start_seconds, node.requests.any)
+        member = Member.join(node.rendezvous, node.task.rank, node.job.start_seconds, node.requests.any)
     except RendezvousOverError:
         return DONE
     try:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from rayspin import job
-from rayspin.execution.dispatcher import Worker, fan_out
-from rayspin.execution.local_processes import fan_out_here
+from rayspin.execution.dispatcher import Worker, dispatch
+from rayspin.execution.local_processes import dispatch_to_processes
 from rayspin.execution.session import Session
 from rayspin.execution.stopping import StopRequest
 from rayspin.job import Context
@@ -69,7 +69,7 @@ def run_bare(stage: Generate, folder: Path) -> None:
     """All samples by the kernel alone, on every core; an empty file in the place of each shard."""
     folder.mkdir()
     over = lambda shard, _: (folder / shard_name(shard[0])).touch()  # noqa: E731
-    fan_out_here(CORES, StopRequest(), Bare, (stage,), stage.shards(), over, partial(warm_up, stage))
+    dispatch_to_processes(CORES, StopRequest(), Bare, (stage,), stage.shards(), over, partial(warm_up, stage))
 
 
 def run_whole(stage: Generate, folder: Path) -> None:
@@ -210,7 +210,7 @@ def test_the_driver_stays_flat(benchmark, ray_session: Session, tmp_path: Path) 
                 recorder.enter(shard, made)
                 clock.update()
 
-            fan_out(ray_session, StopRequest(), Nothing, (), recorder.missing, enter)
+            dispatch(ray_session, StopRequest(), Nothing, (), recorder.missing, enter)
             assert len(Catalog.entered(folder).records) == shards
             rates[shards] = round(1 / clock.seconds_a_shard())
 

@@ -11,41 +11,42 @@ import pytest
 
 from rayspin.execution.session import Session
 from rayspin.job import Context
-from rayspin.jobs.tune.course import Halving, Leg
-from rayspin.jobs.tune.feed import Feed
 from rayspin.jobs.tune.job import Tune
 from rayspin.jobs.tune.ledger import Ledger
-from rayspin.jobs.tune.legs import Work
+from rayspin.jobs.tune.outcomes import Finished, Outcome
+from rayspin.jobs.tune.schedulers import Halving, Segment
 from rayspin.jobs.tune.search import Listed
+from rayspin.jobs.tune.segment_queue import SegmentQueue
+from rayspin.jobs.tune.segments import SegmentRunner
 from rayspin.rundir import RunDir
 from tests.support import datasets
 from tests.support.grids import square_grid
 
 
 @dataclass(frozen=True)
-class Pretend(Work):
+class Pretend(SegmentRunner):
     """Trials that keep a core busy for a while, or do nothing."""
 
     busy_s: float = 0.0
 
-    def do(self, leg: Leg) -> dict[str, Any]:
+    def execute(self, segment: Segment) -> Outcome:
         start = time.time()
         while time.time() < start + self.busy_s:
             pass
         times = {"start": start, "end": time.time()}
-        return {"figures": {"validation_loss": 1.0, **times}, "epochs": leg.until, "seconds": 0.0, "host": ""}
+        return Finished({"validation_loss": 1.0, **times}, segment.until, 0.0, "here")
 
 
 def run(session: Session, swept: Tune, folder: Path, busy_s: float) -> list[dict[str, float]]:
     """When each trial began and ended, by the actors' clock."""
-    from rayspin.jobs.tune.engine import Needs, run_legs
+    from rayspin.jobs.tune.engine import ResourcesPerTrial, run_segments
 
     session.ray()
     folder.mkdir(parents=True)
-    feed = Feed(Halving(Listed(swept.trials())), Ledger(folder), ("validation_loss", False))
-    run_legs(Context(session), feed, Pretend(RunDir.at(folder), folder, busy_s=busy_s), Needs(), None)
-    assert feed.ended
-    return [next(iter(entry.results.values())) for entry in feed.ledger.trials.values()]
+    queue = SegmentQueue(Halving(Listed(swept.trials())), Ledger(folder), ("validation_loss", False))
+    run_segments(Context(session), queue, Pretend(RunDir.at(folder), folder, busy_s=busy_s), ResourcesPerTrial(), None)
+    assert queue.ended
+    return [next(iter(entry.results.values())) for entry in queue.ledger.trials.values()]
 
 
 @pytest.fixture(scope="module")

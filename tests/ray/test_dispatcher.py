@@ -14,7 +14,7 @@ import ray.cloudpickle
 
 from rayspin.errors import MachineError, RunError
 from rayspin.execution import dispatcher
-from rayspin.execution.dispatcher import Outcome, Worker, fan_out
+from rayspin.execution.dispatcher import Outcome, Worker, dispatch
 from rayspin.execution.session import Session
 from rayspin.execution.stopping import StopRequest
 
@@ -60,9 +60,9 @@ def test_every_item_is_done_once_whatever_happens_to_the_actors(
         assert item not in results
         results[item] = result
 
-    outcome = fan_out(ray_session, StopRequest(), Trouble, (tmp_path,), items, keep)
-    set_aside = outcome.set_aside
-    assert outcome.left == []
+    outcome = dispatch(ray_session, StopRequest(), Trouble, (tmp_path,), items, keep)
+    set_aside = outcome.failed
+    assert outcome.remaining == []
     assert {failure.item for failure in set_aside} == {"poison 12", "poison 16"}
     assert set_aside[0].error.startswith("ValueError: no 1")
     assert "in work" in set_aside[0].trace
@@ -97,9 +97,9 @@ def test_short_items_share_calls_and_long_ones_have_one_each(ray_session: Sessio
     def keep(item: int, count: int) -> None:
         together[item] = count
 
-    fan_out(ray_session, StopRequest(), Bundles, (), [-n for n in range(1, 7)], keep)
+    dispatch(ray_session, StopRequest(), Bundles, (), [-n for n in range(1, 7)], keep)
     assert together == dict.fromkeys(range(-6, 0), 1)
-    fan_out(ray_session, StopRequest(), Bundles, (), range(1000), keep)
+    dispatch(ray_session, StopRequest(), Bundles, (), range(1000), keep)
     assert sum(1 / together[item] for item in range(1000)) < 300
 
 
@@ -121,7 +121,7 @@ class Unmakeable(Trouble):
 
 def test_an_actor_that_cannot_start_says_why_at_once(ray_session: Session, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"1 lost in a row .*ImportError: no such library on this node"):
-        fan_out(ray_session, StopRequest(), Unmakeable, (tmp_path,), ["plain 1"], lambda *_: None)
+        dispatch(ray_session, StopRequest(), Unmakeable, (tmp_path,), ["plain 1"], lambda *_: None)
 
 
 def test_a_machine_that_only_loses_actors_is_given_up(
@@ -129,7 +129,7 @@ def test_a_machine_that_only_loses_actors_is_given_up(
 ) -> None:
     monkeypatch.setattr(dispatcher, "LOST_IN_A_ROW", 3)
     with pytest.raises(RunError, match="3 lost in a row without one result"):
-        fan_out(ray_session, StopRequest(), Trouble, (tmp_path,), ["deadly 1", "deadly 2"], lambda *_: None)
+        dispatch(ray_session, StopRequest(), Trouble, (tmp_path,), ["deadly 1", "deadly 2"], lambda *_: None)
 
 
 def test_a_node_that_takes_all_of_its_actors_with_it_is_one_misfortune(
@@ -138,7 +138,9 @@ def test_a_node_that_takes_all_of_its_actors_with_it_is_one_misfortune(
     monkeypatch.setattr(dispatcher, "LOST_IN_A_ROW", 2)
     items = ["plain 1", "plain 2", "together 3", "together 4", "plain 5"]
     results: list[int] = []
-    outcome = fan_out(ray_session, StopRequest(), Trouble, (tmp_path,), items, lambda _, result: results.append(result))
+    outcome = dispatch(
+        ray_session, StopRequest(), Trouble, (tmp_path,), items, lambda _, result: results.append(result)
+    )
     assert outcome == Outcome([], [])
     assert sorted(results) == [1, 4, 9, 16, 25]
 
@@ -156,7 +158,7 @@ def test_whoever_has_nothing_left_to_do_makes_room_for_who_waits(ray_session: Se
     holder = ray_session.ray().remote(Idle).options(num_cpus=1).remote()
     ray_session.ray().get(holder.here.remote())
     results: list[int] = []
-    outcome = fan_out(
+    outcome = dispatch(
         ray_session, StopRequest(), Trouble, (tmp_path,), ["plain 1", "plain 2", "plain 3"],
         lambda _, result: results.append(result),
     )  # fmt: skip
@@ -182,12 +184,12 @@ def test_a_full_disk_here_lets_what_is_in_flight_end_too(ray_session: Session, t
         raise MachineError("here", "No space left on device", "make room")
 
     with pytest.raises(MachineError, match="here: No space left"):
-        fan_out(ray_session, StopRequest(), Late, (tmp_path,), [0.1, 3.0, 0.2], full)
+        dispatch(ray_session, StopRequest(), Late, (tmp_path,), [0.1, 3.0, 0.2], full)
     assert {path.name for path in tmp_path.iterdir()} == {"0.1", "3.0"}
 
 
 def test_nothing_to_do_starts_nothing(ray_session: Session, tmp_path: Path) -> None:
-    assert fan_out(ray_session, StopRequest(), Trouble, (tmp_path,), [], lambda *_: None) == Outcome([], [])
+    assert dispatch(ray_session, StopRequest(), Trouble, (tmp_path,), [], lambda *_: None) == Outcome([], [])
 
 
 def test_a_stop_lets_what_is_in_flight_end_and_leaves_the_rest(ray_session: Session, tmp_path: Path) -> None:
@@ -200,8 +202,8 @@ def test_a_stop_lets_what_is_in_flight_end_and_leaves_the_rest(ray_session: Sess
             stop._take(signal.SIGUSR2, None)
         done.append(item)
 
-    outcome = fan_out(ray_session, stop, Trouble, (tmp_path,), items, first_result_stops)
+    outcome = dispatch(ray_session, stop, Trouble, (tmp_path,), items, first_result_stops)
     # Two actors: the one that ended first, and the one that was at work.
     assert len(done) == 2
-    assert sorted(done + outcome.left) == sorted(items)
+    assert sorted(done + outcome.remaining) == sorted(items)
     assert stop.incomplete("here", "2 of 20").exit_code == 75

@@ -32,7 +32,7 @@ from tests.support.slurm.lab import Lab
 def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(slurm: Lab, tmp_path: Path) -> None:
     # One shard takes far longer than the job is given.
     huge = ("samples=1", "size=256", "schedule.sweeps=4000000")
-    submission = start(tmp_path, *huge, nodes=1, array=1, fruitless_attempts=2, drain_seconds=30)
+    submission = start(tmp_path, *huge, nodes=1, array=1, max_attempts_without_progress=2, drain_seconds=30)
     (part,) = submission.parts
     wait_for(submission, "started")
     slurm.run("scancel", "--signal=USR2", part.job_id)

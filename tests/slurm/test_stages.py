@@ -8,7 +8,7 @@ from pathlib import Path
 import tomli_w
 
 from rayspin.job import load
-from rayspin.launch.options import Piece, SiteProfile, pieces
+from rayspin.launch.options import JobRequest, SiteProfile, pieces
 from rayspin.launch.submissions import State, cancel, state, states
 from rayspin.launch.submit import submit
 from rayspin.status import describe
@@ -56,7 +56,7 @@ def test_while_a_stage_is_requeued_those_after_it_wait_on(slurm: Lab, tmp_path: 
     stages = {"first": stage, "second": tomllib.loads(JOB)}
     (tmp_path / "job.toml").write_text(tomli_w.dumps({"kind": "pipeline", "stages": stages}))
     one, two = (
-        Piece(name, options(nodes=1, array=1), after) for name, after in (("first", ()), ("second", ("first",)))
+        JobRequest(name, options(nodes=1, array=1), after) for name, after in (("first", ()), ("second", ("first",)))
     )
     submission = submit(tmp_path / "job.toml", tmp_path / "run", (), [one, two])
     first, second = submission.parts
@@ -68,7 +68,7 @@ def test_while_a_stage_is_requeued_those_after_it_wait_on(slurm: Lab, tmp_path: 
     wait_until(lambda: state(submission).final, lambda: told(submission) + slurm.run("squeue"))
     assert state(submission).name == "done"
     assert [entry["code"] for entry in events(submission, "ended")] == [75, 0]
-    assert "attempt 2" in describe(tmp_path / "run")[1]["its story"]
+    assert "attempt 2" in describe(tmp_path / "run")[1]["events"]
     assert describe(tmp_path / "run")[1]["state"] == "finished"
 
 

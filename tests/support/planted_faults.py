@@ -169,10 +169,10 @@ FAULTS = {
     # Jobs
     "unknown-keys-pass": Fault("config.py", 'extra="forbid"', 'extra="ignore"', ["unit/test_cli.py"]),
     "halving-stops-one-too-many": Fault(
-        "jobs/tune/course.py",
+        "jobs/tune/schedulers.py",
         "math.ceil(len(rung.values) / self._asha.reduction)",
         "math.floor(len(rung.values) / self._asha.reduction)",
-        ["unit/jobs/tune/test_course.py"],
+        ["unit/jobs/tune/test_schedulers.py"],
     ),
     "a-lost-worker-stops-a-sweep": Fault(
         "jobs/tune/engine.py",

@@ -27,5 +27,5 @@ def serially(
 
 def make_shards_here(patch: Callable[[Any, str, Any], None] = setattr) -> None:
     """Let `Generate.run` make its shards in this process; `patch` is pytest's, where that is to end with a test."""
-    patch(generate, "fan_out", serially)
+    patch(generate, "dispatch", serially)
     patch(generate, "warm_up_nodes", lambda *_: None)

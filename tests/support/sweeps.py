@@ -12,9 +12,10 @@ import torch
 from rayspin import job
 from rayspin.config import build
 from rayspin.job import Context
-from rayspin.jobs.tune.feed import Feed
 from rayspin.jobs.tune.job import Tune
-from rayspin.jobs.tune.legs import Work
+from rayspin.jobs.tune.outcomes import Failed, Finished
+from rayspin.jobs.tune.segment_queue import SegmentQueue
+from rayspin.jobs.tune.segments import SegmentRunner
 from rayspin.rundir import RunDir
 from tests.support.serial import make_shards_here
 
@@ -54,11 +55,13 @@ def events(folder: Path, event: str) -> list[dict[str, object]]:
     return [line for line in lines if line["event"] == event]
 
 
-def run_trials_here(swept: Tune, run: RunDir, context: Context, feed: Feed) -> None:
+def run_trials_here(swept: Tune, run: RunDir, context: Context, queue: SegmentQueue) -> None:
     """What stands in for Ray Tune: `Tune._run_trials` with its arguments."""
-    work = Work(run, Path.cwd())
-    while (leg := feed.next()) is not None:
-        feed.take(leg, work.do(leg))
+    runner = SegmentRunner(run, Path.cwd())
+    while (segment := queue.next()) is not None:
+        outcome = runner.execute(segment)
+        assert isinstance(outcome, Finished | Failed)
+        queue.take(segment, outcome)
 
 
 def run_here(patch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pydantic
 
 from rayspin.config import suggestion
 from rayspin.errors import InputError, RunError
-from rayspin.execution.dispatcher import Worker, fan_out
+from rayspin.execution.dispatcher import Worker, dispatch
 from rayspin.jobs.generate.facts import DatasetStage
 from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.jobs.train.job import Training
@@ -130,12 +130,12 @@ class Evaluation(DatasetStage):
                 rows[share] = found
                 track.update(sum(map(len, rows.values())))
 
-            outcome = fan_out(context.session, context.stop, FieldMeter, (self, dataset, weights), shares, measured)
-        if outcome.set_aside:
-            (run.path / "error.txt").write_text(outcome.set_aside[0].trace, encoding="utf-8")
-            problem = f"fields can't be evaluated ({outcome.set_aside[0].error})"
+            outcome = dispatch(context.session, context.stop, FieldMeter, (self, dataset, weights), shares, measured)
+        if outcome.failed:
+            (run.path / "error.txt").write_text(outcome.failed[0].trace, encoding="utf-8")
+            problem = f"fields can't be evaluated ({outcome.failed[0].error})"
             raise RunError(str(run.path), problem, f"see {run.path / 'error.txt'}")
-        if outcome.left:
+        if outcome.remaining:
             raise context.stop.incomplete(str(run.path), f"{sum(map(len, rows.values()))} of {count} fields done")
         return self.conclude(case, [row for share in shares for row in rows[share]], run.path)
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from rayspin.claims import PATIENCE_S, HeldError
 from rayspin.errors import InputError
-from rayspin.execution.local_processes import fan_out_here
+from rayspin.execution.local_processes import dispatch_to_processes
 from rayspin.execution.session import usable_cpus
 from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.generate.making import MadeShard, ShardMaker, warm_up
@@ -25,14 +25,14 @@ from rayspin.storage import own_ledger
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardRange:
     """Shards `start` to `stop` - 1 of those that a whole job is cut into."""
 
     start: int
     stop: int
 
     @classmethod
-    def parse(cls, text: str, shards: int) -> Part:
+    def parse(cls, text: str, shards: int) -> ShardRange:
         """The part that a user means, of a job cut into so many shards.
 
         Args:
@@ -64,7 +64,7 @@ def run_part(stage: Stage, shards: str, run: RunDir, context: Context) -> Summar
 
     Args:
         stage: the whole job.
-        shards: which part of it, as in `Part.parse`.
+        shards: which part of it, as in `ShardRange.parse`.
         run: the folder of the whole job.
         context: who watches, and what asks to stop.
 
@@ -75,7 +75,7 @@ def run_part(stage: Stage, shards: str, run: RunDir, context: Context) -> Summar
     """
     if not isinstance(stage, Generate):
         raise InputError("--shards", f"a {stage.kind!r} job has no shards", "use it with a job that generates")
-    part = Part.parse(shards, len(stage.shards()))
+    part = ShardRange.parse(shards, len(stage.shards()))
     stage.check(run, {})
     done = stage.done(run)
     if done is not None:
@@ -86,7 +86,7 @@ def run_part(stage: Stage, shards: str, run: RunDir, context: Context) -> Summar
     return _finish(stage, run) or summary
 
 
-def _make(job: Generate, part: Part, run: RunDir, context: Context) -> Summary:
+def _make(job: Generate, part: ShardRange, run: RunDir, context: Context) -> Summary:
     recorder = Recorder(
         run.path, job, lambda shard: part.start <= shard[0] // job.shard_samples < part.stop, own_ledger()
     )
@@ -107,7 +107,9 @@ def _make(job: Generate, part: Part, run: RunDir, context: Context) -> Summary:
         maker = job.maker(run.path)
         # A GPU takes many samples at once, from one process.
         processes = 1 if job.resources.gpu else usable_cpus()
-        outcome = fan_out_here(processes, context.stop, ShardMaker, maker, shards, finished, partial(warm_up, job))
+        outcome = dispatch_to_processes(
+            processes, context.stop, ShardMaker, maker, shards, finished, partial(warm_up, job)
+        )
     settle(run.path, job, outcome, context.stop, f"{done} of {total} samples of {part} done")
     return Summary(str(part), {"samples": f"{total}, {to_do} of them now"})
 

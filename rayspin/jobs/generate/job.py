@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from rayspin.config import Config, build
 from rayspin.errors import Incomplete, InputError
-from rayspin.execution.dispatcher import fan_out
+from rayspin.execution.dispatcher import dispatch
 from rayspin.execution.session import Session
 from rayspin.jobs.generate.making import MadeShard, ShardMaker, bytes_per_sample, seconds_per_sample, warm_up
 from rayspin.jobs.generate.recipe import Recipe, Shard
@@ -23,7 +23,7 @@ _FEW_CORES = 4
 _WARM_UP_S = 120.0
 
 
-class Resources(Config):
+class GenerateResources(Config):
     """What a dataset is made on: its bytes are the same on all of it."""
 
     gpu: bool = False
@@ -37,7 +37,7 @@ class Generate(Recipe, Stage):
     sharded: ClassVar[bool] = True
 
     kind: Literal["generate"] = "generate"
-    resources: Resources = Resources()
+    resources: GenerateResources = GenerateResources()
 
     def identity(self) -> Table:
         """The job without its resources, and without optional keys that have their defaults."""
@@ -98,7 +98,7 @@ class Generate(Recipe, Stage):
 
                 warm_up_nodes(context.session, self)
                 maker, gpu = self.maker(run.path), self.resources.gpu
-                outcome = fan_out(context.session, context.stop, ShardMaker, maker, shards, finished, gpu=gpu)
+                outcome = dispatch(context.session, context.stop, ShardMaker, maker, shards, finished, gpu=gpu)
             done = f"{recorder.samples_done} of {self.samples} samples done"
             settle(run.path, self, outcome, context.stop, done)
         # Workers that were lost leave temporary files.
@@ -122,7 +122,7 @@ def warm_up_nodes(session: Session, recipe: Recipe) -> None:
     Nodes with few cores are left out: nothing is saved there. Errors are ignored here: they appear again in a worker.
     """
     ray = session.ray()
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > _FEW_CORES]
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["GenerateResources"].get("CPU", 0) > _FEW_CORES]
     at = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     tasks = [
         ray.remote(warm_up)

@@ -109,15 +109,15 @@ def settle(folder: Path, job: Recipe, outcome: Outcome[Shard], stop: StopRequest
         Incomplete: some were not tried; asked again, they are.
         RunError: all were tried, and some failed.
     """
-    for failure in outcome.set_aside:
+    for failure in outcome.failed:
         write_text(folder / failure_file(failure.item[0]), failure.trace)
-    if outcome.left:
+    if outcome.remaining:
         raise stop.incomplete(str(folder), done)
-    if outcome.set_aside:
-        first, count = outcome.set_aside[0].item
+    if outcome.failed:
+        first, count = outcome.failed[0].item
         raise RunError(
             str(folder),
-            f"{len(outcome.set_aside)} shards failed, the first (samples {first} to {first + count - 1}) with "
-            f"{outcome.set_aside[0].error}",
+            f"{len(outcome.failed)} shards failed, the first (samples {first} to {first + count - 1}) with "
+            f"{outcome.failed[0].error}",
             f"see {command('explain', folder, str(first // job.shard_samples))}; the same command tries these again",
         )

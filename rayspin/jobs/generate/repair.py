@@ -11,7 +11,7 @@ from pathlib import Path
 from rayspin.claims import claim
 from rayspin.config import build
 from rayspin.errors import InputError, RunError
-from rayspin.execution.dispatcher import fan_out
+from rayspin.execution.dispatcher import dispatch
 from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.generate.making import MadeShard, ShardMaker
 from rayspin.jobs.generate.recipe import Shard
@@ -81,8 +81,8 @@ def _mend(folder: Path, job: Generate, faults: list[Fault], context: Context) ->
     if shards:
         recorder.tell_of_others(context.progress)
         maker = job.maker(folder)
-        outcome = fan_out(context.session, context.stop, ShardMaker, maker, shards, finished)
-        done = len(shards) - len(outcome.left) - len(outcome.set_aside)
+        outcome = dispatch(context.session, context.stop, ShardMaker, maker, shards, finished)
+        done = len(shards) - len(outcome.remaining) - len(outcome.failed)
         settle(folder, job, outcome, context.stop, f"{done} of {len(shards)} repaired")
     if changed:
         problem = f"made again, {', '.join(changed)} came out with other values than the ledger has"

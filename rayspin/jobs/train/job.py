@@ -57,7 +57,7 @@ _HEARTBEAT = ".progress"
 _HEARTBEAT_S = 1.0
 
 
-class Resources(Config):
+class TrainingResources(Config):
     """What a training asks of the cluster; no part of what it computes, and free to change when it resumes."""
 
     workers: int | None = pydantic.Field(default=None, gt=0)
@@ -92,7 +92,7 @@ class Training(DatasetStage):
     may_change: ClassVar[frozenset[str]] = MAY_CHANGE
 
     training: TrainingConfig = TrainingConfig()
-    resources: Resources = Resources()
+    resources: TrainingResources = TrainingResources()
 
     network: EffectiveFieldNetConfig | SuperResolutionNetConfig
     objective: FieldObjective | SuperResolutionObjective

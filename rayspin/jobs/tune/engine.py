@@ -1,13 +1,12 @@
-"""Runs the legs that a feed gives out over Ray Tune: one Tune trial for each, on reused actors.
+"""Runs the segments that a queue gives out over Ray Tune: one Tune trial for each, on reused actors.
 
-Tune places and restarts; what to run is the feed's business and what came of it the ledger's. Tune can't extend a
+Tune places and restarts; what to run is the queue's business and what came of it the ledger's. Tune can't extend a
 finished experiment, so its own state is thrown away. Two kinds of failure are told apart: an exception is caught where
 it is raised and comes back as a result; what Tune itself sees fail is a lost worker or node, and is run again.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -28,20 +27,21 @@ from rayspin.errors import MachineError, RayspinError, RunError
 from rayspin.execution.session import places_on
 from rayspin.jobs.stage import Context
 from rayspin.jobs.train.job import STOP
-from rayspin.jobs.tune.course import Leg
-from rayspin.jobs.tune.feed import Feed
-from rayspin.jobs.tune.legs import Work
+from rayspin.jobs.tune.outcomes import Failed, Finished, Outcome, Refused, decode, encode
+from rayspin.jobs.tune.schedulers import Segment
+from rayspin.jobs.tune.segment_queue import SegmentQueue
+from rayspin.jobs.tune.segments import SegmentRunner
 from rayspin.progress import polling
 
 WORKER_RESTARTS = 3
-"""How often a leg whose worker or node was lost is run again before it is held to be the cause."""
+"""How often a segment whose worker or node was lost is run again before it is held to be the cause."""
 
 _ONE_BYTE = {"memory": 1}
 """What the process takes that starts the workers of a trial and then waits: a CPU would be one too few for them."""
 
 
 @dataclass(frozen=True)
-class Needs:
+class ResourcesPerTrial:
     """What one trial takes of the cluster."""
 
     workers: int = 1
@@ -76,25 +76,27 @@ class Needs:
         return {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}
 
 
-def run_legs(context: Context, feed: Feed, work: Work, needs: Needs, most: int | None) -> None:
-    """Run legs until the feed has none left, or a stop is requested.
+def run_segments(
+    context: Context, queue: SegmentQueue, runner: SegmentRunner, needs: ResourcesPerTrial, most: int | None
+) -> None:
+    """Run segments until the queue has none left, or a stop is requested.
 
     Args:
         context: the session, started; the stop request; the progress.
-        feed: gives the legs out and takes what they end with.
-        work: what the legs have in common.
+        queue: gives the segments out and takes what they end with.
+        runner: what the segments have in common.
         needs: what a trial takes.
         most: how many trials may run at a time; None: as many as fit.
 
     Raises:
         RunError: no trial fits, the machine refuses to write (`MachineError`), or Tune itself failed.
-        RayspinError: what the feed has against a result.
+        RayspinError: what the queue has against a result.
     """
     # What fails is told by the sweep itself, once and with its cause.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    folder = work.run.path
+    folder = runner.run.path
     places = min(needs.places(), most or math.inf)
-    searcher = _Legs(context, feed, work)
+    searcher = _SegmentSearcher(context, queue, runner)
     scratch, stop = folder / ".ray", folder / STOP
     # What a killed driver left behind.
     shutil.rmtree(scratch, ignore_errors=True)
@@ -105,7 +107,7 @@ def run_legs(context: Context, feed: Feed, work: Work, needs: Needs, most: int |
             stop.touch()
 
     tuner = tune.Tuner(
-        tune.with_resources(_run_leg, tune.PlacementGroupFactory([needs.bundle()])),
+        tune.with_resources(_run_segment, tune.PlacementGroupFactory([needs.bundle()])),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             num_samples=-1,
@@ -131,43 +133,43 @@ def run_legs(context: Context, feed: Feed, work: Work, needs: Needs, most: int |
         raise searcher.problem
 
 
-class _Legs(Searcher):
-    """The feed as Tune asks for it."""
+class _SegmentSearcher(Searcher):
+    """The queue as Tune asks for it."""
 
-    def __init__(self, context: Context, feed: Feed, work: Work) -> None:
+    def __init__(self, context: Context, queue: SegmentQueue, runner: SegmentRunner) -> None:
         super().__init__()
-        self._context, self._feed, self._work = context, feed, work
-        self._out: dict[str, Leg] = {}
+        self._context, self._queue, self._runner = context, queue, runner
+        self._out: dict[str, Segment] = {}
         self.problem: RayspinError | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """The next leg; None: not yet."""
+        """The next segment; None: not yet."""
         if self._context.stop.requested or self.problem is not None:
             return Searcher.FINISHED
         try:
-            leg = self._feed.next()
+            segment = self._queue.next()
         except RayspinError as error:
             self.problem = error
             return Searcher.FINISHED
-        if leg is None:
-            return Searcher.FINISHED if self._feed.ended else None
-        self._out[trial_id] = leg
-        return {"parcel": _Parcel(cloudpickle.dumps((self._work, leg)))}  # type: ignore[no-untyped-call]
+        if segment is None:
+            return Searcher.FINISHED if self._queue.ended else None
+        self._out[trial_id] = segment
+        return {"parcel": _Parcel(cloudpickle.dumps((self._runner, segment)))}  # type: ignore[no-untyped-call]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A leg has come back, or its worker was lost for good."""
-        leg = self._out.pop(trial_id)
+        """A segment has come back, or its worker was lost for good."""
+        segment = self._out.pop(trial_id)
         if error or result is None or "outcome" not in result:
             cause = f"its worker was lost {WORKER_RESTARTS + 1} times (out of memory? a crash?)"
-            outcome: dict[str, Any] = {"error": cause, "hopeless": True}
+            outcome: Outcome = Failed(cause, hopeless=True)
         else:
-            outcome = json.loads(result["outcome"])
-        if outcome.get("stopped"):
-            return
+            outcome = decode(result["outcome"])
         try:
-            if "refused" in outcome:
-                raise MachineError(*outcome["refused"])
-            self._feed.take(leg, outcome)
+            match outcome:
+                case Refused():
+                    raise MachineError(outcome.where, outcome.problem, outcome.remedy)
+                case Finished() | Failed():
+                    self._queue.take(segment, outcome)
         except RayspinError as problem:
             self.problem = problem
 
@@ -184,17 +186,17 @@ class _Legs(Searcher):
 
 @dataclass(frozen=True)
 class _Parcel:
-    """What an actor needs for a leg; Tune writes configs into names, so it shows nothing."""
+    """What an actor needs for a segment; Tune writes configs into names, so it shows nothing."""
 
     content: bytes
 
     def __repr__(self) -> str:
-        return "leg"
+        return "segment"
 
 
-def _run_leg(config: dict[str, _Parcel]) -> None:
-    work, leg = cloudpickle.loads(config["parcel"].content)
-    tune.report({"outcome": json.dumps(work.do(leg))})
+def _run_segment(config: dict[str, _Parcel]) -> None:
+    runner, segment = cloudpickle.loads(config["parcel"].content)
+    tune.report({"outcome": encode(runner.execute(segment))})
 
 
 def _name(trial: Any) -> str:

@@ -20,16 +20,16 @@ from rayspin.jobs.generate.facts import DatasetFacts
 from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.stage import Context, Plan, Stage, execute
 from rayspin.jobs.train.job import Training
-from rayspin.jobs.tune.course import Asha, Course, Halving
-from rayspin.jobs.tune.feed import Feed
 from rayspin.jobs.tune.ledger import Ledger
-from rayspin.jobs.tune.legs import Work, reported
 from rayspin.jobs.tune.mlflow_log import log_trials, mlflow_module
-from rayspin.jobs.tune.population import PopulationCourse
+from rayspin.jobs.tune.population import PopulationScheduler
 from rayspin.jobs.tune.report import Report, failures
+from rayspin.jobs.tune.schedulers import Asha, Halving, Scheduler
 from rayspin.jobs.tune.search import Grid, Listed, Optuna, OptunaSource, Population, Random, Search, optuna_module
+from rayspin.jobs.tune.segment_queue import SegmentQueue
+from rayspin.jobs.tune.segments import SegmentRunner, reported
 from rayspin.jobs.tune.space import Space, Values
-from rayspin.jobs.tune.trials import DATASETS, TRIALS, Job, Maker, Trial, sweepable
+from rayspin.jobs.tune.trials import DATASETS, TRIALS, Job, Trial, TrialBuilder, sweepable
 from rayspin.progress import polling
 from rayspin.rundir import RunDir, Summary, Table
 from rayspin.training import branch
@@ -129,8 +129,8 @@ class Tune(Stage):
         """Also without where it is logged."""
         return {key: value for key, value in super().identity().items() if key != "mlflow"}
 
-    def _maker(self) -> Maker:
-        return Maker.of(self.base, self.datasets)
+    def _maker(self) -> TrialBuilder:
+        return TrialBuilder.of(self.base, self.datasets)
 
     def trials(self) -> list[Trial]:
         """Every trial that is known before the sweep has run: of Optuna none, of a population the first members.
@@ -216,23 +216,23 @@ class Tune(Stage):
         """Generate the datasets that are missing, run the trials that are missing; then the table and the pictures."""
         (run.path / TRIALS).mkdir(exist_ok=True)
         here = RunDir(run.path.resolve(), run.root.resolve())
-        feed = Feed(self._course(here), Ledger(here.path), self._metric, self.resources.retries)
-        feed.play()
-        if not feed.ended:
+        queue = SegmentQueue(self._scheduler(here), Ledger(here.path), self._metric, self.resources.retries)
+        queue.play()
+        if not queue.ended:
             self._make_datasets(run, context)
-            self._run_trials(here, context, feed)
-        if context.stop.requested and not feed.ended:
-            done = f"{feed.done} of {feed.course.count} trials done"
+            self._run_trials(here, context, queue)
+        if context.stop.requested and not queue.ended:
+            done = f"{queue.done} of {queue.scheduler.count} trials done"
             raise context.stop.incomplete(str(run.path), done)
-        report = Report(run, dict(self.space), self._metric, feed, isinstance(self.search, Grid))
+        report = Report(run, dict(self.space), self._metric, queue, isinstance(self.search, Grid))
         summary = report.write()
         if self.mlflow is not None:
             log_trials(self.mlflow, here.path.name, report.logged())
-        failed = failures(run, feed.course.standings(), feed)
+        failed = failures(run, queue.scheduler.trial_states(), queue)
         if failed:
             raise RunError(
                 str(run.path),
-                f"{len(failed)} of {feed.course.count} trials failed, the first with {failed[0]}",
+                f"{len(failed)} of {queue.scheduler.count} trials failed, the first with {failed[0]}",
                 "trials.csv has them all; the same command tries them again",
             )
         return summary
@@ -241,7 +241,7 @@ class Tune(Stage):
     def _metric(self) -> tuple[str, bool]:
         return self.metric, self.goal == "max"
 
-    def _course(self, run: RunDir) -> Course:
+    def _scheduler(self, run: RunDir) -> Scheduler:
         maker = self._maker()
         match self.search:
             case Population():
@@ -249,7 +249,7 @@ class Tune(Stage):
                 def branched(child: Trial, parent: Trial, epochs: int) -> None:
                     _branch(run, child, parent, epochs)
 
-                return PopulationCourse(self.search, self.space, maker, branched)
+                return PopulationScheduler(self.search, self.space, maker, branched)
             case Optuna():
                 return Halving(OptunaSource(self.search, self.space, maker), self.asha)
             case _:
@@ -261,18 +261,18 @@ class Tune(Stage):
         for name, data in _datasets([trial for trial in trials if not ledger.has(trial)]).items():
             execute(data, run.child(DATASETS).child(name), context)
 
-    def _run_trials(self, run: RunDir, context: Context, feed: Feed) -> None:
+    def _run_trials(self, run: RunDir, context: Context, queue: SegmentQueue) -> None:
         context.session.ray()
-        from rayspin.jobs.tune.engine import Needs, run_legs
+        from rayspin.jobs.tune.engine import ResourcesPerTrial, run_segments
 
-        needs, work = Needs(gpus=float(self.base.resources.gpu)), Work(run, Path.cwd())
+        needs, runner = ResourcesPerTrial(gpus=float(self.base.resources.gpu)), SegmentRunner(run, Path.cwd())
         if isinstance(self.base, Training):
             each = self.base.resources
-            needs = Needs(
+            needs = ResourcesPerTrial(
                 each.workers or 1, each.cpus_per_worker, 1 / self.resources.trials_per_gpu if each.gpu else 0.0
             )
             memory = self.resources.memory_gib
-            work = Work(
+            runner = SegmentRunner(
                 run,
                 Path.cwd(),
                 each.cpus_per_worker,
@@ -280,10 +280,10 @@ class Tune(Stage):
                 None if memory is None else int(memory * 2**30),
             )
         with (
-            context.progress.track("trials", feed.course.count, "trial", feed.done) as track,
-            polling(lambda: track.update(feed.done, **feed.progress())),
+            context.progress.track("trials", queue.scheduler.count, "trial", queue.done) as track,
+            polling(lambda: track.update(queue.done, **queue.progress())),
         ):
-            run_legs(context, feed, work, needs, self.resources.concurrent)
+            run_segments(context, queue, runner, needs, self.resources.concurrent)
 
 
 def _datasets(trials: list[Trial]) -> dict[str, Generate]:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rayspin.jobs.tune.course import Leg
+from rayspin.jobs.tune.outcomes import Failed, Figures, Finished
+from rayspin.jobs.tune.schedulers import Segment
 from rayspin.jobs.tune.space import label
 from rayspin.jobs.tune.trials import Trial
 from rayspin.rundir import append_lines, read_lines
 
 LEDGER = "trials.jsonl"
-
-Figures = dict[str, float]
 
 
 @dataclass
@@ -35,7 +34,7 @@ class Entry:
     error: str = ""
     """Why it failed when it was last tried."""
     started: int = 0
-    """The end of the leg that it was last sent on; 0 when it is back."""
+    """The end of the segment that it was last sent on; 0 when it is back."""
     ended: str = ""
     """How it left the sweep: "done", "stopped" or "failed"; empty while it is under way."""
 
@@ -65,24 +64,25 @@ class Ledger:
         new = [trial for trial in trials if trial.name not in self.trials]
         self._append([{"event": "planned", "trial": trial.name, "point": dict(trial.point)} for trial in new])
 
-    def start(self, leg: Leg) -> None:
-        """A leg was given out."""
-        self._append([{"event": "started", "trial": leg.trial.name, "until": leg.until}], durably=False)
+    def start(self, segment: Segment) -> None:
+        """A segment was given out."""
+        self._append([{"event": "started", "trial": segment.trial.name, "until": segment.until}], durably=False)
 
-    def enter(self, leg: Leg, result: Mapping[str, Any]) -> None:
-        """A leg has ended with a result, or failed."""
-        event = "failed" if result.get("error") else "result"
-        self._append([{"event": event, "trial": leg.trial.name, "until": leg.until, **result}])
+    def record(self, segment: Segment, outcome: Finished | Failed) -> None:
+        """Record how a segment ended."""
+        event = "failed" if isinstance(outcome, Failed) else "result"
+        fields = {key: value for key, value in asdict(outcome).items() if value not in (None, "")}
+        self._append([{"event": event, "trial": segment.trial.name, "until": segment.until, **fields}])
 
     def end(self, trial: Trial, how: str) -> None:
         """Nothing of a trial is left to run."""
         if self.trials[trial.name].ended != how:
             self._append([{"event": "ended", "trial": trial.name, "how": how}], durably=False)
 
-    def result(self, leg: Leg) -> Figures | None:
-        """The figures at the end of a leg, if it was run."""
-        entry = self.trials.get(leg.trial.name)
-        return None if entry is None else entry.results.get(leg.until)
+    def result(self, segment: Segment) -> Figures | None:
+        """The figures at the end of a segment, if it was run."""
+        entry = self.trials.get(segment.trial.name)
+        return None if entry is None else entry.results.get(segment.until)
 
     def best(self, metric: str, *, most: bool) -> tuple[str, float] | None:
         """The trial with the least, or the most, of a figure in any result, and that value; None if none has it."""

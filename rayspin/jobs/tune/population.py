@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from rayspin.jobs.tune.course import Leg, Standing
+from rayspin.jobs.tune.schedulers import Segment, TrialState
 from rayspin.jobs.tune.search import Population
-from rayspin.jobs.tune.space import Axis, Integers, Point, Values, drawn
-from rayspin.jobs.tune.trials import Maker, Trial
+from rayspin.jobs.tune.space import Axis, Integers, SearchPoint, Values, drawn
+from rayspin.jobs.tune.trials import Trial, TrialBuilder
 from rayspin.rng import generator
 
 Branch = Callable[[Trial, Trial, int], None]
@@ -18,7 +18,7 @@ STEP = 1.2
 """A setting that is moved is multiplied or divided by this, as in the paper."""
 
 
-class PopulationCourse:
+class PopulationScheduler:
     """Members train side by side; after each interval the worst ones give way to branches of the best.
 
     A branch is a trial of its own, with changed settings. All members are compared at once, when the last one has
@@ -26,63 +26,63 @@ class PopulationCourse:
     overwritten before it was taken.
     """
 
-    def __init__(self, search: Population, space: Mapping[str, Axis], maker: Maker, branch: Branch) -> None:
+    def __init__(self, search: Population, space: Mapping[str, Axis], maker: TrialBuilder, branch: Branch) -> None:
         self._search, self._space, self._maker, self._branch = search, space, maker, branch
         trials = [maker.trial(drawn(space, search.seed, number)) for number in range(search.members)]
-        self._standings = [Standing(trial) for trial in trials]
+        self._states = [TrialState(trial) for trial in trials]
         self._members = list(range(search.members))
         self._generation = 1
         self._ready = list(reversed(self._members))
         self._under_way = len(self._members)
-        self._new: list[Standing] = []
+        self._new: list[TrialState] = []
 
     @property
     def count(self) -> int:
         """Members and branches so far."""
-        return len(self._standings)
+        return len(self._states)
 
     @property
     def ended(self) -> bool:
         """Whether every member has all its epochs."""
         return not self._under_way
 
-    def next(self) -> Leg | None:
+    def next(self) -> Segment | None:
         """The next member of this generation."""
         if not self._ready:
             return None
         number = self._ready.pop()
-        self._standings[number].until = self._until
-        return Leg(number, self._standings[number].trial, self._until)
+        self._states[number].until = self._until
+        return Segment(number, self._states[number].trial, self._until)
 
-    def tell(self, leg: Leg, value: float | None) -> None:
+    def tell(self, segment: Segment, value: float | None) -> None:
         """Take note of a result; the last one of a generation starts the next."""
-        standing = self._standings[leg.number]
-        standing.values.append(value)
+        state = self._states[segment.number]
+        state.values.append(value)
         self._under_way -= 1
         if self._under_way:
             return
-        if self._until == standing.trial.budget:
+        if self._until == state.trial.budget:
             for number in self._members:
-                self._settle(self._standings[number])
+                self._settle(self._states[number])
         else:
             self._next_generation()
 
-    def standings(self) -> list[Standing]:
+    def trial_states(self) -> list[TrialState]:
         """Every member and branch, in order."""
-        return self._standings
+        return self._states
 
-    def newly_settled(self) -> list[Standing]:
+    def newly_settled(self) -> list[TrialState]:
         """The trials of which nothing is left to run since this was last asked."""
         new, self._new = self._new, []
         return new
 
-    def _settle(self, standing: Standing) -> None:
-        standing.settled = True
-        self._new.append(standing)
+    def _settle(self, state: TrialState) -> None:
+        state.settled = True
+        self._new.append(state)
 
     @property
     def _until(self) -> int:
-        return min(self._generation * self._search.interval, self._standings[0].trial.budget)
+        return min(self._generation * self._search.interval, self._states[0].trial.budget)
 
     def _next_generation(self) -> None:
         ranked = sorted(range(len(self._members)), key=lambda place: (self._value(place), place))
@@ -90,23 +90,23 @@ class PopulationCourse:
         replaced = max(math.floor(len(ranked) * self._search.quantile), len(ranked) - len(able))
         best = able[: max(1, math.floor(len(ranked) * self._search.quantile))]
         for index, place in enumerate(ranked[len(ranked) - replaced :]):
-            old = self._standings[self._members[place]]
+            old = self._states[self._members[place]]
             old.stopped = True
             self._settle(old)
             if best:
                 self._members[place] = self._branched(best[index % len(best)], place)
         self._generation += 1
-        self._ready = sorted((n for n in self._members if not self._standings[n].settled), reverse=True)
+        self._ready = sorted((n for n in self._members if not self._states[n].settled), reverse=True)
         self._under_way = len(self._ready)
 
     def _branched(self, best: int, place: int) -> int:
-        parent = self._standings[self._members[best]].trial
+        parent = self._states[self._members[best]].trial
         child = self._maker.trial(self._moved(parent.point, place), (parent.name, self._until))
         self._branch(child, parent, self._until)
-        self._standings.append(Standing(child))
-        return len(self._standings) - 1
+        self._states.append(TrialState(child))
+        return len(self._states) - 1
 
-    def _moved(self, point: Point, place: int) -> Point:
+    def _moved(self, point: SearchPoint, place: int) -> SearchPoint:
         """The point with every setting moved a step up or down, or drawn anew."""
         address = (self._search.seed, self._generation, place)
         moved = []
@@ -117,7 +117,7 @@ class PopulationCourse:
         return tuple(moved)
 
     def _value(self, place: int) -> float:
-        value = self._standings[self._members[place]].values[-1]
+        value = self._states[self._members[place]].values[-1]
         return math.inf if value is None or math.isnan(value) else value
 
 

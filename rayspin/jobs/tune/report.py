@@ -14,9 +14,9 @@ import tomli_w
 from rayspin.analysis import figures
 from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.tables import as_csv
-from rayspin.jobs.tune.course import Standing
-from rayspin.jobs.tune.feed import Feed
 from rayspin.jobs.tune.mlflow_log import LoggedTrial
+from rayspin.jobs.tune.schedulers import TrialState
+from rayspin.jobs.tune.segment_queue import SegmentQueue
 from rayspin.jobs.tune.space import Axis, Values, short_names, shown
 from rayspin.jobs.tune.trials import Trial
 from rayspin.paths import command
@@ -37,75 +37,75 @@ class Report:
         run: the sweep's folder.
         space: its axes.
         metric: the figure that trials are compared by, and whether the most is best instead of the least.
-        feed: its course and its ledger.
+        queue: its scheduler and its ledger.
         grid: whether the trials are all combinations of the axes.
     """
 
     run: RunDir
     space: dict[str, Axis]
     metric: tuple[str, bool]
-    feed: Feed
+    queue: SegmentQueue
     grid: bool
 
     def write(self) -> Summary:
         """Table, best job and pictures in the sweep's folder; its summary."""
-        standings = self._unique()
-        rows = [self.row(standing) for standing in standings]
+        trial_states = self._unique()
+        rows = [self.row(state) for state in trial_states]
         write_text(self.run.path / "trials.csv", as_csv(_filled(rows)))
         self._write_netcdf(rows)
         ends = [row["state"] for row in rows]
         counts = ", ".join(f"{ends.count(end)} {end}" for end in ("done", "stopped", "failed") if end in ends)
-        ranked = [(self.feed.value(row), index) for index, row in enumerate(rows) if self.metric[0] in row]
+        ranked = [(self.queue.value(row), index) for index, row in enumerate(rows) if self.metric[0] in row]
         if not ranked:
             return Summary("sweep", {"trials": counts, "table": "trials.csv, trials.nc"})
         _, best = min(ranked)
-        self._write_best(standings[best].trial, rows[best])
+        self._write_best(trial_states[best].trial, rows[best])
         return Summary(
             "sweep",
             {
                 "trials": f"{len(rows)}: {counts}",
-                **{f"best {key}": shown(value) for key, value in standings[best].trial.point},
+                **{f"best {key}": shown(value) for key, value in trial_states[best].trial.point},
                 f"best {self.metric[0]}": f"{rows[best][self.metric[0]]:.5g}",
-                "core time": f"{self.feed.ledger.seconds:.0f} s",
+                "core time": f"{self.queue.ledger.seconds:.0f} s",
                 "table": "trials.csv, trials.nc",
             },
-            self._draw(standings, rows),
+            self._draw(trial_states, rows),
             (
                 command("run", self.run.path / "best.toml"),
-                command("show", standings[best].trial.folder(self.run).path),
+                command("show", trial_states[best].trial.folder(self.run).path),
             ),
         )
 
-    def row(self, standing: Standing) -> Row:
+    def row(self, state: TrialState) -> Row:
         """A trial as a row: point, figures, how far it came, how it ended, its name."""
-        trial = standing.trial
-        entry = self.feed.ledger.trials[trial.name]
-        reached = max((until for until in entry.results if until <= standing.until), default=0)
+        trial = state.trial
+        entry = self.queue.ledger.trials[trial.name]
+        reached = max((until for until in entry.results if until <= state.until), default=0)
         return {
             **dict(trial.point),
             **entry.results.get(reached, {}),
             self._budget_name: entry.epochs.get(reached, 0),
-            "state": standing.end,
+            "state": state.end,
             "trial": trial.name,
             **({"parent": trial.parent[0] if trial.parent else ""} if self._branches else {}),
-            "error": entry.error if standing.end == "failed" else "",
+            "error": entry.error if state.end == "failed" else "",
         }
 
     def logged(self) -> list[LoggedTrial]:
         """The trials as other programs keep them, with the curve of each."""
-        return [self._logged(standing) for standing in self._unique()]
+        return [self._logged(state) for state in self._unique()]
 
-    def _logged(self, standing: Standing) -> LoggedTrial:
-        trial, row = standing.trial, self.row(standing)
+    def _logged(self, state: TrialState) -> LoggedTrial:
+        trial, row = state.trial, self.row(state)
         done = row[self._budget_name]
-        history = self._history(standing)
+        history = self._history(state)
         figures: list[tuple[int, Mapping[str, float]]] = [(int(line["epoch"]), line) for line in history]
         if self._generates:
-            figures = [(done, self.feed.ledger.trials[trial.name].results.get(done, {}))]
+            figures = [(done, self.queue.ledger.trials[trial.name].results.get(done, {}))]
         return LoggedTrial(
             name=trial.name,
-            state=f"{standing.end} after {done} {self._budget_name}",
-            failed=standing.end == "failed",
+            state=f"{state.end} after {done} {self._budget_name}",
+            failed=state.end == "failed",
             parameters=dict(trial.point),
             figures=figures,
             tags={
@@ -114,9 +114,9 @@ class Report:
             },
         )
 
-    def _history(self, standing: Standing) -> list[Line]:
+    def _history(self, state: TrialState) -> list[Line]:
         """The curve of a training, as far as it counts here."""
-        return read_metrics(standing.trial.folder(self.run).path)[: standing.until]
+        return read_metrics(state.trial.folder(self.run).path)[: state.until]
 
     @property
     def _budget_name(self) -> str:
@@ -124,14 +124,14 @@ class Report:
 
     @property
     def _generates(self) -> bool:
-        return any(isinstance(standing.trial.job, Generate) for standing in self.feed.course.standings()[:1])
+        return any(isinstance(state.trial.job, Generate) for state in self.queue.scheduler.trial_states()[:1])
 
     @property
     def _branches(self) -> bool:
-        return any(standing.trial.parent for standing in self.feed.course.standings())
+        return any(state.trial.parent for state in self.queue.scheduler.trial_states())
 
-    def _unique(self) -> list[Standing]:
-        return list({standing.trial.name: standing for standing in self.feed.course.standings()}.values())
+    def _unique(self) -> list[TrialState]:
+        return list({state.trial.name: state for state in self.queue.scheduler.trial_states()}.values())
 
     def _write_best(self, trial: Trial, row: Row) -> None:
         table = trial.job.to_table()
@@ -172,11 +172,11 @@ class Report:
     def _place(self, row: Row) -> tuple[int, ...]:
         return tuple(axis.values.index(row[key]) for key, axis in self.space.items() if isinstance(axis, Values))
 
-    def _draw(self, standings: list[Standing], rows: list[Row]) -> tuple[str, ...]:
+    def _draw(self, trial_states: list[TrialState], rows: list[Row]) -> tuple[str, ...]:
         """The pictures that suit the sweep, the most telling one last."""
         metric = self.metric[0]
         drawn = []
-        curves = [] if self._generates else [self._curve(standing) for standing in standings]
+        curves = [] if self._generates else [self._curve(state) for state in trial_states]
         if any(curves):
             values = [row.get(metric, math.nan) for row in rows]
             figures.draw_sweep_curves(curves, values, metric, self.run.path / "curves.png")
@@ -213,34 +213,34 @@ class Report:
         figures.draw_heat_map(values, (first, ticks[0]), (second, ticks[1]), title, self.run.path / "heat_map.png")
         return "heat_map.png"
 
-    def _curve(self, standing: Standing) -> list[float]:
-        return [line[self.metric[0]] for line in self._history(standing) if self.metric[0] in line]
+    def _curve(self, state: TrialState) -> list[float]:
+        return [line[self.metric[0]] for line in self._history(state) if self.metric[0] in line]
 
     def _best_against_budget(self) -> tuple[list[int], list[float]]:
         """What all trials together had spent when each result came in, and the best result by then."""
-        ours = {standing.trial.name for standing in self.feed.course.standings()}
+        ours = {state.trial.name for state in self.queue.scheduler.trial_states()}
         spent, best = 0, math.inf
         budgets, bests = [], []
         before: dict[str, int] = {}
-        for name, until in self.feed.ledger.order:
+        for name, until in self.queue.ledger.order:
             if name not in ours:
                 continue
-            entry = self.feed.ledger.trials[name]
+            entry = self.queue.ledger.trials[name]
             done = entry.epochs[until]
             spent += max(done - before.get(name, 0), 0)
             before[name] = max(done, before.get(name, 0))
-            best = min(best, self.feed.value(entry.results[until]))
+            best = min(best, self.queue.value(entry.results[until]))
             budgets.append(spent)
             bests.append(-best if self.metric[1] else best)
         return budgets, bests
 
 
-def failures(run: RunDir, standings: Sequence[Standing], feed: Feed) -> list[str]:
+def failures(run: RunDir, trial_states: Sequence[TrialState], queue: SegmentQueue) -> list[str]:
     """The trials that failed, a line for each: point, cause, where the job and the traceback lie."""
     return [
-        f"{standing.trial.label}: {feed.ledger.trials[standing.trial.name].error} ({standing.trial.folder(run).path})"
-        for standing in standings
-        if standing.end == "failed"
+        f"{state.trial.label}: {queue.ledger.trials[state.trial.name].error} ({state.trial.folder(run).path})"
+        for state in trial_states
+        if state.end == "failed"
     ]
 
 

@@ -15,8 +15,8 @@ import pydantic
 
 from rayspin.config import Config, build, suggestion
 from rayspin.errors import InputError
-from rayspin.jobs.tune.space import MOST_TRIALS, Axis, Integers, LogUniform, Point, Values, drawn
-from rayspin.jobs.tune.trials import Maker, Trial
+from rayspin.jobs.tune.space import MOST_TRIALS, Axis, Integers, LogUniform, SearchPoint, Values, drawn
+from rayspin.jobs.tune.trials import Trial, TrialBuilder
 from rayspin.rng import seed_words
 
 
@@ -42,7 +42,7 @@ class Grid(Config):
 
     method: Literal["grid"] = "grid"
 
-    def points(self, space: Mapping[str, Axis]) -> Iterator[Point]:
+    def points(self, space: Mapping[str, Axis]) -> Iterator[SearchPoint]:
         """The points in order, the last axis fastest.
 
         Raises:
@@ -69,7 +69,7 @@ class Random(Config):
     """How many points; those that are drawn twice are run once."""
     seed: int = pydantic.Field(default=0, ge=0)
 
-    def points(self, space: Mapping[str, Axis]) -> Iterator[Point]:
+    def points(self, space: Mapping[str, Axis]) -> Iterator[SearchPoint]:
         """The points in order."""
         return (drawn(space, self.seed, number) for number in range(self.trials))
 
@@ -148,7 +148,7 @@ class OptunaSource:
     Each question is a function of (seed, number, results known by then): the sampler is seeded anew for it.
     """
 
-    def __init__(self, search: Optuna, space: Mapping[str, Axis], maker: Maker) -> None:
+    def __init__(self, search: Optuna, space: Mapping[str, Axis], maker: TrialBuilder) -> None:
         self._optuna = optuna_module()
         self._search, self._space, self._maker = search, space, maker
         self._study = self._optuna.create_study(direction="minimize")

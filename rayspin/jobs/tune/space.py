@@ -19,7 +19,7 @@ from rayspin.rng import generator
 MOST_TRIALS = 20_000
 """Trials of a sweep at most: each one is checked like a job of its own, some thousands in a second."""
 
-Point = tuple[tuple[str, Any], ...]
+SearchPoint = tuple[tuple[str, Any], ...]
 """A place in the search space: (dotted key, value) for every axis."""
 
 
@@ -150,8 +150,8 @@ Space = Annotated[
 { integers = [low, high] }."""
 
 
-def drawn(space: Mapping[str, Axis], seed: int, number: int) -> Point:
-    """Point `number` of the random points that (space, seed) names."""
+def drawn(space: Mapping[str, Axis], seed: int, number: int) -> SearchPoint:
+    """SearchPoint `number` of the random points that (space, seed) names."""
     return tuple(
         (key, axis.at(float(generator(f"sweep {key}", (seed, number)).random()))) for key, axis in space.items()
     )

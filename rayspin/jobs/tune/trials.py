@@ -16,7 +16,7 @@ from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.registry import KINDS, build_stage, stage_type
 from rayspin.jobs.stage import Stage
 from rayspin.jobs.train.job import Training
-from rayspin.jobs.tune.space import Point, label
+from rayspin.jobs.tune.space import SearchPoint, label
 from rayspin.rundir import RunDir, Table
 
 TRIALS = "trials"
@@ -32,7 +32,7 @@ class Trial:
 
     name: str
     """Hash of the trial's resolved job: its folder."""
-    point: Point
+    point: SearchPoint
     job: Job
     data: Generate | None = None
     """The job of the dataset that the sweep itself generates for this trial."""
@@ -61,18 +61,18 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Maker:
+class TrialBuilder:
     """Makes trials of points: a base job, and the jobs of datasets that the sweep generates itself."""
 
     base: Table
     datasets: Mapping[str, Table] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, base: Job, datasets: Mapping[str, Generate]) -> Maker:
+    def of(cls, base: Job, datasets: Mapping[str, Generate]) -> TrialBuilder:
         """The maker for a base job as it stands."""
         return cls(base.to_table(), {name: data.to_table() for name, data in datasets.items()})
 
-    def trial(self, point: Point, parent: tuple[str, int] | None = None) -> Trial:
+    def trial(self, point: SearchPoint, parent: tuple[str, int] | None = None) -> Trial:
         """The checked job at a point.
 
         Raises:
@@ -86,7 +86,7 @@ class Maker:
         origin = {} if parent is None else {"parent": parent[0], "after": parent[1]}
         return Trial(_hash(job.identity() | origin), point, job, data, parent)
 
-    def _at(self, point: Point) -> tuple[Table, dict[str, Table]]:
+    def _at(self, point: SearchPoint) -> tuple[Table, dict[str, Table]]:
         whole = {**copy.deepcopy(self.base), DATASETS: copy.deepcopy(dict(self.datasets))}
         for key, value in point:
             first, _, rest = key.partition(".")

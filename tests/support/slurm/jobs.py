@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from rayspin.config import build
-from rayspin.launch.events import read_story
-from rayspin.launch.options import Piece, SubmitOptions
+from rayspin.launch.events import read_events
+from rayspin.launch.options import JobRequest, SubmitOptions
 from rayspin.launch.submissions import Submission
 from rayspin.launch.submit import submit
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
@@ -37,7 +37,7 @@ LONG = ("samples=60", "size=64", "schedule.sweeps=6000")
 def start(folder: Path, *overrides: str, text: str = JOB, **table: Any) -> Submission:
     """A job in one piece, over two nodes, whole ones unless the options say otherwise."""
     (folder / "job.toml").write_text(text)
-    return submit(folder / "job.toml", folder / "run", overrides, [Piece("", options(**table))])
+    return submit(folder / "job.toml", folder / "run", overrides, [JobRequest("", options(**table))])
 
 
 def options(**table: Any) -> SubmitOptions:
@@ -45,7 +45,7 @@ def options(**table: Any) -> SubmitOptions:
 
 
 def events(submission: Submission, name: str, part: int = 0) -> list[dict[str, Any]]:
-    return [entry for entry in read_story(submission.parts[part].folder) if entry["event"] == name]
+    return [entry for entry in read_events(submission.parts[part].folder) if entry["event"] == name]
 
 
 def wait_for(submission: Submission, event: str, count: int = 1) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import pytest
 
 from rayspin import job
 from rayspin.job import Context
-from rayspin.jobs.tune.course import Asha, Halving, Leg
+from rayspin.jobs.tune.schedulers import Asha, Halving, Segment
 from rayspin.jobs.tune.search import Optuna, OptunaSource
 from rayspin.jobs.tune.space import LogUniform, Uniform
 from rayspin.storage import Catalog
-from tests.support.courses import EPOCHS, MAKER, NOISE, play
+from tests.support.schedulers import EPOCHS, MAKER, NOISE, play
 from tests.support.sweeps import rows, sweep
 
 pytest.importorskip("optuna")
@@ -23,8 +23,8 @@ pytest.importorskip("optuna")
 SPACE = {"training.learning_rate": LogUniform(log_uniform=(1e-4, 1.0)), NOISE: Uniform(uniform=(0, 1))}
 
 
-def bowl(leg: Leg) -> float:
-    point = dict(leg.trial.point)
+def bowl(segment: Segment) -> float:
+    point = dict(segment.trial.point)
     return (math.log10(point["training.learning_rate"]) + 2) ** 2 + (point[NOISE] - 0.3) ** 2
 
 
@@ -46,9 +46,9 @@ def test_optuna_asks_the_same_whatever_the_order_and_finds_the_best(optuna_cours
     assert np.median(values[:, -15:]) < np.median(values[:, :10]) / 2
 
 
-def curve(course: Halving) -> list[float]:
-    play(course, bowl, 1, 0)
-    return [bowl(Leg(0, s.trial, EPOCHS)) for s in course.standings()]
+def curve(scheduler: Halving) -> list[float]:
+    play(scheduler, bowl, 1, 0)
+    return [bowl(Segment(0, s.trial, EPOCHS)) for s in scheduler.trial_states()]
 
 
 def test_optuna_and_halving_go_together(optuna_course: Callable[..., Halving]) -> None:

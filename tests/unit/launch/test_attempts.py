@@ -9,19 +9,19 @@ import pytest
 
 from rayspin.launch import attempts
 from rayspin.launch.attempts import in_slurm
-from rayspin.launch.events import read_story, tell
+from rayspin.launch.events import read_events, record_event
 from rayspin.launch.exit_codes import DONE, FAILED, INCOMPLETE
 from rayspin.launch.progress_mark import progress_mark
-from rayspin.launch.supervisor import ClusterJob, Place
+from rayspin.launch.supervisor import ClusterJob, TaskInfo
 
-PLACE = Place(job_id="17", attempt=0, rank=0, nodes=1, cpus=1)
+PLACE = TaskInfo(job_id="17", attempt=0, rank=0, nodes=1, cpus=1)
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> ClusterJob:
     for name in ("run", "submission"):
         (tmp_path / name).mkdir()
-    return ClusterJob(("true",), tmp_path / "run", tmp_path / "submission", fruitless_attempts=2)
+    return ClusterJob(("true",), tmp_path / "run", tmp_path / "submission", max_attempts_without_progress=2)
 
 
 class Slurm:
@@ -43,7 +43,7 @@ def test_a_job_that_stopped_before_its_end_is_requeued(job: ClusterJob, monkeypa
     slurm = Slurm(monkeypatch, INCOMPLETE, "RUNNING")
     assert attempt(job) == INCOMPLETE
     assert slurm.requeued == ["17"]
-    assert [entry["event"] for entry in read_story(job.folder)] == ["requeued"]
+    assert [entry["event"] for entry in read_events(job.folder)] == ["requeued"]
 
 
 @pytest.mark.parametrize("code", [DONE, FAILED])
@@ -61,12 +61,12 @@ def test_one_that_was_cancelled_is_not(job: ClusterJob, monkeypatch: pytest.Monk
 
 def test_one_that_made_no_progress_in_so_many_attempts_fails(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = Slurm(monkeypatch, INCOMPLETE, "RUNNING")
-    tell(job.folder, "started", mark=progress_mark(job.out))
+    record_event(job.folder, "started", mark=progress_mark(job.out))
     assert attempt(job) == INCOMPLETE
-    tell(job.folder, "started", mark=progress_mark(job.out))
+    record_event(job.folder, "started", mark=progress_mark(job.out))
     assert attempt(job) == FAILED
     assert slurm.requeued == ["17"]
-    assert "2 attempts in a row made no progress" in read_story(job.folder)[-1]["problem"]
+    assert "2 attempts in a row made no progress" in read_events(job.folder)[-1]["problem"]
     # A shard more, and it goes on.
     (job.out / "ledger.jsonl").write_text("{}\n")
     assert attempt(job) == INCOMPLETE

@@ -10,7 +10,7 @@ import pytest
 
 from rayspin.errors import InputError
 from rayspin.job import load
-from rayspin.launch.options import Piece, SiteProfile, SubmitOptions, pieces
+from rayspin.launch.options import JobRequest, SiteProfile, SubmitOptions, pieces
 from rayspin.launch.submit import script, submit
 from tests.support.submissions import DATA, JOB, options, pipeline
 
@@ -59,7 +59,7 @@ def test_the_script_asks_slurm_for_what_the_options_say(tmp_path: Path) -> None:
         memory_per_node="64G", drain_seconds=300, modules=["python/3.11"], setup=["export A=1"],
         options={"reservation": "weekend"},
     )  # fmt: skip
-    text = script(Path("jobs/quickstart.toml"), tmp_path / "run", ("samples=3",), [Piece("", site)])
+    text = script(Path("jobs/quickstart.toml"), tmp_path / "run", ("samples=3",), [JobRequest("", site)])
     asked = directives(text)
     expected = {
         "nodes": "4", "ntasks-per-node": "1", "time": "720", "partition": "gpu", "account": "spins",
@@ -76,7 +76,7 @@ def test_the_script_asks_slurm_for_what_the_options_say(tmp_path: Path) -> None:
 
 def test_whole_nodes_unless_cpus_are_asked_for(tmp_path: Path) -> None:
     def asked(**table: Any) -> bool:
-        return "exclusive" in directives(script(Path("job.toml"), tmp_path, (), [Piece("", options(**table))]))
+        return "exclusive" in directives(script(Path("job.toml"), tmp_path, (), [JobRequest("", options(**table))]))
 
     assert asked()
     assert not asked(cpus_per_node=4)
@@ -88,7 +88,7 @@ def test_without_slurm_submission_is_refused_in_one_line(tmp_path: Path, monkeyp
     monkeypatch.setenv("PATH", "/nowhere")
     (tmp_path / "job.toml").write_text(JOB)
     with pytest.raises(InputError, match="no Slurm here"):
-        submit(tmp_path / "job.toml", tmp_path / "run", (), [Piece("", options())])
+        submit(tmp_path / "job.toml", tmp_path / "run", (), [JobRequest("", options())])
 
 
 EVALUATE = 'kind = "evaluate-fcn"\ndataset = "@data"\nweights = "@train"\n'
@@ -117,7 +117,7 @@ def test_stages_become_pieces_with_resources_and_predecessors_of_their_own(tmp_p
     assert "--stage data --shards K/8\n" in text
     assert "--stage train --address" in text
     (one,) = pieces(job, SiteProfile({}, {}), {}, one_job=True)
-    assert one == Piece("", SubmitOptions())
+    assert one == JobRequest("", SubmitOptions())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rayspin.launch import scheduler, submissions, submit
-from rayspin.launch.options import Piece, SubmitOptions
+from rayspin.launch.options import JobRequest, SubmitOptions
 from rayspin.launch.scheduler import meaning
 from rayspin.launch.submissions import Part, State, Submission
 from rayspin.status import describe
@@ -75,7 +75,7 @@ def test_who_follows_a_job_that_waits_is_told_why_once(tmp_path: Path, monkeypat
 
 def test_modules_are_quoted_in_the_script(tmp_path: Path) -> None:
     options = SubmitOptions(modules=("gcc/12", "x; touch /tmp/evil", "a b"))
-    text = submit.script(tmp_path / "job.toml", tmp_path / "run", (), [Piece("", options)])
+    text = submit.script(tmp_path / "job.toml", tmp_path / "run", (), [JobRequest("", options)])
     lines = [line for line in text.splitlines() if line.startswith("module")]
     assert lines == ["module load gcc/12", "module load 'x; touch /tmp/evil'", "module load 'a b'"]
 
@@ -90,7 +90,7 @@ def test_nothing_is_left_of_a_submission_that_failed_at_the_first_job(
 
     # What a real Slurm refuses is in tests/slurm.
     monkeypatch.setattr(submit, "_hand_over", refuse)
-    piece = Piece("", SubmitOptions(cluster="local"))
+    piece = JobRequest("", SubmitOptions(cluster="local"))
     for out in (tmp_path / "runs" / "new", tmp_path / "old"):
         there = out.name == "old"
         if there:

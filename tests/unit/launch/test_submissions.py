@@ -12,7 +12,7 @@ import pytest
 
 from rayspin.errors import InputError, RunError
 from rayspin.launch import doctor
-from rayspin.launch.events import tell
+from rayspin.launch.events import record_event
 from rayspin.launch.options import SiteProfile, SubmitOptions
 from rayspin.launch.submissions import Part, Submission, cancel, describe, follow, latest, state, wait
 from rayspin.status import describe as run_status
@@ -29,7 +29,7 @@ def submission(
     there = Submission(inside, cluster, 1e9, (Part(job_id, inside, inside / "log"),))
     there.write()
     for event in events:
-        tell(there.folder, **event)  # type: ignore[arg-type]
+        record_event(there.folder, **event)  # type: ignore[arg-type]
     return there
 
 
@@ -117,12 +117,12 @@ def test_the_story_of_a_run_is_that_of_all_its_submissions_and_of_none_that_came
         folder = tmp_path / "submissions" / job_id
         folder.mkdir()
         Submission(folder, "slurm", 1e9, (Part(job_id, folder, folder / "log"),)).write()
-        tell(folder, **STARTED)
-        tell(folder, "ended", code=code)
+        record_event(folder, **STARTED)
+        record_event(folder, "ended", code=code)
     _, rows = run_status(tmp_path)
     assert "job 9" not in rows
     assert rows["job 10"] == "done"
-    assert [line.split("  ", 1)[1] for line in rows["its story"].splitlines()] == [
+    assert [line.split("  ", 1)[1] for line in rows["events"].splitlines()] == [
         "submitted as job 9 (slurm)", "started on n1 with 2 nodes", "failed",
         "submitted as job 10 (slurm)", "started on n1 with 2 nodes", "done",
     ]  # fmt: skip
@@ -144,7 +144,7 @@ def test_a_plain_script_whose_first_attempt_never_got_here_is_known_from_its_sec
     )  # fmt: skip
     _, rows = run_status(tmp_path / "run")
     assert (rows["state"], rows["job 17"]) == ("finished", "done")
-    assert "started on" in rows["its story"]
+    assert "started on" in rows["events"]
 
 
 def test_where_slurm_is_not_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from rayspin.claims import HeldError
 from rayspin.cli import main
 from rayspin.errors import Incomplete, InputError, MachineError, RunError
 from rayspin.job import Context
-from rayspin.jobs.generate.array import Part
+from rayspin.jobs.generate.array import ShardRange
 from rayspin.jobs.generate.explain import explain, repeat
 from rayspin.jobs.generate.making import ShardMaker
 from rayspin.jobs.generate.recorder import Recorder
@@ -43,7 +43,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     [("0:2", (0, 2)), ("4:9", (4, 6)), ("1/1", (0, 6)), ("1/4", (0, 1)), ("4/4", (4, 6)), ("2/12", (0, 1))],
 )
 def test_parts(text: str, part: tuple[int, int]) -> None:
-    assert Part.parse(text, 6) == Part(*part)
+    assert ShardRange.parse(text, 6) == ShardRange(*part)
 
 
 def test_a_full_disk_at_the_ledger_lets_the_shards_in_flight_end(
@@ -77,14 +77,14 @@ def test_shards_that_a_killed_run_left_out_of_the_ledger_count_as_done(tmp_path:
 def test_equal_parts_hold_every_shard_once() -> None:
     for shards in (1, 6, 17):
         for parts in (1, 2, 5, 20):
-            cut = [Part.parse(f"{k}/{parts}", shards) for k in range(1, parts + 1)]
+            cut = [ShardRange.parse(f"{k}/{parts}", shards) for k in range(1, parts + 1)]
             assert [shard for part in cut for shard in range(part.start, part.stop)] == list(range(shards))
 
 
 @pytest.mark.parametrize("text", ["2:2", "6:8", "0/3", "4/3", "1-3", "a:b", ""])
 def test_what_is_no_part_is_one_line(text: str) -> None:
     with pytest.raises(InputError, match=f"--shards {text}"):
-        Part.parse(text, 6)
+        ShardRange.parse(text, 6)
 
 
 def test_parts_in_any_order_give_the_bytes_of_a_whole_run_and_the_last_marks_it(

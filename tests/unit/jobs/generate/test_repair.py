@@ -39,7 +39,7 @@ SHARDS = [shard_name(first) for first in (0, 8, 16)]
 
 @pytest.fixture(autouse=True)
 def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repairing, "fan_out", serially)
+    monkeypatch.setattr(repairing, "dispatch", serially)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 
 from rayspin.errors import InputError, RunError
 from rayspin.jobs.train import job as train
-from rayspin.jobs.train.job import Resources
+from rayspin.jobs.train.job import TrainingResources
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,14 @@ from rayspin.jobs.train.job import Resources
 )
 def test_workers_are_counted_node_by_node_and_share_a_batch_evenly(resources: dict[str, Any], expected: int) -> None:
     nodes = [{"CPU": 7.0, "GPU": 2.0}, {"CPU": 3.0, "GPU": 2.0}, {"CPU": 8.0}, {"GPU": 4.0}]
-    assert Resources(**resources).world_size(nodes, lambda workers: 20 % workers == 0) == expected
+    assert TrainingResources(**resources).world_size(nodes, lambda workers: 20 % workers == 0) == expected
 
 
 def test_workers_that_fit_on_no_node_are_refused() -> None:
     message = "1 workers of 2 CPUs and a GPU each don't fit on nodes of 4 CPUs and 0 GPUs, 1 CPUs and 8 GPUs; ask"
+    nodes = [{"CPU": 4.0}, {"CPU": 1.0, "GPU": 8.0}]
     with pytest.raises(RunError, match=message):
-        Resources(gpu=True, cpus_per_worker=2).world_size([{"CPU": 4.0}, {"CPU": 1.0, "GPU": 8.0}], lambda _: True)
+        TrainingResources(gpu=True, cpus_per_worker=2).world_size(nodes, lambda _: True)
 
 
 class WorkersFailedError(Exception):

@@ -13,7 +13,7 @@ from rayspin.config import build
 from rayspin.errors import RunError
 from rayspin.job import Context
 from rayspin.jobs.tune.job import Tune
-from rayspin.jobs.tune.legs import observed, reported
+from rayspin.jobs.tune.segments import observed, reported
 from rayspin.physics.observables import magnetization, topological_charge
 from rayspin.status import describe
 from rayspin.storage import Catalog, open_dataset

@@ -1,4 +1,4 @@
-"""The work of one leg of a trial, in whatever process: train some epochs, or make and measure a dataset."""
+"""The work of one segment of a trial, in whatever process: train some epochs, or make and measure a dataset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +20,8 @@ from rayspin.claims import HeldError
 from rayspin.errors import Incomplete, MachineError, RayspinError
 from rayspin.jobs.generate.job import Generate, make_here
 from rayspin.jobs.train.job import STOP, Training
-from rayspin.jobs.tune.course import Leg
-from rayspin.jobs.tune.ledger import Figures
+from rayspin.jobs.tune.outcomes import Failed, Figures, Finished, Outcome, Refused, Stopped
+from rayspin.jobs.tune.schedulers import Segment
 from rayspin.jobs.tune.trials import Job
 from rayspin.physics.observables import magnetization, topological_charge, wall_length
 from rayspin.rundir import RunDir, write_text, writing
@@ -45,8 +44,8 @@ _POLL_S = 2.0
 
 
 @dataclass(frozen=True)
-class Work:
-    """What the legs of a sweep have in common.
+class SegmentRunner:
+    """What the segments of a sweep have in common.
 
     Attributes:
         run: the sweep's folder, with absolute paths.
@@ -62,51 +61,50 @@ class Work:
     device: str = "cpu"
     memory_bytes: int | None = None
 
-    def do(self, leg: Leg) -> dict[str, Any]:
-        """Run a leg and say how it ended, in plain values.
-
-        Returns:
-            figures, epochs, seconds, host; or error, hopeless (another try would fail likewise), seconds, host; or
-            refused (where, problem, remedy): the machine's failure, and no trial is charged; or stopped: on request.
-        """
+    def execute(self, segment: Segment) -> Outcome:
+        """Run a segment and return how it ended; nothing is raised."""
         start = time.perf_counter()
-        folder = leg.trial.folder(self.run)
-        job = leg.trial.job
+        folder = segment.trial.folder(self.run)
+        job = segment.trial.job
         try:
             with _limited(self.memory_bytes), _claimed(folder, job, _LOCK_S):
-                result = self._generate(leg, folder) if isinstance(job, Generate) else self._train(leg, folder)
+                figures, epochs = (self._generate if isinstance(job, Generate) else self._train)(segment, folder)
         except Incomplete:
-            return {"stopped": True}
+            return Stopped()
         except Exception as error:
             refusal = error if isinstance(error, MachineError) else _refusal(self.run.path)
             if refusal is not None:
-                return {"refused": refusal.args}
-            result = self._failed(error, folder)
-        return {**result, "seconds": round(time.perf_counter() - start, 3), "host": socket.gethostname()}
+                return Refused(*refusal.args)
+            _keep_traceback(folder)
+            hopeless = isinstance(error, RayspinError)
+            return Failed(f"{type(error).__name__}: {error}", hopeless, _since(start), socket.gethostname())
+        return Finished(figures, epochs, _since(start), socket.gethostname())
 
-    def _train(self, leg: Leg, folder: RunDir) -> dict[str, Any]:
-        job, dataset = leg.trial.job, leg.trial.dataset(self.run)
+    def _train(self, segment: Segment, folder: RunDir) -> tuple[Figures, int]:
+        job, dataset = segment.trial.job, segment.trial.dataset(self.run)
         assert isinstance(job, Training)
         assert dataset is not None
-        if leg.trial.data is not None:
-            self._make_dataset(leg.trial.data, dataset)
+        if segment.trial.data is not None:
+            self._make_dataset(segment.trial.data, dataset)
         if (job.resources.workers or 1) > 1:
-            job.fit_on_workers(self.start / dataset, folder.path, leg.until, self.run.path / STOP)
+            job.fit_on_workers(self.start / dataset, folder.path, segment.until, self.run.path / STOP)
         else:
             torch.set_num_threads(self.threads)
-            job.fit(self.start / dataset, folder.path, device=self.device, until=leg.until, on_epoch=self._heed_stop)
-        history = read_metrics(folder.path)[: leg.until]
-        if len(history) < leg.until and not job.training.ended([line["validation_loss"] for line in history]):
+            job.fit(
+                self.start / dataset, folder.path, device=self.device, until=segment.until, on_epoch=self._heed_stop
+            )
+        history = read_metrics(folder.path)[: segment.until]
+        if len(history) < segment.until and not job.training.ended([line["validation_loss"] for line in history]):
             raise _stopped(f"after epoch {len(history)}")
-        if len(history) < leg.until or leg.until == leg.trial.budget:
+        if len(history) < segment.until or segment.until == segment.trial.budget:
             folder.finish(job.summary(folder))
-        return {"figures": figures(history), "epochs": len(history)}
+        return figures_of(history), len(history)
 
-    def _generate(self, leg: Leg, folder: RunDir) -> dict[str, Any]:
-        job = leg.trial.job
+    def _generate(self, segment: Segment, folder: RunDir) -> tuple[Figures, int]:
+        job = segment.trial.job
         assert isinstance(job, Generate)
         folder.finish(make_here(job, folder.path, self._stop.exists))
-        return {"figures": observed(Catalog.open(folder.path)), "epochs": leg.until}
+        return observed(Catalog.open(folder.path)), segment.until
 
     def _make_dataset(self, data: Generate, path: Path) -> None:
         """Make the dataset of a trial that nobody knew of before, or wait for another trial that does."""
@@ -125,11 +123,15 @@ class Work:
         if self._stop.exists():
             raise _stopped(f"after epoch {line['epoch']:.0f}")
 
-    def _failed(self, error: Exception, folder: RunDir) -> dict[str, Any]:
-        """Keep the traceback beside the trial's job; what a job itself is to blame for comes again."""
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_text(folder.path / ERROR, traceback.format_exc())
-        return {"error": f"{type(error).__name__}: {error}", "hopeless": isinstance(error, RayspinError)}
+
+def _keep_traceback(folder: RunDir) -> None:
+    """Write the traceback of the exception that is handled into the trial's folder."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_text(folder.path / ERROR, traceback.format_exc())
+
+
+def _since(start: float) -> float:
+    return round(time.perf_counter() - start, 3)
 
 
 def _stopped(when: str) -> Incomplete:
@@ -143,7 +145,7 @@ def reported(job: Job) -> tuple[str, ...]:
     return "best_epoch", "training_loss", *job.objective.measured
 
 
-def figures(history: list[Line]) -> Figures:
+def figures_of(history: list[Line]) -> Figures:
     """The figures of a curve's best epoch, as a training judges itself; its number as `best_epoch`."""
     best = best_epoch(history)
     return {"best_epoch": int(best["epoch"]), **{name: value for name, value in best.items() if name not in NO_RESULTS}}

@@ -1,4 +1,4 @@
-"""The course of a sweep follows from the results alone: from no clock, no order of arrival, no kill."""
+"""The scheduler of a sweep follows from the results alone: from no clock, no order of arrival, no kill."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 
 from rayspin.errors import InputError
-from rayspin.jobs.tune.course import Asha, Halving, Leg
-from rayspin.jobs.tune.feed import Feed
 from rayspin.jobs.tune.job import Tune
 from rayspin.jobs.tune.ledger import Ledger
-from rayspin.jobs.tune.population import PopulationCourse
+from rayspin.jobs.tune.outcomes import Failed, Finished
+from rayspin.jobs.tune.population import PopulationScheduler
+from rayspin.jobs.tune.schedulers import Asha, Halving, Segment
 from rayspin.jobs.tune.search import Listed, Population, optuna_module
+from rayspin.jobs.tune.segment_queue import SegmentQueue
 from rayspin.jobs.tune.space import LogUniform, Values
 from rayspin.jobs.tune.trials import Trial
-from tests.support.courses import EPOCHS, MAKER, NOISE, play, trials
+from tests.support.schedulers import EPOCHS, MAKER, NOISE, play, trials
 
 
-def loss(leg: Leg) -> float:
+def loss(segment: Segment) -> float:
     """Falls with the epochs, towards a floor that the trial's noise sets; curves never cross."""
-    return float(dict(leg.trial.point)[NOISE]) + 1 / leg.until
+    return float(dict(segment.trial.point)[NOISE]) + 1 / segment.until
 
 
 def test_a_course_without_stopping_runs_every_trial_to_its_end() -> None:
@@ -69,8 +70,8 @@ def test_a_failed_trial_leaves_the_others_as_they_are() -> None:
     poison = MAKER.trial(((NOISE, 100.0),))
     with_poison = [*everything[:10], poison, *everything[10:]]
 
-    def value(leg: Leg) -> float | None:
-        return None if leg.trial is poison else loss(leg)
+    def value(segment: Segment) -> float | None:
+        return None if segment.trial is poison else loss(segment)
 
     ends = play(Halving(Listed(with_poison), Asha()), value, 4, 0)
     assert [end for end in ends if end[0] != poison.name] == play(Halving(Listed(everything), Asha()), loss, 4, 0)
@@ -83,34 +84,34 @@ def test_without_optuna_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         optuna_module()
 
 
-def population(branched: list[tuple[str, str, int]], members: int = 8) -> PopulationCourse:
+def population(branched: list[tuple[str, str, int]], members: int = 8) -> PopulationScheduler:
     search = Population(method="population", members=members, interval=9)
     space = {
         "training.learning_rate": LogUniform(log_uniform=(1e-4, 1.0)),
         "training.batch_size": Values(values=(2, 4, 8)),
     }
-    return PopulationCourse(
+    return PopulationScheduler(
         search, space, MAKER, lambda child, parent, epochs: branched.append((child.name, parent.name, epochs))
     )
 
 
-def rate_loss(leg: Leg) -> float:
-    return abs(math.log10(dict(leg.trial.point)["training.learning_rate"]) + 2)
+def rate_loss(segment: Segment) -> float:
+    return abs(math.log10(dict(segment.trial.point)["training.learning_rate"]) + 2)
 
 
 def test_a_population_replaces_its_worst_by_branches_of_its_best() -> None:
     branched: list[tuple[str, str, int]] = []
-    course = population(branched)
-    first = [s.trial for s in course.standings()]
-    ends = play(course, rate_loss, 3, 0)
+    scheduler = population(branched)
+    first = [s.trial for s in scheduler.trial_states()]
+    ends = play(scheduler, rate_loss, 3, 0)
     assert [epochs for *_, epochs in branched] == [9, 9, 18, 18]
-    ranked = sorted(first, key=lambda trial: rate_loss(Leg(0, trial, 9)))
+    ranked = sorted(first, key=lambda trial: rate_loss(Segment(0, trial, 9)))
     assert {parent for _, parent, _ in branched[:2]} == {trial.name for trial in ranked[:2]}
     stopped = [name for name, until, end in ends if end == "stopped" and until == 9]
     assert set(stopped) == {trial.name for trial in ranked[-2:]}
     assert sum(end == "done" for *_, end in ends) == 8
-    for standing in course.standings()[8:]:
-        point = dict(standing.trial.point)
+    for state in scheduler.trial_states()[8:]:
+        point = dict(state.trial.point)
         assert 1e-4 <= point["training.learning_rate"] <= 1
         assert point["training.batch_size"] in (2, 4, 8)
 
@@ -123,35 +124,35 @@ def test_a_population_does_not_depend_on_workers_and_order_of_arrival() -> None:
 
 def test_a_member_that_fails_gives_way_to_a_branch() -> None:
     branched: list[tuple[str, str, int]] = []
-    course = population(branched)
-    poison = course.standings()[3].trial.name
-    ends = play(course, lambda leg: None if leg.trial.name == poison else rate_loss(leg), 2, 0)
+    scheduler = population(branched)
+    poison = scheduler.trial_states()[3].trial.name
+    ends = play(scheduler, lambda segment: None if segment.trial.name == poison else rate_loss(segment), 2, 0)
     assert [end for name, _, end in ends if name == poison] == ["failed"]
     assert sum(end == "done" for *_, end in ends) == 8
     assert len(branched) >= 4
 
 
-# --- the feed: the course played against a ledger --------------------------------------------------------------------
+# --- the queue: the scheduler played against a ledger ---
 
 
-def result(leg: Leg) -> dict[str, object]:
-    return {"figures": {"validation_loss": loss(leg)}, "epochs": leg.until, "seconds": 1.0, "host": "here"}
+def result(segment: Segment) -> Finished:
+    return Finished({"validation_loss": loss(segment)}, segment.until, 1.0, "here")
 
 
-def feed(folder: Path, count: int = 12, **options: int) -> Feed:
-    return Feed(Halving(Listed(trials(count)), Asha()), Ledger(folder), ("validation_loss", False), **options)
+def queue(folder: Path, count: int = 12, **options: int) -> SegmentQueue:
+    return SegmentQueue(Halving(Listed(trials(count)), Asha()), Ledger(folder), ("validation_loss", False), **options)
 
 
-def table(played: Feed) -> list[tuple[str, int, str]]:
-    return [(s.trial.name, s.until, s.end) for s in played.course.standings()]
+def table(played: SegmentQueue) -> list[tuple[str, int, str]]:
+    return [(s.trial.name, s.until, s.end) for s in played.scheduler.trial_states()]
 
 
 def test_a_sweep_that_is_killed_anywhere_runs_what_is_missing_and_ends_the_same(tmp_path: Path) -> None:
-    whole = feed(tmp_path)
+    whole = queue(tmp_path)
     run: list[tuple[str, int]] = []
-    while (leg := whole.next()) is not None:
-        run.append((leg.trial.name, leg.until))
-        whole.take(leg, result(leg))
+    while (segment := whole.next()) is not None:
+        run.append((segment.trial.name, segment.until))
+        whole.take(segment, result(segment))
     ledger = (tmp_path / "trials.jsonl").read_bytes()
     chance = random.Random(1)
     for _ in range(20):
@@ -160,11 +161,11 @@ def test_a_sweep_that_is_killed_anywhere_runs_what_is_missing_and_ends_the_same(
         folder.mkdir(exist_ok=True)
         (folder / "trials.jsonl").write_bytes(ledger[: chance.randrange(len(ledger))])
         known = {(name, until) for name, until in Ledger(folder).order}
-        resumed = feed(folder)
+        resumed = queue(folder)
         again = []
-        while (leg := resumed.next()) is not None:
-            again.append((leg.trial.name, leg.until))
-            resumed.take(leg, result(leg))
+        while (segment := resumed.next()) is not None:
+            again.append((segment.trial.name, segment.until))
+            resumed.take(segment, result(segment))
         assert table(resumed) == table(whole)
         assert not known & set(again)
         assert known | set(again) == set(run)
@@ -176,55 +177,55 @@ def test_a_sweep_that_is_killed_anywhere_runs_what_is_missing_and_ends_the_same(
 
 
 def test_a_failure_is_tried_again_by_rule_and_then_told(tmp_path: Path) -> None:
-    played = feed(tmp_path, 3, retries=2)
+    played = queue(tmp_path, 3, retries=2)
     tries: dict[str, int] = {}
     bad, worse = [trial.name for trial in trials(3)][:2]
-    while (leg := played.next()) is not None:
-        tries[leg.trial.name] = tries.get(leg.trial.name, 0) + 1
-        if leg.trial.name in (bad, worse):
-            failure = {"error": "ValueError: no", "hopeless": leg.trial.name == worse, "seconds": 0.1, "host": "here"}
-            played.take(leg, failure)
+    while (segment := played.next()) is not None:
+        tries[segment.trial.name] = tries.get(segment.trial.name, 0) + 1
+        if segment.trial.name in (bad, worse):
+            failure = Failed("ValueError: no", segment.trial.name == worse, 0.1, "here")
+            played.take(segment, failure)
         else:
-            played.take(leg, result(leg))
+            played.take(segment, result(segment))
     assert (tries[bad], tries[worse]) == (3, 1)
     entry = Ledger(tmp_path).trials[bad]
     assert (entry.ended, entry.error) == ("failed", "ValueError: no")
     # Asked again, it is tried again; what is done is not.
-    again = feed(tmp_path, 3)
+    again = queue(tmp_path, 3)
     out = []
-    while (leg := again.next()) is not None:
-        out.append(leg.trial.name)
-        again.take(leg, result(leg))
+    while (segment := again.next()) is not None:
+        out.append(segment.trial.name)
+        again.take(segment, result(segment))
     assert set(out) == {bad, worse}
     assert Ledger(tmp_path).trials[bad].error == ""
 
 
 def test_a_trial_that_is_asked_for_twice_runs_once(tmp_path: Path) -> None:
     twice = [*trials(3), trials(3)[0]]
-    played = Feed(Halving(Listed(twice)), Ledger(tmp_path), ("validation_loss", False))
-    legs = []
-    while (leg := played.next()) is not None:
-        legs.append(leg)
-    assert len(legs) == 3
-    for leg in legs:
-        played.take(leg, result(leg))
+    played = SegmentQueue(Halving(Listed(twice)), Ledger(tmp_path), ("validation_loss", False))
+    segments = []
+    while (segment := played.next()) is not None:
+        segments.append(segment)
+    assert len(segments) == 3
+    for segment in segments:
+        played.take(segment, result(segment))
     assert played.ended
-    assert [s.end for s in played.course.standings()] == ["done"] * 4
+    assert [s.end for s in played.scheduler.trial_states()] == ["done"] * 4
 
 
 def test_an_unknown_metric_is_named_with_the_first_result(tmp_path: Path) -> None:
-    played = Feed(Halving(Listed(trials(2))), Ledger(tmp_path), ("validation_los", False))
-    leg = played.next()
-    assert leg is not None
+    played = SegmentQueue(Halving(Listed(trials(2))), Ledger(tmp_path), ("validation_los", False))
+    segment = played.next()
+    assert segment is not None
     with pytest.raises(InputError, match="no trial reports 'validation_los'; did you mean 'validation_loss'"):
-        played.take(leg, result(leg))
+        played.take(segment, result(segment))
 
 
 def test_the_most_is_best_where_the_goal_says_so(tmp_path: Path) -> None:
-    played = Feed(Halving(Listed(trials(9)), Asha()), Ledger(tmp_path), ("validation_loss", True))
-    while (leg := played.next()) is not None:
-        played.take(leg, result(leg))
-    done = [s.trial for s in played.course.standings() if s.end == "done"]
+    played = SegmentQueue(Halving(Listed(trials(9)), Asha()), Ledger(tmp_path), ("validation_loss", True))
+    while (segment := played.next()) is not None:
+        played.take(segment, result(segment))
+    done = [s.trial for s in played.scheduler.trial_states() if s.end == "done"]
     assert max(trials(9), key=lambda trial: dict(trial.point)[NOISE]).name in {trial.name for trial in done}
 
 

@@ -1,6 +1,6 @@
-"""The course of a sweep: which trial runs next and for how long, as a function of the results so far.
+"""The scheduler of a sweep: which trial runs next and for how long, as a function of the results so far.
 
-A course never looks at a clock or at the order in which results come in: every decision about trial i follows from
+A scheduler never looks at a clock or at the order in which results come in: every decision about trial i follows from
 the trials before it. So a sweep that was killed is played again from its ledger and goes on as it would have, a
 sweep on one core ends with the table of a sweep on a thousand, and more trials change no earlier decision.
 """
@@ -21,7 +21,7 @@ from rayspin.jobs.tune.trials import Trial
 
 
 @dataclass(frozen=True)
-class Leg:
+class Segment:
     """A part of a trial that runs in one go: until so many epochs (or samples) are done in all."""
 
     number: int
@@ -30,7 +30,7 @@ class Leg:
     until: int
 
 
-class Course(Protocol):
+class Scheduler(Protocol):
     """What runs next."""
 
     @property
@@ -41,30 +41,30 @@ class Course(Protocol):
     def ended(self) -> bool:
         """Whether nothing is left to run, or under way."""
 
-    def next(self) -> Leg | None:
-        """The next leg, or None if none is ready before more is told."""
+    def next(self) -> Segment | None:
+        """The next segment, or None if none is ready before more is told."""
 
-    def tell(self, leg: Leg, value: float | None) -> None:
-        """What the metric was at the end of a leg, the less the better; None if the trial failed."""
+    def tell(self, segment: Segment, value: float | None) -> None:
+        """What the metric was at the end of a segment, the less the better; None if the trial failed."""
 
-    def standings(self) -> list[Standing]:
+    def trial_states(self) -> list[TrialState]:
         """Every trial that was given out, in order."""
 
-    def newly_settled(self) -> list[Standing]:
+    def newly_settled(self) -> list[TrialState]:
         """The trials of which nothing is left to run since this was last asked."""
 
 
 @dataclass
-class Standing:
+class TrialState:
     """How far a trial is."""
 
     trial: Trial
-    leg: int = 0
-    """The last leg that it was sent on."""
+    segment: int = 0
+    """The last segment that it was sent on."""
     until: int = 0
-    """The end of that leg."""
+    """The end of that segment."""
     values: list[float | None] = field(default_factory=list)
-    """Of the legs it has done; None in the last place if it failed."""
+    """Of the segments it has done; None in the last place if it failed."""
     stopped: bool = False
     """Whether it was stopped before its end."""
     settled: bool = False
@@ -100,7 +100,7 @@ class Asha(Config):
 
 
 class Halving:
-    """The course of trials from a source: each to its end, or with successive halving.
+    """The scheduler of trials from a source: each to its end, or with successive halving.
 
     Args:
         source: where the trials come from.
@@ -109,11 +109,11 @@ class Halving:
 
     def __init__(self, source: Source, asha: Asha | None = None) -> None:
         self._source, self._asha = source, asha
-        self._standings: list[Standing] = []
+        self._states: list[TrialState] = []
         self._promoted: list[tuple[int, int]] = []
         self._rungs: dict[int, _Rung] = {0: _Rung()}
         self._settled = 0
-        self._new: list[Standing] = []
+        self._new: list[TrialState] = []
 
     @property
     def count(self) -> int:
@@ -123,75 +123,75 @@ class Halving:
     @property
     def ended(self) -> bool:
         """Whether nothing is left to run, or under way."""
-        return self._source.ended and self._settled == len(self._standings)
+        return self._source.ended and self._settled == len(self._states)
 
-    def next(self) -> Leg | None:
-        """The next leg: those that came far go first."""
+    def next(self) -> Segment | None:
+        """The next segment: those that came far go first."""
         if self._promoted:
             _, number = heapq.heappop(self._promoted)
-            return self._leg(number)
+            return self._segment(number)
         trial = self._source.next()
         if trial is None:
             return None
-        self._standings.append(Standing(trial))
-        return self._leg(len(self._standings) - 1)
+        self._states.append(TrialState(trial))
+        return self._segment(len(self._states) - 1)
 
-    def tell(self, leg: Leg, value: float | None) -> None:
+    def tell(self, segment: Segment, value: float | None) -> None:
         """Take note of a result, and decide what can be decided by now."""
-        standing = self._standings[leg.number]
-        standing.values.append(value)
-        if value is None or standing.leg == len(self._ends(standing.trial)) - 1:
-            self._settle(standing)
+        state = self._states[segment.number]
+        state.values.append(value)
+        if value is None or state.segment == len(self._ends(state.trial)) - 1:
+            self._settle(state)
         level = 0
         while level in self._rungs:
             self._decide(level, self._rungs[level])
             level += 1
-        while self._settled < len(self._standings) and self._standings[self._settled].settled:
-            self._source.settled(self._standings[self._settled].values[-1])
+        while self._settled < len(self._states) and self._states[self._settled].settled:
+            self._source.settled(self._states[self._settled].values[-1])
             self._settled += 1
 
-    def standings(self) -> list[Standing]:
+    def trial_states(self) -> list[TrialState]:
         """Every trial that was given out, in order."""
-        return self._standings
+        return self._states
 
-    def newly_settled(self) -> list[Standing]:
+    def newly_settled(self) -> list[TrialState]:
         """The trials of which nothing is left to run since this was last asked."""
         new, self._new = self._new, []
         return new
 
     def _decide(self, level: int, rung: _Rung) -> None:
         """Decide at a rung, trial by trial in order, as far as their results are known."""
-        while rung.next < len(self._standings):
-            standing = self._standings[rung.next]
-            if not standing.settled:
-                if len(standing.values) <= level:
+        while rung.next < len(self._states):
+            state = self._states[rung.next]
+            if not state.settled:
+                if len(state.values) <= level:
                     return
                 self._pass_or_stop(rung.next, rung, level)
             rung.next += 1
 
     def _pass_or_stop(self, number: int, rung: _Rung, level: int) -> None:
-        standing = self._standings[number]
-        value = standing.values[level]
+        state = self._states[number]
+        value = state.values[level]
         assert value is not None
         bisect.insort(rung.values, value)
         assert self._asha is not None
         if bisect.bisect_left(rung.values, value) < math.ceil(len(rung.values) / self._asha.reduction):
-            standing.leg = level + 1
+            state.segment = level + 1
             # The farther, the earlier; then by number.
-            heapq.heappush(self._promoted, (-standing.leg, number))
-            self._rungs.setdefault(standing.leg, _Rung())
+            heapq.heappush(self._promoted, (-state.segment, number))
+            self._rungs.setdefault(state.segment, _Rung())
         else:
-            standing.stopped = True
-            self._settle(standing)
+            state.stopped = True
+            self._settle(state)
 
-    def _settle(self, standing: Standing) -> None:
-        standing.settled = True
-        self._new.append(standing)
+    def _settle(self, state: TrialState) -> None:
+        state.settled = True
+        self._new.append(state)
 
-    def _leg(self, number: int) -> Leg:
-        standing = self._standings[number]
-        standing.until = self._ends(standing.trial)[standing.leg]
-        return Leg(number, standing.trial, standing.until)
+    def _segment(self, number: int) -> Segment:
+        state = self._states[number]
+        state.until = self._ends(state.trial)[state.segment]
+        return Segment(number, state.trial, state.until)
 
     def _ends(self, trial: Trial) -> list[int]:
         return [trial.budget] if self._asha is None else self._asha.rungs(trial.budget)
