@@ -8,13 +8,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, chdir, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, chdir, suppress
 from types import ModuleType
 from urllib.parse import urlsplit
 
 from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.execution.embedded import EmbeddedRay
+from rayspin.execution.ray_internals import authenticated, loopback_addresses, silence_disconnection
 from rayspin.execution.stopping import StopRequest
 
 EMBEDDED = "local"
@@ -100,7 +101,7 @@ class Session:
             self.close()
             raise
         signal.signal(signal.SIGTERM, on_terminate)
-        _quieten()
+        silence_disconnection()
 
     def _start_embedded(self) -> None:
         self._embedded = EmbeddedRay(self._cpus)
@@ -108,9 +109,9 @@ class Session:
         import ray  # noqa: F401
 
         address, environment = self._embedded.wait()
-        self._undo.enter_context(_authenticated(environment))
+        self._undo.enter_context(authenticated(environment))
         self._embedded.watch()
-        with _loopback():
+        with loopback_addresses():
             self._connect(address)
         self._embedded.connected()
 
@@ -228,47 +229,6 @@ def _speaks_grpc(connection: socket.socket) -> bool:
     except OSError:
         return False
     return len(answer) >= _FRAME_HEAD and answer[_FRAME_TYPE] == _SETTINGS
-
-
-@contextmanager
-def _loopback() -> Iterator[None]:
-    """Ray takes a loopback address for what it is; else it puts one in its place that other machines reach."""
-    from ray._private import ray_constants
-
-    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-@contextmanager
-def _authenticated(environment: Mapping[str, str]) -> Iterator[None]:
-    """This process has the token that the environment names. Ray remembers mode and token from its import on."""
-    from ray import _raylet
-
-    def reread() -> None:
-        vars(_raylet)["Config"].initialize("")
-        vars(_raylet)["AuthenticationTokenLoader"].instance().reset_cache()
-
-    names = {*environment, "RAY_AUTH_TOKEN"}
-    before = {name: os.environ.pop(name) for name in names if name in os.environ}
-    os.environ.update(environment)
-    try:
-        reread()
-        yield
-    finally:
-        for name in names:
-            os.environ.pop(name, None)
-        os.environ.update(before)
-        reread()
-
-
-def _quieten() -> None:
-    """Leave the last words of workers and daemons, pages of them, to Ray's logs; it has no setting for that."""
-    import ray._private.worker as internals
-
-    internals.__dict__["print_to_stdstream"] = lambda *_, **__: None
 
 
 def _worker_environment() -> dict[str, str]:

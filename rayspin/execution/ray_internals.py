@@ -1,0 +1,62 @@
+"""The private names of Ray that rayspin uses, all of them: Ray has no public way to do these three things.
+
+pyproject.toml bounds the version, and `tests/unit/execution/test_internals.py` fails when a version does not have them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+
+@contextmanager
+def loopback_addresses() -> Iterator[None]:
+    """A context in which Ray connects to 127.0.0.1 as it is given.
+
+    On Linux, Ray replaces a loopback address by one that other machines can reach, where an embedded Ray does not
+    listen.
+    """
+    from ray._private import ray_constants
+
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def authenticated(environment: Mapping[str, str]) -> Iterator[None]:
+    """A context in which this process uses the token that these environment variables name.
+
+    Ray reads the mode and the token once, when it is imported.
+
+    Args:
+        environment: RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH.
+    """
+    names = {*environment, "RAY_AUTH_TOKEN"}
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ.update(environment)
+    try:
+        _read_token_again()
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+        _read_token_again()
+
+
+def _read_token_again() -> None:
+    from ray import _raylet
+
+    vars(_raylet)["Config"].initialize("")
+    vars(_raylet)["AuthenticationTokenLoader"].instance().reset_cache()
+
+
+def silence_disconnection() -> None:
+    """Keep what workers and daemons print at their end, pages of it, out of the terminal. Ray's logs have it too."""
+    import ray._private.worker as internals
+
+    internals.__dict__["print_to_stdstream"] = lambda *_, **__: None
