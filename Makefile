@@ -61,7 +61,7 @@ $(VENV)/.has-run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("rayspin needs Python 3.11 or newer: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) "$$(grep '^torch==' constraints.txt)"
-	$(INSTALL) --constraint constraints.txt --editable .
+	$(INSTALL) --constraint constraints.txt --editable '.[train]'
 	touch $@
 
 # The extras of that name in pyproject.toml.

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rayspin import __version__
-from rayspin.errors import RayspinError, RunError
+from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.output import Lossy, OutputError, checked, complain, end_unread
 from rayspin.paths import checked_path, command, printable_path
 
 if TYPE_CHECKING:
     from rayspin.job import Context
     from rayspin.launch.submissions import Submission
+
+_TRAIN_EXTRA = ("safetensors", "tensorboardX", "torch")
+"""Packages of the extra `train`; all else works without them."""
 
 _FOREVER_S = 1e9
 _ADDRESS_VARIABLE = "RAY_ADDRESS"
@@ -43,6 +46,12 @@ class _Group(click.Group):
                 end_unread()
             complain(error)
             sys.exit(error.exit_code)
+        except ModuleNotFoundError as error:
+            if error.name not in _TRAIN_EXTRA:
+                raise
+            missing = InputError(error.name, "is not installed", "install it with pip install 'rayspin[train]'")
+            complain(missing)
+            sys.exit(missing.exit_code)
 
 
 class _Path(click.Path):

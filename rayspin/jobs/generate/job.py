@@ -122,7 +122,7 @@ def warm_up_nodes(session: Session, recipe: Recipe) -> None:
     Nodes with few cores are left out: nothing is saved there. Errors are ignored here: they appear again in a worker.
     """
     ray = session.ray()
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["GenerateResources"].get("CPU", 0) > _FEW_CORES]
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > _FEW_CORES]
     at = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     tasks = [
         ray.remote(warm_up)

@@ -151,7 +151,7 @@ Space = Annotated[
 
 
 def drawn(space: Mapping[str, Axis], seed: int, number: int) -> SearchPoint:
-    """SearchPoint `number` of the random points that (space, seed) names."""
+    """Point `number` of the random points that (space, seed) names."""
     return tuple(
         (key, axis.at(float(generator(f"sweep {key}", (seed, number)).random()))) for key, axis in space.items()
     )

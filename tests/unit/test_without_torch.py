@@ -1,0 +1,45 @@
+"""Datasets are generated without PyTorch; what needs it says so in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.repository import SMOKE
+
+WITHOUT_TORCH = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "safetensors", "tensorboardX"):
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Blocked())
+from rayspin.cli import main
+main(sys.argv[1:])
+"""
+
+
+def rayspin(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_dataset_is_made_verified_and_shown(tmp_path: Path) -> None:
+    small = ("--set", "samples=2", "--set", "shard_samples=2", "--set", "splits.test=1", "--set", "splits.validation=0")
+    made = rayspin("run", SMOKE / "generate.toml", *small, "--shards", "1/1", "--out", tmp_path / "data")
+    assert made.returncode == 0, made.stderr
+    for verb in ("verify", "show", "status"):
+        done = rayspin(verb, tmp_path / "data")
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("check", SMOKE / "train_fcn.toml"), ("schema",)])
+def test_what_needs_it_says_so(arguments: tuple[object, ...]) -> None:
+    done = rayspin(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "torch: is not installed; install it with pip install 'rayspin[train]'\n"
