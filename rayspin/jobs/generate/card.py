@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,11 +28,6 @@ def write_card(folder: Path) -> tuple[str, str]:
     _draw(catalog)
     write_text(folder / CARD, _text(catalog))
     return SAMPLES_PICTURE, ENERGIES_PICTURE
-
-
-def digest(catalog: Catalog) -> str:
-    """One digest of all values: SHA-256 over the digests of the shards' raw values, in order."""
-    return hashlib.sha256("".join(record.values_sha256 for record in catalog.records).encode()).hexdigest()
 
 
 def _draw(catalog: Catalog) -> None:
@@ -121,7 +115,7 @@ def _contents(catalog: Catalog) -> dict[str, str]:
         "variables": ", ".join(f"`{name}` ({', '.join(of.dimensions)})" for name, of in catalog.variables.items()),
         "energy per site": f"{energies.mean():.5f} +- {energies.std():.5f} J",
         "lowest, highest": f"{energies.min():.5f} J, {energies.max():.5f} J",
-        "digest of all values": f"`{digest(catalog)}`",
+        "digest of all values": f"`{catalog.reader().digest}`",
     }
 
 

@@ -47,7 +47,7 @@ from rayspin.training import (
 )
 
 WORKER_RESTARTS = 3
-"""How often lost workers are replaced before the run fails; each time it goes on from the last checkpoint."""
+"""How often lost workers are replaced before a training, or a segment of a trial, is held to be the cause."""
 
 STOP = ".stop"
 """The file in a run's folder that asks its trainings to return after the epoch they are in."""

@@ -26,15 +26,12 @@ from ray.tune.search import Searcher
 from rayspin.errors import MachineError, RayspinError, RunError
 from rayspin.execution.session import places_on
 from rayspin.jobs.stage import Context
-from rayspin.jobs.train.job import STOP
+from rayspin.jobs.train.job import STOP, WORKER_RESTARTS
 from rayspin.jobs.tune.outcomes import Failed, Finished, Outcome, Refused, decode, encode
 from rayspin.jobs.tune.schedulers import Segment
 from rayspin.jobs.tune.segment_queue import SegmentQueue
 from rayspin.jobs.tune.segments import SegmentRunner
 from rayspin.progress import polling
-
-WORKER_RESTARTS = 3
-"""How often a segment whose worker or node was lost is run again before it is held to be the cause."""
 
 _ONE_BYTE = {"memory": 1}
 """What the process takes that starts the workers of a trial and then waits: a CPU would be one too few for them."""
