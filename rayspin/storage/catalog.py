@@ -371,9 +371,7 @@ class Catalog:
 
     def _variable(self, name: str) -> Variable:
         if name not in self.variables:
-            raise InputError(
-                "variable", f"{shown(name)} is not in the dataset", suggestion(str(name), self.variables)
-            )
+            raise InputError("variable", f"{shown(name)} is not in the dataset", suggestion(str(name), self.variables))
         return self.variables[name]
 
 

@@ -90,7 +90,7 @@ BAD = {
     "unknown split": (lambda catalog: catalog.reader("tset"), "split: 'tset' is not a split; did you mean 'test'?"),
     "split as a number": (lambda catalog: catalog.reader(0), "split: 0 is not a split; known: test, train, validation"),
     "unknown variable": (lambda catalog: catalog.reader(variable="spin"), "variable: 'spin' is not in the dataset"),
-    "unknown column": (lambda catalog: catalog.column("enrgy"), "variable: 'enrgy' is not in .* did you mean 'energy'?"),
+    "unknown column": (lambda catalog: catalog.column("enrgy"), "variable: 'enrgy' .* did you mean 'energy'?"),
     "column on the lattice": (lambda catalog: catalog.column("spins"), "variable: 'spins' is a field on the lattice"),
     "reader of a column": (
         lambda catalog: catalog.reader(variable="energy"),
@@ -117,7 +117,7 @@ BAD = {
     "another file": (lambda catalog: read_shard(catalog.path / "job.toml"), ".*job.toml: is not a complete shard"),
     "values without spins": (
         lambda catalog: ShardWriter({}).write(catalog.path / "new.nc", {"sample": [1]}),
-        "values: have {'sample': 1} samples; the variables are sample, spins, energy, split; give one array for each variable",
+        "values: have {'sample': 1} samples; the variables are sample, spins, energy, split; give one array",
     ),
 }
 

@@ -36,7 +36,9 @@ JOB = {
 }
 GENERATE = Generate.model_validate(JOB)
 NETWORK = {"encoder_filters": [2, 2], "decoder_filters": [2, 3]}
-REFUSAL = r"8 of 16 samples are missing \(8 to 15\); generate them with rayspin repair .*data, or use the dataset as it is with"
+REFUSAL = (
+    r"8 of 16 samples are missing \(8 to 15\); generate them with rayspin repair .*data, or use the dataset as it is"
+)
 
 
 @pytest.fixture(scope="module")
