@@ -127,7 +127,7 @@ def test_no_branch_starts_from_a_checkpoint_that_can_not_be_used(folder, tmp_pat
 
 def test_no_branch_takes_best_weights_that_can_not_be_used(folder, tmp_path):
     (folder / BEST).write_bytes((folder / BEST).read_bytes()[:-4])
-    with pytest.raises(InputError, match="no weight file"):
+    with pytest.raises(InputError, match="not a rayspin weight file"):
         branch(folder, tmp_path / "child", 1, {})
     (folder / BEST).unlink()
     with pytest.raises(InputError, match="no such file"):
