@@ -78,7 +78,7 @@ def first_moment(state):
 
 
 CHANGES = {
-    "NaN": (lambda s: s["network"]["last.bias"].fill_(NAN), r"can't be used \(last.bias holds NaN"),
+    "NaN": (lambda s: s["network"]["last.bias"].fill_(NAN), r"are invalid \(last.bias holds NaN"),
     "integers": (
         lambda s: s["network"].update({"last.bias": torch.zeros(3, dtype=torch.int32)}),
         "last.bias has type torch.int32",
@@ -92,9 +92,9 @@ CHANGES = {
         lambda s: s["optimizer"]["state"][0].update(exp_avg=torch.zeros(1)),
         "state of the optimizer",
     ),
-    "no history": (lambda s: s.pop("history"), "no checkpoint of a training"),
-    "network of another type": (lambda s: s.update(network=[1, 2]), "no checkpoint of a training"),
-    "texts for tensors": (lambda s: s["network"].update({"last.bias": "x"}), "no checkpoint of a training"),
+    "no history": (lambda s: s.pop("history"), "not a checkpoint of a training"),
+    "network of another type": (lambda s: s.update(network=[1, 2]), "not a checkpoint of a training"),
+    "texts for tensors": (lambda s: s["network"].update({"last.bias": "x"}), "not a checkpoint of a training"),
 }
 
 
