@@ -173,9 +173,9 @@ def test_a_checkpoint_of_another_training_is_refused_with_the_difference(tmp_pat
     other = training.with_updates(learning_rate=0.005)
     with pytest.raises(InputError, match=r"training\.learning_rate was 0\.01 and is now 0\.005"):
         fit(FieldObjective(), FIELD_NETWORK, other, train, validation, tmp_path)
-    with pytest.raises(InputError, match=r"data\.training_samples is 12 there and 8 now"):
+    with pytest.raises(InputError, match=r"data\.training_samples was 12 and is now 8"):
         fit(FieldObjective(), FIELD_NETWORK, training, memory_source(8, seed=1), validation, tmp_path)
-    with pytest.raises(InputError, match=r"\(data\.digest is '\w+' there and '\w+' now\)"):
+    with pytest.raises(InputError, match=r"\(data\.digest was '\w+' and is now '\w+'\)"):
         fit(FieldObjective(), FIELD_NETWORK, training, memory_source(12, seed=3), validation, tmp_path)
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
 
