@@ -1,6 +1,6 @@
-"""What the networks are good for: estimation, the recursive process, super-resolution; and their pictures."""
+"""Evaluation of networks: field estimation, the recursive process and super-resolution, and their figures."""
 
 import logging
 
-# Where the home can't be written, matplotlib goes on with a temporary folder, and with lines of advice.
+# If the home directory is not writable, matplotlib uses a temporary folder and logs warnings.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)

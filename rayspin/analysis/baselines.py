@@ -1,13 +1,11 @@
-"""Interpolation without learning: what a super-resolution network has to beat, and what it was compared with.
+"""Interpolation methods, the baselines of super-resolution networks.
 
-Every method is linear and acts on rows and columns alike, so it is one matrix for each axis: fine = U_Y
-coarse U_X^T.
+Every method is linear and separable, so it has one matrix per axis: fine = U_Y coarse U_X^T.
 
-Two ways to place a coarse pixel k on the fine lattice make the difference between the published baselines
-and good ones. The strided degradation keeps site k * scale. Image libraries resize by pixel *areas*: to
-them pixel k sits at k * scale + (scale - 1) / 2, and the picture comes out shifted by (scale - 1) / 2
-sites; they also know no periodic edge. The "published" methods do that, as the 2023 paper's tables show;
-the others are aligned and periodic.
+The published baselines differ from the others in the position of coarse pixel k on the fine lattice. The strided
+degradation keeps site k * scale. Image libraries resize pixel *areas* instead: they place pixel k at
+k * scale + (scale - 1) / 2, which shifts the image by (scale - 1) / 2 sites, and they have no periodic boundaries. The
+"published" methods do the same, as the tables of the 2023 paper show; the others are aligned and periodic.
 """
 
 from __future__ import annotations
@@ -23,13 +21,14 @@ from rayspin.physics.arguments import vectors, whole
 
 Floats = npt.NDArray[np.float64]
 Kernel = Callable[[Floats], Floats]
-"""Weight of a coarse value at a distance, in coarse pixels."""
+"""A function that returns the weights of coarse values at given distances, in coarse pixels."""
 Upsample = Callable[[npt.ArrayLike, int], npt.NDArray[np.float32]]
-"""(coarse spins (..., Y, X, 3), scale) to fine spins (..., scale Y, scale X, 3), float32, not normalized."""
+"""A function of coarse spins (..., Y, X, 3) and the scale that returns fine spins (..., scale Y, scale X, 3), float32,
+not normalized."""
 
 
 def bilinear(distance: Floats) -> Floats:
-    """The triangle of linear interpolation."""
+    """The triangular kernel of linear interpolation."""
     weight: Floats = np.maximum(1 - np.abs(distance), 0)
     return weight
 
@@ -37,8 +36,7 @@ def bilinear(distance: Floats) -> Floats:
 def bicubic(a: float) -> Kernel:
     """The cubic convolution kernel with slope `a` at distance 1 (Keys, IEEE Trans. ASSP 29, 1153 (1981)).
 
-    -1/2 gives the published figures; -3/4 is the other customary value, sharper, and does better on blurred
-    images.
+    a = -1/2 reproduces the published results. a = -3/4, also common, is sharper and better on blurred images.
     """
 
     def kernel(distance: Floats) -> Floats:
@@ -51,19 +49,19 @@ def bicubic(a: float) -> Kernel:
 
 
 def gaussian(distance: Floats) -> Floats:
-    """A Gaussian of sigma 1/2 cut at 3/2 coarse pixels: the kernel that image libraries call by this name."""
+    """The "gaussian" kernel of image libraries: sigma is 1/2 coarse pixel, and it is truncated at 3/2 coarse pixels."""
     return np.where(np.abs(distance) < 1.5, np.exp(-2 * distance**2), 0)
 
 
 def interpolation_matrix(kernel: Kernel, pixels: int, scale: int, *, aligned: bool) -> Floats:
-    """The interpolation of one axis, (scale * pixels, pixels); its rows sum to 1.
+    """The interpolation matrix of one axis, (scale * pixels, pixels), whose rows sum to 1.
 
     Args:
-        kernel: the weights.
-        pixels: coarse pixels of the axis.
-        scale: fine sites for each.
-        aligned: coarse pixel k is fine site k * scale and the axis is periodic; else it is the middle of its
-            block and weights beyond the edges are left out, as image libraries do.
+        kernel: the interpolation kernel.
+        pixels: number of coarse pixels along the axis.
+        scale: fine sites per coarse pixel.
+        aligned: place coarse pixel k at fine site k * scale, on a periodic axis. Otherwise place it at the centre of
+            its block and omit weights beyond the edges, as image libraries do.
     """
     sites = np.arange(scale * pixels)
     places = sites / scale if aligned else (sites + 0.5) / scale - 0.5
@@ -75,7 +73,13 @@ def interpolation_matrix(kernel: Kernel, pixels: int, scale: int, *, aligned: bo
 
 
 def upsample(coarse_YXC: npt.NDArray[np.floating], rows: Floats, columns: Floats) -> npt.NDArray[np.float32]:
-    """U_Y coarse U_X^T on spins (..., Y, X, 3), by component."""
+    """Interpolate spins by U_Y coarse U_X^T, component by component.
+
+    Args:
+        coarse_YXC: (..., Y, X, 3) coarse spins.
+        rows: U_Y, (scale Y, Y).
+        columns: U_X, (scale X, X).
+    """
     fine: Floats = np.einsum("Yy,...yxc,Xx->...YXc", rows, coarse_YXC, columns, optimize=True)
     return fine.astype(np.float32)
 
@@ -93,7 +97,7 @@ def _by_kernel(kernel: Kernel, *, aligned: bool) -> Upsample:
 
 
 def fourier(degradation: Degradation) -> Upsample:
-    """Fourier interpolation with deconvolution, for a known degradation."""
+    """The method of Fourier interpolation with deconvolution, for a known degradation."""
 
     def method(coarse_YXC: npt.ArrayLike, scale: int) -> npt.NDArray[np.float32]:
         coarse = vectors("coarse", coarse_YXC)
@@ -106,7 +110,11 @@ def fourier(degradation: Degradation) -> Upsample:
 
 
 def baselines(degradation: Degradation) -> Mapping[str, Upsample]:
-    """Every method by its name in tables: the published ones first, then the ones to beat."""
+    """All methods by their names in tables: first the published baselines, then the aligned, periodic ones.
+
+    Args:
+        degradation: the degradation that "fourier" inverts.
+    """
     return MappingProxyType(
         {
             "gaussian (published)": _by_kernel(gaussian, aligned=False),

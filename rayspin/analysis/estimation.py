@@ -1,4 +1,4 @@
-"""How well an effective-field network estimates: the figures of the 2021 paper on held-out fields."""
+"""Evaluation of effective-field networks on held-out samples, with the metrics of the 2021 paper."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimation:
-    """Figures of a network on N fields; means over these come with `mean` and `std` of any of the arrays.
+    """The metrics of a network on each of N samples.
 
     Attributes:
-        mse_NC: mean squared error of F* against the exact F by component, J^2, (N, 3).
-        energy_exact: energy per site from the exact field, J, (N,).
-        energy_estimated: the same from F*, J, (N,).
-        angle: mean angle between F* and F, radians, (N,).
+        mse_NC: (N, 3) mean squared error of the estimate F* against the exact field F, by component, J^2.
+        energy_exact: (N,) energy per site from F, J.
+        energy_estimated: (N,) energy per site from F*, J.
+        angle: (N,) mean angle between F* and F, radians.
     """
 
     mse_NC: Floats
@@ -34,19 +34,19 @@ class Estimation:
 
     @property
     def mse(self) -> Floats:
-        """Mean squared error over sites and components, J^2, (N,): the paper's loss, of order 1e-5 there."""
+        """Mean squared error over sites and components, J^2, (N,). It is the paper's loss, of order 1e-5 there."""
         figures: Floats = self.mse_NC.mean(axis=-1)
         return figures
 
     @property
     def energy_agreement(self) -> Floats:
-        """1 - |E* - E| / |E|, (N,): 99.95 % in the paper; where E is 0, 1 if E* is 0 too, and else minus infinity."""
+        """1 - |E* - E| / |E|, (N,); 99.95 % in the paper. For E = 0 it is 1 if E* is 0, else minus infinity."""
         error, size = np.abs(self.energy_estimated - self.energy_exact), np.abs(self.energy_exact)
         relative: Floats = np.divide(error, size, out=np.where(error > 0, np.inf, 0.0), where=size > 0)
         return 1 - relative
 
     def rows(self) -> list[dict[str, float]]:
-        """A row of figures for each field."""
+        """One row of metrics for each sample."""
         columns = {
             **{f"mse_{name}": self.mse_NC[:, index] for index, name in enumerate("xyz")},
             "mse": self.mse,
@@ -59,7 +59,17 @@ class Estimation:
 
 
 def uniform_field(spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike) -> npt.NDArray[np.float32]:
-    """The field that each spin would be in if all others lay along it, J: 4 J S for a labyrinth (2021, Fig. 2b)."""
+    """The effective field at each spin if all other spins were parallel to it, J.
+
+    It is 4 J S for a labyrinth (2021, Fig. 2b).
+
+    Args:
+        spins_NYXC: (N, Y, X, 3) spins, or a single field (Y, X, 3).
+        hamiltonian: the Hamiltonian.
+
+    Raises:
+        InputError: the spins or the Hamiltonian are invalid.
+    """
     spins = spin_field(spins_NYXC).astype(np.float32, copy=False)
     rows, columns = spins.shape[-3:-1]
     uniform = np.zeros((3, rows, columns, 3), np.float32)
@@ -73,7 +83,16 @@ def uniform_field(spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike) -> np
 def evaluate_estimation(
     network: EffectiveFieldNet, spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike
 ) -> Estimation:
-    """The figures of a network on spins it was not trained on, (N, Y, X, 3), or those of one field, (Y, X, 3)."""
+    """Evaluate a network on spins that it was not trained on.
+
+    Args:
+        network: the network.
+        spins_NYXC: (N, Y, X, 3) spins, or a single field (Y, X, 3).
+        hamiltonian: the Hamiltonian of the exact field.
+
+    Raises:
+        InputError: the network, the spins or the Hamiltonian are invalid.
+    """
     hamiltonian = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     spins_NYXC = spin_field(spins_NYXC)
     spins_NYXC = spins_NYXC.reshape(-1, *spins_NYXC.shape[-3:])
@@ -90,7 +109,7 @@ def evaluate_estimation(
 def _energy(
     spins_NYXC: npt.NDArray[np.floating], field_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian
 ) -> Floats:
-    """Energy per site, J, that a field gives; bilinear terms count half, the external field in full."""
+    """Energy per site of spins in an effective field, J, (N,); bilinear terms count half, the external one fully."""
     total = field_NYXC.astype(np.float64) + np.array(hamiltonian.external_field)
     figures: Floats = -(spins_NYXC * total).sum(axis=-1).mean(axis=(-2, -1)) / 2
     return figures

@@ -1,7 +1,7 @@
-"""Pictures of spins, fields and runs; the only home of matplotlib.
+"""Figures of spins, fields and runs; the only module that uses matplotlib.
 
-Spins are drawn as in both papers: white points up, black points down, a colour is a direction in the plane
-(red +x, going round through yellow-green +y). The first row of an array is drawn at the bottom, so that +y is up.
+Spins are drawn as in both papers: white is +z, black is -z, and the hue is the direction in the plane (red is +x,
+yellow-green is +y). The first row of an array is drawn at the bottom, so that +y points up.
 """
 
 from __future__ import annotations
@@ -25,23 +25,32 @@ from rayspin.rundir import replacing
 Floats = npt.NDArray[np.floating[Any]]
 
 _MOST_CELLS = 24
-"""Cells in a row or a column that a picture has room for, each with its number."""
+"""The largest number of rows or columns of a table that is drawn with a number in each cell."""
 
 
 def spin_colours(spins_YXC: Floats) -> npt.NDArray[np.float64]:
-    """RGB (Y, X, 3) in 0 to 1 of a field of vectors: white is +z, black is -z, hue is the angle in the plane."""
+    """RGB colours, 0 to 1, (Y, X, 3), of vectors (Y, X, 3): white is +z, black is -z, hue is the angle in the plane."""
     length = np.linalg.norm(spins_YXC, axis=-1)
     unit = spins_YXC / np.maximum(length, 1e-12)[..., None]
     hue = np.mod(np.arctan2(unit[..., 1], unit[..., 0]) / (2 * np.pi), 1.0)
     up = unit[..., 2]
-    # White (saturation 0) at +z, the full colour in the plane, black (value 0) at -z.
+    # White (saturation 0) at +z, full colour in the plane, black (value 0) at -z.
     saturation = np.sqrt(np.clip(1 - np.maximum(up, 0), 0, 1))
     value = np.sqrt(np.clip(1 + np.minimum(up, 0), 0, 1))
     return np.asarray(hsv_to_rgb(np.stack([hue, saturation, value], axis=-1)))
 
 
 def draw_samples(spins: Sequence[Floats], titles: Sequence[str], path: Path) -> None:
-    """A sheet of fields (Y, X, 3), of any sizes, as many columns as rows or one more."""
+    """Draw samples in a grid of panels with as many columns as rows, or one more.
+
+    Args:
+        spins: spins of each sample, (Y, X, 3); sizes may differ.
+        titles: title of each panel.
+        path: the PNG file.
+
+    Raises:
+        MachineError: the system refuses to write; likewise from the other functions of this module.
+    """
     columns = math.ceil(math.sqrt(len(spins)))
     rows = math.ceil(len(spins) / columns)
     figure, axes = _sheet(rows, columns)
@@ -58,21 +67,21 @@ def draw_estimation(
     energies: Mapping[str, Sequence[float]],
     path: Path,
 ) -> None:
-    """A field estimate beside the truth, and a recursive process below it.
+    """Draw a field estimate and the exact field, and below them a recursive process.
 
     Args:
-        spins_YXC: the spins that were fed.
+        spins_YXC: the input spins.
         truth_YXC: their exact effective field, J.
-        estimate_YXC: the network's field, J.
-        recursion: (title, spins) of the stages of a recursive process to show, up to four.
-        energies: energy per site, J, against iteration, a curve for each name.
+        estimate_YXC: the field estimated by the network, J.
+        recursion: (title, spins) of the steps of a recursive process to show, up to four.
+        energies: energy per site at each iteration, J, by the name of the curve.
         path: the PNG file.
     """
     figure, axes = _sheet(2, 5)
     _spins(axes[0], spins_YXC, "spins")
-    _spins(axes[1], truth_YXC, "direction of the true field")
-    _spins(axes[2], estimate_YXC, "direction of the estimate")
-    _magnitude(axes[3], np.linalg.norm(estimate_YXC - truth_YXC, axis=-1), "length of the error (J)")
+    _spins(axes[1], truth_YXC, "direction of the exact field")
+    _spins(axes[2], estimate_YXC, "direction of the estimated field")
+    _magnitude(axes[3], np.linalg.norm(estimate_YXC - truth_YXC, axis=-1), "magnitude of the error (J)")
     _against(axes[4], truth_YXC, estimate_YXC)
     for axis, (title, spins) in zip(axes[5:9], recursion):
         _spins(axis, spins, title)
@@ -81,12 +90,12 @@ def draw_estimation(
 
 
 def draw_fields(truth_NYXC: Floats, estimate_NYXC: Floats, uniform_NYXC: Floats, path: Path) -> None:
-    """F* against F by component, whole and without the field of uniform spins (2021, Fig. 2b).
+    """Plot the estimated against the exact field by component, in full and minus the uniform field (2021, Fig. 2b).
 
     Args:
         truth_NYXC: exact effective fields, J.
-        estimate_NYXC: the network's, J.
-        uniform_NYXC: the field that each spin would be in if all others lay along it, J.
+        estimate_NYXC: fields estimated by the network, J.
+        uniform_NYXC: the field at each spin if all other spins were parallel to it, J.
         path: the PNG file.
     """
     figure = Figure(figsize=(9.6, 4.6), layout="constrained")
@@ -94,14 +103,20 @@ def draw_fields(truth_NYXC: Floats, estimate_NYXC: Floats, uniform_NYXC: Floats,
     _against(whole, truth_NYXC, estimate_NYXC)
     whole.set_title("effective field")
     _against(rest, truth_NYXC - uniform_NYXC, estimate_NYXC - uniform_NYXC)
-    rest.set_title("without the part of uniform magnetization")
+    rest.set_title("minus the field of uniform magnetization")
     _save(figure, path)
 
 
 def draw_recursion(
     recursion: Sequence[tuple[str, Floats]], energies: Mapping[str, Sequence[float]], path: Path
 ) -> None:
-    """The stages of a recursive process and its energy per site, J, against iteration."""
+    """Draw the steps of a recursive process, and plot its energy against the iteration.
+
+    Args:
+        recursion: (title, spins) of the steps to show.
+        energies: energy per site at each iteration, J, by the name of the curve.
+        path: the PNG file.
+    """
     figure, axes = _sheet(1, len(recursion) + 1)
     for axis, (title, spins) in zip(axes, recursion):
         _spins(axis, spins, title)
@@ -110,7 +125,12 @@ def draw_recursion(
 
 
 def draw_resolution(rows: Sequence[Mapping[str, Floats]], path: Path) -> None:
-    """A row for each field: the coarse input, what each method makes of it, the truth; titles are the keys."""
+    """Draw one row of panels per sample, such as the coarse input, the output of each method and the true spins.
+
+    Args:
+        rows: for each sample, spins (Y, X, 3) by the title of the panel.
+        path: the PNG file.
+    """
     figure, axes = _sheet(len(rows), len(rows[0]))
     for index, (title, spins) in enumerate(pair for row in rows for pair in row.items()):
         _spins(axes[index], spins, title)
@@ -120,7 +140,15 @@ def draw_resolution(rows: Sequence[Mapping[str, Floats]], path: Path) -> None:
 def draw_curves(
     curves: Mapping[str, Sequence[float]], x_label: str, y_label: str, path: Path, *, log: bool = False
 ) -> None:
-    """Curves against their index from 1, by name."""
+    """Plot curves against the index of their values, counted from 1.
+
+    Args:
+        curves: values by the name of the curve.
+        x_label: label of the x axis.
+        y_label: label of the y axis.
+        path: the PNG file.
+        log: use a logarithmic y axis.
+    """
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axis = figure.add_subplot()
     _curves(axis, curves, x_label, y_label, first=1)
@@ -130,11 +158,18 @@ def draw_curves(
 
 
 def draw_histogram(groups: Mapping[str, Floats], x_label: str, y_label: str, path: Path) -> None:
-    """Histograms of values (n,), by name, in bins that all of them share."""
+    """Plot histograms with common bins.
+
+    Args:
+        groups: values (n,) by the name of the histogram.
+        x_label: label of the x axis.
+        y_label: label of the y axis.
+        path: the PNG file.
+    """
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axis = figure.add_subplot()
     every = np.concatenate(list(groups.values()))
-    # A width of 0 has no bins.
+    # Equal values would give bins of width 0.
     margin = max(float(np.ptp(every)) * 0.02, 1e-6)
     ends = float(every.min()) - margin, float(every.max()) + margin
     bins = np.linspace(*ends, min(80, 12 + every.size // 20)).tolist()
@@ -153,14 +188,14 @@ def draw_measurements(
     path: Path,
     reference: Mapping[str, Any] | None = None,
 ) -> None:
-    """A panel for each quantity: its means with error bars against x, on a logarithmic scale.
+    """Plot one panel per quantity, with means and error bars against x on a logarithmic x axis.
 
     Args:
-        families: by name, (x, {quantity: (mean, standard error)}) of its points.
-        quantities: those to draw; also the labels.
-        x_label: what x is.
+        families: points of each curve by its name, as (x, {quantity: (mean, standard error)}).
+        quantities: the quantities to plot, which also are the titles of the panels.
+        x_label: label of the x axis.
         path: the PNG file.
-        reference: one of the points, whose means are drawn as bands of one standard error.
+        reference: {quantity: (mean, standard error)} to draw as bands of plus and minus one standard error.
     """
     figure = Figure(figsize=(3.9 * len(quantities), 3.4), layout="constrained")
     for axis, quantity in zip(np.atleast_1d(np.asarray(figure.subplots(1, len(quantities)))), quantities):
@@ -187,13 +222,13 @@ def draw_heat_map(
     title: str,
     path: Path,
 ) -> None:
-    """A table of values as colours, with the numbers in them where there is room.
+    """Draw a table of values as colours, with a number in each cell if there is space.
 
     Args:
-        values: (rows, columns); NaN where there is none.
-        rows: name and ticks of the first axis.
-        columns: name and ticks of the second axis.
-        title: what the values are.
+        values: (rows, columns) values; NaN marks missing ones.
+        rows: label and tick labels of the first axis.
+        columns: label and tick labels of the second axis.
+        title: title of the figure.
         path: the PNG file.
     """
     down, across = (min(side, _MOST_CELLS) for side in values.shape)
@@ -215,12 +250,13 @@ def draw_heat_map(
 
 
 def draw_sweep_curves(curves: Sequence[Sequence[float]], values: Sequence[float], metric: str, path: Path) -> None:
-    """The curves of all trials of a sweep against their epochs, coloured by what each one reached.
+    """Plot the curves of all trials of a sweep against the epoch, coloured by their results.
 
     Args:
-        curves: a curve for each trial; a trial that was stopped has a short one, one that failed perhaps none.
-        values: the metric that each trial ended with, the colour; NaN where there is none.
-        metric: its name.
+        curves: the metric at each epoch, for each trial; shorter for stopped trials, and possibly empty for failed
+            ones.
+        values: the result of each trial, which determines its colour; NaN for none.
+        metric: name of the metric.
         path: the PNG file.
     """
     figure = Figure(figsize=(7.4, 4.6), layout="constrained")
@@ -241,11 +277,11 @@ def draw_sweep_curves(curves: Sequence[Sequence[float]], values: Sequence[float]
 def draw_bests(
     searches: Mapping[str, tuple[Sequence[float], Sequence[float]]], labels: tuple[str, str], path: Path
 ) -> None:
-    """The best result of a sweep against what all its trials together had spent by then (epochs, samples).
+    """Plot the best result of a sweep against the total budget (epochs, samples) that its trials have used.
 
     Args:
-        searches: a line for each: (budgets, bests) by name; a single one needs none.
-        labels: of the budget and of the result.
+        searches: (budgets, best results) by the name of the curve, which may be empty.
+        labels: labels of the budget and of the result.
         path: the PNG file.
     """
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
@@ -261,10 +297,14 @@ def draw_bests(
 
 
 def draw_parallel(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
-    """Parallel coordinates: an upright axis for each column, a line for each trial, coloured by the last column.
+    """Plot parallel coordinates: a vertical axis per column and a line per trial, coloured by the last column.
 
-    Numbers lie on a linear axis, or a logarithmic one where they span more than a decade; anything else is spaced
-    evenly. A trial without a number in the last column is grey.
+    Axes of numbers are linear, or logarithmic if the numbers span more than a decade; other values are evenly spaced. A
+    trial whose last value is not finite is grey.
+
+    Args:
+        columns: values of all trials by the name of the column.
+        path: the PNG file.
     """
     figure = Figure(figsize=(1.2 + 1.7 * len(columns), 4.4), layout="constrained")
     axis = figure.add_subplot()
@@ -290,13 +330,15 @@ def draw_parallel(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
 def draw_phase_diagram(
     values: Floats, rows: tuple[str, Sequence[float]], columns: tuple[str, Sequence[float]], title: str, path: Path
 ) -> None:
-    """A quantity over two numeric axes: cells as wide as the values lie apart, from red over white to blue around 0.
+    """Draw a quantity as colours over two numeric axes.
+
+    The sizes of cells follow the spacing of the axis values. Quantities of both signs are red below and blue above 0.
 
     Args:
-        values: (rows, columns); NaN where there is none.
-        rows: name and ascending values of the upright axis.
-        columns: name and ascending values of the level axis.
-        title: what the values are.
+        values: (rows, columns) values; NaN marks missing ones.
+        rows: label and ascending values of the vertical axis.
+        columns: label and ascending values of the horizontal axis.
+        title: title of the figure.
         path: the PNG file.
     """
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
@@ -318,7 +360,7 @@ def draw_phase_diagram(
 
 
 def _colour_scale(values: Sequence[float] | Floats) -> ScalarMappable:
-    """Colours for values, logarithmic where they span more than a decade."""
+    """A colour scale for values, logarithmic if they are positive and span more than a decade."""
     finite = np.array([value for value in values if math.isfinite(value)] or [0.0])
     low, high = float(finite.min()), float(finite.max())
     scale = LogNorm(low, high) if low > 0 and high > 10 * low else Normalize(low, high)
@@ -326,7 +368,7 @@ def _colour_scale(values: Sequence[float] | Floats) -> ScalarMappable:
 
 
 def _colour(scale: ScalarMappable, value: float) -> Any:
-    """The colour of a value; grey for none."""
+    """The colour of a value; grey if it is not finite."""
     return scale.to_rgba(np.array([value]))[0] if math.isfinite(value) else "0.7"
 
 
@@ -337,7 +379,7 @@ def _log_if_wide(axis: Axes, values: Sequence[float]) -> None:
 
 
 def _heights(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]]]:
-    """Where values lie on an axis from 0 to 1, and its ticks (height, text)."""
+    """The positions of values on an axis from 0 to 1, and its ticks, (position, label)."""
     numbers = all(isinstance(value, int | float) for value in values)
     finite = np.unique([value for value in values if math.isfinite(value)]) if numbers else np.empty(0)
     if len(finite) < 2:
@@ -376,15 +418,15 @@ def _magnitude(axis: Axes, values_YX: Floats, title: str) -> None:
 
 
 def _against(axis: Axes, truth_YXC: Floats, estimate_YXC: Floats) -> None:
-    """Estimate against truth, component by component, of every seventh site."""
+    """Plot the estimate against the exact field by component, for every seventh site."""
     axis.set_axis_on()
     for component, (name, colour) in enumerate(zip("xyz", ("tab:red", "tab:green", "tab:blue"))):
         truth, estimate = truth_YXC[..., component].ravel(), estimate_YXC[..., component].ravel()
         axis.plot(truth[::7], estimate[::7], ".", markersize=1, color=colour, label=name, alpha=0.5)
     ends = [float(truth_YXC.min()), float(truth_YXC.max())]
     axis.plot(ends, ends, "k-", linewidth=1)
-    axis.set_xlabel("true field (J)")
-    axis.set_ylabel("estimate (J)")
+    axis.set_xlabel("exact field (J)")
+    axis.set_ylabel("estimated field (J)")
     axis.legend(markerscale=8, fontsize=8)
 
 
@@ -400,5 +442,5 @@ def _curves(axis: Axes, curves: Mapping[str, Sequence[float]], x_label: str, y_l
 def _save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     with replacing(path) as temporary:
-        # No time stamps and versions: the same data gives the same file.
+        # Without time stamps and versions, so that the same data gives the same file.
         figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})

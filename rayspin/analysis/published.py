@@ -1,4 +1,4 @@
-"""The figures that both papers print, to stand beside ours."""
+"""Results published in both papers, for comparison."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian
 from rayspin.physics.hamiltonian import HamiltonianLike
 
 FIELD_MSE = "published: of order 1e-5"
-"""Loss of the effective-field network on 25,000 labyrinths (2021, Fig. 2a); its unit is not stated."""
+"""Loss of the effective-field network on 25,000 labyrinths (2021, Fig. 2a); the paper doesn't state its unit."""
 
 FIELD_ENERGY_AGREEMENT = "published: 99.95 %"
-"""Energy from F* against energy from F (2021)."""
+"""Agreement of the energy from the estimated field F* with that from the exact field F (2021)."""
 
 
 @dataclass(frozen=True)
 class PublishedResolution:
-    """A method's means over 100 test fields in the 2023 paper.
+    """The mean results of a method on 100 test samples in the 2023 paper.
 
     Attributes:
         mse: mean squared error over sites and components.
-        psnr: by definition, dB; the paper prints 6.02 dB more.
+        psnr: peak signal-to-noise ratio by its definition, dB; the printed values are 6.02 dB larger.
         correlation: mean of S . S'.
     """
 
@@ -32,9 +32,16 @@ class PublishedResolution:
 
 
 def published_resolution(hamiltonian: HamiltonianLike, scale: int) -> Mapping[str, PublishedResolution]:
-    """The rows of Tables 1 and 2 of the 2023 paper by method, as `analysis.baselines` and evaluations name them.
+    """The results in Tables 1 and 2 of the 2023 paper, by the method's name in `analysis.baselines` and evaluations.
 
-    Empty for Hamiltonians and scales that the paper has no table of.
+    The mapping is empty for Hamiltonians and scales that the tables don't contain.
+
+    Args:
+        hamiltonian: the Hamiltonian.
+        scale: fine sites per coarse pixel along each axis.
+
+    Raises:
+        InputError: the Hamiltonian is invalid.
     """
     printed = _PRINTED.get((Hamiltonian.from_argument(hamiltonian, "hamiltonian"), scale), {})
     return {
@@ -45,7 +52,7 @@ def published_resolution(hamiltonian: HamiltonianLike, scale: int) -> Mapping[st
 
 _GAUSSIAN, _BILINEAR, _BICUBIC = (f"{name} (published)" for name in ("gaussian", "bilinear", "bicubic"))
 
-# (MSE, PSNR, Corr) as printed, but for the first MSE: 0.64 in the paper, which its PSNR shows to be a misprint.
+# (MSE, PSNR, Corr) as printed, except for the first MSE: the paper prints 0.64, which contradicts its PSNR.
 _PRINTED: dict[tuple[Hamiltonian, int], dict[str, tuple[float, float, float]]] = {
     (LABYRINTH, 4): {
         _GAUSSIAN: (0.064, 24.00, 0.74),

@@ -1,7 +1,8 @@
-"""The recursive process of the 2021 paper: spins, network, F*, modify, F', evolve, spins, and so on.
+"""The recursive process of the 2021 paper.
 
-Modify and evolve are plain functions of fields and spins; an experiment is a choice of two. What
-it does is no simulation: the network draws typical textures, and repairs, denoises and generates by that.
+In each iteration the network estimates the effective field F* of the spins, a function "modify" turns it into F', and a
+function "evolve" computes the next spins from F'. An experiment is a choice of these two functions. The process is not
+a simulation: it repairs, denoises and generates spin textures because the network favours typical ones.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from rayspin.rng import Seed, address_of, generator
 Spins = npt.NDArray[np.float32]
 Float = TypeVar("Float", np.float32, np.float64)
 Modify = Callable[[Spins, Spins, int], Spins]
-"""(F*, spins, iteration) to F', all (N, Y, X, 3)."""
+"""A function of F*, the spins and the iteration that returns F'; all arrays are (N, Y, X, 3)."""
 Evolve = Callable[[Spins, Spins, int], Spins]
-"""(F', spins, iteration) to the next spins, all (N, Y, X, 3)."""
+"""A function of F', the spins and the iteration that returns the next spins; all arrays are (N, Y, X, 3)."""
 
 
 @dataclass(frozen=True)
 class Recursion:
-    """A recursive process from its start on.
+    """The states of a recursive process, including the initial one.
 
     Attributes:
-        spins_INYXC: the spins at each iteration, the initial ones first, (iterations + 1, N, Y, X, 3).
-        energies_IN: their energy per site under the true Hamiltonian, J, (iterations + 1, N).
+        spins_INYXC: (iterations + 1, N, Y, X, 3) spins at each iteration.
+        energies_IN: (iterations + 1, N) energy per site under the true Hamiltonian, J.
     """
 
     spins_INYXC: Spins
@@ -50,19 +51,19 @@ def recurse(
     modify: Modify | None = None,
     evolve: Evolve | None = None,
 ) -> Recursion:
-    """Run the recursive process and keep every step; arguments as in `iterate`.
+    """Run the recursive process and keep every step.
 
     Args:
-        network: the field's estimator.
-        spins_NYXC: the initial spins, (N, Y, X, 3), of any length: noisy, defective, one component only; or those of
-            one field, (Y, X, 3), and then there is no axis N in the result either.
-        iterations: how often.
-        hamiltonian: the true one, for the energies; the process itself knows none.
-        modify: what is done to F*; None for nothing.
-        evolve: how spins follow the field; None for `align`, the paper's choice.
+        network: the network that estimates the field.
+        spins_NYXC: (N, Y, X, 3) initial spins of any length, for example noisy, defective or with a single nonzero
+            component; or a single field (Y, X, 3), for which the result has no axis N.
+        iterations: number of iterations.
+        hamiltonian: the true Hamiltonian, used only to compute energies.
+        modify: the function that turns F* into F'; None leaves F* unchanged.
+        evolve: the function that computes the next spins from F'; None is `align`, the paper's choice.
 
     Raises:
-        InputError: spins, network or Hamiltonian that can't be used.
+        InputError: the spins, the network or the Hamiltonian are invalid.
     """
     spins = spin_field(spins_NYXC).astype(np.float32, copy=False)
     steps = [spins, *iterate(network, spins, iterations, modify=modify, evolve=evolve)]
@@ -78,7 +79,18 @@ def iterate(
     modify: Modify | None = None,
     evolve: Evolve | None = None,
 ) -> Iterator[Spins]:
-    """The spins after each iteration, one at a time, for runs too long to keep."""
+    """Run the recursive process and yield the spins after each iteration, for runs too long to keep in memory.
+
+    Args:
+        network: the network that estimates the field.
+        spins_NYXC: (N, Y, X, 3) initial spins, or a single field (Y, X, 3).
+        iterations: number of iterations.
+        modify: the function that turns F* into F'; None leaves F* unchanged.
+        evolve: the function that computes the next spins from F'; None is `align`, the paper's choice.
+
+    Raises:
+        InputError: the spins, the network or the number of iterations are invalid.
+    """
     spins = spin_field(spins_NYXC).astype(np.float32, copy=False)
     for iteration in range(1, whole("iterations", iterations, 0) + 1):
         field_NYXC = apply(network, spins)
@@ -89,27 +101,45 @@ def iterate(
 
 
 def external_field(field: npt.ArrayLike) -> Modify:
-    """F' = F* + H: a uniform external field (x, y, z) that the training data did not have, J."""
+    """F' = F* + H, which adds a uniform external field that the training data didn't have.
+
+    Args:
+        field: H as (x, y, z), J.
+
+    Raises:
+        InputError: the field is not a vector.
+    """
     added = np.array(vector("external_field", field), np.float32)
     return lambda field_NYXC, _spins, _iteration: field_NYXC + added
 
 
 def anisotropy(strength: float, axis: npt.ArrayLike = (0.0, 0.0, 1.0)) -> Modify:
-    """F' = F* + 2 K (S . n) n: a uniaxial anisotropy, J, that the training data did not have; easy for K > 0."""
+    """F' = F* + 2 K (S . n) n, which adds a uniaxial anisotropy that the training data didn't have.
+
+    Args:
+        strength: K, J; the axis is easy for K > 0.
+        axis: direction of n; it is normalized.
+
+    Raises:
+        InputError: the strength is out of range, or the axis is not a vector or is zero.
+    """
     direction = vector("axis", axis)
     if not any(direction):
-        raise InputError("axis", f"{direction} is no direction", "give a vector of length 1")
+        raise InputError("axis", f"{direction} has no direction", "give a vector of length 1")
     unit = np.array(direction, np.float32) / np.float32(np.linalg.norm(direction))
     factor = np.float32(2 * number("strength", strength, -STRONGEST, STRONGEST))
     return lambda field_NYXC, spins_NYXC, _iteration: field_NYXC + factor * (spins_NYXC @ unit)[..., None] * unit
 
 
 def langevin(amplitude: float, seed: Seed) -> Modify:
-    """F' = F* + a fluctuating field, whose components are independent Gaussians of this standard deviation, J.
+    """F' = F* plus a fluctuating field, whose components are independent Gaussian random numbers.
 
     Args:
-        amplitude: the standard deviation.
-        seed: address of the fluctuations, the root seed first; each iteration has its own.
+        amplitude: standard deviation of each component, J.
+        seed: address of the random stream, the root seed first; the iteration is appended to it.
+
+    Raises:
+        InputError: the amplitude or the seed is invalid.
     """
     amplitude, address = number("amplitude", amplitude, 0, STRONGEST), address_of(seed)
 
@@ -121,17 +151,26 @@ def langevin(amplitude: float, seed: Seed) -> Modify:
 
 
 def align(field_NYXC: Spins, spins_NYXC: Spins, iteration: int) -> Spins:  # noqa: ARG001
-    """Each spin along its field, S' = F' / |F'| (the greedy method); in no field it stays."""
+    """Align each spin with its field, S' = F' / |F'| (the greedy method); spins in zero field stay unchanged.
+
+    Args:
+        field_NYXC: F', J.
+        spins_NYXC: the spins.
+        iteration: not used.
+    """
     length, direction = _polar(field_NYXC)
     return np.where(length > 0, direction, spins_NYXC)
 
 
 def thermal(temperature: float, seed: Seed) -> Evolve:
-    """Each spin drawn from the Boltzmann distribution in its field, exp(S . F' / T).
+    """Draw each spin from the Boltzmann distribution in its field, exp(S . F' / T).
 
     Args:
-        temperature: T, J / k_B, above 0 (`align` is its limit).
-        seed: address of the draws, the root seed first; each iteration has its own.
+        temperature: T, J / k_B, above 0; the limit T = 0 is `align`.
+        seed: address of the random stream, the root seed first; the iteration is appended to it.
+
+    Raises:
+        InputError: the temperature or the seed is invalid.
     """
     temperature, address = number("temperature", temperature, COLDEST, HOTTEST), address_of(seed)
 
@@ -140,7 +179,7 @@ def thermal(temperature: float, seed: Seed) -> Evolve:
         length, direction = _polar(field_NYXC.astype(np.float64))
         uniform = stream.random(length.shape)
         ratio = np.maximum(length / temperature, 1e-12)
-        # The inverse of the distribution of cos(angle), which is exponential between -1 and 1.
+        # Inverse transform sampling of the cosine of the angle, whose density is exponential on [-1, 1].
         along = 1 + np.log(uniform + (1 - uniform) * np.exp(-2 * ratio)) / ratio
         random = stream.standard_normal(field_NYXC.shape)
         _, across = _polar(random - (random * direction).sum(axis=-1, keepdims=True) * direction)
@@ -151,10 +190,16 @@ def thermal(temperature: float, seed: Seed) -> Evolve:
 
 
 def landau_lifshitz_gilbert(time: float, damping: float) -> Evolve:
-    """Each spin turned for some time by dS/dt = -(S x F' + damping S x (S x F')) / (1 + damping^2).
+    """Evolve each spin by dS/dt = -(S x F' + damping S x (S x F')) / (1 + damping^2).
 
-    The solution for a field that stands still meanwhile, so any time is stable and lengths stay; time in units of
-    1 / (gyromagnetic ratio x J).
+    The equation is solved exactly for a constant field, so the step is stable for any time and preserves unit length.
+
+    Args:
+        time: length of the step, in units of 1 / (gyromagnetic ratio x J).
+        damping: the damping constant, dimensionless.
+
+    Raises:
+        InputError: the time or the damping is out of range.
     """
     damping = number("damping", damping, -STRONGEST, STRONGEST)
     rate = number("time", time, -STRONGEST, STRONGEST) / (1 + damping**2)
@@ -173,6 +218,6 @@ def landau_lifshitz_gilbert(time: float, damping: float) -> Evolve:
 
 
 def _polar(vectors: npt.NDArray[Float]) -> tuple[npt.NDArray[Float], npt.NDArray[Float]]:
-    """Lengths (..., 1) and directions (..., 3); a vector of length zero has the direction zero."""
+    """Lengths (..., 1) and directions (..., 3) of vectors; the direction of a zero vector is zero."""
     length: npt.NDArray[Float] = np.sqrt((vectors * vectors).sum(axis=-1, keepdims=True))
     return length, np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)

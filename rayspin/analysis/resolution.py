@@ -1,4 +1,4 @@
-"""How well fine spins are recovered from coarse ones: the rows of the tables in the 2023 paper."""
+"""Evaluation of super-resolution methods, with the metrics of the tables in the 2023 paper."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Likeness:
-    """How like the truth N estimated fields are, a value each, (N,): see `rayspin.metrics`.
+    """Similarity of N samples of estimated spins to the true spins (see `rayspin.metrics`).
 
     Attributes:
-        mse: mean squared error over sites and components.
-        psnr: by definition, dB; the published tables print 6.02 dB more.
-        correlation: mean of S . S'.
+        mse: (N,) mean squared error over sites and components.
+        psnr: (N,) peak signal-to-noise ratio by its definition, dB; the published tables print 6.02 dB more.
+        correlation: (N,) mean of S . S'.
     """
 
     mse: Floats
@@ -35,7 +35,12 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Resolution:
-    """A method's figures: as it gives the fine spins, and after dividing each by its length."""
+    """The metrics of a method.
+
+    Attributes:
+        raw: metrics of the method's output.
+        normalized: metrics after normalizing each spin to length 1.
+    """
 
     raw: Likeness
     normalized: Likeness
@@ -44,7 +49,20 @@ class Resolution:
 def evaluate_resolution(
     methods: Mapping[str, Upsample], fine_NYXC: npt.ArrayLike, coarse_NYXC: npt.ArrayLike, scale: int
 ) -> dict[str, Resolution]:
-    """A row of the table for each method, on fine spins (N, Y, X, 3) of which it sees the coarse ones only."""
+    """Evaluate methods that reconstruct fine spins from coarse ones.
+
+    Args:
+        methods: the methods by name.
+        fine_NYXC: (N, Y, X, 3) true fine spins.
+        coarse_NYXC: (N, Y / scale, X / scale, 3) coarse spins, the input of the methods.
+        scale: fine sites per coarse pixel along each axis.
+
+    Returns:
+        the metrics by the name of the method.
+
+    Raises:
+        InputError: the spins are invalid, or a method doesn't support the scale.
+    """
     rows = {}
     for name, method in methods.items():
         estimate = method(coarse_NYXC, scale)
@@ -53,18 +71,26 @@ def evaluate_resolution(
 
 
 def by_network(network: SuperResolutionNet) -> Upsample:
-    """A network as a method, for its own scale only."""
+    """Wrap a network as a method; it supports only the network's own scale."""
 
     def method(coarse_YXC: npt.ArrayLike, scale: int) -> Spins:
         if scale != network.config.scale:
-            raise InputError("scale", f"the network's is {network.config.scale}, not {scale}", "take that one")
+            raise InputError("scale", f"the network has scale {network.config.scale}, not {scale}", "use its scale")
         return apply(network, coarse_YXC)
 
     return method
 
 
 def likeness(estimate_NYXC: npt.ArrayLike, truth_NYXC: npt.ArrayLike) -> Likeness:
-    """The figures of estimates, each field by itself."""
+    """The metrics of each sample.
+
+    Args:
+        estimate_NYXC: (N, Y, X, 3) estimated spins.
+        truth_NYXC: (N, Y, X, 3) true spins.
+
+    Raises:
+        InputError: the arrays are not spins of the same shape.
+    """
     return Likeness(
         mse(estimate_NYXC, truth_NYXC),
         psnr(estimate_NYXC, truth_NYXC),
@@ -73,7 +99,14 @@ def likeness(estimate_NYXC: npt.ArrayLike, truth_NYXC: npt.ArrayLike) -> Likenes
 
 
 def normalized(spins_NYXC: npt.ArrayLike) -> Spins:
-    """Spins divided by their length, float32; where that is zero they stay zero."""
+    """Normalize spins to length 1, float32; zero vectors stay zero.
+
+    Args:
+        spins_NYXC: (..., Y, X, 3) spins.
+
+    Raises:
+        InputError: the array doesn't hold vectors.
+    """
     spins = vectors("spins", spins_NYXC)
     length = np.linalg.norm(spins, axis=-1, keepdims=True)
     unit: Spins = np.divide(spins, length, out=np.zeros_like(spins), where=length > 0).astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""The networks of both papers, degradations as torch modules, and weight files."""
+"""The networks of both papers, degradations as PyTorch modules, and weight files."""
 
 from rayspin.models.degradation import Degrade
 from rayspin.models.fcn import EffectiveFieldNet, EffectiveFieldNetConfig

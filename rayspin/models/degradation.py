@@ -1,4 +1,4 @@
-"""Degradations as torch modules: what lowers resolution in a loss, and what undoes it as a wave would."""
+"""Degradations as PyTorch modules: the degradation itself, for losses, and its Fourier inverse."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rayspin.physics.degradation import Degradation
 
 
 class AxisProduct(nn.Module):
-    """A linear map of the lattice by one matrix for each axis, (N, C, Y, X) to A_Y maps A_X^T; nothing to train.
+    """A linear map of the lattice with one matrix per axis, maps (N, C, Y, X) to A_Y maps A_X^T; no parameters.
 
     Args:
-        matrix: the matrix for an axis of so many sites or pixels.
+        matrix: a function that returns the matrix for an axis with a given number of sites or pixels.
     """
 
     def __init__(self, matrix: Callable[[int], npt.NDArray[np.float64]]) -> None:
@@ -27,9 +27,16 @@ class AxisProduct(nn.Module):
         self._placed: dict[tuple[int, torch.device, torch.dtype], Tensor] = {}
 
     def forward(self, maps_NCYX: Tensor) -> Tensor:
-        """The mapped maps."""
+        """Apply the map to both axes.
+
+        Args:
+            maps_NCYX: (..., Y, X) tensor of real numbers.
+
+        Raises:
+            InputError: the input is not such a tensor, or an axis doesn't fit the map.
+        """
         if not isinstance(maps_NCYX, Tensor) or maps_NCYX.ndim < 2 or not maps_NCYX.is_floating_point():
-            raise InputError("spins", "are no tensor (..., Y, X) of real numbers", "give one of torch.float32")
+            raise InputError("spins", "are not a tensor (..., Y, X) of real numbers", "give a torch.float32 tensor")
         rows, columns = maps_NCYX.shape[-2:]
         return self._on(rows, maps_NCYX) @ maps_NCYX @ self._on(columns, maps_NCYX).T
 
@@ -41,7 +48,12 @@ class AxisProduct(nn.Module):
 
 
 class Degrade(AxisProduct):
-    """A degradation of tensors, (N, C, Y, X) to (N, C, Y / scale, X / scale), differentiable."""
+    """A differentiable degradation, (N, C, Y, X) to (N, C, Y / scale, X / scale).
+
+    Attributes:
+        config: the degradation.
+        scale: fine sites per coarse pixel along each axis.
+    """
 
     def __init__(self, config: Degradation, scale: int) -> None:
         super().__init__(lambda sites: config.matrix(sites, scale))
@@ -50,7 +62,7 @@ class Degrade(AxisProduct):
 
 
 class Restore(AxisProduct):
-    """The Fourier inverse of a degradation, (N, C, Y, X) to (N, C, scale Y, scale X), differentiable."""
+    """The differentiable Fourier inverse of a degradation, (N, C, Y, X) to (N, C, scale Y, scale X)."""
 
     def __init__(self, config: Degradation, scale: int) -> None:
         super().__init__(lambda pixels: config.inverse(scale * pixels, scale))

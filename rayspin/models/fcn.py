@@ -1,4 +1,4 @@
-"""The effective-field network of D. B. Lee et al., Sci. Rep. 11 (2021): spins in, effective field out."""
+"""The network of D. B. Lee et al., Sci. Rep. 11 (2021), which estimates the effective field of spins."""
 
 from __future__ import annotations
 
@@ -15,37 +15,45 @@ from rayspin.models.layers import PeriodicConv, PeriodicMaxPool, check_spins, co
 from rayspin.physics.arguments import lattice
 
 Filters = Annotated[tuple[Annotated[int, Field(ge=1, le=2**14)], ...], Field(min_length=1, max_length=64)]
-"""Filters of blocks in a row. The bounds are beyond any use: they keep a spoilt file from filling the memory."""
+"""Numbers of filters of consecutive blocks. The generous bounds keep a damaged file from exhausting the memory."""
 
 
 class EffectiveFieldNetConfig(Config):
-    """The layers of an `EffectiveFieldNet`; the published network is the default."""
+    """The layers of an `EffectiveFieldNet`; the defaults are the published network."""
 
     encoder_filters: Filters = (8, 16, 32, 64)
-    """Filters of the encoder's blocks; each block halves the lattice."""
+    """Number of filters of each encoder block; each block halves the lattice."""
     decoder_filters: Filters = (32, 16, 8, 3)
-    """Filters of the decoder's blocks, as many as the encoder has; each doubles the lattice."""
+    """Number of filters of each decoder block; each block doubles the lattice. There must be one for each encoder
+    block."""
     skip_connections: bool = False
-    """Give each decoder block the maps of the encoder at its size too (a variant: the bottleneck is gone, and with it
-    what the recursive process lives on)."""
+    """Also feed each decoder block the encoder maps of the same size. This variant has no bottleneck, which the
+    recursive process depends on."""
 
     @model_validator(mode="after")
     def _lattice_returns(self) -> Self:
         if len(self.encoder_filters) != len(self.decoder_filters):
             raise InputError(
                 "decoder_filters",
-                f"{len(self.decoder_filters)} blocks after {len(self.encoder_filters)} of the encoder",
-                "give both the same number",
+                f"{len(self.decoder_filters)} decoder blocks for {len(self.encoder_filters)} encoder blocks",
+                "give both the same number of blocks",
             )
         return self
 
     @property
     def stride(self) -> int:
-        """Total stride of the encoder, 16 as published: both sides of a lattice are multiples of it."""
+        """Total stride of the encoder, 16 as published; both sides of a lattice must be multiples of it."""
         return int(2 ** len(self.encoder_filters))
 
     def check_lattice(self, shape: int | tuple[int, int]) -> None:
-        """Raise InputError unless a lattice of (rows, columns) fits the network."""
+        """Check that a lattice fits the network.
+
+        Args:
+            shape: rows and columns, or one number for both.
+
+        Raises:
+            InputError: a side is not a multiple of `stride`.
+        """
         rows, columns = lattice(shape, "open")
         if rows % self.stride or columns % self.stride:
             raise InputError(
@@ -55,20 +63,24 @@ class EffectiveFieldNetConfig(Config):
             )
 
     def build(self) -> EffectiveFieldNet:
-        """The network with fresh weights from torch's global generator."""
+        """Build the network with initial weights drawn from torch's global generator."""
         return EffectiveFieldNet(self)
 
 
 class EffectiveFieldNet(nn.Module):
-    """An encoder and decoder that estimate the effective field F* (units of J) of spins.
+    """An encoder-decoder network that estimates the effective field F* of spins, in units of J.
 
-    Encoder blocks: periodic padding, convolution 3x3, batch norm, ReLU, max-pooling. Decoder blocks:
-    up-sampling x2 (nearest, as the published "2x2 filter"), periodic padding, convolution 3x3, batch norm,
-    ReLU. At the end a convolution to three components with neither. The paper prints a pooling window of
-    3x3 and no stride; shapes that return to 128 through four up-samplings by 2 leave only stride 2.
+    Each encoder block consists of periodic padding, a 3x3 convolution, batch norm, ReLU and max-pooling. Each decoder
+    block consists of up-sampling x2 (nearest, the published "2x2 filter"), periodic padding, a 3x3 convolution, batch
+    norm and ReLU. The last layer is a convolution to three components without batch norm and ReLU. The paper gives a
+    pooling window of 3x3 and no stride; only stride 2 restores a side of 128 after four up-samplings by 2.
 
-    The network knows no Hamiltonian. The exact map is linear and reaches nearest neighbours only; what the
-    bottleneck adds is that only typical textures pass, and the recursive process lives of that.
+    The network has no access to the Hamiltonian. The exact map from spins to field is linear and couples only nearest
+    neighbours; because of its bottleneck the network reproduces only typical textures, which the recursive process
+    depends on.
+
+    Attributes:
+        config: the layers of the network.
     """
 
     def __init__(self, config: EffectiveFieldNetConfig) -> None:
@@ -82,7 +94,7 @@ class EffectiveFieldNet(nn.Module):
             filters = wanted
         for wanted, beside in zip(config.decoder_filters, reversed(config.encoder_filters)):
             inputs = filters + beside if config.skip_connections else filters
-            # What is put beside the up-sampled maps has their size already.
+            # With skip connections, `forward` up-samples the maps before it concatenates the encoder's.
             upsampling = not config.skip_connections
             self.decoder.append(convolution_block(inputs, wanted, nn.ReLU(), upsampling=upsampling))
             filters = wanted
@@ -90,8 +102,18 @@ class EffectiveFieldNet(nn.Module):
         self.pool = PeriodicMaxPool()
 
     def forward(self, spins_NCYX: Tensor) -> Tensor:
-        """The estimated field, (N, 3, Y, X), of spins of that shape, normalized or not."""
-        # A compiler would have to trace the checks.
+        """Estimate the effective field of spins.
+
+        Args:
+            spins_NCYX: (N, 3, Y, X) spins of any length.
+
+        Returns:
+            the field, J, (N, 3, Y, X).
+
+        Raises:
+            InputError: the spins have another shape, type or device than the network takes.
+        """
+        # torch.compile would have to trace the checks.
         if not torch.compiler.is_compiling():
             check_spins(spins_NCYX, next(self.parameters()))
             self.config.check_lattice((spins_NCYX.shape[-2], spins_NCYX.shape[-1]))

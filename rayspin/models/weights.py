@@ -1,4 +1,7 @@
-"""Weight files: safetensors with the network's kind, config and provenance. Nothing in them is ever run."""
+"""Weight files in the safetensors format, with the kind, config and provenance of the network as metadata.
+
+Loading a weight file never executes code from it.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +29,22 @@ NETWORKS: dict[str, type[NetworkConfig]] = {
     "effective-field": EffectiveFieldNetConfig,
     "super-resolution": SuperResolutionNetConfig,
 }
-"""What the kinds in weight files mean."""
+"""The config class of each kind of network, by the name used in weight files."""
 
 _KEY = "rayspin"
 
 
 def save_weights(path: str | Path, network: Network, provenance: Mapping[str, Any]) -> None:
-    """Write a network's weights; the file appears whole, by rename.
+    """Write the weights of a network to a file, atomically.
 
     Args:
-        path: the file, by habit `*.safetensors`.
-        network: what to keep: parameters and batch norm statistics.
-        provenance: where the weights come from (data, objective, training, figures), as plain tables.
+        path: the file to write, usually named `*.safetensors`.
+        network: the network whose parameters and batch norm statistics are saved.
+        provenance: the origin of the weights (data, objective, training, metrics), as plain tables.
 
     Raises:
-        InputError: no network, or one with weights that can't be used.
+        InputError: this is not a network, or its weights are invalid.
+        MachineError: the system refuses to write.
     """
     check_network(network, "network")
     kind = next(kind for kind, config_type in NETWORKS.items() if isinstance(network.config, config_type))
@@ -51,14 +55,17 @@ def save_weights(path: str | Path, network: Network, provenance: Mapping[str, An
 
 
 def load_weights(path: str | Path) -> Network:
-    """The network of a weight file, rebuilt from the config in it, in evaluation mode on the CPU.
+    """Rebuild the network from a weight file, in evaluation mode on the CPU.
+
+    Args:
+        path: the weight file.
 
     Raises:
-        InputError: there is no such file, it is no weight file of rayspin's, or its weights can't be used.
+        InputError: the file doesn't exist or is not a rayspin weight file, or its weights are invalid.
     """
     facts, tensors = _read(path, with_tensors=True)
     config = build(NETWORKS[facts["network"]], facts["config"], str(path))
-    # On a device that holds shapes only: what a spoilt config asks for need not fit into the memory.
+    # The meta device stores shapes only: the network that a damaged config describes may not fit into memory.
     with torch.device("meta"):
         expected = config.build().state_dict()
     check_state(tensors, expected, str(path))
@@ -68,35 +75,46 @@ def load_weights(path: str | Path) -> Network:
 
 
 def weights_info(path: str | Path) -> dict[str, Any]:
-    """What a weight file says of itself: `network` (its kind), `config` and `provenance`.
+    """The metadata of a weight file: `network` (the kind), `config` and `provenance`.
+
+    Args:
+        path: the weight file.
 
     Raises:
-        InputError: there is no such file, or it is no weight file of rayspin's.
+        InputError: the file doesn't exist or is not a rayspin weight file.
     """
     return _read(path, with_tensors=False)[0]
 
 
 def check_network(network: object, where: str) -> None:
-    """Raise InputError, about what the user calls `where`, unless this is a network whose weights can be used."""
+    """Check that an object is a network with valid weights.
+
+    Args:
+        network: the object.
+        where: its name in error messages.
+
+    Raises:
+        InputError: it is not a network, or its weights are invalid.
+    """
     if not isinstance(network, EffectiveFieldNet | SuperResolutionNet):
-        raise InputError(where, f"{shown(network)} is none", "give one that load_weights returned, or a config built")
+        raise InputError(where, f"{shown(network)} is not a network", "give one that load_weights or build returned")
     state = network.state_dict()
     check_state(state, state, where)
 
 
 def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> None:
-    """Check the tensors of a network before it is made, trained further, kept or exported.
+    """Check the tensors of a network before they are loaded, trained further, saved or exported.
 
     Args:
-        state: the tensors, by name.
-        expected: those of such a network; their shapes and types count alone.
-        where: what the user calls their source.
+        state: the tensors by name.
+        expected: tensors of the network by name; only their shapes and types are used.
+        where: the source of the tensors in error messages.
 
     Raises:
-        InputError: the first tensor that is missing, of no use, of another shape, or of integers in place of real
-            numbers; that holds NaN or infinity, or a variance below zero.
+        InputError: a tensor is missing, unexpected, or of the wrong shape or type, or holds NaN, infinity or a negative
+            variance.
     """
-    remedy = "give weights of a training that ended well, or train it again"
+    remedy = "give weights of a training that finished without errors, or train again"
     if state.keys() != expected.keys():
         name = sorted(state.keys() ^ expected.keys())[0]
         problem = "is missing" if name in expected else "belongs to no layer"
@@ -116,14 +134,14 @@ def _tensor_problem(name: str, tensor: Tensor, expected: Tensor) -> str | None:
         return None
     values = tensor.to(expected.dtype)
     if not torch.isfinite(values).all():
-        return f"the weights can't be used ({name} holds NaN or infinity)"
+        return f"the weights are invalid ({name} holds NaN or infinity)"
     if name.endswith("running_var") and (values < 0).any():
-        return f"the weights can't be used ({name} holds a variance below zero)"
+        return f"the weights are invalid ({name} holds a negative variance)"
     return None
 
 
 def _read(path: str | Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a weight file says of itself, and its tensors by name, if they are asked for."""
+    """The metadata of a weight file, and its tensors by name if requested."""
     if not Path(path).is_file():
         raise InputError(str(path), "no such file", "give a .safetensors file that a training wrote")
     try:
@@ -134,14 +152,14 @@ def _read(path: str | Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict
         if facts.keys() != {"network", "config", "provenance"} or facts["network"] not in NETWORKS or not tables:
             raise KeyError(_KEY)
     except OSError as error:
-        raise InputError(str(path), f"can't be read ({error.strerror})", "look at its rights and its disk") from None
+        raise InputError(str(path), f"can't be read ({error.strerror})", "check its permissions and the disk") from None
     except (SafetensorError, KeyError, ValueError, AttributeError, TypeError, RecursionError):
         raise InputError(
-            str(path), "no weight file of rayspin's", "give a .safetensors file that a training wrote"
+            str(path), "is not a rayspin weight file", "give a .safetensors file that a training wrote"
         ) from None
     return dict(facts), tensors
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has for numbers of numpy and for paths."""
+    """The JSON equivalent of NumPy numbers and paths."""
     return value.tolist() if hasattr(value, "tolist") else str(value)

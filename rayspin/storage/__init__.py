@@ -1,4 +1,4 @@
-"""Datasets on disk: NetCDF shards, their catalog, and lazy views over them."""
+"""Datasets on disk: NetCDF shards, the catalog of a dataset folder, and lazy views of its samples."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ _WITH_XARRAY = {"open_dataset": "xarray_view", "write_grid": "grids"}
 
 
 def __getattr__(name: str) -> Any:
-    """What needs xarray comes with its first use: importing that takes a second, and workers do without."""
+    """Import the functions that need xarray on first use: the import takes a second, and workers don't need it."""
     if name not in _WITH_XARRAY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_WITH_XARRAY[name]}"), name)

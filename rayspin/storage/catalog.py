@@ -1,7 +1,8 @@
-"""The catalog of a dataset folder: which shards are done, by its ledger; and the samples in them, memory-mapped.
+"""The catalog of a dataset folder: the shards that its ledger records, and memory-mapped access to their samples.
 
-A dataset is a folder: shards (`shard-*.nc`), a ledger (one record a line, appended and synced after a shard is in
-place; see `rayspin.storage.ledger`) and the resolved job (`job.toml`). Readers take the shards of the ledger only.
+A dataset is a folder that holds shards (`shard-*.nc`), a ledger (one record per line, appended and synced after the
+shard is in place; see `rayspin.storage.ledger`) and the resolved job (`job.toml`). Readers use only the shards that the
+ledger records.
 """
 
 from __future__ import annotations
@@ -33,25 +34,37 @@ from rayspin.storage.shards import ShardRecord, inspect_shard, read_rows, shard_
 
 
 def mending(path: Path) -> str:
-    """What to do about missing samples of the dataset at `path`."""
-    return f"make them with {command('repair', path)}"
+    """The remedy of an error about missing samples: the command that repairs the dataset at `path`."""
+    return f"generate them with {command('repair', path)}"
 
 
 _SHOWN_GAPS = 3
+"""Number of gaps that a message lists."""
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The done shards of a dataset folder, in the order of their samples."""
+    """The finished shards of a dataset folder, in the order of their samples.
+
+    Attributes:
+        path: the dataset folder.
+        records: the record of each shard, sorted by first sample.
+    """
 
     path: Path
     records: tuple[ShardRecord, ...]
 
     @classmethod
     def entered(cls, path: str | Path) -> Catalog:
-        """All that the ledger of the dataset at `path` ever took in, whether the files are there or not.
+        """The catalog of every shard in the ledger of the dataset at `path`, whether or not its file exists.
 
-        Lines that are not what was written, as a kill may leave the last one, are passed over.
+        Damaged lines are skipped; for example, a killed process may leave the last line incomplete.
+
+        Args:
+            path: the dataset folder.
+
+        Raises:
+            InputError: a ledger is not a regular file.
         """
         path = Path(path)
         names = ShardRecord.__dataclass_fields__
@@ -63,55 +76,77 @@ class Catalog:
 
     @classmethod
     def history(cls, path: str | Path) -> list[dict[str, Any]]:
-        """Every entry of the ledger in the order of entry: records with who made them, when and how fast."""
+        """Every entry of the ledger, in the order written: the record, the host, the time and the duration."""
         return list(ledger.entries(Path(path)))
 
     @classmethod
     def read(cls, path: str | Path) -> Catalog:
-        """The catalog of the dataset at `path`: shards whose file is there with the recorded size; empty at first."""
+        """The catalog of the recorded shards whose file exists and has the recorded size.
+
+        The catalog of a folder without a ledger is empty.
+
+        Args:
+            path: the dataset folder.
+
+        Raises:
+            InputError: a ledger is not a regular file.
+            MachineError: the system fails to read a shard's size.
+        """
         catalog = cls.entered(path)
         whole = (record for record in catalog.records if _has_size(catalog.path / record.file, record.bytes))
         return cls(catalog.path, tuple(whole))
 
     @classmethod
     def open(cls, path: str | Path, *, incomplete: bool = False) -> Catalog:
-        """The catalog of a dataset that is there to be read.
+        """Open an existing dataset for reading.
 
         Args:
-            path: the folder.
-            incomplete: take what is there of a dataset that lacks samples.
+            path: the dataset folder.
+            incomplete: accept a dataset that lacks samples.
 
         Raises:
-            InputError: no dataset, none of its shards is done, or some of its samples are missing.
+            InputError: the folder is not a dataset, has no finished shard, or lacks samples and `incomplete` is false.
+            MachineError: the system fails to read a shard's size.
         """
         if not ledger.begun(Path(path)):
-            raise InputError(str(path), "no dataset (it has no ledger)", "give the folder that a generate job wrote")
+            raise InputError(str(path), "is not a dataset (no ledger)", "give the folder that a generate job wrote")
         catalog = cls.read(path)
         if not catalog.records:
-            raise InputError(str(path), "none of its shards is done", "run its job first")
+            raise InputError(str(path), "has no finished shard", "run its job first")
         if catalog.lacking and not incomplete:
             raise InputError(
-                str(path), catalog.lacking, f"{mending(Path(path))}, or take what is there with incomplete = true"
+                str(path), catalog.lacking, f"{mending(Path(path))}, or use the dataset as it is with incomplete = true"
             )
         return catalog
 
     def append(
         self, record: ShardRecord, to: str = ledger.LEDGER, *, after: Sequence[ledger.Entry] = (), **facts: str | float
     ) -> None:
-        """Add a finished shard to a ledger, durably; the time and `facts` (who, how long) are kept beside it.
+        """Append the record of a finished shard to a ledger and sync it to disk; the entry includes the current time.
 
         Args:
-            record: the shard.
-            to: name of the ledger: a task of an array has one of its own.
-            after: entries that go before it, in one go.
-            facts: what else to say.
+            record: the record of the shard.
+            to: file name of the ledger; each task of a Slurm array has its own.
+            after: entries to write before this one, in the same append.
+            facts: further fields of the entry, such as the host and the duration.
+
+        Raises:
+            MachineError: the system refuses to write.
         """
         ledger.append(self.path / to, *after, {**asdict(record), "job": self._job_mark, **facts})
 
     def orphan(self, first_sample: int, count: int, attributes: Mapping[str, str]) -> ShardRecord | None:
-        """The record of a shard that is in place but was not entered when the run was killed, else None.
+        """The record of a shard whose file was written but not recorded before the run was killed, or None.
 
-        It counts only if it is whole, holds these samples and was written with these attributes.
+        The shard must be intact, hold exactly these samples and carry these attributes.
+
+        Args:
+            first_sample: number of the first sample.
+            count: number of samples.
+            attributes: global attributes that the shard must carry.
+
+        Raises:
+            MachineError: the system fails to read the file.
         """
         try:
             record = inspect_shard(self.path / shard_name(first_sample), attributes)
@@ -121,13 +156,13 @@ class Catalog:
 
     @property
     def samples_done(self) -> int:
-        """How many samples the done shards hold."""
+        """Number of samples in the finished shards."""
         return sum(record.count for record in self.records)
 
     @cached_property
     def lacking(self) -> str:
-        """Which of the samples that its job asks for are in none of its shards, for people; empty if all are there."""
-        # A shard lies in one piece between those that are there: as large as all samples, for no cut to show.
+        """A message that lists the samples that the job requests and no shard holds; empty if none are missing."""
+        # One shard size for all samples: gaps are not cut at the boundaries of shards.
         gaps = self.missing(self.layout.samples, self.layout.samples)
         if not gaps:
             return ""
@@ -138,11 +173,16 @@ class Catalog:
 
     @property
     def bytes(self) -> int:
-        """The size of the done shards."""
+        """Total size of the finished shards, bytes."""
         return sum(record.bytes for record in self.records)
 
     def missing(self, samples: int, shard_samples: int) -> list[tuple[int, int]]:
-        """The shards still to make, (first sample, count), cut at multiples of `shard_samples`."""
+        """The shards still to generate, as (first sample, count), cut at multiples of `shard_samples`.
+
+        Args:
+            samples: number of samples of the complete dataset.
+            shard_samples: number of samples of a full shard.
+        """
         wanted: list[tuple[int, int]] = []
         start = 0
         done = [(record.first_sample, record.count) for record in self.records]
@@ -160,51 +200,56 @@ class Catalog:
 
     @cached_property
     def job(self) -> dict[str, Any]:
-        """The resolved job that the dataset was made by; by the ledger if the file of the job is gone or has changed.
+        """The resolved job of the dataset, taken from the ledger if `job.toml` is missing or has changed.
 
         Raises:
-            InputError: neither can be read.
+            InputError: neither the file nor the ledger holds a valid job.
         """
-        where, remedy = str(self.path / ledger.JOB), "put back the job that the dataset was made by"
+        where, remedy = str(self.path / ledger.JOB), "restore the job file that generated the dataset"
         return parse_toml(ledger.job_text(self.path) or "", where, remedy)
 
     @cached_property
     def layout(self) -> Layout:
-        """The numbers of its job.
+        """The sizes that the job specifies: samples, lattice, seed, shards and splits.
 
         Raises:
-            InputError: the job is none of a dataset.
+            InputError: the job is not that of a dataset.
         """
         return build(Layout, self.job, str(self.path / ledger.JOB))
 
     @cached_property
     def points(self) -> tuple[Point, ...]:
-        """The Hamiltonians and schedules that the samples take turns in; one, unless the job has variants or a grid."""
+        """The parameter points that samples are assigned to in turn; a job without variants or a grid has one."""
         return points_of(self.job, str(self.path / ledger.JOB))
 
     @property
     def point_numbers(self) -> npt.NDArray[np.int32]:
-        """The point of each sample, in order."""
+        """Index of each sample's parameter point, (samples,), in the order of the samples."""
         return point_numbers(self.samples, self.points)
 
     @cached_property
     def hamiltonian(self) -> Hamiltonian:
-        """The Hamiltonian of all samples.
+        """The Hamiltonian that all samples share.
 
         Raises:
-            InputError: they have several.
+            InputError: the samples have more than one Hamiltonian.
         """
         hamiltonians = {point.hamiltonian for point in self.points}
         if len(hamiltonians) > 1:
             raise InputError(
                 str(self.path),
-                f"its samples have {len(hamiltonians)} Hamiltonians",
-                "give a dataset of one Hamiltonian",
+                f"the samples have {len(hamiltonians)} Hamiltonians",
+                "give a dataset with a single Hamiltonian",
             )
         return self.points[0].hamiltonian
 
     def energies(self, samples: npt.NDArray[np.int64], spins_NYXC: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Energy per site of these samples' spins, each under its own Hamiltonian, J, (n,)."""
+        """Energy per site of each sample under its own Hamiltonian, J, (n,).
+
+        Args:
+            samples: (n,) sample numbers.
+            spins_NYXC: (n, Y, X, 3) spins of these samples.
+        """
         return energies_at(self.points, samples, spins_NYXC)
 
     @cached_property
@@ -214,40 +259,58 @@ class Catalog:
 
     @cached_property
     def variables(self) -> dict[str, Variable]:
-        """What the shards hold, by name."""
+        """The variables that the shards store, by name."""
         return variables_of(self.points, self.derived)
 
     @cached_property
     def derived(self) -> Derived:
-        """What the shards hold that follows from the spins."""
+        """The stored variables that are computed from the spins."""
         return build(Derived, self.job.get("derived", {}), str(self.path / ledger.JOB))
 
     def only(self, record: ShardRecord) -> Catalog:
-        """The catalog of one shard; what was read of the job is shared."""
+        """A catalog of a single shard that shares the job and the values read from it."""
         shard = Catalog(self.path, (record,))
         shared = ("job", "layout", "points", "derived", "variables")
         shard.__dict__.update({name: getattr(self, name) for name in shared})
         return shard
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """A variable with one value (or vector) a sample, over all shards in order: "sample", "energy", "split"."""
+        """The values of a per-sample variable such as "sample", "energy" or "split", over all shards.
+
+        Args:
+            name: a variable with one value or vector per sample.
+
+        Returns:
+            (samples,) or, for vectors, (samples, 3).
+
+        Raises:
+            InputError: the variable doesn't exist or is on the lattice, or a shard can't be used.
+            MachineError: the system fails to read a shard.
+        """
         return self.columns(name)[name]
 
     def columns(self, *names: str) -> dict[str, npt.NDArray[Any]]:
-        """Several of them; each shard is opened once.
+        """The values of several per-sample variables by name; each shard is opened once.
+
+        Args:
+            names: variables with one value or vector per sample.
+
+        Returns:
+            arrays by name, (samples,) or, for vectors, (samples, 3).
 
         Raises:
-            InputError: there is no such variable, or it lies on the lattice; likewise from `column`.
+            InputError: a variable doesn't exist or is on the lattice, or a shard can't be used.
+            MachineError: the system fails to read a shard.
         """
         for name in names:
             if self._variable(name).on_lattice:
-                raise InputError("variable", f"{name!r} has vectors on the lattice", f"call reader(variable={name!r})")
+                raise InputError("variable", f"{name!r} is a field on the lattice", f"call reader(variable={name!r})")
         types = {name: np.dtype(self.variables[name].dtype).newbyteorder("<") for name in names}
         widths = {name: len(COMPONENTS) if "component" in self.variables[name].dimensions else 1 for name in names}
         parts: dict[str, list[bytes]] = {name: [] for name in names}
         for record in self.records:
             path = self.path / record.file
-            # Unbuffered: of a page that is read ahead, only a few bytes are asked for.
+            # Unbuffered, because only a few bytes are read at each place.
             with reading(path), path.open("rb", buffering=0) as stream:
                 for name in names:
                     size = record.count * widths[name] * types[name].itemsize
@@ -257,60 +320,69 @@ class Catalog:
         return {name: array.reshape(-1, widths[name]) if widths[name] > 1 else array for name, array in native.items()}
 
     def _place(self, record: ShardRecord, name: str, size: int) -> int:
-        """Where the values of a variable start in a shard, for so many bytes of them.
+        """Offset of a variable's values in a shard, bytes.
+
+        Args:
+            record: the record of the shard.
+            name: the variable.
+            size: number of bytes to read there.
 
         Raises:
-            InputError: the ledger names no place for them in the file.
+            InputError: the ledger gives no offset, or one that leaves less than `size` bytes.
         """
         if name not in record.offsets or record.offsets[name] + size > record.bytes:
-            problem = f"the ledger names no place for {name!r} in it"
+            problem = f"the ledger has no valid offset of {name!r} in this file"
             raise InputError(
-                str(self.path / record.file), problem, f"{command('verify', self.path)} says what is wrong"
+                str(self.path / record.file), problem, f"check the dataset with {command('verify', self.path)}"
             )
         return record.offsets[name]
 
     @cached_property
     def samples(self) -> npt.NDArray[np.int64]:
-        """The number of each sample, in order, by the ledger."""
+        """The sample numbers according to the ledger, (samples,), ascending."""
         ranges = [np.arange(record.first_sample, record.first_sample + record.count) for record in self.records]
         return np.concatenate([np.empty(0, np.int64), *ranges])
 
     def reader(self, split: Split | None = None, variable: str = "spins") -> SpinReader:
-        """The samples of one split, or all of them: their spins, or another variable that is stored on the lattice.
+        """A reader of the spins, or of another stored variable on the lattice.
+
+        Args:
+            split: the split to read; None reads all samples.
+            variable: name of the variable.
 
         Raises:
-            InputError: the split is empty, or there is no such split, or no such variable on the lattice.
+            InputError: the split is unknown or empty, the variable is unknown or has one value per sample, or a shard
+                can't be used.
+            MachineError: the system fails to read a shard.
         """
         stored = self._variable(variable)
         if not stored.on_lattice:
-            raise InputError("variable", f"{variable!r} has one value a sample", f"call column({variable!r})")
+            raise InputError("variable", f"{variable!r} has one value per sample", f"call column({variable!r})")
         positions = np.arange(self.samples_done)
         if split is not None:
             if split not in SPLITS:
-                raise InputError("split", f"{shown(split)} is none", suggestion(str(split), SPLITS))
+                raise InputError("split", f"{shown(split)} is not a split", suggestion(str(split), SPLITS))
             positions = np.flatnonzero(self.column("split") == SPLITS.index(split))
             if not len(positions):
                 raise InputError(
-                    str(self.path), f"no sample is in the split {split!r}", "generate with larger [splits]"
+                    str(self.path), f"the split {split!r} is empty", "generate a dataset with a larger [splits] table"
                 )
         return SpinReader(self, positions, stored)
 
     def _variable(self, name: str) -> Variable:
         if name not in self.variables:
-            raise InputError(
-                "variable", f"{shown(name)} is none of the dataset's", suggestion(str(name), self.variables)
-            )
+            raise InputError("variable", f"{shown(name)} is not in the dataset", suggestion(str(name), self.variables))
         return self.variables[name]
 
 
 class SpinReader:
-    """Spins by position, read through memory maps: what training, evaluation and `open_dataset` read from.
+    """Random access to the spins of a dataset through memory maps, for training, evaluation and `open_dataset`.
 
-    Other variables on the lattice are read likewise, and "spins" stands for them below.
+    A reader can also be of another variable on the lattice; "spins" below then means that variable.
 
     Attributes:
-        samples: (n,) int64 sample numbers, the address of each sample's random stream.
-        shape: rows and columns of the lattice, coarse ones of a coarse version.
+        samples: (n,) int64 sample numbers; each addresses the random stream of its sample.
+        shape: rows and columns of the lattice, counted in coarse pixels for a coarse variable.
     """
 
     def __init__(self, catalog: Catalog, positions: npt.NDArray[np.int64], variable: Variable) -> None:
@@ -326,16 +398,16 @@ class SpinReader:
 
     @property
     def hamiltonian(self) -> Hamiltonian:
-        """The Hamiltonian of the samples.
+        """The Hamiltonian that all samples share.
 
         Raises:
-            InputError: they have several.
+            InputError: the samples have more than one Hamiltonian.
         """
         return self._catalog.hamiltonian
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the digests of all values of the dataset, in hexadecimal: the same wherever it lies."""
+        """SHA-256, in hexadecimal, of the shards' value digests; it does not depend on the dataset's location."""
         values = "".join(record.values_sha256 for record in self._catalog.records)
         return hashlib.sha256(values.encode()).hexdigest()
 
@@ -343,18 +415,19 @@ class SpinReader:
         return len(self.samples)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Memory maps would be pickled as their content.
+        # Pickling a memory map would copy its content.
         return self.__dict__ | {"_maps": {}}
 
     def read(self, positions: npt.ArrayLike, window: tuple[Any, ...] = ()) -> npt.NDArray[np.float32]:
-        """Spins of the samples at `positions`, (n, Y, X, 3) float32, in the order asked for.
+        """Read the spins of the samples at `positions`, (n, Y, X, 3) float32, in the given order.
 
         Args:
-            positions: (n,) integers below len(self); those below 0 count from the end.
-            window: an index into (Y, X, C), to read parts of the lattice only.
+            positions: (n,) integers below len(self); negative ones count from the end.
+            window: an index into (Y, X, C), to read only a part of the lattice.
 
         Raises:
-            InputError: positions that are no such integers.
+            InputError: the positions are not integers or are out of range, or a shard can't be used.
+            MachineError: the system fails to read a shard.
         """
         wanted = _positions(positions, len(self))
         shards, rows = self._shard[wanted], self._row[wanted]
@@ -370,7 +443,12 @@ class SpinReader:
         return spins_NYXC
 
     def whole(self) -> npt.NDArray[np.float32]:
-        """All spins, (n, Y, X, 3); those of a single uncompressed shard without a copy."""
+        """Read all spins, (n, Y, X, 3); the result is a memory map if they are one whole uncompressed shard.
+
+        Raises:
+            InputError: a shard can't be used.
+            MachineError: the system fails to read a shard.
+        """
         one = len(self._catalog.records) == 1 and len(self) == self._catalog.samples_done
         if one and self._variable.name in self._catalog.records[0].offsets:
             return self._map(0)
@@ -397,7 +475,7 @@ def _positions(values: npt.ArrayLike, samples: int) -> npt.NDArray[np.int64]:
     found = series_of_integers("positions", values)
     if found.size and not (-samples <= found.min() and found.max() < samples):
         outside = found[(found < -samples) | (found >= samples)]
-        raise InputError("positions", f"{outside[0]} is out of range", f"give numbers below {samples}")
+        raise InputError("positions", f"{outside[0]} is out of range", f"give integers below {samples}")
     return found
 
 

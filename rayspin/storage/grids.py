@@ -1,4 +1,4 @@
-"""Tables over named axes as NetCDF: what a sweep or a phase diagram leaves for other programs."""
+"""Export of variables over named axes as NetCDF files, for sweeps and phase diagrams."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ def write_grid(
     attributes: Mapping[str, str],
     long_names: Mapping[str, str],
 ) -> None:
-    """Write variables over named axes as one NetCDF-4 file, whole or not at all.
+    """Write variables over named axes to a NetCDF-4 file, atomically.
 
     Args:
-        path: the file.
-        axes: the values along each dimension; what is neither number nor text is written as text.
-        variables: by name, (dimensions, values); NaN or "" where there is none.
+        path: the file to write.
+        axes: coordinate values by dimension; values other than numbers are written as text.
+        variables: (dimensions, values) by name; NaN or "" marks missing values.
         attributes: global attributes.
-        long_names: what an axis or a variable is, where the name alone doesn't say it.
+        long_names: the `long_name` attribute of axes or variables, by name.
+
+    Raises:
+        MachineError: the system refuses to write.
     """
     coordinates = {name: ((name,), _column(values)) for name, values in axes.items()}
     dataset = xr.Dataset(dict(variables), coordinates, {"Conventions": "CF-1.11", **attributes})
     for name, long_name in long_names.items():
         dataset[name].attrs["long_name"] = long_name
     with replacing(path) as temporary:
-        # Every place of a grid is filled, with NaN at least: a fill value would be a second way to say the same.
+        # Missing values are already NaN, so a fill value would be redundant.
         dataset.to_netcdf(
             temporary, engine="netcdf4", encoding={name: {"_FillValue": None} for name in dataset.variables}
         )

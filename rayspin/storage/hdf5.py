@@ -1,8 +1,8 @@
-"""HDF5 and NetCDF-4 without file locks; and the machine's failure to read a file told apart from a damaged file.
+"""HDF5 and NetCDF-4 without file locks, and errors that distinguish a damaged file from a failure of the machine.
 
-Shards are written under another name, renamed when they are whole, and never change again: HDF5's own locks protect
-nothing here, and NFS, DVS and some mounts of Lustre have none. Processes that must not work on the same folder claim it
-(`rayspin.claims`), which does without locks where there are none.
+Shards are written to a temporary file, renamed when complete, and never modified afterwards. HDF5's file locks are
+therefore unnecessary, and NFS, DVS and some Lustre mounts don't support them. Processes that must not work on the same
+folder claim it (`rayspin.claims`), which also works without file locks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from rayspin.errors import InputError, MachineError, RayspinError
 from rayspin.paths import command
 
-# The one switch that netCDF4 has. HDF5 looks at it when it is loaded, so h5py and netCDF4 are imported from here.
+# netCDF4 has no other way to turn locks off. HDF5 reads the variable when it is loaded, so h5py and netCDF4 must be
+# imported through this module.
 os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 
 import h5py
@@ -25,17 +26,17 @@ import netCDF4
 
 __all__ = ["h5py", "netCDF4", "opened", "reading"]
 
-# Importing h5py first, it would not find the filters that come with netCDF4.
+# When h5py is imported first, HDF5 doesn't find the compression filters that netCDF4 ships.
 h5py.h5pl.prepend(os.fsencode(Path(netCDF4.__file__).parent / "plugins"))
 
 _NO_FILE = {
     errno.ENOENT: "is missing",
     errno.ENOTDIR: "is missing",
-    errno.ELOOP: "is a loop of links",
-    errno.ENAMETOOLONG: "has too long a name",
+    errno.ELOOP: "is a loop of symbolic links",
+    errno.ENAMETOOLONG: "has a name that is too long",
 }
 
-# What h5py and numpy raise for a file whose metadata say what is not there, or can't be.
+# The errors that h5py and numpy raise for a file with damaged metadata.
 _DAMAGE = (
     ArithmeticError,
     AttributeError,
@@ -50,19 +51,25 @@ _DAMAGE = (
 
 @contextmanager
 def reading(path: Path) -> Iterator[os.stat_result]:
-    """The block reads the shard at `path`, through HDF5 or not; it is given what the system knows of the file.
+    """Translate the errors of a block that reads the shard at `path`, through HDF5 or directly.
+
+    Args:
+        path: the shard.
+
+    Yields:
+        the status of the file.
 
     Raises:
-        InputError: there is no regular file, or one that is no whole shard.
-        MachineError: the system fails to read it, which says nothing of the file.
+        InputError: the file is missing, is not a regular file, or is not a complete shard.
+        MachineError: the system fails to read the file, which may be intact.
     """
     look, mend = command("verify", path.parent), command("repair", path.parent)
-    remedy = f"{look} says what its dataset knows of it, {mend} mends that"
+    remedy = f"check the dataset with {look}, then repair it with {mend}"
     try:
-        # HDF5 would wait for ever at a pipe.
+        # HDF5 would block forever on a named pipe.
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise InputError(str(path), "is no regular file", remedy)
+            raise InputError(str(path), "is not a regular file", remedy)
         yield found
     except RayspinError:
         raise
@@ -70,7 +77,7 @@ def reading(path: Path) -> Iterator[os.stat_result]:
         if error.errno in _NO_FILE:
             raise InputError(str(path), _NO_FILE[error.errno], remedy) from None
         if error.errno is not None:
-            where_it_lies = "look after that file system, and try again: the file itself may be sound"
+            where_it_lies = "check the file system and try again: the file itself may be intact"
             raise MachineError(str(path), os.strerror(error.errno), where_it_lies) from None
         raise _no_shard(path, error, remedy) from None
     except _DAMAGE as error:
@@ -79,11 +86,19 @@ def reading(path: Path) -> Iterator[os.stat_result]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """The HDF5 file at `path`, to read in the block; errors as of `reading`."""
+    """Open the HDF5 file at `path` for reading.
+
+    Args:
+        path: the shard.
+
+    Raises:
+        InputError: the file is missing, is not a regular file, or is not a complete shard.
+        MachineError: the system fails to read the file, which may be intact.
+    """
     with reading(path), h5py.File(path, locking=False) as file:
         yield file
 
 
 def _no_shard(path: Path, error: Exception, remedy: str) -> InputError:
-    # Messages of HDF5 go over several lines.
-    return InputError(str(path), f"no whole shard ({' '.join(str(error).split())})", remedy)
+    # HDF5's messages span several lines.
+    return InputError(str(path), f"is not a complete shard ({' '.join(str(error).split())})", remedy)

@@ -1,12 +1,12 @@
-"""The ledger of a dataset: one line for each shard that is in place, with its digests, who made it, when and how fast.
+"""The ledger of a dataset: one line for each finished shard, with its digests, host, time and duration.
 
-Each line carries a checksum of itself and of the job, and the job's text has a line, too: so whatever happens to a file
-of the dataset, the ledger and the job among them, is found out (`rayspin verify`).
+Each line carries a checksum of itself and of the job, and a separate line holds the text of the job. `rayspin verify`
+therefore detects changes to any file of the dataset, including the ledger and the job.
 
-A run that works alone appends to `ledger.jsonl`. Tasks of an array append to a file each (`ledger-*.jsonl`): over NFS
-an append is a write at the end that this client knows of, so two nodes that append to one file overwrite each other,
-and a lock for each line would cost a round trip and trust in locks. Readers take all files together; the next process
-that has the folder alone folds them into one (`merge`).
+A single process appends to `ledger.jsonl`. Each task of a Slurm array appends to a file of its own (`ledger-*.jsonl`):
+an NFS client appends at the end of the file as it knows it, so two nodes that append to one file overwrite each other's
+lines, and locking each line would cost a round trip and depend on working locks. Readers read all of these files; the
+next process that has exclusive use of the folder merges them into one (`merge`).
 """
 
 from __future__ import annotations
@@ -31,21 +31,25 @@ _PARTS = "ledger-*.jsonl"
 _CHECK = "crc32"
 
 _TEXTS = ("entered", "job", "text", "host", "made_with", "note")
-"""What else an entry may tell, beside seconds."""
+"""Optional text fields of an entry."""
 
 _LARGEST_JOB = 2**24
-_MENDED = "rayspin repair puts the job back once that is out of the way"
+_MENDED = "move it elsewhere, then restore the job with rayspin repair"
 
 Entry = dict[str, Any]
 
 
 def own_ledger() -> str:
-    """The name of a ledger that this process alone appends to."""
+    """A new ledger file name for the exclusive use of this process."""
     return f"ledger-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
 
 
 def append(path: Path, *entries: Mapping[str, Any]) -> None:
-    """Add a line for each entry to the ledger at `path`, durably and in one go, with the time.
+    """Append a line for each entry to a ledger in one write, with the current time, and sync it to disk.
+
+    Args:
+        path: the ledger file.
+        entries: the entries, without time and checksum.
 
     Raises:
         MachineError: the system refuses to write.
@@ -55,28 +59,33 @@ def append(path: Path, *entries: Mapping[str, Any]) -> None:
 
 
 def entries(folder: Path) -> Iterator[Entry]:
-    """The entry of every shard in the dataset's ledgers; those of one file in the order of entry. Without bad lines.
+    """The valid entries of shards in all ledgers of the dataset; those of one file are in the order written.
+
+    Like every function of this module that reads, it raises InputError for a ledger or job that is not a regular file.
+
+    Args:
+        folder: the dataset folder.
 
     Raises:
-        InputError: a ledger is no regular file; so it is for all that read ledgers or the job.
+        InputError: a ledger is not a regular file.
     """
     return (entry for _, _, entry in _lines(folder) if entry is not None and "text" not in entry)
 
 
 def bad_lines(folder: Path) -> list[tuple[str, int]]:
-    """File and number of each line that is not what was written: torn by a kill or a crash, or changed since."""
+    """File name and line number of each damaged line: incomplete after a kill or a crash, or changed later."""
     return [(path.name, number) for path, number, entry in _lines(folder) if entry is None]
 
 
 def jobs(folder: Path) -> list[str]:
-    """The texts of the jobs that the dataset was made by: of several, the later ones only ask for more."""
+    """The texts of all jobs that generated the dataset; if there are several, the later ones request more samples."""
     return [entry["text"] for _, _, entry in _lines(folder) if entry is not None and "text" in entry]
 
 
 def job_text(folder: Path) -> str | None:
-    """The text of the dataset's job: of its file, or the last that the ledger has if the file is not what was written.
+    """The text of the dataset's job: from `job.toml`, or the last in the ledger if the ledger doesn't know the file.
 
-    None if neither file nor ledger has one.
+    None if neither the file nor the ledger holds one.
     """
     text = read_job(folder)
     if text is not None and knows_job(folder, text):
@@ -85,13 +94,13 @@ def job_text(folder: Path) -> str | None:
 
 
 def knows_job(folder: Path, text: str) -> bool:
-    """Whether a job of this text has a line in the ledger, or a shard of its own there."""
+    """Whether the ledger has a line with the text of this job, or records a shard that it generated."""
     mark = checksum(text)
     return any(entry.get("job") == mark for _, _, entry in _lines(folder) if entry is not None)
 
 
 def read_job(folder: Path) -> str | None:
-    """The text of `job.toml`, None without the file. What is no text in it becomes text that nobody wrote."""
+    """The text of `job.toml`, or None without the file; invalid UTF-8 is decoded with replacement characters."""
     try:
         return read_bytes(folder / JOB, limit=_LARGEST_JOB, remedy=_MENDED).decode(errors="replace")
     except MissingFileError:
@@ -99,13 +108,13 @@ def read_job(folder: Path) -> str | None:
 
 
 def new_job(folder: Path) -> list[Entry]:
-    """The entry for the folder's job; none if a ledger has it."""
+    """The entry that records the folder's job, in a list; empty if there is no job or a ledger already has it."""
     text = read_job(folder)
     return [] if text is None or text in jobs(folder) else [{"job": checksum(text), "text": text}]
 
 
 def checksum(text: str) -> str:
-    """CRC-32 of a text, in hex: finds any change of one bit, or of up to 32 bits in a row."""
+    """CRC-32 of a text, in hexadecimal; it detects any change of one bit, or of up to 32 consecutive bits."""
     return f"{zlib.crc32(text.encode()):08x}"
 
 
@@ -115,9 +124,16 @@ def begun(folder: Path) -> bool:
 
 
 def merge(folder: Path) -> None:
-    """Fold the tasks' ledgers into one, and drop bad lines; for a process that has the folder alone.
+    """Merge the ledgers of array tasks into one and drop damaged lines; needs exclusive use of the folder.
 
-    A kill on the way leaves entries twice at most, and they say the same.
+    If the process is killed meanwhile, some entries may exist twice, with the same content.
+
+    Args:
+        folder: the dataset folder.
+
+    Raises:
+        InputError: a ledger is not a regular file.
+        MachineError: the system refuses to write.
     """
     parts = sorted(folder.glob(_PARTS))
     lines = [entry for _, _, entry in _lines(folder)]
@@ -129,7 +145,7 @@ def merge(folder: Path) -> None:
 
 
 def _lines(folder: Path) -> Iterator[tuple[Path, int, Entry | None]]:
-    """Every line of the ledgers with its file and number; None for one that is not what was written."""
+    """File, line number and entry of every line of the ledgers; the entry is None if the line is damaged."""
     for path in (folder / LEDGER, *sorted(folder.glob(_PARTS))):
         for number, entry in numbered_lines(path):
             check = None if entry is None else entry.pop(_CHECK, None)
@@ -137,7 +153,7 @@ def _lines(folder: Path) -> Iterator[tuple[Path, int, Entry | None]]:
 
 
 def _sound(entry: Entry) -> bool:
-    """Whether an entry is one that rayspin writes: a job, or a shard that lies where its first sample says."""
+    """Whether an entry is one that rayspin writes: a job, or a shard whose file name matches its first sample."""
     if not all(isinstance(entry.get(name, ""), str) for name in _TEXTS):
         return False
     if not isinstance(entry.get("seconds", 0.0), int | float):

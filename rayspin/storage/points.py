@@ -1,7 +1,7 @@
-"""The parameter points of a dataset: one Hamiltonian and schedule, or several that its samples take turns in.
+"""The parameter points of a dataset: the Hamiltonian and schedule of each sample.
 
-Sample i belongs to point i mod P. So a dataset of any count holds all points evenly (to one sample), and one that
-grows gives each point more samples without a sample ever changing its point.
+Of P points, sample i belongs to point i mod P. The numbers of samples per point therefore differ by at most one, and a
+dataset can grow without a sample changing its point.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rayspin.physics.arguments import series_of_integers
 from rayspin.storage.schema import IN_J, Variable
 
 MOST_POINTS = 50_000
-"""Points of a dataset at most: each one is checked by itself, some ten thousand in a second."""
+"""The largest number of points of a dataset: each one is validated separately, about ten thousand per second."""
 
 _MEASURED_IN = {
     IN_J: ("exchange", "dmi", "dipole", "anisotropy", "external_field", "start_field"),
@@ -32,30 +32,32 @@ _MEASURED_IN = {
 
 
 class Point(Config):
-    """What a sample is annealed under, and how."""
+    """The Hamiltonian and the annealing schedule of a sample."""
 
     hamiltonian: Hamiltonian
+    """The Hamiltonian that the spins are annealed under."""
     schedule: AnnealSchedule = AnnealSchedule()
+    """The annealing schedule."""
 
 
 def points_of(job: Mapping[str, Any], where: str = "") -> tuple[Point, ...]:
-    """The points of a resolved job: each of its variants at each point of its grid, the grid's last key fastest.
+    """The points of a resolved job: every variant at every point of the grid, with the grid's last key varying fastest.
 
     Args:
-        job: tables `hamiltonian` and `schedule`; optionally `variants`, a list of tables with another of either, and
-            `grid`, lists of values by dotted key ("hamiltonian.dmi").
-        where: what the user calls the job, for errors.
+        job: the job, with tables `hamiltonian` and `schedule`; optionally `variants`, a list of tables that replace
+            either of them, and `grid`, lists of values by dotted key ("hamiltonian.dmi").
+        where: the name of the job in error messages.
 
     Raises:
-        InputError: a key or value that makes no Hamiltonian or schedule, or a point twice.
+        InputError: a key or value is invalid, a point occurs twice, or there are more than `MOST_POINTS` points.
     """
     grid: Mapping[str, Sequence[Any]] = job.get("grid", {})
     for key, values in grid.items():
         if key.partition(".")[0] not in Point.model_fields:
-            problem, remedy = "no parameter of a sample", "write hamiltonian.KEY or schedule.KEY"
+            problem, remedy = "is not a parameter of a sample", "write hamiltonian.KEY or schedule.KEY"
             raise InputError(_place(where, f"grid.{key}"), problem, remedy)
         if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str) or not len(values):
-            raise InputError(_place(where, f"grid.{key}"), "has no values", "list some")
+            raise InputError(_place(where, f"grid.{key}"), "has no values", "give a list of values")
     found = []
     variants: Sequence[Mapping[str, Any]] = job.get("variants") or ({},)
     count = len(variants) * math.prod(map(len, grid.values()))
@@ -70,19 +72,27 @@ def points_of(job: Mapping[str, Any], where: str = "") -> tuple[Point, ...]:
             at = ", ".join(f"{key} = {value}" for key, value in zip(grid, values))
             found.append(build(Point, table, _place(where, at)))
     if len(set(found)) < len(found):
-        raise InputError(_place(where, "grid"), "the same Hamiltonian and schedule twice", "give each one once")
+        raise InputError(_place(where, "grid"), "has the same Hamiltonian and schedule twice", "give each one once")
     return tuple(found)
 
 
 def point_numbers(samples: npt.NDArray[np.int64], points: Sequence[Point]) -> npt.NDArray[np.int32]:
-    """The point of each sample, as an index into the points."""
+    """The index of each sample's point, (n,).
+
+    Args:
+        samples: (n,) sample numbers.
+        points: the points of the dataset.
+
+    Raises:
+        InputError: `samples` is not a one-dimensional array of integers.
+    """
     return (series_of_integers("samples", samples) % len(points)).astype(np.int32)
 
 
 def each_point(
     points: Sequence[Point], samples: npt.NDArray[np.int64]
 ) -> Iterator[tuple[Point, npt.NDArray[np.bool_] | slice]]:
-    """Each point that some of the samples belong to, and which do, as an index into arrays of n samples."""
+    """The points that occur among the samples, each with an index that selects its samples from arrays of n samples."""
     if len(points) == 1:
         return iter([(points[0], slice(None))])
     numbers = point_numbers(samples, points)
@@ -92,7 +102,13 @@ def each_point(
 def energies_at(
     points: Sequence[Point], samples: npt.NDArray[np.int64], spins_NYXC: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
-    """Energy per site of spins, each sample's under its own Hamiltonian, J, (n,)."""
+    """Energy per site of each sample under its own Hamiltonian, J, (n,).
+
+    Args:
+        points: the points of the dataset.
+        samples: (n,) sample numbers.
+        spins_NYXC: (n, Y, X, 3) spins of these samples.
+    """
     energies = np.empty(len(samples))
     for point, here in each_point(points, samples):
         energies[here] = energy(spins_NYXC[here], point.hamiltonian)
@@ -100,10 +116,10 @@ def energies_at(
 
 
 def parameters_of(points: Sequence[Point]) -> dict[str, tuple[Variable, npt.NDArray[Any]]]:
-    """What differs between the points: a variable for each such parameter, and its value at each point.
+    """The parameters that differ between the points: by name, the variable to store and its value at each point.
 
-    The number of the point comes first. A single point has no parameters. Texts are stored as flags; what is unset
-    is NaN; the points of a schedule's ramp (`via`) have no number of their own and are told by the number of the point.
+    The first one is "point", the index of the point; a single point has no parameters. Text is stored as CF flags, and
+    unset values as NaN. A schedule's intermediate temperatures (`via`) are not stored: "point" identifies them.
     """
     if len(points) == 1:
         return {}

@@ -1,4 +1,4 @@
-"""What a dataset stores: one registry of variables, and the split that a sample's number puts it in."""
+"""The schema of a dataset: the stored variables, the split of each sample, and the layout of the shards."""
 
 from __future__ import annotations
 
@@ -18,17 +18,27 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 COMPONENTS = ("x", "y", "z")
+"""The components of a vector, in the stored order."""
 
 FORMAT = 2
-"""What shards say of their values: 2 has the unit of dimensionless numbers in CF, "1"; 1, which does not name itself,
-had "J", which programs that know units read as joule. The values lie in both alike, and both are read."""
+"""Version of the shard format. Version 2 gives dimensionless values the CF unit "1". Version 1, which the files don't
+name, used "J", which unit-aware programs take for joule. Both store the same values and can be read."""
 
 _LATTICE_DIMENSIONS = 4
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A stored variable: its name, dimensions, type on disk, unit and meaning (CF attributes)."""
+    """A stored variable.
+
+    Attributes:
+        name: the name in the file.
+        dimensions: the names of its dimensions.
+        dtype: the type on disk, such as "f4".
+        units: the CF attribute `units`.
+        long_name: the CF attribute `long_name`.
+        attributes: further attributes.
+    """
 
     name: str
     dimensions: tuple[str, ...]
@@ -39,18 +49,23 @@ class Variable:
 
     @property
     def on_lattice(self) -> bool:
-        """It has a vector at each site (or pixel) of each sample, and not one value a sample."""
+        """Whether it has a vector at each site (or pixel), rather than one value or vector per sample."""
         return len(self.dimensions) == _LATTICE_DIMENSIONS
 
     def shape(self, samples: int, size: tuple[int, int]) -> tuple[int, ...]:
-        """Its shape over so many samples of (rows, columns); along `y4` there is one pixel for 4 rows."""
+        """The shape of the stored array; a dimension such as `y4` has one pixel for 4 rows.
+
+        Args:
+            samples: number of samples.
+            size: rows and columns of the fine lattice.
+        """
         sides = {"y": size[0], "x": size[1]}
         whole = {"sample": samples, "component": len(COMPONENTS)}
         return tuple(whole.get(name) or sides[name[0]] // int(name[1:] or 1) for name in self.dimensions)
 
 
 IN_J = "in units of the exchange constant J"
-"""How the long name of an energy ends: lattice units are dimensionless."""
+"""The end of the long name of an energy: energies are stored as dimensionless multiples of J."""
 
 VARIABLES = {
     variable.name: variable
@@ -78,47 +93,59 @@ VARIABLES = {
 
 
 class Storage(Config):
-    """How what is on the lattice lies in a file; its values do not depend on it."""
+    """How shards store variables on the lattice; the values don't depend on it."""
 
     compression: Literal["none", "zlib", "zstd"] = "none"
-    """Spins at zero temperature shrink to 80 to 90 % at best, and compressed ones are read ten times slower."""
+    """Compression of the values. Spins at zero temperature shrink to 80 to 90 % at best, and reading compressed ones
+    takes ten times as long."""
     level: int = pydantic.Field(default=4, ge=1, le=9)
-    """Of the compression: 1 is fast, 9 is small."""
+    """Compression level, from 1 (fastest) to 9 (smallest)."""
 
 
 class SplitCounts(Config):
-    """How many samples are held back; all others train.
+    """The numbers of test and validation samples; all other samples are for training.
 
-    The test samples come first and the validation samples after them, so that a dataset can grow without a
-    sample ever changing sides.
+    The test samples come first and the validation samples after them, so that a dataset can grow without a sample
+    changing its split.
     """
 
     test: int = pydantic.Field(default=100, ge=0)
-    """Samples 0 to test - 1: for the last look only."""
+    """Number of test samples, the first of the dataset. Use them for the final evaluation only."""
     validation: int = pydantic.Field(default=0, ge=0)
-    """The samples after them: for choices and curves."""
+    """Number of validation samples, which follow the test samples. Use them to choose settings and for loss curves."""
 
     def codes(self, samples: npt.ArrayLike) -> npt.NDArray[np.int8]:
-        """The split of each sample, numbered from 0, as an index into `SPLITS`."""
+        """The split of each sample, as an index into `SPLITS`, (n,).
+
+        Args:
+            samples: (n,) sample numbers, counted from 0.
+
+        Raises:
+            InputError: `samples` is not a one-dimensional array of integers.
+        """
         samples = series_of_integers("samples", samples)
         held_back = np.where(samples < self.test, 2, 1)
         return np.where(samples < self.test + self.validation, held_back, 0).astype(np.int8)
 
     def counts(self, samples: int) -> dict[Split, int]:
-        """How many of the first so many samples are in each split."""
+        """The number of samples in each split of a dataset of `samples` samples."""
         test = min(self.test, samples)
         validation = min(self.validation, samples - test)
         return {"train": samples - test - validation, "validation": validation, "test": test}
 
 
 class Layout(Config):
-    """The numbers in a job that say which samples a dataset has and how they lie in its shards."""
+    """The values of a job that define the samples of a dataset and their division into shards."""
 
     model_config = pydantic.ConfigDict(extra="ignore")
 
     samples: int = pydantic.Field(gt=0)
+    """Number of samples."""
     size: tuple[Annotated[int, pydantic.Field(gt=0)], Annotated[int, pydantic.Field(gt=0)]]
     """Rows and columns of the lattice."""
     seed: int
+    """Root seed of the samples' random streams."""
     shard_samples: int = pydantic.Field(default=64, gt=0)
+    """Number of samples per shard."""
     splits: SplitCounts = SplitCounts(test=0)
+    """Numbers of test and validation samples."""

@@ -1,9 +1,8 @@
-"""Shards: NetCDF-4 files that hold a run of samples, written whole, read back before they count.
+"""Shards: NetCDF-4 files of consecutive samples, written atomically and read back for verification.
 
-A shard is plain NetCDF-4, uncompressed and contiguous, so that every reader opens it and its values can be
-memory-mapped where they lie in the file. Nothing in it depends on the time, the host or the process: the same
-samples give the same bytes. Where spins are compressed on request, the bytes depend on the version of the compressing
-library too; the digest of the raw values does not.
+A shard is a standard NetCDF-4 file. By default its variables are uncompressed and contiguous, so that they can be
+memory-mapped. Its content doesn't depend on the time, the host or the process: the same samples give the same bytes.
+With compression the bytes also depend on the version of the compression library; the digest of the raw values doesn't.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ _NONE: Mapping[str, str] = {}
 _DERIVED, _PARAMETERS, _DIGEST = "derived_variables", "parameters", "values_sha256"
 
 _MOULD_BYTES = 4 * 2**20
-"""The largest shard that the next one is cast from: the time of a larger one is that of its values anyway."""
+"""Largest shard to use as a template: the time to write a larger one is dominated by its values."""
 
 METADATA_BYTES = 64 * 1024
-"""Room for what a shard holds beside its values: about 6 KiB and its attributes."""
+"""Space to reserve for the metadata of a shard: about 6 KiB and the attributes."""
 
 
 _Natural = Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**62)]
@@ -42,27 +41,31 @@ _Natural = Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**62)]
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What the ledger says of a finished shard."""
+    """The record of a finished shard in the ledger."""
 
     file: str
+    """File name."""
     first_sample: _Natural
+    """Number of the first sample."""
     count: _Natural
+    """Number of samples."""
     bytes: _Natural
+    """Size of the file, bytes."""
     sha256: str
     """Digest of the file."""
     values_sha256: str
-    """Digest of the raw values of all variables: the same whatever library versions wrote the file."""
+    """Digest of the raw values of all variables; independent of the library versions that wrote the file."""
     offsets: dict[str, _Natural]
-    """Where the values of each variable start in the file, in bytes; compressed ones have no such place."""
+    """Offset of each variable's values in the file, bytes; compressed variables have none."""
 
     @classmethod
     def is_in(cls, entry: Mapping[str, object]) -> bool:
-        """Whether an entry of a ledger has a record that a `ShardWriter` may have made: types, and the file's name."""
+        """Whether a ledger entry holds a record with valid types and the file name that fits its first sample."""
         try:
             record = _RECORDS.validate_python({name: entry[name] for name in cls.__dataclass_fields__})
         except (KeyError, pydantic.ValidationError):
             return False
-        # A sample takes a byte at least.
+        # A sample takes at least one byte.
         return record.file == shard_name(record.first_sample) and 0 < record.count <= record.bytes
 
 
@@ -70,18 +73,18 @@ _RECORDS = pydantic.TypeAdapter(ShardRecord)
 
 
 def shard_name(first_sample: int) -> str:
-    """The file name of the shard that starts with this sample."""
+    """The file name of the shard whose first sample is `first_sample`."""
     return f"shard-{first_sample:08d}.nc"
 
 
 class ShardWriter:
-    """Writes shards of one origin.
+    """A writer of shards that share their attributes and variables.
 
     Args:
-        attributes: global attributes of each shard: where the data comes from, in full.
-        variables: those of `schema.VARIABLES`, and after them what is derived from the spins, and the parameters that
-            vary between samples.
-        storage: how what is on the lattice lies in the file.
+        attributes: global attributes of each shard, which record the full provenance of the data.
+        variables: the variables to store: those of `schema.VARIABLES` first, then those derived from the spins and the
+            parameters that vary between samples.
+        storage: how to store variables on the lattice.
     """
 
     def __init__(
@@ -100,22 +103,22 @@ class ShardWriter:
         self._mould: _Mould | None = None
 
     def write(self, path: str | Path, values: Mapping[str, npt.NDArray[np.generic]]) -> ShardRecord:
-        """Write a shard at `path`, atomically, and return what was read back from it.
+        """Write a shard atomically, read it back, and return its record.
 
         Args:
-            path: its final place; the folder exists.
-            values: an array for every variable, samples along the first axis.
+            path: the file to write; its folder must exist.
+            values: an array for each variable, with samples along the first axis.
 
         Raises:
-            InputError: arrays are missing, or are not those of as many samples each.
-            MachineError: the system refuses to write, or reads back something else. HDF5 may keep hold of the failed
-                file then, so that another try in this process may fail too, even when there is room again.
+            InputError: an array is missing, or the arrays differ in their numbers of samples.
+            MachineError: the system refuses to write, or the values read back differ. HDF5 may keep the failed file
+                open, so that a retry in the same process may fail even after space has been freed.
         """
         path = Path(path)
         lengths = {name: len(values[name]) for name in self._variables if name in values}
         if lengths.keys() != self._variables.keys() or len(set(lengths.values())) != 1:
-            problem = f"have {lengths} samples, of the variables {', '.join(self._variables)}"
-            raise InputError("values", problem, "give an array of each, all of the same samples")
+            problem = f"have {lengths} samples; the variables are {', '.join(self._variables)}"
+            raise InputError("values", problem, "give one array for each variable, all with the same samples")
         values = {
             name: np.ascontiguousarray(values[name], np.dtype(of.dtype).newbyteorder("<"))
             for name, of in self._variables.items()
@@ -140,17 +143,17 @@ def inspect_shard(
     attributes: Mapping[str, str] = _NONE,
     written: Mapping[str, npt.NDArray[np.generic]] | None = None,
 ) -> ShardRecord:
-    """The record of the shard at `path`, made from the file alone; every value is read.
+    """Read a shard in full and return its record, computed from the file alone.
 
     Args:
-        path: the file.
+        path: the shard.
         attributes: global attributes that it must carry.
-        written: the values that were put there; `attributes` has their digest. To compare them takes less time than
-            another digest.
+        written: the values just written to it, whose digest is in `attributes`; comparing them is faster than computing
+            the digest of the file's values.
 
     Raises:
-        InputError: it is no whole shard, its values are not those it was written with, or it is of another origin.
-        MachineError: the system fails to read it.
+        InputError: the file is not a complete shard, its values don't match their digest, or an attribute differs.
+        MachineError: the system fails to read the file.
     """
     path = Path(path)
     with reading(path):
@@ -159,15 +162,15 @@ def inspect_shard(
             there = _attributes(file)
             stored = {name: file[name] for name in _names(there)}
             offsets = {name: offset for name, of in stored.items() if (offset := _offset(of)) is not None}
-            # Contiguous values where memory maps will find them; the rest through the library.
+            # Contiguous values are checked where memory maps will read them; others are read with h5py.
             values = {
                 name: _mapped(content, of, offsets[name]) if name in offsets else of[...] for name, of in stored.items()
             }
         digest = attributes[_DIGEST] if written is not None and _same(values, written) else _digest(values)
         if not {**attributes, _DIGEST: digest}.items() <= there.items():
-            problem = "its values are not those it was written with, or another job wrote it"
+            problem = "its values don't match their digest, or another job wrote it"
             raise InputError(
-                str(path), problem, f"{command('verify', path.parent)} says which shards need rayspin repair"
+                str(path), problem, f"find the shards that need rayspin repair with {command('verify', path.parent)}"
             )
         return ShardRecord(
             file=path.name,
@@ -181,10 +184,14 @@ def inspect_shard(
 
 
 def read_shard(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-    """Values by variable and global attributes of the shard at `path`, unchecked.
+    """Read the values by variable and the global attributes of a shard, without verification.
+
+    Args:
+        path: the shard.
 
     Raises:
-        InputError: it is no shard.
+        InputError: the file is not a complete shard.
+        MachineError: the system fails to read the file.
     """
     with opened(Path(path)) as file:
         attributes = _attributes(file)
@@ -193,14 +200,30 @@ def read_shard(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str,
 
 
 def read_header(path: Path) -> tuple[dict[str, tuple[tuple[int, ...], str]], dict[str, str]]:
-    """Shape and type ("f4") by variable, and global attributes, of the shard at `path`."""
+    """Read the shape and the type (such as "f4") of each variable, and the global attributes, of the shard at `path`.
+
+    Args:
+        path: the shard.
+
+    Raises:
+        InputError: the file is not a complete shard.
+        MachineError: the system fails to read the file.
+    """
     with opened(path) as file:
         attributes = _attributes(file)
         return {name: (file[name].shape, file[name].dtype.str[1:]) for name in _names(attributes)}, attributes
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of the file at `path`, in hex."""
+    """SHA-256 of the file at `path`, in hexadecimal.
+
+    Args:
+        path: the shard.
+
+    Raises:
+        InputError: the file is missing or is not a regular file.
+        MachineError: the system fails to read the file.
+    """
     with reading(path), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -208,13 +231,17 @@ def file_digest(path: Path) -> str:
 def read_rows(
     path: Path, name: str, rows: npt.NDArray[np.int64], window: tuple[Any, ...] = ()
 ) -> npt.NDArray[np.float32]:
-    """Some rows of a variable of the shard at `path`, (n, Y, X, 3), through the library: for compressed ones.
+    """Read selected samples of a variable of a shard with h5py, (n, Y, X, 3); needed for compressed variables.
 
     Args:
-        path: the file.
-        name: of the variable: spins, or another on the lattice.
-        rows: (n,) positions in the shard, in any order.
+        path: the shard.
+        name: a variable on the lattice.
+        rows: (n,) positions of the samples in the shard, in any order.
         window: an index into (Y, X, C).
+
+    Raises:
+        InputError: the file is not a complete shard.
+        MachineError: the system fails to read the file.
     """
     with opened(path) as file:
         stored = file[name]
@@ -223,10 +250,10 @@ def read_rows(
 
 @dataclass(frozen=True)
 class _Mould:
-    """A small shard, to cast others of the same shapes and attributes from: they differ in values and digest alone.
+    """A small shard that serves as a template for others, which differ from it only in their values and digest.
 
-    HDF5 takes ten times as long for their metadata as the values take. The bytes are those that it would write: it
-    sets the one attribute that differs, with its own checksum, in memory.
+    HDF5 needs ten times as long for the metadata of such a shard as for its values. The result is identical to what
+    HDF5 would write: HDF5 itself sets the digest attribute, with its checksum, in memory.
     """
 
     content: bytes
@@ -237,7 +264,7 @@ class _Mould:
     def taken_from(
         cls, path: Path, record: ShardRecord, values: Mapping[str, npt.NDArray[np.generic]]
     ) -> _Mould | None:
-        """One that fits these values, of the shard just written there; none if it is large or compressed."""
+        """The template made from the shard just written at `path`; None if that is too large or compressed."""
         if record.bytes > _MOULD_BYTES or record.offsets.keys() != values.keys():
             return None
         return cls(path.read_bytes(), {name: array.shape for name, array in values.items()}, record.offsets)
@@ -246,7 +273,7 @@ class _Mould:
         return self.shapes == {name: array.shape for name, array in values.items()}
 
     def cast(self, path: Path, values: Mapping[str, npt.NDArray[np.generic]], digest: str) -> ShardRecord:
-        """Write the shard of these values at `path`, and its record once the same bytes were read back."""
+        """Write a shard with these values at `path`, read it back, and return its record."""
         content = bytearray(self.content)
         for name, array in values.items():
             content[self.offsets[name] : self.offsets[name] + array.nbytes] = array.tobytes()
@@ -270,8 +297,8 @@ class _Mould:
 
 
 def _misread(path: Path) -> MachineError:
-    problem = "a shard that was just written reads back otherwise"
-    return MachineError(str(path.parent), problem, "look after that file system, then run the same command again")
+    problem = "a shard read back just after writing has different content"
+    return MachineError(str(path.parent), problem, "check the file system, then run the same command again")
 
 
 def _write(
@@ -281,7 +308,7 @@ def _write(
     variables: Mapping[str, Variable],
     storage: Storage,
 ) -> None:
-    """Write the file of a shard; an OSError or a MachineError says why it can't be written."""
+    """Write the file of a shard; an OSError or a MachineError reports why it can't be written."""
     size = sum(array.nbytes for array in values.values()) + METADATA_BYTES
     _reserve(path, size)
     try:
@@ -289,17 +316,17 @@ def _write(
             _fill(file, values, variables, storage)
             file.setncatts(attributes)
     except (RuntimeError, OSError) as error:
-        # HDF5 says that it failed, and often of the wrong thing; the system may say it when asked again.
+        # HDF5 often reports the wrong cause. Reserving the space again makes the system report the right one.
         _reserve(path, size)
-        remedy = "look after that file system; if it has no file locks, set HDF5_USE_FILE_LOCKING=FALSE"
+        remedy = "check the file system; if it doesn't support file locks, set HDF5_USE_FILE_LOCKING=FALSE"
         raise MachineError(str(path.parent), f"HDF5 failed to write ({error})", remedy) from None
 
 
 def _reserve(path: Path, size: int) -> None:
-    """Fail now if there is no room for a file of this size, or no right to write it.
+    """Raise an OSError if there is no space for a file of `size` bytes, or no permission to write it.
 
-    HDF5 that runs out of room in the middle may take its process down. It frees what is reserved and writes anew, so
-    another may still come between; then the worker is lost, and the next one ends here.
+    HDF5 may crash the process if it runs out of space while writing. It truncates the file before it writes, which
+    frees the reserved space, so another process may still take it; the worker then dies, and the next one fails here.
     """
     with path.open("wb") as stream:
         try:
@@ -323,7 +350,7 @@ def _fill(
     names.setncatts({"long_name": "Cartesian component of a vector"})
     names[:] = np.array(COMPONENTS, dtype=object)
     coordinates = " ".join(of.name for of in variables.values() if of.name != "sample" and not of.on_lattice)
-    # Contiguous and without fill values: the bytes in the file are the bytes of the array.
+    # Contiguous and without fill values, the file holds exactly the bytes of the array.
     contiguous: dict[str, Any] = {"contiguous": True}
     compressed = {"compression": storage.compression, "complevel": storage.level, "shuffle": True}
     for variable in variables.values():
@@ -369,7 +396,7 @@ def _text(attribute: object) -> str:
 
 
 def _same(values: Mapping[str, npt.NDArray[Any]], others: Mapping[str, npt.NDArray[Any]]) -> bool:
-    """Whether they are the same bit for bit."""
+    """Whether both have the same variables with bitwise equal values."""
     return values.keys() == others.keys() and all(
         np.array_equal(_bits(array), _bits(others[name])) for name, array in values.items()
     )

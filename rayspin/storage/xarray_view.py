@@ -1,4 +1,4 @@
-"""One lazy xarray view over all shards of a dataset."""
+"""A lazy xarray view of all shards of a dataset."""
 
 from __future__ import annotations
 
@@ -33,27 +33,30 @@ def open_dataset(
     degradation: Degradation | None = None,
     strict: bool = False,
 ) -> xr.Dataset:
-    """The dataset in the folder `path`, over all its shards; spins are read when they are asked for.
+    """Open a dataset folder as one lazy `xarray.Dataset`; spins are read from the shards on access.
 
     Args:
-        path: the folder.
-        field: also with the effective field, computed when it is asked for, or read where it is stored.
-        coarse: a scale or several; also with a coarse version for each, likewise.
-        degradation: how fine spins become coarse ones; None: as in the job, where that stores them, else as published.
-        strict: refuse a dataset that lacks some of the samples of its job, because shards are gone or were not made
-            yet; by default it is opened as it is, with a `UserWarning` that says what is missing.
+        path: the dataset folder.
+        field: include the effective field, which is read if the shards store it and computed on access otherwise.
+        coarse: one or several scales; include a coarse version of the spins for each, likewise read or computed.
+        degradation: how coarse spins are computed from fine ones. By default the degradation of the dataset's job,
+            which is the published one unless the job sets another.
+        strict: raise an error if the dataset lacks samples that its job requests. By default an incomplete dataset is
+            opened with a `UserWarning` that lists the missing samples.
 
     Returns:
-        spins (sample, y, x, component) float32, unit vectors; field (the same) float32, in J; coarse4 (sample, y4, x4,
-        component) float32; what the shards store of these is always there.
-        Coordinates: along sample its number, energy (float64, per site, in J), seed and split ("train", "validation" or
-        "test"), and what differs between the samples of a grid: point (its number), dmi, external_field, ...; along
-        component "x", "y", "z".
-        Attributes: the resolved job, flat (`hamiltonian.dmi`, `schedule.sweeps`, ...).
+        a dataset with the variables spins (sample, y, x, component), float32 unit vectors; field, of the same shape,
+        float32, J; and for a scale of 4, coarse4 (sample, y4, x4, component), float32. Derived variables that the
+        shards store are always included.
+        Coordinates along sample are the sample number, energy (float64, per site, J), seed, split ("train",
+        "validation" or "test") and the parameters that differ between samples: point (its index), dmi, external_field
+        and so on. The coordinate along component is "x", "y", "z".
+        Attributes hold the resolved job with dotted keys (`hamiltonian.dmi`, `schedule.sweeps`, ...).
 
     Raises:
-        InputError: no dataset there, none of its shards is done, or it has no such coarse version; with `strict`, some
-            of its samples are missing.
+        InputError: the folder is not a dataset, has no finished shard, doesn't allow the requested coarse version or,
+            with `strict`, lacks samples.
+        MachineError: the system fails to read a shard.
     """
     catalog = Catalog.open(Path(path), incomplete=not strict)
     if catalog.lacking:
@@ -94,12 +97,12 @@ def open_dataset(
 def _split_names(codes: npt.NDArray[np.int8], path: Path) -> npt.NDArray[np.str_]:
     """The split of each sample by name, (n,)."""
     if not ((codes >= 0) & (codes < len(SPLITS))).all():
-        raise InputError(str(path), "has samples of no known split", f"{command('verify', path)} says in which shards")
+        raise InputError(str(path), "has invalid split codes", f"find the faulty shards with {command('verify', path)}")
     return np.array(SPLITS)[codes]
 
 
 def _parameters(catalog: Catalog, samples: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Coordinates for what differs between samples; texts as they are written in a job."""
+    """Coordinates for the parameters that differ between samples; flags are decoded to the text used in jobs."""
     numbers = point_numbers(samples, catalog.points)
     coordinates = {}
     for name, (variable, values) in parameters_of(catalog.points).items():
@@ -110,21 +113,21 @@ def _parameters(catalog: Catalog, samples: npt.NDArray[np.int64]) -> dict[str, A
 
 
 class _Source(Protocol):
-    """What a lazy array reads from: `SpinReader`, or the like of it."""
+    """The interface that lazy arrays read through: a `SpinReader` or a computed variable."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Number of samples."""
 
     def read(self, positions: npt.NDArray[np.int64], window: tuple[Any, ...]) -> npt.NDArray[np.float32]:
-        """Vectors of the samples at `positions`, in a window of (Y, X, C)."""
+        """Read the vectors of the samples at `positions`, in a window of (Y, X, C)."""
 
 
 class _Computed:
-    """A variable that is computed from the spins of the samples that are asked for."""
+    """A variable that is computed on access from the spins of the requested samples."""
 
     def __init__(self, catalog: Catalog, derived: Derived, name: str) -> None:
         self._reader, self._points = catalog.reader(), catalog.points
@@ -136,7 +139,7 @@ class _Computed:
         return len(self._reader)
 
     def read(self, positions: npt.NDArray[np.int64], window: tuple[Any, ...]) -> npt.NDArray[np.float32]:
-        """As a `SpinReader` reads it; a few samples at a time, since what lies between needs more room."""
+        """Compute the vectors in batches, which bounds the memory of intermediate results."""
         parts = np.array_split(positions, max(1, len(positions) // _COMPUTED_AT_ONCE))
         return np.concatenate([self._compute(part)[:, *window] for part in parts])
 
@@ -146,7 +149,7 @@ class _Computed:
 
 
 class _Lazy(BackendArray):
-    """The adapter that xarray indexes."""
+    """The backend array that xarray indexes."""
 
     def __init__(self, source: _Source) -> None:
         self._source = source
@@ -171,7 +174,7 @@ def _attributes(variable: Variable) -> dict[str, str]:
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one level with dotted keys, as NetCDF attributes must be; lists of lists as JSON."""
+    """Flatten nested tables to dotted keys, as NetCDF attributes require; nested lists become JSON."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, dict):

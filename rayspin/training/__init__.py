@@ -1,4 +1,4 @@
-"""Training without Ray: what to train for, how, and the loop that resumes."""
+"""Training in plain PyTorch, independent of Ray: objectives, configuration, and a resumable training loop."""
 
 from rayspin.training.checkpoint import BEST, MAY_CHANGE, WEIGHTS, branch
 from rayspin.training.config import TrainingConfig

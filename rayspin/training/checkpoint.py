@@ -1,8 +1,8 @@
-"""What a training keeps on disk: a checkpoint to resume from, the curve as JSON lines, the weights.
+"""The files of a training: a checkpoint to resume from, the metrics as JSON lines, and the weights.
 
-The checkpoint is the one source of truth; it holds the curve too, so that `metrics.jsonl` can neither lose
-nor double an epoch whenever the process dies. There is no state of a random generator to keep: randomness
-is addressed by epoch and sample.
+The checkpoint is the single source of truth. It includes the metrics of all epochs, so `metrics.jsonl` neither loses
+nor duplicates an epoch when the process is killed. No state of a random generator is stored, because random numbers are
+addressed by epoch and sample.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
 
-_REMEDY = "put back a sound copy, or move it away to start afresh"
+_REMEDY = "restore an intact copy, or move the file elsewhere to start again"
 
 MAY_CHANGE = frozenset(
     {"training.epochs", "training.schedule_epochs", "training.patience", "training.checkpoint_interval"}
 )
-"""Keys in which a training may differ from its checkpoint's: when it ends, and what is kept. A schedule of the rate
-that spans the epochs changes with them: that is checked apart (`TrainingConfig.check_follows`)."""
+"""Keys that may differ from the checkpoint's when a training is resumed: the end of the training and the interval of
+checkpoints. The learning rate schedule may depend on the epochs; `TrainingConfig.check_follows` checks it."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training after some whole epochs.
+    """The state of a training at the end of an epoch.
 
     Attributes:
         job: the resolved network, objective, training and data, as tables.
-        history: the figures of every epoch so far.
-        network: its state dict.
-        optimizer: its state dict.
+        history: the metrics of every finished epoch.
+        network: the state dict of the network.
+        optimizer: the state dict of the optimizer.
     """
 
     job: dict[str, Any]
@@ -56,15 +56,28 @@ class Checkpoint:
 
     @classmethod
     def of(cls, job: dict[str, Any], history: Sequence[Line], network: nn.Module, optimizer: Optimizer) -> Checkpoint:
-        """The state of a running training."""
+        """The checkpoint of a running training.
+
+        Args:
+            job: the resolved job, as tables.
+            history: the metrics of every finished epoch.
+            network: the network.
+            optimizer: the optimizer.
+        """
         return cls(job, list(history), network.state_dict(), optimizer.state_dict())
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint | None:
-        """The checkpoint in a folder, on the CPU, or None; nothing in the file is run.
+        """Load the checkpoint in a folder to the CPU, without executing code from the file.
+
+        Args:
+            folder: the folder of the training.
+
+        Returns:
+            the checkpoint, or None if the folder has none.
 
         Raises:
-            InputError: the file is no checkpoint of a training, or its weights can't be used.
+            InputError: the file is not a checkpoint of a training, or its weights are invalid.
         """
         path = folder / CHECKPOINT
         if not path.exists():
@@ -72,9 +85,9 @@ class Checkpoint:
         try:
             checkpoint = cls(**torch.load(path, map_location="cpu", weights_only=True))
             checkpoint._check_types()
-        # A spoilt file comes out as an error of whatever kind: torch names none.
+        # torch doesn't document the errors it raises for a damaged file.
         except Exception as error:
-            problem = f"no checkpoint of a training ({type(error).__name__})"
+            problem = f"is not a checkpoint of a training ({type(error).__name__})"
             raise InputError(str(path), problem, _REMEDY) from None
         check_state(checkpoint.network, checkpoint.network, str(path))
         return checkpoint
@@ -86,10 +99,15 @@ class Checkpoint:
             raise TypeError
 
     def restore(self, network: Network, optimizer: Optimizer, folder: Path) -> None:
-        """Bring a network and its optimizer to the state of this checkpoint, which lies in `folder`.
+        """Load the state of this checkpoint into a network and its optimizer.
+
+        Args:
+            network: the network, changed in place.
+            optimizer: its optimizer, changed in place.
+            folder: the folder of the checkpoint, for error messages.
 
         Raises:
-            InputError: the state is not that of such a network and optimizer, or holds NaN or infinity.
+            InputError: the state doesn't fit the network and the optimizer, or holds NaN or infinity.
         """
         where = str(folder / CHECKPOINT)
         check_state(self.network, network.state_dict(), where)
@@ -105,35 +123,56 @@ class Checkpoint:
         except (KeyError, ValueError, TypeError, RuntimeError, AttributeError):
             sound = False
         if not sound:
-            raise InputError(where, "the state of the optimizer is not that of this training", _REMEDY)
+            raise InputError(where, "the state of the optimizer doesn't fit this training", _REMEDY)
 
     def save(self, folder: Path) -> None:
-        """Put the checkpoint in a folder, in place of an earlier one, whole or not at all."""
-        # Written by torch, the file of a full disk is an error of torch's and not of the system.
+        """Write the checkpoint to a folder, atomically replacing an earlier one.
+
+        Args:
+            folder: the folder of the training.
+
+        Raises:
+            MachineError: the system refuses to write.
+        """
+        # Serialized in memory first, because torch hides system errors, such as a full disk, behind its own.
         content = io.BytesIO()
         torch.save(vars(self), content)
         with replacing(folder / CHECKPOINT) as temporary:
             temporary.write_bytes(content.getbuffer())
 
     def check_same(self, job: Mapping[str, Any], folder: Path) -> None:
-        """Raise InputError, with every difference, unless `job` is its own, but for `MAY_CHANGE`."""
+        """Check that a job equals the checkpoint's, except for the keys in `MAY_CHANGE`.
+
+        Args:
+            job: the resolved job, as tables.
+            folder: the folder of the checkpoint, for error messages.
+
+        Raises:
+            InputError: the jobs differ; the message lists all differences.
+        """
         differences = [
-            f"{key} is {old!r} there and {new!r} now"
+            f"{key} was {old!r} and is now {new!r}"
             for key, old, new in differing(self.job, job)
             if key not in MAY_CHANGE
         ]
         if differences:
             raise InputError(
                 str(folder / CHECKPOINT),
-                f"of another training ({', '.join(differences)})",
-                "use another folder, or undo the change",
+                f"belongs to another training ({', '.join(differences)})",
+                "use another folder, or undo the changes",
             )
 
 
 class Keeper:
-    """Writes the state of a training to its folder, epoch by epoch.
+    """A context manager that writes the state of a training to its folder after each epoch.
 
-    Every file but the one for TensorBoard appears whole, by rename.
+    All files except TensorBoard's event file are written atomically.
+
+    Args:
+        folder: the folder of the training.
+        job: the resolved job, as tables.
+        network: the network.
+        optimizer: the optimizer.
     """
 
     def __init__(self, folder: Path, job: dict[str, Any], network: Network, optimizer: Optimizer) -> None:
@@ -147,9 +186,17 @@ class Keeper:
         self._events.close()
 
     def keep(self, history: Sequence[Line], *, checkpoint: bool) -> None:
-        """Write what the last epoch of `history` changes: curve, best weights, and a checkpoint if due.
+        """Write the files that the last epoch changes: the metrics, the best weights and, on request, a checkpoint.
 
-        The checkpoint comes last: what a kill leaves newer than it is written again, with the same content.
+        The checkpoint is written last. After a kill, files newer than it are rewritten with the same content.
+
+        Args:
+            history: the metrics of every finished epoch.
+            checkpoint: write a checkpoint and the weights of the last epoch.
+
+        Raises:
+            InputError: the weights hold NaN or infinity.
+            MachineError: the system refuses to write.
         """
         if best_epoch(history) is history[-1]:
             self._save_weights(BEST, history[-1])
@@ -164,16 +211,17 @@ class Keeper:
 
 
 def branch(parent: str | Path, folder: str | Path, epochs: int, changed: Mapping[str, Any]) -> None:
-    """Put into `folder` what a training needs to go on from the parent's state with other settings; once.
+    """Prepare a folder for a training that continues from another training's checkpoint with other settings.
 
     Args:
-        parent: the folder of a training that has come exactly so far.
-        folder: of the new training; nothing is done if it has a checkpoint.
-        epochs: how many the parent has behind it.
-        changed: tables of its job ("training", "objective") as they are from now on.
+        parent: the folder of the training to continue from.
+        folder: the folder of the new training; if it has a checkpoint already, nothing is done.
+        epochs: number of finished epochs in the parent's checkpoint.
+        changed: tables of the job ("training", "objective") that replace the parent's.
 
     Raises:
-        InputError: the parent has no checkpoint after so many epochs, or weights that can't be used.
+        InputError: the parent has no checkpoint after exactly `epochs` epochs, or its weights are invalid.
+        MachineError: the system refuses to write.
     """
     parent, folder = Path(parent), Path(folder)
     if (folder / CHECKPOINT).exists():
@@ -184,5 +232,5 @@ def branch(parent: str | Path, folder: str | Path, epochs: int, changed: Mapping
     load_weights(parent / BEST)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(parent / BEST, folder / BEST)
-    # The checkpoint comes last: a kill before it leaves nothing that counts.
+    # The checkpoint is written last, so that a killed call is repeated in full.
     replace(state, job={**state.job, **changed}).save(folder)

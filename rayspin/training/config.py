@@ -1,4 +1,4 @@
-"""How a network is trained: the `[training]` table of a job file."""
+"""The `[training]` table of a job file: epochs, batches, learning rate and random streams."""
 
 from __future__ import annotations
 
@@ -14,72 +14,90 @@ from rayspin.training.data import Augmentation
 
 
 class TrainingConfig(Config):
-    """How long, in what steps and on which random streams; Adam throughout.
+    """The settings of a training with the Adam optimizer.
 
-    Rate and batch are the published ones by default. Nothing here depends on the machine: a batch is split
-    over the ranks.
+    The default learning rate and batch size are the published ones. The settings don't depend on the number of ranks,
+    because each batch is split over them.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 100
-    """Passes over the training samples. The papers give no number."""
+    """Number of passes over the training samples. The papers don't give it."""
     batch_size: Annotated[int, Field(ge=1)] = 400
-    """Samples of one step, over all ranks together."""
+    """Number of samples per step, over all ranks together."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
-    """Of Adam; the highest one where a schedule varies it."""
+    """Learning rate of Adam; with a schedule, the highest one."""
     learning_rate_schedule: Literal["constant", "one-cycle", "cosine"] = "constant"
-    """constant: published; cosine: falls to 0 along half a cosine; one-cycle: so after a rise over 30 %."""
+    """Schedule of the learning rate. "constant" is published; "cosine" falls to 0 along half a cosine; "one-cycle" does
+    so after a rise over the first 30 %."""
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Part of the schedule in which the rate rises to its full value, along half a cosine; one-cycle: at least 0.3."""
+    """Fraction of the schedule in which the rate rises to its full value along half a cosine; "one-cycle" takes at
+    least 0.3."""
     schedule_epochs: Annotated[int, Field(ge=1)] | None = None
-    """Epochs that schedule and warm-up are laid over; by default all `epochs`. Set to more, the training ends in
-    mid-schedule and a larger `epochs` goes on from there; without it a varying rate has no way to go on."""
+    """Length of the schedule and its warm-up, epochs; by default `epochs`. If it is longer than `epochs`, the training
+    ends before the schedule does and can be continued by raising `epochs`. Otherwise a training with a varying rate
+    can't be continued."""
     accumulation: Annotated[int, Field(ge=1)] = 1
-    """Pieces that a batch is worked on in, where memory is short; batch norm sees one piece at a time."""
+    """Number of pieces that each batch is processed in, to save memory; batch norm uses one piece at a time."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the network while it trains. bfloat16 has 3 digits: 1.4 times as fast, and no field to better than 1e-4."""
+    """Precision of the network in training. bfloat16 has 3 digits: it is 1.4 times as fast, but fields don't get more
+    accurate than 1e-4."""
     compile: bool = False
-    """Have torch.compile make kernels for the network. For GPUs: no gain on a CPU, after a minute or two."""
+    """Compile the network with torch.compile, which takes a minute or two. Use it on GPUs; CPUs gain nothing."""
     patience: Annotated[int, Field(ge=1)] | None = None
-    """Epochs without a lower validation loss after which the training ends; None for never."""
+    """Number of epochs without a lower validation loss after which the training ends; None means never."""
     augmentation: Augmentation = "none"
-    """What is done to each sample anew in every epoch: translations are around the edges, by fine sites; symmetries
-    are translations and whatever rotations, reflections and reversal of spins the Hamiltonian keeps."""
+    """Random transformation of each sample in every epoch. "translations" shifts it periodically by fine sites;
+    "symmetries" also applies rotations, reflections and spin reversals that leave the Hamiltonian invariant."""
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
-    """Largest norm of the gradient; longer ones are scaled down to it."""
+    """Largest norm of the gradient; larger gradients are scaled down to it."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Root of the random streams: first weights, order of samples, augmentation, noise."""
+    """Root seed of the random streams for initial weights, sample order, augmentation and noise."""
     checkpoint_interval: Annotated[int, Field(ge=1)] = 1
-    """Epochs between checkpoints: what a kill can cost at most."""
+    """Number of epochs between checkpoints, and so the most that a kill can lose."""
 
     @model_validator(mode="after")
     def _schedule_lasts(self) -> Self:
         if self.learning_rate_schedule != "constant" and self.epochs > (self.schedule_epochs or self.epochs):
             raise InputError(
                 "epochs",
-                f"{self.epochs} is more than the {self.schedule_epochs} of schedule_epochs, after which the rate is 0",
-                "give as many, or fewer",
+                f"{self.epochs} exceeds schedule_epochs ({self.schedule_epochs}), after which the learning rate is 0",
+                f"give at most {self.schedule_epochs}",
             )
         return self
 
     @property
     def schedule_span(self) -> int | None:
-        """Epochs that the rate varies over, or None where it is the same throughout."""
+        """Number of epochs over which the learning rate varies, or None if it is constant."""
         if self.learning_rate_schedule == "constant" and self.warm_up == 0:
             return None
         return self.schedule_epochs or self.epochs
 
     def check_follows(self, earlier: TrainingConfig, where: str) -> None:
-        """Raise InputError if `earlier`, whose epochs are in the folder `where`, took other rates than this would."""
+        """Check that an earlier part of the training used the learning rates of this schedule.
+
+        Args:
+            earlier: the settings of the earlier part.
+            where: its folder, for error messages.
+
+        Raises:
+            InputError: the schedules have different lengths.
+        """
         if self.schedule_span != earlier.schedule_span:
             raise InputError(
                 where,
-                f"its learning rates are laid over {earlier.schedule_span} epochs, now over {self.schedule_span}",
-                f"undo the change, or train anew in another folder (with training.schedule_epochs = "
-                f"{self.schedule_span} from the start, more epochs can be added later)",
+                f"its learning rate schedule spans {earlier.schedule_span} epochs, but the new one spans "
+                f"{self.schedule_span}",
+                f"undo the change, or train in another folder (with training.schedule_epochs = {self.schedule_span} "
+                "from the start, epochs can be added later)",
             )
 
     def rate(self, step: int, steps_an_epoch: int) -> float:
-        """The learning rate of a step, counted from 0 over all epochs: it has no state, so a resumed run keeps it."""
+        """The learning rate of a step; it depends on no state, so that a resumed training continues it exactly.
+
+        Args:
+            step: index of the step over all epochs, from 0.
+            steps_an_epoch: number of steps per epoch.
+        """
         place = (step + 0.5) / ((self.schedule_span or self.epochs) * steps_an_epoch)
         rise = max(self.warm_up, 0.3) if self.learning_rate_schedule == "one-cycle" else self.warm_up
         if place < rise:
@@ -89,7 +107,7 @@ class TrainingConfig(Config):
         return self.learning_rate * (1 + math.cos(math.pi * phase)) / 2
 
     def ended(self, validation_losses: Sequence[float]) -> bool:
-        """Whether a training with these losses so far has all its epochs, or has run out of patience."""
+        """Whether a training with these validation losses has finished all epochs or exceeded its patience."""
         done = len(validation_losses)
         if self.patience is None or done == 0:
             return done >= self.epochs
@@ -97,13 +115,22 @@ class TrainingConfig(Config):
         return done >= self.epochs or done - 1 - best >= self.patience
 
     def splits_over(self, world_size: int) -> bool:
-        """Whether every piece of a batch falls into equal shares for so many ranks."""
+        """Whether every piece of a batch can be divided equally among `world_size` ranks."""
         return self.batch_size % (world_size * self.accumulation) == 0
 
     def check_samples(self, training: int, validation: int, world_size: int) -> None:
-        """Raise InputError unless these numbers of samples make batches that can be split over the ranks."""
+        """Check that the samples suffice for batches that can be split over the ranks.
+
+        Args:
+            training: number of training samples.
+            validation: number of validation samples.
+            world_size: number of ranks.
+
+        Raises:
+            InputError: the batch can't be split evenly, or there are too few samples.
+        """
         if not self.splits_over(world_size):
-            pieces = f", each in {self.accumulation} pieces" if self.accumulation > 1 else ""
+            pieces = f" in {self.accumulation} pieces each" if self.accumulation > 1 else ""
             raise InputError(
                 "training.batch_size",
                 f"{self.batch_size} samples can't be split over {world_size} workers{pieces}",
@@ -112,12 +139,12 @@ class TrainingConfig(Config):
         if training < self.batch_size:
             raise InputError(
                 "training.batch_size",
-                f"{self.batch_size} is more than the {training} training samples",
+                f"{self.batch_size} exceeds the number of training samples, {training}",
                 "give a smaller batch, or generate more samples",
             )
         if validation < world_size:
             raise InputError(
                 "splits.validation",
-                f"{validation} samples for {world_size} workers",
-                "generate at least one for each worker",
+                f"{validation} validation samples for {world_size} workers",
+                "generate at least one validation sample for each worker",
             )

@@ -1,4 +1,4 @@
-"""The curve of a training: the figures of its epochs, and the file that TensorBoard draws them from."""
+"""The metrics of a training's epochs, as JSON lines and as an event file for TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from tensorboardX import SummaryWriter
 from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_json, read_text
 
 METRICS = "metrics.jsonl"
-"""The file in a training's folder that holds the figures of its epochs, a line of JSON for each."""
+"""Name of the file with the metrics of a training, one JSON line per epoch."""
 
 Line = dict[str, float]
-"""The figures of one epoch by name."""
+"""The metrics of one epoch by name."""
 
 
 def best_epoch(history: Sequence[Line]) -> Line:
-    """The figures of the epoch with the lowest validation loss, the first one of equals."""
+    """The metrics of the epoch with the lowest validation loss; of equal epochs, the first."""
     return min(history, key=lambda line: line["validation_loss"])
 
 
 def read_metrics(folder: Path) -> list[Line]:
-    """The figures of every finished epoch of the training in `folder`; empty if there is none.
+    """Read the metrics of every finished epoch; the list is empty if there are none.
+
+    Args:
+        folder: the folder of the training.
 
     Raises:
         InputError: the file is damaged.
@@ -37,14 +40,13 @@ def read_metrics(folder: Path) -> list[Line]:
 
 
 class EventFile:
-    """One event file in a training's folder (`tensorboard --logdir runs`), with every figure of every epoch once.
+    """A TensorBoard event file with the metrics of each epoch (`tensorboard --logdir runs`).
 
-    A process that resumes a training replaces the file by one that starts with the epochs of its checkpoint: what
-    the last process wrote beyond them is done again. Their times are set so that TensorBoard's relative time is the
-    time trained, without the pauses.
+    A process that resumes a training replaces the file, since epochs after the last checkpoint are trained again. Times
+    are set so that TensorBoard's relative time is the training time without interruptions.
 
     Args:
-        folder: of the training.
+        folder: the folder of the training.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +56,7 @@ class EventFile:
         self._clock = 0.0
 
     def write(self, history: Sequence[Line]) -> None:
-        """Add the epochs of a curve that are not in the file yet."""
+        """Append the epochs of `history` that are not in the file yet."""
         if self._writer is None:
             for earlier in self._folder.glob("events.out.tfevents.*"):
                 earlier.unlink()
@@ -69,6 +71,6 @@ class EventFile:
         self._writer.flush()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._writer is not None:
             self._writer.close()

@@ -1,4 +1,4 @@
-"""What training reads: batches that depend on seed, epoch and sample, not on who reads them."""
+"""Data loading for training: batches are determined by seed, epoch and sample, whatever the number of ranks."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Made = TypeVar("Made")
 
 
 class SampleSource(Protocol):
-    """Spins that can be read by position, such as one split of a dataset (`rayspin.storage.SpinReader`)."""
+    """The interface of spins that can be read by position, such as a split of a dataset (`storage.SpinReader`)."""
 
     @property
     def samples(self) -> Positions:
-        """(n,) numbers of the samples in their dataset: the address of each one's random streams."""
+        """(n,) sample numbers in the dataset; each addresses the random streams of its sample."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -38,34 +38,49 @@ class SampleSource(Protocol):
 
     @property
     def hamiltonian(self) -> Hamiltonian:
-        """What the samples were annealed under."""
+        """The Hamiltonian that the samples were annealed under."""
 
     @property
     def digest(self) -> str:
-        """Tells the dataset from others: a training goes on with the samples that it began with."""
+        """A digest of the dataset; a training can be resumed only with the same dataset."""
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Number of samples."""
 
     def read(self, positions: Positions) -> npt.NDArray[np.float32]:
-        """Spins (n, Y, X, 3) of the samples at these positions, in this order."""
+        """Read the spins of the samples at `positions`, (n, Y, X, 3), in the given order."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Spins on the training device, (N, 3, Y, X), and for each sample the address of its random streams."""
+    """A batch of samples.
+
+    Attributes:
+        spins_NCYX: (N, 3, Y, X) spins on the training device.
+        addresses: the address of each sample's random streams, (seed, epoch, sample).
+    """
 
     spins_NCYX: Tensor
     addresses: tuple[tuple[int, ...], ...]
 
     def directions(self, stage: str, shape: tuple[int, int]) -> Tensor:
-        """Unit vectors, uniform on the sphere, (N, 3, *shape); each sample's from its own stream."""
+        """Random unit vectors, uniform on the sphere, (N, 3, *shape); each sample has its own stream.
+
+        Args:
+            stage: name of the stream.
+            shape: rows and columns.
+        """
         streams = [generator(stage, address) for address in self.addresses]
         gaussians = np.stack([stream.standard_normal((3, *shape), np.float32) for stream in streams])
         return normalize(torch.from_numpy(gaussians), dim=1).to(self.spins_NCYX.device)
 
     def uniforms(self, stage: str, shape: tuple[int, int]) -> Tensor:
-        """Numbers from 0 to 1, (N, 1, *shape); each sample's from its own stream."""
+        """Random numbers, uniform in [0, 1), (N, 1, *shape); each sample has its own stream.
+
+        Args:
+            stage: name of the stream.
+            shape: rows and columns.
+        """
         streams = [generator(stage, address) for address in self.addresses]
         uniforms = np.stack([stream.random((1, *shape), np.float32) for stream in streams])
         return torch.from_numpy(uniforms).to(self.spins_NCYX.device)
@@ -74,11 +89,19 @@ class Batch:
 def epoch_positions(
     samples: int, batch_size: int, seed: int, epoch: int, rank: int, world_size: int
 ) -> list[Positions]:
-    """Positions of one rank's share of each batch of an epoch, (batch_size / world_size,) each.
+    """Positions of one rank's share of each batch of an epoch, each (batch_size / world_size,).
 
-    The epoch's order is one permutation, addressed by (seed, epoch); a batch is a slice of it and a rank's
-    share a slice of the batch, so that the global batches are the same for every world size. What is left
-    over after the last full batch waits for the next epoch's permutation.
+    The order of an epoch is a permutation addressed by (seed, epoch). A batch is a slice of it, and a rank's share is a
+    slice of the batch, so that the global batches are the same for every world size. The epoch omits the samples that
+    remain after the last full batch.
+
+    Args:
+        samples: number of training samples.
+        batch_size: number of samples per batch, over all ranks.
+        seed: root seed.
+        epoch: number of the epoch.
+        rank: index of the rank.
+        world_size: number of ranks.
     """
     order = generator("epoch", (seed, epoch)).permutation(samples)
     share = batch_size // world_size
@@ -87,7 +110,14 @@ def epoch_positions(
 
 
 def validation_positions(samples: int, batch_size: int, rank: int, world_size: int) -> list[Positions]:
-    """Positions of one rank's share of a split, in order, at most batch_size / world_size at a time."""
+    """Positions of one rank's share of a split, ascending, in pieces of at most batch_size / world_size.
+
+    Args:
+        samples: number of samples of the split.
+        batch_size: number of samples per batch, over all ranks.
+        rank: index of the rank.
+        world_size: number of ranks.
+    """
     mine = np.arange(rank, samples, world_size)
     share = batch_size // world_size
     return [mine[start : start + share] for start in range(0, len(mine), share)]
@@ -95,13 +125,13 @@ def validation_positions(samples: int, batch_size: int, rank: int, world_size: i
 
 @dataclass(frozen=True)
 class Loader:
-    """Turns positions of a source into batches on a device.
+    """A loader of batches onto a device.
 
     Attributes:
-        source: where spins come from.
-        seed: root of all random streams.
-        augmentation: what is done to the spins, addressed by (seed, epoch, sample).
-        device: where batches go.
+        source: the samples.
+        seed: root seed of all random streams.
+        augmentation: the random transformation of the spins, addressed by (seed, epoch, sample).
+        device: the device of the batches.
     """
 
     source: SampleSource
@@ -110,7 +140,12 @@ class Loader:
     device: torch.device
 
     def batches(self, positions: Iterable[Positions], epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch; the next one is read in a thread while one is worked on."""
+        """The batches of an epoch; a thread reads the next batch while the current one is used.
+
+        Args:
+            positions: the positions of each batch's samples.
+            epoch: number of the epoch.
+        """
         return _one_ahead(lambda wanted: self._batch(wanted, epoch), positions)
 
     def _batch(self, positions: Positions, epoch: int) -> Batch:
@@ -124,12 +159,15 @@ class Loader:
             if self.augmentation != "none":
                 read_NYXC = np.stack([self._moved(spins, address) for spins, address in zip(read_NYXC, addresses)])
             spins_NYXC = torch.from_numpy(read_NYXC).to(self.device)
-        # A view: storage has components last, the memory order in which the networks are fast.
+        # A view: components stay last in memory, the order in which the networks are fastest.
         return Batch(channel_first(spins_NYXC), addresses)
 
     @cached_property
     def _resident(self) -> Tensor | None:
-        """All spins on a GPU that has room for twice as many: it reads its own memory 100 times as fast as a disk's."""
+        """All spins in GPU memory, which is read 100 times as fast as a disk.
+
+        None on other devices, or if less than twice the size of the spins is free.
+        """
         if self.device.type != "cuda":
             return None
         rows, columns = self.source.shape
@@ -147,13 +185,13 @@ class Loader:
         return symmetries(self.source.hamiltonian, self.source.shape)
 
     def _moved(self, spins_YXC: npt.NDArray[np.float32], address: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """Spins moved by a random lattice vector, around the edges, and turned by a random symmetry."""
+        """The spins after a random periodic translation and a random symmetry operation."""
         move, symmetry = self._moves(address)
         moved = np.roll(spins_YXC, move, axis=(0, 1))
         return moved if symmetry is None else self._symmetries[symmetry](moved)
 
     def _all_moved(self, spins_NYXC: Tensor, addresses: tuple[tuple[int, ...], ...]) -> Tensor:
-        """The same of a batch where it lies."""
+        """The spins of a batch after such operations, computed on its device."""
         moves, symmetries = zip(*(self._moves(address) for address in addresses))
         size = torch.tensor(self.source.shape, device=self.device)
         origins_N2 = torch.from_numpy(np.stack(moves)).to(self.device)
@@ -169,7 +207,7 @@ class Loader:
         return moved_NYXC
 
     def _moves(self, address: tuple[int, ...]) -> tuple[Positions, int | None]:
-        """A sample's random lattice vector, (2,), rows first, and the number of its symmetry."""
+        """A sample's random translation, (2,), rows first, and the index of its symmetry operation, or None."""
         stream = generator("augmentation", address)
         move = stream.integers(self.source.shape)
         return move, int(stream.integers(len(self._symmetries))) if self.augmentation == "symmetries" else None

@@ -1,4 +1,4 @@
-"""One epoch of training and validation, on one process or on one rank of many."""
+"""One epoch of training and validation, in a single process or on one of several ranks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,24 @@ from rayspin.training.data import Batch, Loader, epoch_positions, validation_pos
 from rayspin.training.objectives import Task
 
 OnBatch = Callable[[int, int, int], None]
-"""Told the epoch, the batches done in it, and how many it has."""
+"""A callback that receives the epoch, the number of finished batches and the number of batches in the epoch."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One rank's part of a training."""
+    """One rank's part of a training.
+
+    Attributes:
+        task: the objective for the dataset.
+        model: the network, wrapped for training.
+        optimizer: the optimizer.
+        training: the settings.
+        train: the loader of the training samples.
+        validation: the loader of the validation samples.
+        rank: index of this rank.
+        world_size: number of ranks.
+        on_batch: called after each batch.
+    """
 
     task: Task
     model: nn.Module
@@ -40,7 +52,14 @@ class Run:
     on_batch: OnBatch
 
     def epoch(self, epoch: int) -> Line:
-        """Train for one epoch (numbered from 1) and validate: its figures, the same on every rank."""
+        """Train for one epoch, validate, and return the metrics, which are the same on every rank.
+
+        Args:
+            epoch: number of the epoch, from 1.
+
+        Raises:
+            RunError: the loss is not finite.
+        """
         started = time.perf_counter()
         training_loss = self._train(epoch)
         trained = time.perf_counter()
@@ -49,7 +68,7 @@ class Run:
             raise RunError(
                 "training",
                 f"the loss of epoch {epoch} is not finite",
-                "lower learning_rate, or set gradient_clip; the last checkpoint is kept",
+                "lower learning_rate or set gradient_clip; the last checkpoint is kept",
             )
         samples = len(self.train.source) // self.training.batch_size * self.training.batch_size
         return {
@@ -78,7 +97,7 @@ class Run:
         return self._mean({"training_loss": total}, len(pieces) * self.world_size)["training_loss"]
 
     def _add_gradient(self, batch: Batch, *, last: bool) -> Tensor:
-        """Add the gradient of a piece of a batch; ranks exchange gradients at the last one."""
+        """Add the gradient of a piece of a batch; the ranks exchange gradients at the last piece."""
         model = self.model
         with nullcontext() if last or not isinstance(model, DistributedDataParallel) else model.no_sync():
             loss = self.task.loss(self._forward, batch)
@@ -104,16 +123,16 @@ class Run:
         samples = len(self.validation.source)
         positions = validation_positions(samples, self.training.batch_size, self.rank, self.world_size)
         sums: dict[str, Tensor] = {}
-        # Epoch 0, so that noise is the same each time and figures compare.
+        # Always epoch 0, so that the noise is the same in every validation and the metrics are comparable.
         for batch in self.validation.batches(positions, epoch=0):
-            # The wrapper would synchronize a forward pass, and ranks may have different numbers of them.
+            # The DDP wrapper would synchronize forward passes, and the ranks may differ in their numbers of batches.
             network = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
             for name, mean in self.task.figures(network, batch).items():
                 sums[name] = sums.get(name, torch.zeros_like(mean)) + mean * len(batch.spins_NCYX)
         return self._mean(sums, samples)
 
     def _mean(self, sums: dict[str, Tensor], count: int) -> Line:
-        """Sums over the ranks, over `count`."""
+        """The sums over all ranks, divided by `count`."""
         stacked = torch.stack(list(sums.values()))
         if self.world_size > 1:
             dist.all_reduce(stacked)

@@ -1,4 +1,4 @@
-"""Training in plain PyTorch: one process, or any rank of a process group that the caller has started."""
+"""The training loop in plain PyTorch, for a single process or each rank of a process group that the caller started."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ from rayspin.training.memory import keeping_freed_memory
 from rayspin.training.objectives import Objective
 
 OnEpoch = Callable[[Line], None]
+"""A callback that receives the metrics of a finished epoch."""
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a finished training leaves: its curve, and where its weights are.
+    """The result of a training.
 
     Attributes:
-        history: the figures of every epoch, the first one's first.
-        weights: the weights of the last epoch.
-        best: the weights of `best_epoch`.
+        history: the metrics of every epoch, in order.
+        weights: path of the weights of the last epoch.
+        best: path of the weights of `best_epoch`.
     """
 
     history: tuple[Line, ...]
@@ -47,7 +48,7 @@ class FitResult:
 
     @property
     def best_epoch(self) -> Line:
-        """The figures of the epoch with the lowest validation loss."""
+        """The metrics of the epoch with the lowest validation loss."""
         return best_epoch(self.history)
 
 
@@ -67,30 +68,32 @@ def fit(
     on_epoch: OnEpoch = lambda _: None,
     on_batch: OnBatch = lambda _epoch, _done, _total: None,
 ) -> FitResult:
-    """Train a network, or go on where the folder's checkpoint is; a finished training returns at once.
+    """Train a network, resuming from the folder's checkpoint if there is one; a finished training returns at once.
 
-    With more than one rank, every rank calls this in a process group; rank 0 alone reads and writes the
-    folder. The result does not depend on the world size but for rounding; on the CPU a resumed curve is bit
-    for bit that of an uninterrupted training of the same world size.
+    With more than one rank, every rank calls this function in a process group, and only rank 0 reads and writes the
+    folder. The result depends on the world size only by rounding. On the CPU, the metrics of a resumed training are
+    bitwise equal to those of an uninterrupted one with the same world size.
 
     Args:
-        objective: what to train for.
-        network_config: the network.
-        training: how.
-        train: the samples to train on.
-        validation: the samples to watch.
-        folder: where checkpoint, curve and weights go; it is made if need be.
-        rank: number of this process.
-        world_size: how many processes share each batch.
-        device: where to train.
-        until: epochs in all after which to return, with a checkpoint, though more are asked for; None: at the end.
-        stop: asked on rank 0 after every epoch; once it says so, the training returns there, with a checkpoint.
-        on_epoch: called on every rank with each epoch's figures, after they are on disk.
-        on_batch: called on every rank with epoch, batches done and batches in the epoch.
+        objective: the objective.
+        network_config: the config of the network.
+        training: the settings.
+        train: the training samples.
+        validation: the validation samples.
+        folder: the folder of checkpoint, metrics and weights; it is created if necessary.
+        rank: index of this process.
+        world_size: number of processes that share each batch.
+        device: the device to train on.
+        until: total number of epochs after which to write a checkpoint and return, even if `training` requests more.
+        stop: called on rank 0 after each epoch; if it returns true, the training writes a checkpoint and returns.
+        on_epoch: called on every rank with the metrics of each epoch, after they have been written.
+        on_batch: called on every rank with the epoch, the number of finished batches and the number of batches.
 
     Raises:
-        InputError: lattice, batch and ranks don't fit together, or the folder holds another training.
-        RunError: the loss is no longer finite.
+        InputError: the lattice, the batch size or the number of ranks doesn't fit, or the folder holds another
+            training.
+        RunError: the loss is not finite.
+        MachineError: the system refuses to write.
     """
     folder = Path(folder)
     objective.check(network_config, train.shape)
@@ -129,7 +132,8 @@ def fit(
                 keeper.keep(history, checkpoint=last or len(history) % training.checkpoint_interval == 0)
             on_epoch(line)
     if world_size > 1:
-        # DDP is a cycle that holds the group's threads: it has to go before the caller ends the group.
+        # The DDP wrapper is in a reference cycle and holds threads of the group. It must be collected before the caller
+        # destroys the group.
         del run
         gc.collect()
     return FitResult(tuple(history), folder / WEIGHTS, folder / BEST)
@@ -146,7 +150,7 @@ def _job(
     train: SampleSource,
     validation: SampleSource,
 ) -> dict[str, Any]:
-    """All that the curve follows from, as plain tables."""
+    """Everything that determines the metrics, as plain tables."""
     return {
         "network": network_config.to_table(),
         "objective": objective.to_table(),
@@ -171,26 +175,26 @@ def _resumable(folder: Path, job: dict[str, Any], training: TrainingConfig) -> C
 
 
 def _initial(config: NetworkConfig, seed: int) -> Network:
-    """The network with its first weights, the same on every rank; torch's global stream is left alone."""
+    """The network with its initial weights, the same on every rank; torch's global generator is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed_words("weights", (seed,), 1)[0]))
         return config.build()
 
 
 def _prepared(network: Network, training: TrainingConfig, world_size: int) -> nn.Module:
-    """The network as it is called in training: compiled if asked for, its gradients averaged over the ranks."""
+    """The network prepared for training: compiled on request, and with gradients averaged over the ranks."""
     if training.compile:
         network.compile()
     if world_size == 1:
         return network
-    # The statistics of batch norm are the same on all ranks already: to send them with every step took a tenth of it.
+    # All ranks already have the same batch norm statistics; broadcasting them took a tenth of each step.
     known = signature(DistributedDataParallel).parameters
     options: Any = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
     return DistributedDataParallel(network, **options)
 
 
 def _from_rank_zero(get: Callable[[], Value], rank: int, world_size: int) -> Value:
-    """What `get` returns or raises on rank 0, on every rank: others may see the folder late."""
+    """Return or raise on every rank what `get` returns or raises on rank 0: other ranks may see the folder late."""
     if world_size == 1:
         return get()
     outcome: list[Any] = [None]

@@ -1,4 +1,4 @@
-"""The C library's allocator, as training on a CPU wants it."""
+"""Settings of the C library's memory allocator for training on a CPU."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# malloc.h of glibc: parameters of mallopt, and the values they have by default.
+# Parameters of mallopt and their default values, from glibc's malloc.h.
 _TRIM_THRESHOLD, _TRIM_THRESHOLD_DEFAULT, _NEVER_TRIM = -1, 128 * 1024, -1
 _MMAP_MAX, _MMAP_MAX_DEFAULT = -4, 65536
 
 
 @contextmanager
 def keeping_freed_memory() -> Iterator[None]:
-    """While inside, memory that is freed stays with this process, and the next step of a training takes it again.
+    """Keep freed memory in this process within the context, so that the next training step reuses it.
 
-    Left alone, glibc returns large blocks to the system at once. Every step has the same maps to store, so it took
-    them as new pages each time, which the system has to find and clear: with 64 fields of 128 x 128 a quarter of the
-    step, with 400 three fifths, on the virtual machine where it was measured. With 400 the process came to hold a
-    quarter more. Other C libraries are left as they are.
+    By default glibc returns large blocks to the system at once. Every training step allocates maps of the same sizes,
+    and the system has to find and clear new pages for them each time. On the virtual machine where this was measured,
+    that took a quarter of a step with 64 fields of 128 x 128 and three fifths with 400; with 400, keeping the memory
+    increased that of the process by a quarter. Other C libraries are not changed.
     """
     library = ctypes.CDLL(None)
     if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):

@@ -1,4 +1,4 @@
-"""What a network is trained for: its loss, and the figures that validation watches."""
+"""Training objectives: the loss of a network and the metrics of its validation."""
 
 from __future__ import annotations
 
@@ -19,36 +19,44 @@ from rayspin.training.data import Batch, SampleSource
 from rayspin.training.field import ExactField
 
 Forward = Callable[[Tensor], Tensor]
-"""A network, or what stands for one: NCYX to NCYX, float32."""
+"""A network or an equivalent function, from NCYX to NCYX tensors, float32."""
 
 
 class Task(Protocol):
-    """An objective for one dataset; a module, since it has tensors to move to the device."""
+    """The interface of an objective for one dataset; implementations are modules, since they hold tensors."""
 
     def to(self, device: torch.device) -> Self:
-        """The task on a device."""
+        """Move the task to a device and return it."""
 
     def loss(self, network: Forward, batch: Batch) -> Tensor:
         """The mean loss of a batch."""
 
     def figures(self, network: Forward, batch: Batch) -> dict[str, Tensor]:
-        """Means over a validation batch, by name; "validation_loss" is the one that choices are made by."""
+        """The mean metrics of a validation batch by name; "validation_loss" selects the best epoch."""
 
 
 class Objective(Protocol):
-    """What a network is trained for, as a config that knows its networks."""
+    """The interface of an objective: the config of a loss for one kind of network."""
 
     measured: ClassVar[tuple[str, ...]]
-    """The names of what its task measures in validation."""
+    """The names of the validation metrics."""
 
     def check(self, network: Any, shape: tuple[int, int]) -> None:
-        """Raise InputError unless the network can be trained for this on a lattice of (rows, columns)."""
+        """Check that a network can be trained for this objective.
+
+        Args:
+            network: the config of the network.
+            shape: rows and columns of the fine lattice.
+
+        Raises:
+            InputError: the network doesn't fit the lattice or the objective.
+        """
 
     def build(self, network: Any, source: SampleSource) -> Task:
-        """The objective for a dataset, on the CPU."""
+        """Build the task for a dataset, on the CPU."""
 
     def to_table(self) -> dict[str, Any]:
-        """The objective as plain tables."""
+        """Convert the objective to plain tables."""
 
 
 class FieldObjective(Config):
@@ -61,27 +69,39 @@ class FieldObjective(Config):
     )
 
     def check(self, network: EffectiveFieldNetConfig, shape: tuple[int, int]) -> None:
-        """Raise InputError unless the network can be trained for this on a lattice of (rows, columns)."""
+        """Check that a network can be trained for this objective.
+
+        Args:
+            network: the config of the network.
+            shape: rows and columns of the lattice.
+
+        Raises:
+            InputError: the lattice doesn't fit the network.
+        """
         network.check_lattice(shape)
 
     def build(self, network: EffectiveFieldNetConfig, source: SampleSource) -> FieldTask:  # noqa: ARG002
-        """The objective for a dataset; every network has the same."""
+        """Build the task for a dataset; it doesn't depend on the network."""
         return FieldTask(ExactField(source.hamiltonian, source.shape))
 
 
 class FieldTask(nn.Module):
-    """`FieldObjective` with the exact field of one Hamiltonian."""
+    """The task of `FieldObjective` for one Hamiltonian.
+
+    Attributes:
+        exact: the exact effective field.
+    """
 
     def __init__(self, exact: ExactField) -> None:
         super().__init__()
         self.exact = exact
 
     def loss(self, network: Forward, batch: Batch) -> Tensor:
-        """MSE of F* against F, J^2."""
+        """Mean squared error of F* against F, J^2."""
         return mse_loss(network(batch.spins_NCYX), self.exact(batch.spins_NCYX))
 
     def figures(self, network: Forward, batch: Batch) -> dict[str, Tensor]:
-        """MSE, J^2, whole and by component, and the ratio of the energies that F* and F give."""
+        """Mean squared error, J^2, in total and by component, and the mean ratio of the energies from F* and F."""
         estimate = network(batch.spins_NCYX)
         truth = self.exact(batch.spins_NCYX)
         squares = (estimate - truth).square().mean(dim=(0, 2, 3))
@@ -92,45 +112,60 @@ class FieldTask(nn.Module):
 
 
 class SuperResolutionObjective(Config):
-    """Mean squared error of the degraded output against the coarse input (2023): it needs no fine spins."""
+    """Mean squared error of the degraded output against the coarse input (2023 paper); it needs no fine spins."""
 
     measured: ClassVar[tuple[str, ...]] = ("validation_loss", "fine_mse", "fine_correlation")
 
     degradation: Degradation = Degradation()
-    """How coarse spins come of fine ones, in the data and in the loss alike."""
+    """The degradation that computes coarse spins from fine ones, in the data and in the loss."""
     noise_amplitude: Annotated[float, Field(ge=0)] = 0.0
-    """alpha of the noise in the coarse data, S' = (S + alpha R) / |S + alpha R| with R random unit vectors,
-    new in
-    every epoch; at 0 (published) the coarse spins stay as the degradation leaves them, not normalized."""
+    """Amplitude alpha of the noise in the coarse data, S' = (S + alpha R) / |S + alpha R|, with random unit vectors R
+    that change in every epoch. With 0 (published) the coarse spins are not normalized after the degradation."""
     dropped: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Part of the coarse pixels that are lost, new ones in every epoch: zero in the input, absent from the loss."""
+    """Fraction of coarse pixels to drop at random in every epoch; they are zero in the input and excluded from the
+    loss."""
     length_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of (|S|^2 - 1)^2 of the fine spins in the loss: spins have length 1 (a variant)."""
+    """Weight of the penalty (|S|^2 - 1)^2 in the loss, which favours fine spins of length 1 (a variant)."""
     torque_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of |S x F|^2 / J^2 of the fine spins in the loss: annealed spins are in equilibrium under the Hamiltonian
-    of the dataset (a variant, which knows more than the published network)."""
+    """Weight of the penalty |S x F|^2 / J^2 in the loss, which favours fine spins in equilibrium under the dataset's
+    Hamiltonian, as annealed spins are. This variant uses more information than the published network."""
 
     def check(self, network: SuperResolutionNetConfig, shape: tuple[int, int]) -> None:
-        """Raise InputError unless the network can be trained for this on fine (rows, columns)."""
+        """Check that a network can be trained for this objective.
+
+        Args:
+            network: the config of the network.
+            shape: rows and columns of the fine lattice.
+
+        Raises:
+            InputError: the lattice doesn't fit the network or the degradation, or `network.residual` is set and differs
+                from the degradation.
+        """
         network.check_lattice(shape)
         self.degradation.check_lattice(shape, network.scale)
         if network.residual not in (None, self.degradation):
             differences = differing(network.residual.to_table(), self.degradation.to_table())
-            told = ", ".join(f"{key} is {here!r} here and {there!r} there" for key, here, there in differences)
+            told = ", ".join(f"{key}: {here!r}, not {there!r}" for key, here, there in differences)
             raise InputError(
                 "network.residual",
-                f"undoes another degradation than objective.degradation ({told})",
-                "make them the same",
+                f"differs from objective.degradation ({told})",
+                "give both the same values",
             )
 
     def build(self, network: SuperResolutionNetConfig, source: SampleSource) -> SuperResolutionTask:
-        """The objective for a dataset."""
+        """Build the task for a dataset."""
         exact = ExactField(source.hamiltonian, source.shape) if self.torque_weight else None
         return SuperResolutionTask(self, network.scale, exact)
 
 
 class SuperResolutionTask(nn.Module):
-    """`SuperResolutionObjective` at one scale, with the exact field where the torque counts."""
+    """The task of `SuperResolutionObjective` at one scale.
+
+    Attributes:
+        objective: the objective.
+        degrade: the degradation.
+        exact: the exact effective field, if the loss includes the torque.
+    """
 
     def __init__(self, objective: SuperResolutionObjective, scale: int, exact: ExactField | None) -> None:
         super().__init__()
@@ -139,7 +174,10 @@ class SuperResolutionTask(nn.Module):
         self.exact = exact
 
     def coarse(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The network's input, (N, 3, Y / scale, X / scale), and which of its pixels count, 1 or 0, (N, 1, ...)."""
+        """The network's input, (N, 3, Y / scale, X / scale), and a mask of kept pixels, 1 or 0.
+
+        The mask is (N, 1, Y / scale, X / scale), or a scalar 1 if no pixels are dropped.
+        """
         coarse_NCYX: Tensor = self.degrade(batch.spins_NCYX)
         pixels = (coarse_NCYX.shape[-2], coarse_NCYX.shape[-1])
         if self.objective.noise_amplitude:
@@ -151,13 +189,13 @@ class SuperResolutionTask(nn.Module):
         return coarse_NCYX * kept_NCYX, kept_NCYX
 
     def loss(self, network: Forward, batch: Batch) -> Tensor:
-        """MSE of the degraded output against the input, and what the weights add."""
+        """Mean squared error of the degraded output against the input, plus the weighted penalties."""
         coarse_NCYX, kept_NCYX = self.coarse(batch)
         fine_NCYX = network(coarse_NCYX)
         return self._coarse_mse(fine_NCYX, coarse_NCYX, kept_NCYX) + self._penalty(fine_NCYX)
 
     def _coarse_mse(self, fine_NCYX: Tensor, coarse_NCYX: Tensor, kept_NCYX: Tensor) -> Tensor:
-        # Over the pixels expected to be kept: their number in the batch differs from rank to rank.
+        # Divided by the expected fraction of kept pixels, because the actual one differs between ranks.
         return mse_loss(self.degrade(fine_NCYX) * kept_NCYX, coarse_NCYX) / (1 - self.objective.dropped)
 
     def _penalty(self, fine_NCYX: Tensor) -> Tensor:
@@ -171,7 +209,10 @@ class SuperResolutionTask(nn.Module):
         return penalty
 
     def figures(self, network: Forward, batch: Batch) -> dict[str, Tensor]:
-        """MSE of coarse spins, and what no loss ever sees: MSE and correlation with the true fine spins."""
+        """Mean squared error of coarse spins, and the mean squared error and correlation of fine spins.
+
+        The loss never uses the true fine spins.
+        """
         coarse_NCYX, kept_NCYX = self.coarse(batch)
         fine_NCYX = network(coarse_NCYX)
         return {

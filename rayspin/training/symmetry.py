@@ -1,4 +1,4 @@
-"""The rotations and reflections that a Hamiltonian keeps, space and spins turned together."""
+"""The symmetries of a Hamiltonian under combined rotations and reflections of lattice and spins, and spin reversal."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Spins = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Symmetry:
-    """An operation on spin fields: a reflection, then turns, then the reversal of all spins.
+    """An operation on spin fields: a reflection, followed by a rotation and the reversal of all spins.
 
-    Spins are axial vectors: a reflection keeps their component along the mirror's normal and reverses the
-    others.
+    Spins are axial vectors: a reflection preserves their component along the normal of the mirror and reverses the
+    other components.
 
     Attributes:
         mirror: reflect x to -x.
-        turns: turn by so many quarters, from x towards y.
-        reversal: S to -S.
+        turns: number of quarter turns, from x towards y.
+        reversal: map S to -S.
     """
 
     mirror: bool
@@ -34,7 +34,7 @@ class Symmetry:
 
     @property
     def matrix(self) -> Spins:
-        """What happens to a spin, (3, 3)."""
+        """The matrix that acts on each spin, (3, 3)."""
         mirrored = np.diag([1, -1, -1]) if self.mirror else np.eye(3)
         quarter = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
         sign = -1 if self.reversal else 1
@@ -42,27 +42,27 @@ class Symmetry:
         return matrix
 
     def __call__(self, spins_YXC: Spins) -> Spins:
-        """The field after the operation; an odd number of turns exchanges rows and columns."""
+        """Apply the operation to a field (Y, X, 3); an odd number of turns exchanges rows and columns."""
         placed = spins_YXC[:, ::-1] if self.mirror else spins_YXC
         turned: Spins = np.rot90(placed, self.turns, axes=(1, 0)) @ self.matrix.T
         return turned
 
     def turned(self, spins_NYXC: Tensor) -> Tensor:
-        """The same of many fields, on their device."""
+        """Apply the operation to fields (N, Y, X, 3), on their device."""
         placed = spins_NYXC.flip(2) if self.mirror else spins_NYXC
         return torch.rot90(placed, self.turns, dims=(2, 1)) @ torch.from_numpy(self.matrix.T.copy()).to(placed.device)
 
 
 def symmetries(hamiltonian: Hamiltonian, shape: tuple[int, int]) -> tuple[Symmetry, ...]:
-    """The turns and reflections of the square, with or without reversal, that the Hamiltonian keeps.
+    """The rotations and reflections of the square, with or without spin reversal, that leave a Hamiltonian invariant.
 
-    They are found by trial: the effective field of transformed random spins is the transformed effective field.
-    Exchange with interfacial DMI keeps all 16; bulk DMI loses the reflections; an external field along z loses
-    the reversal and the reflections, but not their product.
+    They are determined numerically: for random spins, the effective field of the transformed spins must equal the
+    transformed effective field. All 16 operations are symmetries of exchange with interfacial DMI. Bulk DMI breaks the
+    reflections; an external field along z breaks reversal and reflections, but not their product.
 
     Args:
-        hamiltonian: what is to stay the same; periodic.
-        shape: rows and columns; where they differ, quarter turns don't fit.
+        hamiltonian: the Hamiltonian, with periodic boundaries.
+        shape: rows and columns of the lattice; quarter turns are excluded if they differ.
     """
     spins = np.random.default_rng(0).normal(size=(8, 8, 3)).astype(np.float32)
     field = effective_field(spins, hamiltonian)

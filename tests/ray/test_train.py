@@ -61,7 +61,7 @@ def test_an_exception_in_a_worker_is_told_with_its_cause_and_not_tried_again(
     with path.open("r+b") as stream:
         stream.seek(chunk.byte_offset)
         stream.write(bytes(chunk.size))
-    with pytest.raises(InputError, match=r"shard-00000008.nc: no whole shard"):
+    with pytest.raises(InputError, match=r"shard-00000008.nc: is not a complete shard"):
         job.run(training_on(tmp_path / "data", epochs=2), tmp_path / "run", Context(ray_session))
     assert len(attempts) == 1
 

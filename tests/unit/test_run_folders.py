@@ -113,7 +113,7 @@ def test_weights_whose_metadata_are_none_of_rayspins_are_one_line(tmp_path: Path
 
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.zeros(1)}, path, metadata={"rayspin": facts})
-    assert "no weight file of rayspin's" in refusal("show", path)
+    assert "is not a rayspin weight file" in refusal("show", path)
 
 
 def test_provenance_and_paths_with_brackets_are_shown_as_they_are(tmp_path: Path) -> None:

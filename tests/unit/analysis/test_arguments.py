@@ -78,7 +78,7 @@ BAD = {
     "field as a number": (lambda: external_field(0.05), "external_field: 0.05 won't do; give three numbers"),
     "field of two components": (lambda: external_field((0.0, 0.05)), "external_field: .* won't do"),
     "field that is NaN": (lambda: external_field((0.0, 0.0, np.nan)), "external_field: .* won't do"),
-    "axis of length zero": (lambda: anisotropy(0.1, (0.0, 0.0, 0.0)), "axis: .* is no direction"),
+    "axis of length zero": (lambda: anisotropy(0.1, (0.0, 0.0, 0.0)), "axis: .* has no direction"),
     "strength in words": (lambda: anisotropy("strong"), "strength: 'strong' won't do"),
     "seed of no integers": (lambda: langevin(0.1, 0.5), "seed: 0.5 is no address"),
     "negative amplitude": (lambda: langevin(-0.1, 1), "amplitude: -0.1 won't do"),

@@ -39,7 +39,7 @@ def test_a_method_sees_coarse_spins_only():
 def test_a_network_is_a_method_of_its_own_scale():
     method = by_network(SuperResolutionNetConfig(scale=4, expanding_filters=(4,)).build())
     assert method(np.zeros((2, 4, 8, 3)), 4).shape == (2, 16, 32, 3)
-    with pytest.raises(InputError, match="is 4, not 8"):
+    with pytest.raises(InputError, match="has scale 4, not 8"):
         method(np.zeros((2, 4, 4, 3)), 8)
 
 

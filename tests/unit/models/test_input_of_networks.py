@@ -76,7 +76,7 @@ def test_no_batch_is_of_such_a_size(batch_size):
 
 @pytest.mark.parametrize("network", [None, "best.safetensors", FIELD])
 def test_what_is_no_network_is_not_applied(network):
-    with pytest.raises(InputError, match=r"network: .* is none; give one"):
+    with pytest.raises(InputError, match=r"network: .* is not a network; give one"):
         apply(network, SPINS)
 
 
@@ -85,7 +85,7 @@ def test_a_result_that_is_not_finite_is_an_error_and_no_figure():
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(1e30)
-    with pytest.raises(InputError, match="network: gives values that are not finite"):
+    with pytest.raises(InputError, match="network: its output is not finite"):
         apply(network, SPINS)
 
 
@@ -93,15 +93,18 @@ def test_a_result_that_is_not_finite_is_an_error_and_no_figure():
 @pytest.mark.parametrize(
     ("spins", "message"),
     [
-        (torch.zeros(1, 3, 4, 4, dtype=torch.float64), "spins: are torch.float64 on cpu, the network is torch.float32"),
-        (torch.zeros(1, 3, 4, 4, dtype=torch.int64), "spins: are torch.int64 on cpu, the network is torch.float32"),
+        (
+            torch.zeros(1, 3, 4, 4, dtype=torch.float64),
+            "spins: are torch.float64 on cpu, but the network is torch.float32",
+        ),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.int64), "spins: are torch.int64 on cpu, but the network is torch.float32"),
         (torch.zeros(3, 4, 4), "spins: have shape (3, 4, 4); give (N, 3, Y, X)"),
         (torch.zeros(1, 4, 4, 3), "spins: have shape (1, 4, 4, 3); give (N, 3, Y, X)"),
         (
             torch.zeros(1, 3, 4, 4, device="meta"),
-            "spins: are torch.float32 on meta, the network is torch.float32 on cpu",
+            "spins: are torch.float32 on meta, but the network is torch.float32 on cpu",
         ),
-        (np.zeros((1, 3, 4, 4)), "spins: are of type ndarray, and the network takes tensors; use rayspin.models.apply"),
+        (np.zeros((1, 3, 4, 4)), "spins: are of type ndarray, not a tensor; use rayspin.models.apply"),
     ],
 )
 def test_tensors_that_a_network_can_not_take_are_one_line(config, spins, message):
@@ -113,7 +116,7 @@ def test_tensors_that_a_network_can_not_take_are_one_line(config, spins, message
 @pytest.mark.parametrize("module", [Degrade(Degradation(), 4), Restore(Degradation(), 4)])
 @pytest.mark.parametrize("maps", [torch.ones(1, 3, 8, 8, dtype=torch.int64), torch.ones(3), np.ones((1, 3, 8, 8))])
 def test_a_degradation_does_not_round_its_weights_to_whole_numbers(module, maps):
-    with pytest.raises(InputError, match="spins: are no tensor"):
+    with pytest.raises(InputError, match="spins: are not a tensor"):
         module(maps)
 
 

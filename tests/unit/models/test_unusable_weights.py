@@ -51,15 +51,15 @@ def cast(name, dtype):
 
 
 CHANGES = {
-    "all NaN": (set_all(float("nan")), "can't be used (decoder.0.0.weight holds NaN or infinity)"),
-    "one NaN": (set_one("last.bias", float("nan")), "can't be used (last.bias holds NaN or infinity)"),
+    "all NaN": (set_all(float("nan")), "are invalid (decoder.0.0.weight holds NaN or infinity)"),
+    "one NaN": (set_one("last.bias", float("nan")), "are invalid (last.bias holds NaN or infinity)"),
     "infinity": (
         set_one("encoder.0.1.running_mean", float("inf")),
-        "can't be used (encoder.0.1.running_mean holds NaN",
+        "are invalid (encoder.0.1.running_mean holds NaN",
     ),
     "negative variance": (
         set_one("encoder.0.1.running_var", -1.0),
-        "(encoder.0.1.running_var holds a variance below",
+        "(encoder.0.1.running_var holds a negative variance",
     ),
     "integers": (cast("last.weight", torch.int32), "don't fit the network (last.weight has type torch.int32, not"),
     "truths": (cast("last.weight", torch.bool), "don't fit the network (last.weight has type torch.bool, not"),
@@ -76,7 +76,7 @@ CHANGES = {
     ),
     "too large for float32": (
         lambda tensors: tensors.update({"last.bias": torch.full((3,), 1e300, dtype=torch.float64)}),
-        "can't be used (last.bias holds NaN or infinity)",
+        "are invalid (last.bias holds NaN or infinity)",
     ),
 }
 
@@ -124,7 +124,7 @@ def test_a_network_that_can_not_be_used_is_neither_saved_nor_exported(tmp_path):
     with torch.no_grad():
         network.last.weight[0, 0, 0, 0] = float("nan")
     for write in (lambda path: save_weights(path, network, {}), lambda path: export_onnx(path, network, (4, 4))):
-        with pytest.raises(InputError, match=r"network: the weights can't be used \(last\.weight holds NaN"):
+        with pytest.raises(InputError, match=r"network: the weights are invalid \(last\.weight holds NaN"):
             write(tmp_path / "w")
     assert not list(tmp_path.iterdir())
 
@@ -132,7 +132,7 @@ def test_a_network_that_can_not_be_used_is_neither_saved_nor_exported(tmp_path):
 @pytest.mark.parametrize("network", [None, "w.safetensors", torch.nn.Linear(2, 2), CONFIG])
 def test_what_is_no_network_is_neither_saved_nor_exported(tmp_path, network):
     for write in (lambda path: save_weights(path, network, {}), lambda path: export_onnx(path, network, (4, 4))):
-        with pytest.raises(InputError, match=r"network: .* is none; give one"):
+        with pytest.raises(InputError, match=r"network: .* is not a network; give one"):
             write(tmp_path / "w")
     assert not list(tmp_path.iterdir())
 

@@ -54,7 +54,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
     mark = tmp_path / "was-run"
     for name, write in (("a.pt", torch.save), ("b.safetensors", lambda o, p: p.write_bytes(pickle.dumps(o)))):
         write(_Hostile(str(mark)), tmp_path / name)
-        with pytest.raises(InputError, match="no weight file"):
+        with pytest.raises(InputError, match="not a rayspin weight file"):
             load_weights(tmp_path / name)
     assert not mark.exists()
     # The files would have done it.
@@ -66,12 +66,12 @@ def test_files_of_others_and_spoilt_ones_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         load_weights(tmp_path / "none.safetensors")
     save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="no weight file"):
+    with pytest.raises(InputError, match="not a rayspin weight file"):
         weights_info(tmp_path / "other.safetensors")
     path = tmp_path / "w.safetensors"
     save_weights(path, SuperResolutionNetConfig(scale=4).build(), {})
     (tmp_path / "short.safetensors").write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="no weight file"):
+    with pytest.raises(InputError, match="not a rayspin weight file"):
         load_weights(tmp_path / "short.safetensors")
 
 
@@ -92,9 +92,9 @@ def test_weights_that_do_not_fit_their_config_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"config": 4}, "no weight file"),
-        ({"provenance": []}, "no weight file"),
-        ({"network": ["super-resolution"]}, "no weight file"),
+        ({"config": 4}, "not a rayspin weight file"),
+        ({"provenance": []}, "not a rayspin weight file"),
+        ({"network": ["super-resolution"]}, "not a rayspin weight file"),
         ({"config": {"scale": "four"}}, r"w\.safetensors: scale: "),
         ({"config": {"scale": 4, "expanding_filters": 64}}, r"w\.safetensors: expanding_filters: "),
     ],

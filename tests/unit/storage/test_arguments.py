@@ -87,14 +87,14 @@ def test_numbers_of_samples_may_be_a_list():
 
 
 BAD = {
-    "unknown split": (lambda catalog: catalog.reader("tset"), "split: 'tset' is none; did you mean 'test'?"),
-    "split as a number": (lambda catalog: catalog.reader(0), "split: 0 is none; known: test, train, validation"),
-    "unknown variable": (lambda catalog: catalog.reader(variable="spin"), "variable: 'spin' is none of the dataset's"),
-    "unknown column": (lambda catalog: catalog.column("enrgy"), "variable: 'enrgy' is none .* did you mean 'energy'?"),
-    "column on the lattice": (lambda catalog: catalog.column("spins"), "variable: 'spins' has vectors on the lattice"),
+    "unknown split": (lambda catalog: catalog.reader("tset"), "split: 'tset' is not a split; did you mean 'test'?"),
+    "split as a number": (lambda catalog: catalog.reader(0), "split: 0 is not a split; known: test, train, validation"),
+    "unknown variable": (lambda catalog: catalog.reader(variable="spin"), "variable: 'spin' is not in the dataset"),
+    "unknown column": (lambda catalog: catalog.column("enrgy"), "variable: 'enrgy' .* did you mean 'energy'?"),
+    "column on the lattice": (lambda catalog: catalog.column("spins"), "variable: 'spins' is a field on the lattice"),
     "reader of a column": (
         lambda catalog: catalog.reader(variable="energy"),
-        "variable: 'energy' has one value a samp",
+        "variable: 'energy' has one value per samp",
     ),
     "one position": (lambda catalog: catalog.reader().read(2), "positions: have shape"),
     "mask": (lambda catalog: catalog.reader().read([True] * 5), "positions: .* dtype bool; .* np.flatnonzero"),
@@ -114,10 +114,10 @@ BAD = {
     ),
     "real numbers of samples": (lambda catalog: SplitCounts().codes([0.5]), "samples: have shape"),
     "no shard": (lambda catalog: read_shard(Path("/nowhere/shard.nc")), "/nowhere/shard.nc: is missing"),
-    "another file": (lambda catalog: read_shard(catalog.path / "job.toml"), ".*job.toml: no whole shard"),
+    "another file": (lambda catalog: read_shard(catalog.path / "job.toml"), ".*job.toml: is not a complete shard"),
     "values without spins": (
         lambda catalog: ShardWriter({}).write(catalog.path / "new.nc", {"sample": [1]}),
-        "values: have {'sample': 1} samples, of the variables sample, spins, energy, split; give an array of each",
+        "values: have {'sample': 1} samples; the variables are sample, spins, energy, split; give one array",
     ),
 }
 

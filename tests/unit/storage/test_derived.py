@@ -113,7 +113,7 @@ def test_one_that_is_not_that_of_its_spins_is_found(stored: Path) -> None:
     Catalog.read(stored).append(ShardWriter(attributes, variables).write(stored / shard_name(3), values))
     (fault,) = verify(Catalog.entered(stored)).faults
     assert (fault.first_sample, fault.as_written) == (3, True)
-    assert "has a 'coarse4' that is not that of its spins (off by 0.001)" in fault.problem
+    assert "has values of 'coarse4' that differ from those of its spins (by 0.001)" in fault.problem
 
 
 def test_a_dataset_without_them_is_as_it_ever_was(plain: Path, tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ def test_a_dataset_without_them_is_as_it_ever_was(plain: Path, tmp_path: Path) -
     ("derived", "changes", "said"),
     [
         ({"coarse": [5]}, {}, "16 x 24 sites don't divide into blocks of 5"),
-        ({"coarse": [4, 4]}, {}, "has a scale twice"),
+        ({"coarse": [4, 4]}, {}, "contains a scale twice"),
         ({"coarse": [1]}, {}, "greater than 1"),
-        ({"coarse": [4]}, {"hamiltonian": {"boundary": "open"}, "grid": {}}, "the lattice has open edges"),
+        ({"coarse": [4]}, {"hamiltonian": {"boundary": "open"}, "grid": {}}, "needs periodic boundaries"),
         ({"coarse": [4], "degradation": {"mosaic": 4}}, {}, "blocks of 16"),
         ({"fields": True}, {}, "did you mean 'field'?"),
     ],

@@ -36,7 +36,9 @@ JOB = {
 }
 GENERATE = Generate.model_validate(JOB)
 NETWORK = {"encoder_filters": [2, 2], "decoder_filters": [2, 3]}
-REFUSAL = r"8 of 16 samples are missing \(8 to 15\); make them with rayspin repair .*data, or take what is there with"
+REFUSAL = (
+    r"8 of 16 samples are missing \(8 to 15\); generate them with rayspin repair .*data, or use the dataset as it is"
+)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +139,7 @@ def test_a_dataset_that_is_not_finished_is_refused_too(lacking: Path, tmp_path: 
 
 
 def test_open_dataset_warns_and_names_what_is_missing(lacking: Path) -> None:
-    said = rf"^{lacking}: 8 of 16 samples are missing \(8 to 15\); make them with rayspin repair {lacking}$"
+    said = rf"^{lacking}: 8 of 16 samples are missing \(8 to 15\); generate them with rayspin repair {lacking}$"
     with pytest.warns(UserWarning, match=said) as caught:
         view = open_dataset(lacking)
     assert caught[0].filename == __file__

@@ -82,7 +82,7 @@ def test_a_file_system_without_locks_holds_datasets_like_any_other(tmp_path: Pat
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ENOLCK])
 def test_a_failure_of_the_system_says_that_the_file_may_be_sound(tmp_path: Path, code: int) -> None:
     shard = made(tmp_path) / shard_name(0)
-    said = f"{shard}: {os.strerror(code)}; look after that file system, and try again: the file itself may be sound"
+    said = f"{shard}: {os.strerror(code)}; check the file system and try again: the file itself may be intact"
     with pytest.raises(MachineError, match=f"^{re.escape(said)}$"), reading(shard):
         raise OSError(code, os.strerror(code))
 

@@ -116,7 +116,7 @@ def test_one_point_is_a_dataset_without_a_grid(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"grid": {"hamiltonian.dmmi": [0.1]}}, "hamiltonian.dmmi: unknown key; did you mean 'dmi'?"),
-        ({"grid": {"size": [16, 32]}}, "grid.size: no parameter of a sample; write hamiltonian.KEY"),
+        ({"grid": {"size": [16, 32]}}, "grid.size: is not a parameter of a sample; write hamiltonian.KEY"),
         ({"grid": {"hamiltonian.dmi": []}}, "grid.hamiltonian.dmi: has no values"),
         ({"grid": {"hamiltonian.dmi": [0.1, 0.1]}}, "the same Hamiltonian and schedule twice"),
         ({"grid": {"hamiltonian": ["labyrinth", "labirynth"]}}, "did you mean 'labyrinth'?"),

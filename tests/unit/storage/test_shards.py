@@ -160,10 +160,10 @@ def test_a_changed_value_a_cut_file_and_another_origin_are_found(dataset: Path) 
     offset = inspect_shard(path).offsets["spins"] + 1234
     whole[offset] ^= 1
     path.write_bytes(whole)
-    with pytest.raises(InputError, match="not those it was written with"):
+    with pytest.raises(InputError, match="don't match their digest"):
         inspect_shard(path)
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="no whole shard"):
+    with pytest.raises(InputError, match="not a complete shard"):
         inspect_shard(path)
 
 
@@ -182,7 +182,7 @@ def test_a_bit_that_the_disk_turned_is_seen_before_the_shard_counts(
 
     write = shards._write
     monkeypatch.setattr(shards, "_write", write_badly)
-    with pytest.raises(MachineError, match="a shard that was just written reads back otherwise"):
+    with pytest.raises(MachineError, match="a shard read back just after writing has different content"):
         _written(tmp_path / "turned.nc", written)
     assert [path.name for path in tmp_path.iterdir()] == ["whole.nc"]
 
@@ -266,11 +266,11 @@ def test_done_and_missing_shards_hold_every_sample_once(edges: set[int], samples
 
 
 def test_errors_say_what_is_missing(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no dataset"):
+    with pytest.raises(InputError, match="is not a dataset"):
         open_dataset(tmp_path)
     for path in dataset.glob("*.nc"):
         path.unlink()
-    with pytest.raises(InputError, match="none of its shards is done"):
+    with pytest.raises(InputError, match="has no finished shard"):
         open_dataset(dataset)
 
 

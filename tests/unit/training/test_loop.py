@@ -133,7 +133,9 @@ def test_more_epochs_than_a_schedule_spans_are_refused_and_one_that_spans_them_g
     fit(FieldObjective(), FIELD_NETWORK, short, train, validation, tmp_path / "short")
     before = {path: path.read_bytes() for path in (tmp_path / "short").iterdir()}
     for longer in (TRAINING, TRAINING.with_updates(schedule_epochs=8)):
-        with pytest.raises(InputError, match=r"laid over 2 epochs, now over (5|8); .*training\.schedule_epochs = \1"):
+        with pytest.raises(
+            InputError, match=r"spans 2 epochs, but the new one spans (5|8); .*training\.schedule_epochs = \1"
+        ):
             fit(FieldObjective(), FIELD_NETWORK, longer, train, validation, tmp_path / "short")
     assert before == {path: path.read_bytes() for path in (tmp_path / "short").iterdir()}
 
@@ -145,7 +147,7 @@ def test_more_epochs_than_a_schedule_spans_are_refused_and_one_that_spans_them_g
 
 
 def test_a_schedule_shorter_than_the_training_is_refused():
-    with pytest.raises(ValueError, match="9 is more than the 4 of schedule_epochs"):
+    with pytest.raises(ValueError, match=r"9 exceeds schedule_epochs \(4\)"):
         TRAINING.with_updates(epochs=9, schedule_epochs=4)
     warm = TrainingConfig(epochs=9, schedule_epochs=4, warm_up=0.5)
     assert [warm.rate(step, 1) for step in (2, 8)] == [0.01, 0.01]
@@ -169,11 +171,11 @@ def test_a_checkpoint_of_another_training_is_refused_with_the_difference(tmp_pat
     fit(FieldObjective(), FIELD_NETWORK, training, train, validation, tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     other = training.with_updates(learning_rate=0.005)
-    with pytest.raises(InputError, match=r"training\.learning_rate is 0\.01 there and 0\.005 now"):
+    with pytest.raises(InputError, match=r"training\.learning_rate was 0\.01 and is now 0\.005"):
         fit(FieldObjective(), FIELD_NETWORK, other, train, validation, tmp_path)
-    with pytest.raises(InputError, match=r"data\.training_samples is 12 there and 8 now"):
+    with pytest.raises(InputError, match=r"data\.training_samples was 12 and is now 8"):
         fit(FieldObjective(), FIELD_NETWORK, training, memory_source(8, seed=1), validation, tmp_path)
-    with pytest.raises(InputError, match=r"\(data\.digest is '\w+' there and '\w+' now\)"):
+    with pytest.raises(InputError, match=r"\(data\.digest was '\w+' and is now '\w+'\)"):
         fit(FieldObjective(), FIELD_NETWORK, training, memory_source(12, seed=3), validation, tmp_path)
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -190,7 +192,7 @@ def test_a_hostile_checkpoint_is_refused_and_not_run(tmp_path, train, validation
     training = TrainingConfig(epochs=1, batch_size=4)
     for write in (torch.save, lambda what, path: path.write_bytes(pickle.dumps(what, protocol=2))):
         write({"job": Hostile()}, folder / "checkpoint.pt")
-        with pytest.raises(InputError, match="no checkpoint of a training"):
+        with pytest.raises(InputError, match="not a checkpoint of a training"):
             fit(FieldObjective(), FIELD_NETWORK, training, train, validation, folder)
     assert not mark.exists()
 
@@ -202,10 +204,10 @@ def test_a_hostile_checkpoint_is_refused_and_not_run(tmp_path, train, validation
             EffectiveFieldNetConfig(),
             TrainingConfig(batch_size=13),
             1,
-            "13 is more than the 12 training samples",
+            "13 exceeds the number of training samples, 12",
         ),
         (EffectiveFieldNetConfig(), TrainingConfig(batch_size=4), 3, "can't be split over 3 workers"),
-        (EffectiveFieldNetConfig(), TrainingConfig(batch_size=12), 6, "5 samples for 6 workers"),
+        (EffectiveFieldNetConfig(), TrainingConfig(batch_size=12), 6, "5 validation samples for 6 workers"),
         (EffectiveFieldNetConfig(), TrainingConfig(batch_size=12, accumulation=5), 1, "in 5 pieces"),
         (
             EffectiveFieldNetConfig(encoder_filters=(4,) * 6, decoder_filters=(4,) * 6),

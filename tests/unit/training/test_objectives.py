@@ -57,7 +57,7 @@ def test_energies_from_the_field_are_those_of_physics():
 
 
 def test_open_lattices_are_refused():
-    with pytest.raises(InputError, match="the lattice is open"):
+    with pytest.raises(InputError, match="has open boundaries"):
         ExactField(Hamiltonian(boundary="open"), (8, 8))
 
 
@@ -159,5 +159,5 @@ def test_the_loss_over_lost_pixels_is_the_mean_of_the_losses_of_its_parts():
 def test_a_residual_that_undoes_another_degradation_is_refused():
     objective = SuperResolutionObjective(degradation=Degradation(sigma=2.0))
     objective.check(SuperResolutionNetConfig(scale=4, residual=Degradation(sigma=2.0)), (32, 32))
-    with pytest.raises(InputError, match=r"network\.residual: .* \(sigma is 1\.0 here and 2\.0 there\)"):
+    with pytest.raises(InputError, match=r"network\.residual: .* \(sigma: 1\.0, not 2\.0\)"):
         objective.check(SuperResolutionNetConfig(scale=4, residual=Degradation()), (32, 32))

@@ -78,7 +78,7 @@ def first_moment(state):
 
 
 CHANGES = {
-    "NaN": (lambda s: s["network"]["last.bias"].fill_(NAN), r"can't be used \(last.bias holds NaN"),
+    "NaN": (lambda s: s["network"]["last.bias"].fill_(NAN), r"are invalid \(last.bias holds NaN"),
     "integers": (
         lambda s: s["network"].update({"last.bias": torch.zeros(3, dtype=torch.int32)}),
         "last.bias has type torch.int32",
@@ -92,9 +92,9 @@ CHANGES = {
         lambda s: s["optimizer"]["state"][0].update(exp_avg=torch.zeros(1)),
         "state of the optimizer",
     ),
-    "no history": (lambda s: s.pop("history"), "no checkpoint of a training"),
-    "network of another type": (lambda s: s.update(network=[1, 2]), "no checkpoint of a training"),
-    "texts for tensors": (lambda s: s["network"].update({"last.bias": "x"}), "no checkpoint of a training"),
+    "no history": (lambda s: s.pop("history"), "not a checkpoint of a training"),
+    "network of another type": (lambda s: s.update(network=[1, 2]), "not a checkpoint of a training"),
+    "texts for tensors": (lambda s: s["network"].update({"last.bias": "x"}), "not a checkpoint of a training"),
 }
 
 
@@ -127,7 +127,7 @@ def test_no_branch_starts_from_a_checkpoint_that_can_not_be_used(folder, tmp_pat
 
 def test_no_branch_takes_best_weights_that_can_not_be_used(folder, tmp_path):
     (folder / BEST).write_bytes((folder / BEST).read_bytes()[:-4])
-    with pytest.raises(InputError, match="no weight file"):
+    with pytest.raises(InputError, match="not a rayspin weight file"):
         branch(folder, tmp_path / "child", 1, {})
     (folder / BEST).unlink()
     with pytest.raises(InputError, match="no such file"):

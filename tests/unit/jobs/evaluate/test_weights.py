@@ -43,7 +43,7 @@ def weights(folder, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: torch.full_like(t, float("nan")) if t.is_floating_point() else t, "the weights can't be used"),
+        (lambda t: torch.full_like(t, float("nan")) if t.is_floating_point() else t, "the weights are invalid"),
         (lambda t: torch.ones_like(t, dtype=torch.int64), "the weights don't fit the network"),
     ],
     ids=["NaN", "integers"],
@@ -62,5 +62,5 @@ def test_figures_that_would_not_be_finite_are_an_error(dataset, tmp_path):
     """Convolutions of finite weights whose products are not."""
     path = weights(tmp_path, lambda t: torch.full_like(t, 1e30) if t.ndim == 4 else t)
     case = Case.open(dataset, path, "test")
-    with pytest.raises(InputError, match="gives values that are not finite"):
+    with pytest.raises(InputError, match="its output is not finite"):
         EvaluateFcn(dataset=dataset, weights=path).measure(case, 0, 2)

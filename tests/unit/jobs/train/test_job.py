@@ -65,7 +65,7 @@ def test_the_error_of_the_worker_that_failed_first_is_told_and_all_tracebacks_ar
     [
         ([RuntimeError("Connection closed by peer")], True),
         ([RuntimeError("Connection closed by peer"), OSError("the disk is gone")], False),
-        ([InputError("shard", "no whole shard", "repair it")], False),
+        ([InputError("shard", "not a complete shard", "repair it")], False),
         ([torch.OutOfMemoryError("out of memory")], False),
     ],
 )
