@@ -1,4 +1,4 @@
-"""The processes of this machine, as the kernel tells of them in /proc."""
+"""Information about the processes of this machine, read from /proc."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 NAME, STATE, PARENT, START = 1, 2, 3, 21
-"""Places of fields in what `stat` returns; the start, in ticks since boot, tells a process from a later namesake."""
+"""Indices of fields in the result of `stat`.
+
+The start time, in clock ticks since boot, distinguishes a process from a later one with the same process ID.
+"""
 
 
 def descendants(*roots: int) -> list[int]:
-    """Children of these processes, their children, and so on."""
+    """Return the process IDs of the children of these processes, of their children, and so on."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (parent := stat(int(entry.name))[PARENT]):
@@ -26,24 +29,24 @@ def descendants(*roots: int) -> list[int]:
 
 
 def command_line(pid: int) -> str:
-    """The command of a process, its arguments between blanks; empty if it is gone."""
+    """Return the command line of a process, its arguments separated by spaces; empty if the process does not exist."""
     with suppress(OSError):
         return _read(f"/proc/{pid}/cmdline").replace("\0", " ")
     return ""
 
 
 def stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat, `NAME` and so on; empty ones if it is gone. A name may be any bytes."""
+    """Return the fields of /proc/PID/stat, to be indexed by `NAME` etc.; empty strings if the process does not exist."""
     with suppress(OSError):
         number, _, rest = _read(f"/proc/{pid}/stat").partition(" (")
-        # The name may itself hold brackets and blanks.
+        # The name may itself contain parentheses and spaces.
         name, _, fields = rest.rpartition(") ")
         return [number, name, *fields.split()]
     return [""] * 22
 
 
 def _read(path: str) -> str:
-    """All of a file of /proc; there are hundreds, and `Path.read_text` takes four times as long."""
+    """Read a file of /proc. `Path.read_text` takes four times as long, and there are hundreds of these files."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, 1 << 16).decode(errors="replace")

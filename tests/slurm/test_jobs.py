@@ -120,7 +120,7 @@ def preempted(slurm: Lab, folder: Path) -> dict[str, Any]:
     start_again_now(slurm, submission)
     assert wait_for(submission, "ended", count=2)["code"] == 0, told(submission)
     assert shards_done(folder) == 60
-    assert "started on n1 with 2 nodes, attempt 2" in describe(folder / "run")[1]["its story"]
+    assert "started on n1 with 2 nodes, attempt 2" in describe(folder / "run")[1]["events"]
     return drained[0]
 
 

@@ -51,7 +51,7 @@ def test_the_plain_script_does_the_same(slurm: Lab, tmp_path: Path) -> None:
     assert final_state(slurm, submission) == "COMPLETED"
     _, rows = describe(tmp_path / "run")
     assert rows[f"job {submission.job_ids}"] == "done"
-    story = [line.split("  ", 1)[1] for line in rows["its story"].splitlines()]
+    story = [line.split("  ", 1)[1] for line in rows["events"].splitlines()]
     assert story[:2] == [f"submitted as job {submission.job_ids} (slurm)", "started on n1 with 2 nodes"]
     assert story[2].startswith("Ray was up on n1, n2 after")
     assert "energy per site" in "".join(logs(submission))
@@ -83,5 +83,5 @@ def test_the_plain_scripts_do_a_pipeline_stage_by_stage(slurm: Lab, tmp_path: Pa
     _, rows = describe(tmp_path / "run")
     assert (rows[f"job {two}"], rows["generate: state"], rows["train: state"]) == ("done", "finished", "finished")
     for job_id in (one, two):
-        assert f"submitted as job {job_id} (slurm)" in rows["its story"]
+        assert f"submitted as job {job_id} (slurm)" in rows["events"]
     wait_until(lambda: "gres/gpu=2" in accounted(slurm, two, "AllocTRES"))

@@ -68,7 +68,7 @@ def test_while_a_stage_is_requeued_those_after_it_wait_on(slurm: Lab, tmp_path: 
     wait_until(lambda: state(submission).final, lambda: told(submission) + slurm.run("squeue"))
     assert state(submission).name == "done"
     assert [entry["code"] for entry in events(submission, "ended")] == [75, 0]
-    assert "attempt 2" in describe(tmp_path / "run")[1]["its story"]
+    assert "attempt 2" in describe(tmp_path / "run")[1]["events"]
     assert describe(tmp_path / "run")[1]["state"] == "finished"
 
 

@@ -121,7 +121,7 @@ def test_a_pipeline_tells_of_its_stages(half_done: Path, tmp_path: Path) -> None
 
 
 def test_no_run_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no run there"):
+    with pytest.raises(InputError, match="no run in this folder"):
         describe(tmp_path)
     result = CliRunner().invoke(main, ["status", str(tmp_path)])
     assert result.exit_code == 2

@@ -122,7 +122,7 @@ def test_the_story_of_a_run_is_that_of_all_its_submissions_and_of_none_that_came
     _, rows = run_status(tmp_path)
     assert "job 9" not in rows
     assert rows["job 10"] == "done"
-    assert [line.split("  ", 1)[1] for line in rows["its story"].splitlines()] == [
+    assert [line.split("  ", 1)[1] for line in rows["events"].splitlines()] == [
         "submitted as job 9 (slurm)", "started on n1 with 2 nodes", "failed",
         "submitted as job 10 (slurm)", "started on n1 with 2 nodes", "done",
     ]  # fmt: skip
@@ -144,7 +144,7 @@ def test_a_plain_script_whose_first_attempt_never_got_here_is_known_from_its_sec
     )  # fmt: skip
     _, rows = run_status(tmp_path / "run")
     assert (rows["state"], rows["job 17"]) == ("finished", "done")
-    assert "started on" in rows["its story"]
+    assert "started on" in rows["events"]
 
 
 def test_where_slurm_is_not_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
