@@ -36,7 +36,7 @@ def command_line(pid: int) -> str:
 
 
 def stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat, to be indexed by `NAME` etc.; empty strings if the process does not exist."""
+    """Return the fields of /proc/PID/stat, indexed by `NAME` etc.; empty strings if the process does not exist."""
     with suppress(OSError):
         number, _, rest = _read(f"/proc/{pid}/stat").partition(" (")
         # The name may itself contain parentheses and spaces.

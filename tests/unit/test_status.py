@@ -81,7 +81,7 @@ def test_what_is_in_the_making_is_told_host_by_host(half_done: Path) -> None:
 def test_a_job_file_that_has_changed_is_one_line(half_done: Path) -> None:
     job_file = half_done / "job.toml"
     job_file.write_text(job_file.read_text().replace("samples =", "sampler =", 1))
-    with pytest.raises(InputError, match=r"job.toml: is not what was written \(KeyError\(.samples.\)\)"):
+    with pytest.raises(InputError, match=r"job.toml: not as rayspin wrote it \(KeyError\(.samples.\)\)"):
         describe(half_done)
 
 
