@@ -100,7 +100,7 @@ CASES = {
         lambda: sampler().quench(1, 0.0, 1.0),
         "overshoot: 1.0 won't do; give a number from 0 to 0.95",
     ),
-    "negative sweeps of a quench": (lambda: quench(LABYRINTH, 4, (1,), sweeps=-1), "quench_sweeps: -1 won't do"),
+    "negative sweeps of a quench": (lambda: quench(LABYRINTH, 4, (1,), sweeps=-1), "quench_sweeps: -1 is invalid"),
     "NaN tolerance of a quench": (lambda: quench(LABYRINTH, 4, (1,), torque_tolerance=NAN), "torque_tolerance: nan"),
     # Spins.
     "start of zeros": (lambda: annealed(start=np.zeros((4, 4, 3))), "start: are not all of unit length; normalize"),
@@ -142,7 +142,7 @@ CASES = {
     "absurd D": (lambda: Hamiltonian(dmi=-1e30), r"dmi: 1e\+30 is out of range; give at most"),
     "absurd dipole": (lambda: LABYRINTH.with_updates(dipole=1e7), r"dipole: 1e\+07 is out of range"),
     "absurd field": (lambda: sampler().set_external_field((0.0, 1e9, 0.0)), "external_field: .* out of range"),
-    "NaN field": (lambda: sampler().set_external_field((0.0, NAN, 0.0)), "external_field.* won't do"),
+    "NaN field": (lambda: sampler().set_external_field((0.0, NAN, 0.0)), "external_field.* is invalid"),
     "no axis": (lambda: Hamiltonian(anisotropy_axis=(0.0, 0.0, 0.0)), "anisotropy_axis: .* is no direction"),
     "axis that overflows": (lambda: Hamiltonian(anisotropy_axis=(1.7e308,) * 3), "anisotropy_axis: .* no direction"),
     "axis that underflows": (lambda: Hamiltonian(anisotropy_axis=(1e-320,) * 3), "anisotropy_axis: .* no direction"),
