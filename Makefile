@@ -56,7 +56,7 @@ format: $(VENV)/.has-dev
 clean:
 	rm -rf $(VENV) runs
 
-# torch is installed first and with its exact version, so that a local CPU build of that version is used if there is one.
+# torch is installed first with its exact version, so that a local CPU build of that version is used if available.
 $(VENV)/.has-run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("rayspin needs Python 3.11 or newer: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)

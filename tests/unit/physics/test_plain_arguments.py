@@ -147,8 +147,8 @@ def test_degradations_and_damages_take_lists():
 BAD = {
     "misspelt preset": (lambda: anneal("labyrint", 4), "hamiltonian: preset: unknown name 'labyrint'; did you mean"),
     "misspelt schedule": (lambda: anneal("domain", 4, "domian"), "schedule: preset: unknown name 'domian'; did you"),
-    "swapped arguments": (lambda: anneal(SHORT, 4, LABYRINTH), "hamiltonian: AnnealSchedule.* is not a Hamiltonian; give"),
-    "number as a Hamiltonian": (lambda: energy(SPINS, 0.3), "hamiltonian: 0.3 is not a Hamiltonian; give a Hamiltonian"),
+    "swapped arguments": (lambda: anneal(SHORT, 4, LABYRINTH), "hamiltonian: AnnealSchedule.* is not a Hamiltonian"),
+    "number as a Hamiltonian": (lambda: energy(SPINS, 0.3), "hamiltonian: 0.3 is not a Hamiltonian; give a Hamilton"),
     "array as a Hamiltonian": (lambda: energy(SPINS, np.eye(3)), "hamiltonian: array.* is not a Hamiltonian"),
     "no Hamiltonian": (lambda: Sampler(None, 4, 1), "hamiltonian: None is not a Hamiltonian"),
     "key of a table": (lambda: quench({"dmmi": 1.0}, 4), "hamiltonian: dmmi: unknown key; did you mean 'dmi'"),
