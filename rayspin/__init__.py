@@ -1,3 +1,3 @@
-"""rayspin: from a spin Hamiltonian to trained networks, on a laptop or a thousand nodes."""
+"""Simulated annealing of spin textures and training of networks on them, on a laptop or on a cluster of many nodes."""
 
 __version__ = "0.1.0"

@@ -1,12 +1,12 @@
-"""The program: `rayspin`, or `python -m rayspin`."""
+"""Entry point of the command line: `rayspin`, or `python -m rayspin`."""
 
 import os
 import sys
 
 
 def main() -> None:
-    """The command line, with nothing on the path that only happens to lie where it was started or installed."""
-    # Files in the working folder or beside the script may shadow modules, here and in all processes of this one.
+    """Run the command line, with the working folder and the script's folder removed from Python's module path."""
+    # A file in one of these folders could shadow a module, in this process and in its child processes.
     if not sys.flags.safe_path:
         del sys.path[0]
     os.environ["PYTHONSAFEPATH"] = "1"

@@ -1,11 +1,12 @@
-"""Who works on a folder: one run alone, or many tasks of a job array beside each other.
+"""Locking of the folder of a run, exclusively by one process or shared by the tasks of a job array.
 
-The truth is the kernel's lock on `.lock`, exclusive for a run and shared for tasks. It ends with its process, so nobody
-ever waits for the dead or guesses who is; over NFS the server keeps it for all nodes. Where a file system has no such
-locks (some mounts of Lustre and NFS), leases take their place: a dead holder's runs out after `LEASE_S`.
+The lock is a kernel lock (flock) on the file `.lock`, exclusive for a run and shared for tasks. The kernel releases it
+when its process ends, so a lock of a dead process never blocks a run. On NFS the server manages it for all nodes. On
+file systems without such locks (some mounts of Lustre and NFS), leases are used instead: the lease of a dead process
+expires after `LEASE_S` seconds.
 
-Beside it lies a note of each holder (`.holder-*`: host, process, job, since when), touched every `BEAT_S` seconds.
-Notes are for people: what a refused run and `rayspin status` say; no claim depends on them.
+Each holder of the lock also writes a file `.holder-*` (host, process, job, start time) and updates its modification
+time every `BEAT_S` seconds. These files are only used to report who holds the lock.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from rayspin.errors import RunError
 from rayspin.inputs import parse_json, read_text
 
 BEAT_S = 10.0
-"""Seconds between two signs of life of a holder."""
+"""Seconds between two updates of a lease or holder file."""
 
 LEASE_S = 60.0
-"""Seconds without a sign of life after which a holder on another host is held to be dead."""
+"""Seconds without an update after which a holder on another host is considered dead."""
 
 PATIENCE_S = 5.0
-"""How long a claim waits for one that is about to end: another task that marks the folder as begun or finished."""
+"""Seconds to wait for a lock held only briefly, by another task that marks the folder as started or finished."""
 
 _POLL_S = 0.05
 _NOTES = ".holder-*"
@@ -45,26 +46,32 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class HeldError(RunError):
-    """Somebody else works on the folder."""
+    """Another process holds the lock of the folder."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """What a process says of itself while it works on a folder."""
+    """The process that holds a lock, as recorded in its holder file.
+
+    Attributes:
+        host: name of its host.
+        process: its process ID.
+        started: its start time in clock ticks since boot, to detect that its process ID has been reused.
+        since: time at which it acquired the lock, in ISO format.
+        job: ID of its job at the scheduler; empty outside of jobs.
+        task: the part that a task of an array works on; empty for an exclusive lock.
+    """
 
     host: str
     process: int
     started: str
-    """Of the process, in ticks since its host's boot: process numbers come back."""
     since: str
     job: str = ""
-    """The scheduler's number of the job, if it is one."""
     task: str = ""
-    """The part that a task of an array works on; empty for a run that works alone."""
 
     @classmethod
     def this(cls, task: str) -> Holder:
-        """This process."""
+        """Return the holder that describes this process."""
         array = f"{os.environ.get('SLURM_ARRAY_JOB_ID')}_{os.environ.get('SLURM_ARRAY_TASK_ID')}"
         job = array if "SLURM_ARRAY_JOB_ID" in os.environ else os.environ.get("SLURM_JOB_ID", "")
         now = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -78,24 +85,24 @@ class Holder:
 
 @contextmanager
 def claim(folder: Path, task: str = "", patience_s: float = 0.0) -> Iterator[None]:
-    """The folder is claimed for the length of the block: for this process alone, or shared with other tasks.
+    """Hold the lock of a folder while the block runs, exclusively or shared with other tasks.
 
     Args:
-        folder: it exists.
-        task: what a task of an array calls its part; empty claims the whole folder.
-        patience_s: how long to wait for whoever holds it.
+        folder: an existing folder.
+        task: name of the part that this task of an array works on, for a shared lock; empty for an exclusive lock.
+        patience_s: seconds to wait for the lock.
 
     Raises:
-        HeldError: with who holds it.
+        HeldError: another process holds the lock; the message names it.
     """
     with ExitStack() as stack:
         try:
             stack.enter_context(_locked(folder / ".lock", shared=bool(task), patience_s=patience_s))
         except TimeoutError:
             who = described(holders(folder)) or "another process"
-            raise HeldError(str(folder), f"{who} works on it", "wait for its end, or stop it") from None
+            raise HeldError(str(folder), f"in use by {who}", "wait until it ends, or stop it") from None
         if not task:
-            # Alone: whoever else has a note here is dead.
+            # The lock is exclusive, so all other holder files are of dead processes.
             for path in folder.glob(_NOTES):
                 path.unlink(missing_ok=True)
         stack.enter_context(_note(folder, Holder.this(task)))
@@ -103,7 +110,7 @@ def claim(folder: Path, task: str = "", patience_s: float = 0.0) -> Iterator[Non
 
 
 def holders(folder: Path) -> dict[Holder, float]:
-    """Who works on the folder by their notes, with the seconds since the last sign of life; the dead are left out."""
+    """Return the living holders of a folder's lock and the seconds since each last updated its holder file."""
     found = {}
     for path in sorted(folder.glob(_NOTES)):
         with suppress(OSError, ValueError, TypeError):
@@ -119,7 +126,7 @@ def holders(folder: Path) -> dict[Holder, float]:
 
 
 def described(found: dict[Holder, float]) -> str:
-    """The holders in a few words."""
+    """Return a short description of the holders, or an empty string if there are none."""
     if len(found) < 2:
         return "".join(map(str, found))
     return f"{len(found)} tasks ({next(iter(found))} and others)"
@@ -132,7 +139,7 @@ def _locked(path: Path, *, shared: bool, patience_s: float) -> Iterator[None]:
     try:
         while True:
             try:
-                # Over NFS this becomes a lock at the server, seen by every node.
+                # On NFS this becomes a lock on the server, which is valid for all nodes.
                 fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except OSError as error:
@@ -152,11 +159,11 @@ def _locked(path: Path, *, shared: bool, patience_s: float) -> Iterator[None]:
 
 @contextmanager
 def _leased(path: Path, *, shared: bool, patience_s: float) -> Iterator[None]:
-    """The same through files alone: holders renew a lease, and one that ran out is taken over."""
+    """Hold a lease while the block runs: a lock file that its holder renews and that others take over once expired."""
     lock = filelock.SoftReadWriteLock(path, heartbeat_interval=BEAT_S, stale_threshold=LEASE_S, is_singleton=False)
     acquire = lock.acquire_read if shared else lock.acquire_write
     try:
-        # A dead holder is known by its silence, so this wait can't be shorter than a lease.
+        # A dead holder is only detected when its lease expires, so the wait must be longer than a lease.
         acquire(timeout=max(patience_s, LEASE_S + BEAT_S))
     except filelock.Timeout:
         raise TimeoutError from None

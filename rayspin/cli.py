@@ -1,4 +1,8 @@
-"""The command line: few verbs, job files instead of flags. Nothing heavy is imported before a verb needs it."""
+"""The command line `rayspin`.
+
+Jobs are described in files, so the commands have few options. Each command imports the modules it needs when it is
+called, which keeps `rayspin --help` fast.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +32,10 @@ _ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 
 class _Group(click.Group):
-    """Verbs in the order of the work; errors that a user can mend as one line, with their own exit code.
+    """A group that lists its commands in order of definition and reports errors of rayspin in one line.
 
-    A command ends where its output can't be written: with such a line, or, where its reader has left, as the system
-    ends it.
+    The exit code is that of the error. If standard output cannot be written, the command ends with such a line; if its
+    reader has closed the pipe, the command is terminated by SIGPIPE.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -55,7 +59,7 @@ class _Group(click.Group):
 
 
 class _Path(click.Path):
-    """A path that the system takes; nothing need be there."""
+    """A path that is valid on this machine. The file need not exist."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
@@ -63,17 +67,17 @@ class _Path(click.Path):
 
 
 class _NewFolder(_Path):
-    """A folder to be made."""
+    """The path of a folder to create."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         return printable_path(super().convert(value, param, ctx), "--out")
 
 
 def _seconds(text: str) -> float:
-    """A time that a clock can be set to."""
+    """Parse a time in seconds that can be passed to a timer."""
     seconds = float(text)
     if not 0 < seconds < _FOREVER_S:
-        raise click.BadParameter(f"{text} is no time to stop after; give seconds, more than 0")
+        raise click.BadParameter(f"{text} is not a valid time; give a number of seconds greater than 0")
     return seconds
 
 
@@ -84,29 +88,29 @@ _set_option = click.option(
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Replace a value of the job: --set training.epochs=3",
+    help="Replace a value of the job: --set training.epochs=3. May be repeated.",
 )
 _address_option = click.option(
     "--address",
     envvar=_ADDRESS_VARIABLE,
     show_envvar=True,
     metavar="HOST:PORT",
-    help="A running Ray cluster; default: Ray on this machine.",
+    help="Address of a running Ray cluster. Default: start Ray on this machine.",
 )
 _out_option = click.option(
     "--out",
     type=_NewFolder(),
-    help="Folder of the run; default: runs/ and the job file's name.",
+    help="Folder of the run. Default: runs/NAME, where NAME is the name of the job file without its suffix.",
 )
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rayspin")
 def main() -> None:
-    """From a spin Hamiltonian to trained networks, on a laptop or a thousand nodes.
+    """Generate spin textures, train networks on them, and evaluate the networks, on a laptop or on a cluster.
 
-    A job file says what to do; its folder keeps what was done. The same command starts a run, resumes it, and
-    finds a finished one done.
+    A job file describes a job, and the folder of a run holds its results. The same command starts a run, resumes an
+    interrupted run, and reports the results of a finished run.
     """
 
 
@@ -119,14 +123,14 @@ def main() -> None:
     "--stop-after",
     type=_seconds,
     metavar="SECONDS",
-    help="Take up no more work after that, and exit with code 75.",
+    help="Stop the run after SECONDS, as SIGUSR2 does, and exit with code 75.",
 )
 @click.option(
     "--shards",
     metavar="A:B or K/N",
-    help="Only these shards of a dataset, on this node without Ray: shards A to B - 1, or part K of N. For job arrays.",
+    help="Generate only the shards A to B - 1, or part K of N, on this node and without Ray. Used by job arrays.",
 )
-@click.option("--stage", metavar="NAME", help="One stage of a pipeline, those that it refers to having ended.")
+@click.option("--stage", metavar="NAME", help="Run one stage of a pipeline. The stages it refers to must be finished.")
 def run(
     job_file: Path,
     overrides: tuple[str, ...],
@@ -136,9 +140,10 @@ def run(
     shards: str | None,
     stage: str | None,
 ) -> None:
-    """Start a job, or go on with it.
+    """Start or resume a job.
 
-    Ctrl-C, SIGTERM and SIGUSR2 let work in flight end; the same command goes on later. A second one stops at once.
+    Ctrl-C, SIGTERM or SIGUSR2 stops the run after the shards or epochs in progress, with exit code 75. A second Ctrl-C
+    or SIGTERM stops it at once. The same command resumes it.
     """
     from rayspin import job
     from rayspin.console import show_summary
@@ -151,7 +156,7 @@ def run(
         summary = job.run(asked, folder, context, stage=stage, shards=shards)
     finally:
         context.session.close()
-    # The run has ended well, whoever reads of it.
+    # The run has succeeded even if its summary cannot be printed.
     show_summary(_console(Lossy), summary, folder / (stage or ""))
 
 
@@ -160,7 +165,7 @@ def run(
 @_set_option
 @_out_option
 def check(job_file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
-    """Check a job and print it with every default written out."""
+    """Check a job and print it with all defaults filled in."""
     from rayspin import job
     from rayspin.rundir import RunDir
 
@@ -173,9 +178,9 @@ def check(job_file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
 @_job_argument
 @_set_option
 @_out_option
-@click.option("--trials", is_flag=True, help="List the trials of a sweep: name, state, point.")
-@click.option("--nodes", type=click.IntRange(min=1), default=1, help="Say how long it takes on so many nodes.")
-@click.option("--cores-per-node", type=click.IntRange(min=1), help="Of those nodes; default: as many as here.")
+@click.option("--trials", is_flag=True, help="List the trials of a sweep: name, state, parameters.")
+@click.option("--nodes", type=click.IntRange(min=1), default=1, help="Also estimate the time on this number of nodes.")
+@click.option("--cores-per-node", type=click.IntRange(min=1), help="CPU cores of each node. Default: as this machine.")
 def plan(
     job_file: Path,
     overrides: tuple[str, ...],
@@ -184,7 +189,7 @@ def plan(
     nodes: int,
     cores_per_node: int | None,
 ) -> None:
-    """Say what a job would do, what it would cost here, and what is done already."""
+    """Print what a job would do and cost, and what is already done."""
     from rayspin import job
     from rayspin.console import show_plan
 
@@ -198,7 +203,10 @@ def plan(
 @main.command()
 @click.argument("dataset", type=_Path())
 def verify(dataset: Path) -> None:
-    """Check every byte and value of a dataset; exit code 1 if anything is wrong."""
+    """Check every byte and every value of a dataset.
+
+    The exit code is 1 if there are faults.
+    """
     from rayspin.console import ConsoleProgress, show_faults, show_torques
     from rayspin.jobs.generate.repair import verify_with_progress
 
@@ -206,7 +214,7 @@ def verify(dataset: Path) -> None:
     show_faults(_console(), found.faults)
     show_torques(_console(), found)
     if found.faults:
-        remedy = f"mend it: {command('repair', dataset)}"
+        remedy = f"repair the dataset: {command('repair', dataset)}"
         raise RunError(str(dataset), f"{len(found.faults)} faults", remedy)
 
 
@@ -214,7 +222,10 @@ def verify(dataset: Path) -> None:
 @click.argument("dataset", type=_Path())
 @_address_option
 def repair(dataset: Path, address: str | None) -> None:
-    """Make the bad shards of a dataset again, and only those, and verify them; exit code 1 if one is still wrong."""
+    """Regenerate the faulty shards of a dataset and verify them.
+
+    Intact shards are not changed. The exit code is 1 if a shard is still faulty.
+    """
     from rayspin.console import show_faults
     from rayspin.jobs.generate import repair as repairing
 
@@ -225,19 +236,21 @@ def repair(dataset: Path, address: str | None) -> None:
     finally:
         context.session.close()
     show_faults(_console(), faults)
-    click.echo("all is well now" if faults else "nothing to repair")
+    click.echo("the dataset is repaired" if faults else "nothing to repair")
 
 
 @main.command()
 @click.argument("dataset", type=_Path())
 @click.argument("shard")
 @click.option(
-    "--run", "again", is_flag=True, help="Make its samples again in this process, without Ray; write nothing."
+    "--run", "again", is_flag=True, help="Generate its samples again in this process, without Ray. Nothing is written."
 )
 def explain(dataset: Path, shard: str, again: bool) -> None:
-    """Say why a shard failed, or who made it, and how to make it again here.
+    """Explain how a shard was made or why it failed.
 
-    SHARD is its number in the job, as `run --shards` counts them, or the name of its file.
+    The output includes the commands that reproduce the shard or the failure on this machine.
+
+    SHARD is the number of the shard in the job, counted from 0 as in `run --shards`, or the name of its file.
     """
     from rayspin.console import two_columns
     from rayspin.jobs.generate import explain as explaining
@@ -246,16 +259,16 @@ def explain(dataset: Path, shard: str, again: bool) -> None:
     _console().print(two_columns(f"shard of {dataset}", found.rows))
     if found.trace:
         click.echo(found.trace)
-    click.echo("\n".join(("the same again here, without Ray:", *found.commands)))
+    click.echo("\n".join(("to reproduce it on this machine, without Ray:", *found.commands)))
     if again:
         explaining.repeat(found, dataset, click.echo)
 
 
 @main.command()
 @click.argument("path", type=_Path())
-@click.option("--png", type=_Path(), metavar="FILE", help="Draw a picture of it.")
+@click.option("--png", type=_Path(), metavar="FILE", help="Also write a picture to this PNG file.")
 def show(path: Path, png: Path | None) -> None:
-    """Say what a dataset, a shard, a run or a weights file is."""
+    """Describe a dataset, a shard, a run or a weights file."""
     from rayspin.console import two_columns
     from rayspin.show import describe
 
@@ -265,7 +278,7 @@ def show(path: Path, png: Path | None) -> None:
 
 @main.command()
 def schema() -> None:
-    """Print the JSON schema of job files, for editors."""
+    """Print the JSON schema of job files, for use in an editor."""
     import json
 
     from rayspin import job
@@ -276,7 +289,10 @@ def schema() -> None:
 @main.command()
 @_run_argument
 def status(run: Path) -> None:
-    """Say how far a run is, wherever it runs: from its files alone."""
+    """Print the progress of a run and of its submissions.
+
+    The progress is read from the files of the run, so the command works on any machine that can read them.
+    """
     from rayspin.console import two_columns
     from rayspin.status import describe
 
@@ -287,28 +303,28 @@ def status(run: Path) -> None:
 @_job_argument
 @_set_option
 @_out_option
-@click.option("--cluster", type=click.Choice(["slurm", "local"]), help="Slurm (default), or tasks on this machine.")
-@click.option("--profile", type=_Path(), help="Site options; default: ~/.config/rayspin/site.toml.")
-@click.option("--nodes", type=int, help="How many nodes form the Ray cluster.")
-@click.option("--min-nodes", type=int, help="Start with so many if the others don't come.")
-@click.option("--array", type=int, metavar="N", help="Generate as N jobs of one node each, in place of a cluster.")
-@click.option("--time", metavar="TIME", help="Walltime, as Slurm takes it; the job is requeued until it is done.")
-@click.option("--partition", metavar="NAME")
-@click.option("--account", metavar="NAME")
-@click.option("--cpus-per-node", type=int, help="By default whole nodes.")
-@click.option("--gpus-per-node", type=int)
-@click.option("--memory-per-node", metavar="SIZE", help="As Slurm takes it: 64G.")
-@click.option("--interface", metavar="NAME", help="Network interface between the nodes: ib0.")
+@click.option("--cluster", type=click.Choice(["slurm", "local"]), help="Slurm (default) or this machine.")
+@click.option("--profile", type=_Path(), help="File with the site's options. Default: ~/.config/rayspin/site.toml.")
+@click.option("--nodes", type=int, help="Number of nodes of the Ray cluster.")
+@click.option("--min-nodes", type=int, help="Start with at least this number of nodes if the others do not come up.")
+@click.option("--array", type=int, metavar="N", help="Generate with an array of N tasks of one node each, without Ray.")
+@click.option("--time", metavar="TIME", help="Walltime in Slurm's format. The job is requeued until it is finished.")
+@click.option("--partition", metavar="NAME", help="Slurm partition.")
+@click.option("--account", metavar="NAME", help="Slurm account.")
+@click.option("--cpus-per-node", type=int, help="CPUs of each node. Default: whole nodes.")
+@click.option("--gpus-per-node", type=int, help="GPUs of each node.")
+@click.option("--memory-per-node", metavar="SIZE", help="Memory of each node in Slurm's format, such as 64G.")
+@click.option("--interface", metavar="NAME", help="Network interface between the nodes, such as ib0.")
 @click.option(
     "--for",
     "for_stages",
     multiple=True,
     metavar="STAGE.OPTION=VALUE",
-    help="An option for one stage of a pipeline: --for train.gpus_per_node=4",
+    help="Set an option for one stage of a pipeline: --for train.gpus_per_node=4. May be repeated.",
 )
-@click.option("--one-job", is_flag=True, help="A pipeline as one job, on the same nodes from end to end.")
-@click.option("--dry-run", is_flag=True, help="Print the script that would be submitted.")
-@click.option("--wait", is_flag=True, help="Stay, show the run's output, and end as it ends.")
+@click.option("--one-job", is_flag=True, help="Submit a pipeline as one job that runs all stages on the same nodes.")
+@click.option("--dry-run", is_flag=True, help="Print the script without submitting it.")
+@click.option("--wait", is_flag=True, help="Print the output until the job ends, and fail if the job fails.")
 def submit(
     job_file: Path,
     overrides: tuple[str, ...],
@@ -320,9 +336,9 @@ def submit(
     wait: bool,
     **options: Any,
 ) -> None:
-    """Hand a job over to a cluster and come back.
+    """Submit a job to a cluster.
 
-    Each stage of a pipeline becomes a job of its own, which waits for those that it refers to.
+    Each stage of a pipeline is submitted as a separate job that starts when the stages it refers to have finished.
     """
     from rayspin import job
     from rayspin.claims import HeldError
@@ -340,23 +356,26 @@ def submit(
         return
     submission = submit.submit(job_file, folder, overrides, parts)
     if len(parts) > 1:
-        # A stage that has started already does it, too.
+        # A stage that has already started holds the lock, and has marked the folder itself.
         with suppress(HeldError):
             job.mark(asked, folder)
     click.echo(f"job {submission.job_ids} runs {job_file} in {folder}")
     if wait:
         _follow(submission)
     else:
-        click.echo(f"its output: {submission.parts[0].log if len(submission.parts) == 1 else submission.folder}")
+        click.echo(f"output: {submission.parts[0].log if len(submission.parts) == 1 else submission.folder}")
         verbs = (("status", folder), ("logs", folder, "--follow"), ("cancel", folder))
         click.echo("next: " + "; ".join(command(*words) for words in verbs))
 
 
 @main.command()
 @_run_argument
-@click.option("--follow", is_flag=True, help="Stay until the job has ended, and end as it ends.")
+@click.option("--follow", is_flag=True, help="Print new output until the job ends, and fail if the job fails.")
 def logs(run: Path, follow: bool) -> None:
-    """Print the output of a run's last submission, of all its stages or tasks."""
+    """Print the output of a run's last submission.
+
+    The output of all its stages or tasks is printed.
+    """
     from rayspin.launch import submissions
 
     submission = submissions.latest(run)
@@ -370,20 +389,24 @@ def logs(run: Path, follow: bool) -> None:
 @main.command()
 @_run_argument
 def cancel(run: Path) -> None:
-    """End a run's last submission; what is done is kept."""
+    """Cancel a run's last submission. Finished work is kept."""
     from rayspin.launch import submissions
 
     submission = submissions.latest(run)
     submissions.cancel(submission)
-    click.echo(f"job {submission.job_ids} is asked to end; the same submission later goes on where it was")
+    click.echo(f"job {submission.job_ids} is being cancelled; submit the same job again to resume it")
 
 
 @main.command()
-@_out_option
-@click.option("--profile", type=_Path(), help="Site options; default: ~/.config/rayspin/site.toml.")
-@click.option("--interface", metavar="NAME", help="Network interface between the nodes: ib0.")
+@click.option("--out", type=_NewFolder(), help="Folder of runs to test. Default: runs/.")
+@click.option("--profile", type=_Path(), help="File with the site's options. Default: ~/.config/rayspin/site.toml.")
+@click.option("--interface", metavar="NAME", help="Network interface between the nodes, such as ib0.")
 def doctor(out: Path | None, profile: Path | None, interface: str | None) -> None:
-    """Test on a node what the site gives, and say what to change."""
+    """Test whether rayspin can run on the nodes of a cluster.
+
+    Each problem is reported with its remedy, and the exit code is 1 if there are problems. Run it on a node of the
+    cluster, or with srun on two nodes to test the network between them as well.
+    """
     from rayspin.console import show_findings
     from rayspin.launch.doctor import examine
     from rayspin.launch.options import SiteProfile
@@ -398,7 +421,7 @@ def doctor(out: Path | None, profile: Path | None, interface: str | None) -> Non
 
 
 def _follow(submission: Submission) -> None:
-    """Show a submission's output until it has ended, and end as it did."""
+    """Print the output of a submission until it ends; raise RunError unless it succeeded."""
     from rayspin.launch import submissions
 
     for text in submissions.follow(submission):
@@ -409,7 +432,7 @@ def _follow(submission: Submission) -> None:
 
 
 def _console(through: Callable[[Any], Any] = lambda stream: stream) -> Any:
-    """Standard output for tables and progress, `through` what it goes first."""
+    """Return a console on standard output, wrapped by `through`."""
     from rayspin.console import console_on
 
     return console_on(through(sys.stdout))

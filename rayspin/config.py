@@ -1,8 +1,8 @@
-"""Strict, frozen configuration from plain tables; errors name the dotted key and the nearest known one.
+"""Strict, immutable configuration objects, built from the tables of a TOML file.
 
-Every object a job file describes (a Hamiltonian, a schedule, a training) is a `Config` that lives beside its owner
-and checks itself when it is made. `build` turns the tables of a TOML file into one; whatever is wrong comes out as
-one `InputError` that names the file, the key, the value and what is allowed.
+Every object that a job file describes (a Hamiltonian, a schedule, a training) is a `Config`, which checks its values
+when it is created. `build` creates one from nested tables. Invalid input raises an `InputError` that names the file,
+the dotted key, the value, and what is allowed; for an unknown key it suggests the most similar known one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from rayspin.inputs import MAX_DEPTH
 
 
 class Config(pydantic.BaseModel):
-    """Base of everything that a job file describes: frozen, strict in types, no unknown keys.
+    """Base class of all configuration objects: immutable, strictly typed, without unknown keys.
 
-    Lists are taken as tuples, arrays and scalars of numpy as the numbers in them, paths as texts.
+    Lists are converted to tuples, NumPy arrays and scalars to Python numbers, and paths to strings.
+
+    Raises:
+        InputError: a key or value is invalid.
     """
 
     model_config = pydantic.ConfigDict(
@@ -41,33 +44,37 @@ class Config(pydantic.BaseModel):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _plain_values(cls, data: Any) -> Any:
-        """TOML and JSON know lists only; fields are tuples, so that a config is hashable and can't change."""
+        """Convert lists, which TOML and JSON yield, to tuples, so that a config is hashable and immutable."""
         return _plain(data)
 
     @classmethod
     def from_argument(cls, value: Any, where: str) -> Self:
-        """The config that an argument means: one that is made already, a table of its fields, or a preset's name.
+        """Return the config given by an argument.
 
         Args:
-            value: the argument.
-            where: its name.
+            value: a config, a table of its fields, or the name of a preset.
+            where: name of the argument, for error messages.
 
         Raises:
-            InputError: it is none of these, or there is something wrong with it.
+            InputError: the value is none of these, or is invalid.
         """
         if isinstance(value, cls):
             return value
         if not isinstance(value, str | Mapping):
-            remedy = f"give a {cls.__name__}, or what a job file has in its place"
-            raise InputError(where, f"{shown(value)} is no {cls.__name__}", remedy)
+            remedy = f"give a {cls.__name__}, a table of its fields, or the name of a preset if it has any"
+            raise InputError(where, f"{shown(value)} is not a {cls.__name__}", remedy)
         return build(cls, value, where)
 
     def to_table(self) -> dict[str, Any]:
-        """The config as plain tables that TOML and JSON can hold; keys that are unset (None) are left out."""
+        """Return the config as nested tables for TOML or JSON, without the keys whose value is None."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def with_updates(self, **changes: Any) -> Self:
-        """A checked copy with some fields replaced."""
+        """Return a copy with some fields replaced, checked again.
+
+        Raises:
+            InputError: a changed field is invalid.
+        """
         return build(type(self), dict(self) | changes, "")
 
 
@@ -75,15 +82,15 @@ _LONGEST_NAME = 60
 _NAME = re.compile(rf"\w(?:[\w.-]{{0,{_LONGEST_NAME - 2}}}[\w-])?")
 
 RESERVED = frozenset({"job.toml", "summary.json", "submissions", "submission.json", "events.jsonl"})
-"""Files and folders that every run, or its submission, has for itself."""
+"""Names of files and folders that rayspin writes to the folder of a run."""
 
 
 def _check_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:
-        remedy = f"take up to {_LONGEST_NAME} letters, digits, '_' and '-', or '.' inside"
-        raise InputError("", f"{name!r} is no name", remedy)
+        remedy = f"use up to {_LONGEST_NAME} letters, digits, '_', and '-' or '.' (not first; '.' not last)"
+        raise InputError("", f"{name!r} is not a valid name", remedy)
     if name.casefold() in RESERVED:
-        raise InputError("", f"the name {name!r} is taken by a file of the run", "take another name")
+        raise InputError("", f"the name {name!r} is reserved for a file of the run", "use another name")
     return name
 
 
@@ -92,52 +99,57 @@ Name = Annotated[
     pydantic.AfterValidator(_check_name),
     pydantic.WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"}),
 ]
-"""The name of a stage or a dataset: of a folder inside the run's, and nowhere else."""
+"""Name of a stage or a dataset, which is also the name of its folder inside the folder of the run."""
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 def build(config_type: type[ConfigT], table: Mapping[str, Any] | str, where: str) -> ConfigT:
-    """The config that `table` describes.
+    """Build a config from a table.
 
     Args:
-        config_type: what to build.
-        table: plain tables, as read from TOML; or the name of a preset, where the config has any.
-        where: what the user calls the table: a file's path, or a path and the key of the table in it; empty for
-            errors that name the key alone.
+        config_type: class of the config.
+        table: nested tables, as read from TOML, or the name of a preset if the config has any.
+        where: prefix of error messages: the path of the file, or the path and the key of the table in it. If empty,
+            errors name the key alone.
 
     Raises:
-        InputError: the first thing wrong, with the dotted key, the value and the remedy.
+        InputError: a key or value is invalid; the first error is reported.
     """
     try:
         return config_type.model_validate(table if isinstance(table, str) else dict(table))
     except pydantic.ValidationError as error:
         raise _first_error(config_type, error, where) from None
     except RecursionError:
-        raise InputError(where, "has lists or tables nested by the hundred", "write a few levels") from None
+        raise InputError(where, "lists or tables are nested too deeply", "use fewer levels") from None
 
 
 def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None:
-    """Set the dotted `key` in nested tables, making tables on the way; a number is a place in a list, from 0.
+    """Set the value of a dotted key in nested tables.
 
-    A part in quotes may have dots of its own, as in TOML: `space."network.scale"`.
+    Args:
+        table: the tables, changed in place. Missing tables on the path are created.
+        key: the dotted key. A number is an index into a list, counted from 0. A part in quotes may contain dots, as in
+            TOML: `space."network.scale"`.
+        value: the new value.
+        where: the setting as the user wrote it, for error messages.
 
     Raises:
-        InputError: the key leads through something that is no table; `where` is what the user calls the change.
+        InputError: the key is malformed, or leads through a value that is not a table or list.
     """
     parts = re.findall(r'"[^"]+"|[^."]+', key)
     if not 0 < len(parts) <= MAX_DEPTH or ".".join(parts) != key:
-        raise InputError(where, f"{shown(key)} is no key", f"write table.key, with at most {MAX_DEPTH} parts")
+        raise InputError(where, f"{shown(key)} is not a valid key", f"write table.key, with at most {MAX_DEPTH} parts")
     *path, last = (part.strip('"') for part in parts)
     inner: Any = table
     for depth, part in enumerate([*path, last]):
         name = ".".join(path[:depth])
         if isinstance(inner, list):
             if not part.isdigit() or int(part) >= len(inner):
-                raise InputError(where, f"{name} has no place {part!r}", f"give a number from 0 to {len(inner) - 1}")
+                raise InputError(where, f"{name} has no item {part!r}", f"give a number from 0 to {len(inner) - 1}")
         elif not isinstance(inner, dict):
-            raise InputError(where, f"{name} is no table", "set that key itself, or one inside a table")
+            raise InputError(where, f"{name} is not a table", f"set {name} itself, or a key inside a table")
         if depth < len(path):
             inner = inner[int(part)] if isinstance(inner, list) else inner.setdefault(part, {})
         else:
@@ -145,7 +157,7 @@ def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What a user who wrote `name` may have meant: "did you mean 'x'?", or the known names where none is near."""
+    """Return a remedy for an unknown name: "did you mean 'x'?", or all known names if none is similar."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(names)
@@ -158,7 +170,7 @@ def _plain(data: Any) -> Any:
         return {key: _plain(value) for key, value in data.items()}
     if isinstance(data, os.PathLike):
         return os.fspath(data)
-    # Arrays and scalars of numpy, and what is like them.
+    # NumPy arrays and scalars, and objects with the same method.
     plain = data.tolist() if hasattr(data, "tolist") and not isinstance(data, type) else data
     return plain if type(plain) is type(data) else _plain(plain)
 
@@ -167,7 +179,7 @@ _REMEDIES = {
     "missing": "add it",
     "float_type": "write a number",
     "int_type": "write a whole number",
-    "string_type": 'write a text in quotes ("...")',
+    "string_type": 'write a string in quotes ("...")',
     "bool_type": "write true or false",
     "tuple_type": "write a list: [ ... ]",
     "dict_type": "write a table",
@@ -176,13 +188,13 @@ _REMEDIES = {
 
 
 def _first_error(config_type: type[Config], error: pydantic.ValidationError, where: str) -> InputError:
-    """The first thing wrong; an unknown key explains a missing one (a misspelling), so it is named first."""
+    """Return the first error. Unknown keys come first, because a misspelled key is also reported as missing."""
     details = error.errors(include_url=False)
     return _input_error(config_type, min(details, key=lambda detail: detail["type"] != "extra_forbidden"), where)
 
 
 def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) -> InputError:
-    # A key that is wrong itself has a mark behind it.
+    # Pydantic appends "[key]" to the location if the key itself is invalid.
     path = tuple(str(part) for part in detail["loc"] if part != "[key]")
     place = _place(where, path)
     if detail["type"] == "extra_forbidden":
@@ -190,7 +202,7 @@ def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) ->
     context = detail.get("ctx", {})
     cause = context.get("error")
     if isinstance(cause, InputError):
-        # A config's own check: it already says what is wrong and what mends it.
+        # The error comes from a config's own check and already has a problem and a remedy.
         return InputError(_place(where, (*path, *filter(None, [cause.where]))), cause.problem, cause.remedy)
     problem = detail["msg"][:1].lower() + detail["msg"][1:]
     if detail["type"] == "missing":
@@ -199,7 +211,7 @@ def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) ->
     if detail["type"] == "literal_error" and isinstance(value, str):
         allowed = [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
         return InputError(place, f"unknown value {value!r}", suggestion(value, allowed))
-    return InputError(place, f"{shown(value)} won't do", _REMEDIES.get(detail["type"], problem))
+    return InputError(place, f"{shown(value)} is invalid", _REMEDIES.get(detail["type"], problem))
 
 
 def _place(where: str, path: Sequence[str]) -> str:
@@ -207,19 +219,19 @@ def _place(where: str, path: Sequence[str]) -> str:
 
 
 def _known_keys(config_type: type[Config], path: Sequence[str]) -> list[str]:
-    """The keys of the table at `path` inside a config of this type, for `did you mean`."""
+    """Return the keys of the table at `path` inside a config of this type, for suggestions."""
     types_here = [config_type]
     for part in path:
         below = [
             inner for t in types_here if part in t.model_fields for inner in _configs(t.model_fields[part].annotation)
         ]
-        # A part that is no field is an index into a list or the tag of a union: the types stay the same.
+        # A part that is not a field is an index into a list or the tag of a union, so the types stay the same.
         types_here = below or types_here
     return [name for t in types_here for name in t.model_fields]
 
 
 def _configs(annotation: Any) -> list[type[Config]]:
-    """The config types that an annotation mentions: Config, Config | None, tuple[Config, ...], dict[str, Config]."""
+    """Return the config types in an annotation: Config, Config | None, tuple[Config, ...], dict[str, Config]."""
     if inspect.isclass(annotation) and issubclass(annotation, Config):
         return [annotation]
     return [found for argument in typing.get_args(annotation) for found in _configs(argument)]

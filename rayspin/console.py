@@ -1,4 +1,4 @@
-"""How runs, plans and tables look in a terminal, and in the log file of a batch job."""
+"""Printing of progress, summaries, plans and tables to a terminal or to the log file of a batch job."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from rayspin.progress import duration
 from rayspin.storage import Fault, Verification
 
 LOG_INTERVAL_S = 10.0
-"""Seconds between progress lines where there is no terminal."""
+"""Seconds between progress lines if the output is not a terminal."""
 
 
 def console_on(stream: IO[str]) -> Console:
-    """A console that prints text as it is: what comes from files, paths and errors is no markup."""
+    """Return a console that prints text unchanged: Rich markup in paths or error messages is not interpreted."""
     as_it_is: dict[str, Any] = {"file": stream, "markup": False, "emoji": False, "highlight": False}
     console = Console(**as_it_is)
-    # A log file has no width; without one, tables would be cut at 80 columns.
+    # For a log file, which has no width of its own, Rich would wrap tables at 80 columns.
     return console if console.is_terminal else Console(**as_it_is, width=120)
 
 
 class ConsoleProgress:
-    """Progress as a bar with rate, time left and figures; as a line now and then where the output is a file."""
+    """Progress as a bar with rate, remaining time and figures, or as log lines if the output is not a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @contextmanager
     def track(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[_Track]:
-        """A bar for `total` things called `unit`."""
+        """Show a progress bar, or progress lines; arguments as for `rayspin.progress.Progress.track`."""
         if not self._console.is_terminal:
             yield _LoggedTrack(self._console, title, total, unit, done)
             return
@@ -55,14 +55,14 @@ class ConsoleProgress:
             yield _BarTrack(bars, title, total, unit, done)
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Print a message."""
         self._console.print(text, soft_wrap=True)
 
 
 class _Track:
-    """Counts and times one piece of work.
+    """Count and speed of one piece of work.
 
-    The clock starts with the first progress: starting up takes its time and says nothing of the speed.
+    The speed is measured from the first progress on, so that it does not include the time to start up.
     """
 
     def __init__(self, title: str, total: int, unit: str, done: int) -> None:
@@ -70,7 +70,7 @@ class _Track:
         self._done, self._start = done, (0.0, done)
 
     def update(self, done: int, **figures: float) -> None:
-        """Take note of how much is done by now."""
+        """Record that `done` units are done and show the progress."""
         now = time.monotonic()
         if self._start[0] == 0 and done > self._done:
             self._start = (now, done)
@@ -82,7 +82,7 @@ class _Track:
         self.show(now, done, ", ".join(parts))
 
     def show(self, now: float, done: int, text: str) -> None:
-        """Bring it before the reader."""
+        """Show the progress at time `now`, with rate and figures as `text`."""
         raise NotImplementedError
 
 
@@ -109,7 +109,7 @@ class _LoggedTrack(_Track):
 
 
 def show_summary(console: Console, summary: Summary, folder: Path) -> None:
-    """A finished run: its tables, where its pictures are, what to try next."""
+    """Print the tables of a finished run, the paths of its pictures, and suggestions for what to do next."""
     for part in summary.parts or (summary,):
         console.print(two_columns(part.title, part.figures))
     for picture in summary.pictures:
@@ -119,10 +119,18 @@ def show_summary(console: Console, summary: Summary, folder: Path) -> None:
 
 
 def show_plan(console: Console, plan: Plan, cores: int, nodes: int = 1, cores_per_node: int | None = None) -> None:
-    """What a run would do and cost, on this machine's cores and, if asked for, on so many nodes like it."""
+    """Print what a run would do and cost.
+
+    Args:
+        console: where to print.
+        plan: the plan of the run.
+        cores: number of cores of this machine.
+        nodes: number of nodes for a second estimate of the time; omitted for 1 if `cores_per_node` is None.
+        cores_per_node: cores of each of these nodes; by default `cores`.
+    """
     tables = [two_columns(part.title, part.figures) for part in plan.parts or (plan,)]
     costs = {
-        "to write": f"{plan.bytes / 1e6:.1f} MB",
+        "data to write": f"{plan.bytes / 1e6:.1f} MB",
         "core-hours": f"{plan.core_seconds / 3600:.3g}",
         f"time on this machine ({cores} cores)": duration(plan.seconds_on(cores)),
     }
@@ -130,15 +138,15 @@ def show_plan(console: Console, plan: Plan, cores: int, nodes: int = 1, cores_pe
         every = nodes * (cores_per_node or cores)
         costs[f"time on {nodes} nodes ({every} cores)"] = duration(plan.seconds_on(every))
         if 0 < plan.pieces < every:
-            costs["more cores than shards"] = f"{every - plan.pieces} stay idle; ask for fewer, or for smaller shards"
+            costs["more cores than shards"] = f"{every - plan.pieces} stay idle; use fewer cores or smaller shards"
     done = Panel("everything is done", expand=False)
     console.print(Group(*tables, two_columns("to do", costs) if plan.core_seconds else done))
 
 
 def show_faults(console: Console, faults: Sequence[Fault]) -> None:
-    """What is wrong with a dataset."""
+    """Print the faults of a dataset as a table."""
     if not faults:
-        console.print("every byte and value is sound")
+        console.print("all bytes and values are intact")
         return
     table = Table(title="faults", title_justify="left")
     for column in ("samples", "file", "problem"):
@@ -150,10 +158,10 @@ def show_faults(console: Console, faults: Sequence[Fault]) -> None:
 
 
 def show_torques(console: Console, found: Verification) -> None:
-    """How far from equilibrium the samples are, against what their schedules ask for."""
+    """Print the largest torques of the samples, and how many are within the tolerance of their schedules."""
     samples = len(found.torques)
     if samples:
-        ended = "" if found.relaxed == samples else " (the others' quench ended after its sweeps)"
+        ended = "" if found.relaxed == samples else " (the quench of the others ended at its maximum number of sweeps)"
         console.print(
             f"largest torque of a sample: mean {found.torques.mean():.2g} J, at most {found.torques.max():.2g} J; "
             f"{found.relaxed} of {samples} are within their schedule's tolerance{ended}",
@@ -162,7 +170,7 @@ def show_torques(console: Console, found: Verification) -> None:
 
 
 def show_findings(console: Console, findings: Sequence[Finding]) -> None:
-    """What the doctor found, and what to do about it."""
+    """Print the findings of `rayspin doctor` as a table."""
     table = Table(title=f"doctor on {socket.gethostname()}", title_justify="left")
     for column in ("subject", "found", "remedy"):
         table.add_column(column)
@@ -172,7 +180,7 @@ def show_findings(console: Console, findings: Sequence[Finding]) -> None:
 
 
 def two_columns(title: str, rows: dict[str, str]) -> Table:
-    """A table of names and values."""
+    """Return a table with a column of names and a column of values."""
     table = Table(title=title, title_justify="left", show_header=False, min_width=44)
     table.add_column(style="bold")
     table.add_column()

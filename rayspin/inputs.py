@@ -1,8 +1,7 @@
-"""Files from outside, read with bounds: regular files of limited size, and TOML and JSON of limited depth.
+"""Reading of untrusted files with limits: regular files of limited size, and TOML and JSON of limited depth.
 
-A path that a user or a job file names may lead anywhere: to a pipe that never ends, a device, a folder, a loop of
-links, a file of gigabytes. What is read through this module takes a bounded time and memory, and whatever is wrong
-with it is an `InputError`.
+A path given by a user or a job file may refer to anything: an endless pipe, a device, a folder, a loop of links, a
+file of gigabytes. The functions of this module read it in bounded time and memory, or raise an `InputError`.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from typing import Any
 from rayspin.errors import InputError
 
 MAX_DEPTH = 64
-"""Tables and lists inside each other, and parts of a dotted key: far more than any job has."""
+"""Maximum nesting depth of tables and lists, and maximum number of parts of a dotted key."""
 
 SETTINGS_BYTES = 2**20
-"""Of a job file, or a site profile, at most: people write them."""
+"""Maximum size in bytes of a file written by hand: a job file or a site profile."""
 
 RECORD_BYTES = 2**26
-"""Of a file in which a run keeps what it was asked, how it ended, or its curve, at most."""
+"""Maximum size in bytes of a file written by a run, such as its job, its summary or its training curve."""
 
 _INTEGERS = range(-(2**63), 2**63)
-"""What TOML promises, and what NetCDF can store."""
+"""Integers that TOML guarantees and NetCDF can store."""
 
 _FORMATS = (
     (stat.S_ISDIR, "is a folder"),
@@ -39,51 +38,61 @@ _FORMATS = (
     (stat.S_ISBLK, "is a device"),
 )
 
-# The time that tomllib takes grows with the square of the number of parts.
+# The time of tomllib for a dotted key grows with the square of the number of its parts.
 _LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}""")
 
 
 class MissingFileError(InputError):
-    """There is no such file."""
+    """The file does not exist."""
 
 
 class SyntaxInputError(InputError):
-    """A text that is no TOML or JSON."""
+    """A text is not valid TOML or JSON."""
 
 
 def read_bytes(path: Path, *, limit: int, where: str | None = None, remedy: str = "give a regular file") -> bytes:
-    """The content of the regular file at `path`, which may be reached through links.
+    """Return the content of a regular file.
 
     Args:
-        path: the file.
-        limit: the largest size, bytes.
-        where: what the user calls the file; by default its path.
-        remedy: what to do about a path that can't be read.
+        path: path of the file. Symbolic links are followed.
+        limit: maximum size in bytes.
+        where: name of the file in error messages; by default its path.
+        remedy: remedy in error messages.
 
     Raises:
-        MissingFileError: there is nothing at `path`.
-        InputError: it is no regular file (a folder, a pipe, a device, a loop of links), is larger than `limit`, or
-            can't be read.
+        MissingFileError: the file does not exist.
+        InputError: the path is not a regular file (a folder, a pipe, a device, a loop of links), or the file is larger
+            than `limit` or cannot be read.
     """
     place = str(path) if where is None else where
     with _opened(path, place, remedy) as descriptor:
         try:
             content = _at_most(descriptor, limit + 1)
         except OSError as error:
-            raise InputError(place, f"can't be read ({_reason(error)})", remedy) from None
+            raise InputError(place, f"cannot be read ({_reason(error)})", remedy) from None
     if len(content) > limit:
         raise InputError(place, f"is larger than {limit / 2**20:.3g} MiB", remedy)
     return content
 
 
 def raw_lines(path: Path, *, limit: int, remedy: str = "give a text file") -> Iterator[bytes]:
-    """The lines of the regular file at `path`, of at most `limit` bytes each, with their ends; errors as above."""
+    """Yield the lines of a regular file, with their line ends.
+
+    Args:
+        path: path of the file.
+        limit: maximum length of a line in bytes.
+        remedy: remedy in error messages.
+
+    Raises:
+        MissingFileError: the file does not exist.
+        InputError: the path is not a regular file, or a line is longer than `limit` or cannot be read.
+    """
     with _opened(path, str(path), remedy) as descriptor, open(descriptor, "rb", closefd=False) as stream:
         while True:
             try:
                 line = stream.readline(limit + 1)
             except OSError as error:
-                raise InputError(str(path), f"can't be read ({_reason(error)})", remedy) from None
+                raise InputError(str(path), f"cannot be read ({_reason(error)})", remedy) from None
             if len(line) > limit:
                 raise InputError(str(path), f"has a line of more than {limit / 2**20:.3g} MiB", remedy)
             if not line:
@@ -93,85 +102,91 @@ def raw_lines(path: Path, *, limit: int, remedy: str = "give a text file") -> It
 
 @contextmanager
 def _opened(path: Path, place: str, remedy: str) -> Iterator[int]:
-    """A descriptor of the regular file at `path`, to read."""
+    """Open a regular file for reading and yield its descriptor."""
     try:
-        # To open a pipe without a writer would block.
+        # O_NONBLOCK, because opening a pipe without a writer would block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise MissingFileError(place, "no such file", remedy) from None
     except (OSError, ValueError) as error:
-        # A ValueError is a path with a null character in it.
-        raise InputError(place, f"can't be read ({_reason(error)})", remedy) from None
+        # A path with a null character raises ValueError.
+        raise InputError(place, f"cannot be read ({_reason(error)})", remedy) from None
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            raise InputError(place, next((text for fits, text in _FORMATS if fits(mode)), "is no file"), remedy)
+            raise InputError(place, next((text for fits, text in _FORMATS if fits(mode)), "is not a file"), remedy)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
 def read_text(path: Path, *, limit: int, where: str | None = None, remedy: str = "give a text file") -> str:
-    """The text of the UTF-8 file at `path`, without a byte-order mark; arguments and errors as for `read_bytes`.
+    """Return the text of a UTF-8 file, without a byte-order mark and with line ends converted to newlines.
+
+    Args:
+        path: path of the file. Symbolic links are followed.
+        limit: maximum size in bytes.
+        where: name of the file in error messages; by default its path.
+        remedy: remedy in error messages.
 
     Raises:
-        MissingFileError: there is nothing at `path`.
-        InputError: it can't be read, or is no UTF-8.
+        MissingFileError: the file does not exist.
+        InputError: the file cannot be read as in `read_bytes`, or is not valid UTF-8.
     """
     content = read_bytes(path, limit=limit, where=where, remedy=remedy)
     try:
-        # Line ends as `Path.read_text` gives them.
+        # As in `Path.read_text`.
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         place = str(path) if where is None else where
-        raise InputError(place, f"is no UTF-8 text (byte {error.start})", remedy) from None
+        raise InputError(place, f"not valid UTF-8 (byte {error.start})", remedy) from None
 
 
-def parse_toml(text: str, where: str, remedy: str = "mend that line") -> dict[str, Any]:
-    """The tables of a TOML text: at most `MAX_DEPTH` deep, with integers of 64 bits.
+def parse_toml(text: str, where: str, remedy: str = "correct that line") -> dict[str, Any]:
+    """Parse a TOML text with at most `MAX_DEPTH` levels and with 64-bit integers.
 
     Args:
-        text: TOML.
-        where: what the user calls it.
-        remedy: what to do about a text that is none.
+        text: the TOML text.
+        where: name of the text in error messages.
+        remedy: remedy for a syntax error.
 
     Raises:
-        SyntaxInputError: it is no TOML.
-        InputError: it is nested too deep, or has an integer out of range.
+        SyntaxInputError: the text is not valid TOML.
+        InputError: it is nested too deeply, or has an integer out of range.
     """
     if _LONG_KEY.search(text):
-        raise InputError(where, f"a key of more than {MAX_DEPTH} parts", "write fewer")
+        raise InputError(where, f"a key of more than {MAX_DEPTH} parts", "use fewer parts")
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SyntaxInputError(where, f"no valid TOML: {error}", remedy) from None
+        raise SyntaxInputError(where, f"not valid TOML: {error}", remedy) from None
     except RecursionError:
         raise _too_deep(where) from None
     except ValueError:
-        # Python refuses to convert thousands of digits.
+        # Python does not convert integers of thousands of digits.
         raise _too_large(where) from None
     _check_bounds(table, where, integers=True)
     return table
 
 
-def parse_json(text: str | bytes, where: str, remedy: str = "put back the file as it was written") -> Any:
-    """The value of a JSON text: at most `MAX_DEPTH` deep.
+def parse_json(text: str | bytes, where: str, remedy: str = "restore the file as it was written") -> Any:
+    """Parse a JSON text with at most `MAX_DEPTH` levels.
 
     Args:
-        text: JSON.
-        where: what the user calls it.
-        remedy: what to do about a text that is none.
+        text: the JSON text.
+        where: name of the text in error messages.
+        remedy: remedy for a syntax error.
 
     Raises:
-        SyntaxInputError: it is no JSON, or has an integer of thousands of digits.
-        InputError: it is nested too deep.
+        SyntaxInputError: the text is not valid JSON, or has an integer of thousands of digits.
+        InputError: it is nested too deeply.
     """
     try:
         value = json.loads(text)
     except RecursionError:
         raise _too_deep(where) from None
     except ValueError as error:
-        raise SyntaxInputError(where, f"no valid JSON: {error}", remedy) from None
+        raise SyntaxInputError(where, f"not valid JSON: {error}", remedy) from None
     _check_bounds(value, where)
     return value
 
@@ -189,7 +204,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_bounds(value: Any, where: str, *, integers: bool = False) -> None:
-    """Without recursion: depth is what is looked for."""
+    """Check depth and integers level by level, because recursion could overflow the stack."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         if integers and any(isinstance(item, int) and item not in _INTEGERS for item in level):
@@ -202,8 +217,8 @@ def _check_bounds(value: Any, where: str, *, integers: bool = False) -> None:
 
 
 def _too_deep(where: str) -> InputError:
-    return InputError(where, f"tables or lists inside each other more than {MAX_DEPTH} deep", "write it flatter")
+    return InputError(where, f"tables or lists nested more than {MAX_DEPTH} levels deep", "use fewer levels")
 
 
 def _too_large(where: str) -> InputError:
-    return InputError(where, "an integer of more than 64 bits", "write a smaller one")
+    return InputError(where, "an integer of more than 64 bits", "use a smaller number")

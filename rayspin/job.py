@@ -1,4 +1,4 @@
-"""Job files: TOML in, a checked job out."""
+"""Reading, checking, planning and running of jobs: the Python interface behind the command line."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ __all__ = [
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Stage:
-    """The job that the file at `path` describes.
+    """Read a job from the file at `path`.
 
     Args:
         path: a TOML file.
-        overrides: "dotted.key=value", as `--set` takes them; a value is TOML, or a text without quotes.
+        overrides: replaced values as "dotted.key=value", as for `--set`. A value is TOML, or a string without quotes.
 
     Raises:
-        InputError: the file is missing or no TOML, or anything in it is wrong.
+        InputError: the file is missing or not TOML, or a key or value is invalid.
     """
     text = read_text(path, limit=SETTINGS_BYTES, remedy="give the path of a job file (jobs/*.toml)")
     table = parse_toml(text, str(path))
@@ -53,24 +53,24 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Stage:
 
 
 def default_out(path: Path) -> Path:
-    """Where a job file's run goes unless told otherwise: `runs/` and the file's name, under the working directory.
+    """Return the default folder of a run: `runs/NAME` in the working folder for the job file `NAME.toml`.
 
     Raises:
-        InputError: the file's name is none for a folder.
+        InputError: the name of the file has characters that cannot be printed.
     """
     return printable_path(Path("runs") / path.stem, "--out")
 
 
 def to_toml(job: Stage) -> str:
-    """The resolved job, every default written out, as TOML."""
+    """Return the job as TOML, with all defaults filled in."""
     return tomli_w.dumps(job.to_table())
 
 
 def plan(job: Stage, out: Path) -> Plan:
-    """What a run of the job in the folder `out` would still do, and what it would cost.
+    """Return what a run of the job in the folder `out` has still to do, and its estimated cost.
 
     Raises:
-        InputError: the job can't run there.
+        InputError: the job cannot run in this folder.
     """
     run_dir = RunDir.at(out)
     job.check(run_dir, {})
@@ -81,16 +81,19 @@ def run(job: Stage, out: Path, context: Context, *, stage: str | None = None, sh
     """Start or resume the job in the folder `out`.
 
     Args:
-        job: as `load` gives it.
+        job: the job, as returned by `load`.
         out: folder of the run.
-        context: where it runs and who watches.
-        stage: the only stage of a pipeline to run.
-        shards: only these shards of a dataset, without Ray; see `rayspin.jobs.generate.array`.
+        context: Ray session, progress display and stop requests of the run.
+        stage: name of the one stage of a pipeline to run; by default all stages.
+        shards: shards of a dataset to generate without Ray, as "A:B" or "K/N"; see `rayspin.jobs.generate.array`.
+
+    Returns:
+        The summary of the finished run, or of the generated shards if `shards` is given and others are missing.
 
     Raises:
-        InputError: the job can't run there; nothing was written.
-        RunError: it failed; what is done is kept.
-        Incomplete: it stopped before its end; asked again, it goes on.
+        InputError: the job cannot run in this folder. Nothing was written.
+        RunError: the run failed. Finished work is kept.
+        Incomplete: the run stopped on request before its end. The same call resumes it.
     """
     run_dir = RunDir.at(out)
     job.check(run_dir, {})
@@ -106,21 +109,25 @@ def run(job: Stage, out: Path, context: Context, *, stage: str | None = None, sh
 
 
 def mark(job: Stage, out: Path) -> None:
-    """Make the folder `out` a pipeline's, whose stages run there as jobs of their own.
+    """Write the pipeline to the folder `out`, so that its stages can run there as separate jobs.
 
     Raises:
-        InputError: it holds the run of another job.
-        HeldError: another process works on it.
+        InputError: the folder holds the run of a different job.
+        HeldError: another process holds the lock of the folder.
     """
     assert isinstance(job, Pipeline)
     job.mark(RunDir.at(out))
 
 
 def parse_settings(settings: Iterable[str], where: str) -> dict[str, Any]:
-    """The table that "dotted.key=value" texts describe; a value is TOML, or a text without quotes.
+    """Parse "dotted.key=value" settings into nested tables.
+
+    Args:
+        settings: the settings. A value is TOML, or a string without quotes.
+        where: the option that they were given with, for error messages.
 
     Raises:
-        InputError: one of them is no such text; `where` is what the user calls it.
+        InputError: a setting does not have this form.
     """
     table: dict[str, Any] = {}
     for setting in settings:
@@ -129,7 +136,7 @@ def parse_settings(settings: Iterable[str], where: str) -> dict[str, Any]:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of all job files, for editors."""
+    """Return the JSON schema of job files of all kinds."""
     kinds = {
         kind: stage_type(kind, "").model_json_schema(ref_template=f"#/$defs/{kind}/$defs/{{model}}") for kind in KINDS
     }
@@ -149,7 +156,7 @@ def _apply(table: dict[str, Any], setting: str, where: str) -> None:
         raise InputError(f"{where} {setting}", "not of the form key=value", f"write {where} table.key=value")
     place = f"{where} {setting}"
     if not setting.isascii() and any("\ud800" <= char <= "\udfff" for char in setting):
-        raise InputError(place, "is no UTF-8", "write UTF-8")
+        raise InputError(place, "not valid UTF-8", "write it in UTF-8")
     replace_key(table, key.strip(), _value(text.strip(), place), place)
 
 
@@ -159,5 +166,5 @@ def _value(text: str, where: str) -> Any:
     except SyntaxInputError:
         return text
     if len(table) > 1:
-        raise InputError(where, "more than one key", "give each key of its own")
+        raise InputError(where, "more than one key", "set each key separately")
     return table["value"]

@@ -1,6 +1,6 @@
-"""Standard output and error, which may fail: their disk is full, or their reader has left.
+"""Handling of failures of standard output and error: the disk is full, or the reader has closed the pipe.
 
-A command whose output is its purpose ends there (`checked`); a run goes on without its progress (`Lossy`).
+A command that only prints something ends at such a failure (`checked`). A run continues without its progress (`Lossy`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ Value = TypeVar("Value")
 
 
 class OutputError(RunError):
-    """Standard output can't be written."""
+    """Standard output cannot be written.
+
+    Attributes:
+        unread: whether the reader has closed the pipe, as `head` does after its last line.
+    """
 
     def __init__(self, where: str, problem: str, remedy: str, *, unread: bool = False) -> None:
         super().__init__(where, problem, remedy)
         self.unread = unread
-        """Its reader has left, as `head` does once it has its lines."""
 
 
 class _Checked:
-    """A text stream that says by an `OutputError` that it can't be written, from then on."""
+    """A text stream that raises `OutputError` if it cannot be written, and at every later write."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -48,13 +51,13 @@ class _Checked:
             try:
                 return do()
             except OSError as error:
-                problem, remedy = error.strerror or str(error), "send it to where it can be written"
+                problem, remedy = error.strerror or str(error), "redirect it to a file that can be written"
                 self._error = OutputError("standard output", problem, remedy, unread=error.errno == errno.EPIPE)
                 self._discard()
         raise self._error from None
 
     def _discard(self) -> None:
-        # What is left in the buffer would fail again at the end of the process.
+        # Python would flush the rest of the buffer at the end of the process and fail again.
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -62,7 +65,7 @@ class _Checked:
 
 
 class Lossy:
-    """A checked stream whose failure is no reason to stop: what can't be written is lost."""
+    """A checked stream that ignores failures: text that cannot be written is discarded."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -71,25 +74,25 @@ class Lossy:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or not."""
+        """Write the text, or discard it if the stream has failed."""
         with suppress(OutputError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or not."""
+        """Flush the stream unless it has failed."""
         with suppress(OutputError):
             self._stream.flush()
 
 
 @contextmanager
 def checked() -> Iterator[None]:
-    """`sys.stdout` is checked in the block: it raises `OutputError` where it can't be written.
+    """Make `sys.stdout` raise `OutputError` in the block if it cannot be written.
 
-    What its encoding doesn't have is written as escapes.
+    Characters that its encoding lacks are written as escapes.
     """
     stream = sys.stdout
-    # None for a process that was started without one.
+    # It is None if the process was started without standard output.
     if stream is None:
         yield
         return
@@ -103,12 +106,12 @@ def checked() -> Iterator[None]:
 
 
 def complain(error: Exception) -> None:
-    """A line on standard error; lost if that can't be written."""
+    """Print the error on standard error; discard it if that cannot be written."""
     with suppress(OSError):
-        print(error, file=sys.stderr, flush=True)  # noqa: T201  the one place for it
+        print(error, file=sys.stderr, flush=True)  # noqa: T201  the only use of print
 
 
 def end_unread() -> None:
-    """End this process as the system ends those that write to a reader that has left."""
+    """Terminate this process by SIGPIPE, as the system does when a process writes to a closed pipe."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)

@@ -1,4 +1,4 @@
-"""Paths as users write them, and commands as they read them."""
+"""Checks of paths given by users, and quoting of commands shown to them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rayspin.errors import InputError
 
 
 def checked_path(path: Path, where: str) -> Path:
-    """The path; nothing need be there, but the system takes it.
+    """Return the path after checking that it is valid on this machine. It need not exist.
 
     Args:
-        path: as a user wrote it.
-        where: what it is of, for errors.
+        path: the path as the user wrote it.
+        where: the option, key or path, for error messages.
 
     Raises:
-        InputError: no path on this machine (too long, a loop of links), or one that may not be looked at.
+        InputError: the path is invalid (too long, a loop of links), or access to it is denied.
     """
     try:
         path.stat()
@@ -28,10 +28,10 @@ def checked_path(path: Path, where: str) -> Path:
 
 
 def expanded_path(path: Path, where: str) -> Path:
-    """The same with the home of a user in place of `~` and `~user`: in files, where no shell does it.
+    """Return the checked path with `~` and `~user` expanded; for paths in files, which no shell has expanded.
 
     Raises:
-        InputError: as above, or there is no such user.
+        InputError: as for `checked_path`, or the user does not exist.
     """
     try:
         return checked_path(path.expanduser(), where)
@@ -40,20 +40,20 @@ def expanded_path(path: Path, where: str) -> Path:
 
 
 def _unreachable(path: Path, where: str, reason: str) -> InputError:
-    return InputError(where, f"{str(path)!r} can't be reached ({reason})", "give another path")
+    return InputError(where, f"{str(path)!r} cannot be accessed ({reason})", "give another path")
 
 
 def printable_path(path: Path, where: str) -> Path:
-    """The path of a folder to be made, whose name goes into scripts and logs.
+    """Return the path of a folder to create after checking that it can be written to scripts and logs.
 
     Raises:
-        InputError: it has control characters, or bytes that are no UTF-8.
+        InputError: the path has control characters, or bytes that are not valid UTF-8.
     """
     if not str(path).isprintable():
-        raise InputError(where, f"{str(path)!r} has characters that can't be printed", "take another name")
+        raise InputError(where, f"{str(path)!r} has characters that cannot be printed", "use another name")
     return path
 
 
 def command(*words: str | Path) -> str:
-    """A command of rayspin's, quoted for the shell, for a user to copy."""
+    """Return a `rayspin` command with its arguments quoted for the shell, to be shown to the user."""
     return shlex.join(["rayspin", *map(str, words)])

@@ -1,4 +1,4 @@
-"""How long-running work tells of itself, without knowing who listens (a terminal, a log file, nobody)."""
+"""Progress reporting of long-running work, independent of where it is shown (a terminal, a log file, nowhere)."""
 
 from __future__ import annotations
 
@@ -9,36 +9,43 @@ from typing import Protocol
 
 
 class Track(Protocol):
-    """One counted piece of work under way."""
+    """Progress of one piece of work."""
 
     def update(self, done: int, **figures: float) -> None:
-        """Say that `done` of the total are done by now, and the latest figures (a loss, an energy)."""
+        """Report that `done` units of the total are done, with current figures such as a loss or an energy."""
 
 
 POLL_S = 0.5
-"""Seconds between two looks at work that tells of itself through files."""
+"""Seconds between two reads of files that record the progress of work."""
 
 
 class Progress(Protocol):
-    """Where work shows itself; `rayspin.console` has the one for people."""
+    """Receiver of progress and messages; `rayspin.console.ConsoleProgress` prints them."""
 
     def track(self, title: str, total: int, unit: str, done: int = 0) -> AbstractContextManager[Track]:
-        """A counted piece of work: `total` things called `unit`, of which `done` were done before."""
+        """Start to track a piece of work.
+
+        Args:
+            title: name of the work.
+            total: number of units of work.
+            unit: name of a unit, such as "sample".
+            done: number of units that were done before this run.
+        """
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Show a message."""
 
 
 class Silent:
-    """Progress that nobody watches: in notebooks, trials and tests."""
+    """A receiver that discards all progress and messages, for notebooks, trials and tests."""
 
     @contextmanager
     def track(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[Track]:  # noqa: ARG002
-        """A track that keeps nothing."""
+        """Return a track that discards its updates."""
         yield _SilentTrack()
 
     def say(self, text: str) -> None:
-        """Nothing."""
+        """Discard the message."""
 
 
 class _SilentTrack:
@@ -48,9 +55,9 @@ class _SilentTrack:
 
 @contextmanager
 def polling(look: Callable[[], None]) -> Iterator[None]:
-    """`look` is called now and then while the block runs, and once after it.
+    """Call `look` every `POLL_S` seconds in another thread while the block runs, and once after it.
 
-    For work that holds this thread and whose progress is seen in files only.
+    Used if the work blocks this thread and its progress can only be read from files.
     """
     stop = threading.Event()
 
@@ -69,7 +76,7 @@ def polling(look: Callable[[], None]) -> Iterator[None]:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that people would use."""
+    """Format a time in seconds, minutes or hours, depending on its length."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

@@ -1,7 +1,8 @@
-"""The folder that one run owns: what was asked (`job.toml`), and how it ended (`summary.json`).
+"""The folder of a run, with its job (`job.toml`) and its summary (`summary.json`), and atomic writing of files.
 
-The rules that make any run resumable live here: files appear whole, by rename; a folder belongs to one job, and a
-different job is refused with the differences; a run that ended says so in a summary, and asked again returns it.
+Three rules make every run resumable. Files are written to a temporary file and renamed, so they are always complete. A
+folder belongs to one job, and a different job is refused with a list of the differences. A finished run writes its
+summary, which is returned when the same job is run again.
 """
 
 from __future__ import annotations
@@ -28,54 +29,54 @@ from rayspin.paths import command, expanded_path
 Table: TypeAlias = dict[str, Any]
 
 _LONGEST_LINE = 2**24
-"""Bytes of an entry: the text of a job is the longest."""
+"""Maximum length of an entry in bytes; the longest entries contain the text of a job."""
 
-_PUT_BACK = "put back the file that rayspin wrote"
+_PUT_BACK = "restore the file that rayspin wrote"
 
 _MARK_S = 40.0
-"""How long a task waits for the mark of another: an NFS client may not see a new file for 30 s."""
+"""Seconds that a task waits until another has marked the folder: an NFS client may not see a new file for 30 s."""
 
-_NO_ROOM = "make room there, then run the same command again: it goes on"
-_NOT_OURS = "give a folder that can be written, with --out"
+_NO_ROOM = "free some space there, then run the same command again to resume"
+_NOT_OURS = "give a writable folder with --out"
 _REMEDIES = {
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: _NO_ROOM,
-    errno.EFBIG: "raise the limit of file sizes (ulimit -f), then run the same command again: it goes on",
+    errno.EFBIG: "raise the file size limit (ulimit -f), then run the same command again to resume",
     errno.EACCES: _NOT_OURS,
     errno.EPERM: _NOT_OURS,
     errno.EROFS: _NOT_OURS,
     errno.ENOTDIR: _NOT_OURS,
-    errno.ELOOP: "see who put a link there in place of a file, or give another folder with --out",
+    errno.ELOOP: "find out who replaced a file by a symbolic link, or give another folder with --out",
 }
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """The block writes in `folder`; if the system refuses, that is the machine's failure.
+    """Convert an `OSError` of a block that writes to `folder` to a `MachineError`.
 
     Raises:
-        MachineError: with what the system says.
+        MachineError: a write failed; the message contains the reason given by the system.
     """
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "look after that file system, then run the same command again")
+        remedy = _REMEDIES.get(error.errno or 0, "check the file system, then run the same command again")
         raise MachineError(str(folder), error.strerror or str(error), remedy) from None
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place, whole and on disk, when the block ends without an error.
+    """Yield a temporary path that is renamed to `path` when the block ends without an error.
 
-    After a crash or a power failure `path` holds the old content or the new, never a part: the temporary file is
-    synced before it is renamed, and the folder after. What an error leaves behind is removed; what a kill leaves
-    behind starts with ".tmp-" and is swept by the next run (`sweep_temporaries`).
+    After a crash or a power failure `path` holds either the old or the new content in full, because the temporary file
+    is synced to disk before it is renamed, and the folder afterwards. The temporary file is removed after an error. If
+    the process is killed, a file starting with ".tmp-" remains and is removed by the next run (`sweep_temporaries`).
 
     Raises:
-        MachineError: the system refuses, for want of room or of rights.
+        MachineError: the file cannot be written, for example because the disk is full or read-only.
     """
     path = Path(path)
-    # Tasks on other nodes may make the same file at the same time.
+    # The name contains host and process, because tasks on other nodes may write the same file at the same time.
     temporary = path.with_name(f".tmp-{socket.gethostname()}-{os.getpid()}-{path.name}")
     with writing(path.parent):
         try:
@@ -88,20 +89,29 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put `text` in place of the file at `path`, atomically and durably."""
+    """Replace the content of the file at `path` by `text`, atomically and durably.
+
+    Raises:
+        MachineError: the file cannot be written.
+    """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def append_lines(path: Path, entries: Iterable[Mapping[str, Any]], *, durably: bool = True) -> None:
-    """Add a line of JSON for each entry to the file at `path`, all in one go; `durably`: they are on disk afterwards.
+    """Append each entry as a line of JSON to the file at `path`, all in one write.
+
+    Args:
+        path: path of the file, which is created if it does not exist.
+        entries: the entries.
+        durably: whether to wait until the lines are on disk.
 
     Raises:
-        MachineError: the system refuses to write.
+        MachineError: the file cannot be written.
     """
     lines = "".join(json.dumps(entry) + "\n" for entry in entries).encode()
     with writing(path.parent), path.open("ab+") as stream:
-        # A kill can leave half a line; it must not swallow the next one.
+        # A killed process may have left an incomplete line; a newline separates it from the next entry.
         size = stream.tell()
         torn = size > 0 and os.pread(stream.fileno(), 1, size - 1) != b"\n"
         stream.write(b"\n" * torn + lines)
@@ -111,15 +121,19 @@ def append_lines(path: Path, entries: Iterable[Mapping[str, Any]], *, durably: b
 
 
 def read_lines(path: Path) -> Iterator[Table]:
-    """The entries that `append_lines` wrote, the oldest first; none if there is no file. Torn lines are passed over."""
+    """Yield the entries written by `append_lines`, in order, without incomplete lines; none if the file does not exist.
+
+    Raises:
+        InputError: as for `numbered_lines`.
+    """
     return (entry for _, entry in numbered_lines(path) if entry is not None)
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, Table | None]]:
-    """The same with the number of each line, from 1, and None for a torn one.
+    """Yield the line number, counted from 1, and the entry of each line; the entry is None for an incomplete line.
 
     Raises:
-        InputError: there is no regular file, or one of endless lines.
+        InputError: the path is not a regular file, or a line is too long.
     """
     try:
         for number, line in enumerate(raw_lines(path, limit=_LONGEST_LINE, remedy=_PUT_BACK), 1):
@@ -142,26 +156,32 @@ def sync(path: Path) -> None:
 
 
 def sweep_temporaries(folder: Path) -> None:
-    """Remove what killed writers left in `folder`."""
+    """Remove the temporary files that killed processes have left in `folder`."""
     for leftover in folder.glob(".tmp-*"):
         leftover.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run ended, for people: a short table, pictures to look at, what to try next."""
+    """Results of a finished run, to be shown to the user.
+
+    Attributes:
+        title: title of the table.
+        figures: rows of the table, from names to values.
+        pictures: paths of pictures, relative to the folder of the run.
+        hints: suggestions for what to do next.
+        parts: summaries of the stages of a pipeline.
+    """
 
     title: str
     figures: dict[str, str]
     pictures: tuple[str, ...] = ()
-    """Paths relative to the run's folder."""
     hints: tuple[str, ...] = ()
     parts: tuple[Summary, ...] = field(default=())
-    """Summaries of the stages of a pipeline."""
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Summary:
-        """The summary that `dataclasses.asdict` turned into plain tables."""
+        """Return the summary from its tables, as created by `dataclasses.asdict`."""
         return cls(
             title=str(table["title"]),
             figures={name: str(value) for name, value in table["figures"].items()},
@@ -173,11 +193,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class RunDir:
-    """A run's folder.
+    """The folder of a run.
 
     Attributes:
-        path: the folder; it need not exist yet.
-        root: the folder that references to other stages (`@name`) start from: the pipeline's, or the folder itself.
+        path: path of the folder, which need not exist yet.
+        root: folder that references to other stages (`@name`) are relative to: the folder of the pipeline, or `path`.
     """
 
     path: Path
@@ -185,20 +205,20 @@ class RunDir:
 
     @classmethod
     def at(cls, path: Path) -> RunDir:
-        """The folder of a run that stands alone."""
+        """Return the folder of a run that is not part of a pipeline."""
         return cls(path, path)
 
     def child(self, name: str) -> RunDir:
-        """The folder of a stage or a trial inside this run; references start where they start here."""
+        """Return the folder of a stage or a trial inside this run, with the same root."""
         return RunDir(self.path / name, self.root)
 
     def locate(self, reference: str) -> Path:
-        """The path that a job file means: `@name` is another stage's folder, anything else a path.
+        """Return the path for a reference in a job file: `@name` is the folder of another stage, anything else a path.
 
-        A relative path starts from the working folder, as on the command line, and not from the job file's.
+        A relative path is relative to the working folder, as on the command line, not to the folder of the job file.
 
         Raises:
-            InputError: it is no path on this machine.
+            InputError: the path is not valid on this machine.
         """
         if reference.startswith("@"):
             return self.root / reference[1:]
@@ -206,19 +226,19 @@ class RunDir:
 
     @property
     def job_file(self) -> Path:
-        """Where the resolved job lies."""
+        """Path of the file with the resolved job."""
         return self.path / "job.toml"
 
     @property
     def summary_file(self) -> Path:
-        """Where a run that ended says so."""
+        """Path of the file with the summary of the finished run."""
         return self.path / "summary.json"
 
     def asked(self) -> Table | None:
-        """The resolved job that this folder was made for, or None.
+        """Return the resolved job that this folder belongs to, or None if it has no job.
 
         Raises:
-            InputError: it is there and can't be read.
+            InputError: the job file exists but cannot be read.
         """
         try:
             text = read_text(self.job_file, limit=RECORD_BYTES, remedy=self._remedy)
@@ -228,46 +248,46 @@ class RunDir:
 
     @property
     def _remedy(self) -> str:
-        return f"of a dataset, {command('repair', self.path)} puts it back; else look who owns the run"
+        return f"for a dataset, restore it with {command('repair', self.path)}; otherwise ask the owner of the run"
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """The block reads the files of a run, which may be damaged.
+        """Convert the errors of a block that reads the files of a run, which may be damaged, to `InputError`.
 
         Raises:
-            InputError: they are not what was written.
+            InputError: the files are not as rayspin wrote them.
         """
         try:
             yield
         except RayspinError:
             raise
         except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise InputError(str(self.job_file), f"is not what was written ({error!r})", self._remedy) from None
+            raise InputError(str(self.job_file), f"not as rayspin wrote it ({error!r})", self._remedy) from None
 
     def finished(self, job: Table) -> Summary | None:
-        """The summary, if exactly this job has ended here."""
+        """Return the summary if exactly this job has finished in this folder, else None."""
         if self.asked() != job:
             return None
         try:
             text = read_text(self.summary_file, limit=RECORD_BYTES)
             return Summary.from_table(parse_json(text, str(self.summary_file)))
         except (AttributeError, LookupError, TypeError, ValueError):
-            # Gone, torn or none: the run is done again from what is there, and says it anew.
+            # The summary is missing or damaged: the run resumes from the existing files and writes it again.
             return None
 
     def finish(self, summary: Summary) -> None:
-        """Keep the summary: the run has ended."""
+        """Mark the run as finished by writing its summary."""
         write_text(self.summary_file, json.dumps(asdict(summary), indent=1) + "\n")
 
     def check_same(self, job: Table, may_change: frozenset[str]) -> None:
-        """Refuse a job that differs from the one this folder was made for.
+        """Check that the folder is new or belongs to the same job.
 
         Args:
             job: the resolved job.
-            may_change: patterns of dotted keys that may differ: a larger count, more epochs.
+            may_change: patterns of dotted keys that may differ, such as the number of samples or epochs.
 
         Raises:
-            InputError: with every difference.
+            InputError: the folder belongs to a different job; the message lists all differences.
         """
         there = self.asked()
         if there is None:
@@ -283,21 +303,26 @@ class RunDir:
 
     @contextmanager
     def claimed(self, job: Table, may_change: frozenset[str] = frozenset(), patience_s: float = 0.0) -> Iterator[None]:
-        """The folder made, claimed for this process alone and marked as this job's for the length of the block.
+        """Hold the exclusive lock of the folder while the block runs, after creating it and writing the job to it.
+
+        Args:
+            job: the resolved job.
+            may_change: as in `check_same`.
+            patience_s: seconds to wait for the lock.
 
         Raises:
-            InputError: the folder holds the run of another job.
-            HeldError: another process works on it.
-            MachineError: it can't be written.
+            InputError: the folder holds the run of a different job.
+            HeldError: another process holds the lock.
+            MachineError: the folder cannot be written.
         """
         self.check_same(job, may_change)
         with ExitStack() as stack:
             with writing(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(claim(self.path, patience_s=patience_s))
-                # Another job may have come first.
+                # Another job may have been written before the lock was acquired.
                 self.check_same(job, may_change)
-                # Alone: whatever is left of others is of the dead.
+                # The lock is exclusive, so all temporary files are of dead processes.
                 sweep_temporaries(self.path)
                 if self.asked() != job:
                     self.summary_file.unlink(missing_ok=True)
@@ -306,17 +331,17 @@ class RunDir:
 
     @contextmanager
     def shared(self, job: Table, may_change: frozenset[str], task: str) -> Iterator[None]:
-        """The folder made and marked as this job's, and claimed for a task beside other tasks of the same job.
+        """Hold the shared lock of the folder for a task of an array, after creating it and writing the job to it.
 
         Args:
             job: the resolved job.
             may_change: as in `check_same`.
-            task: what the task calls its part; not empty.
+            task: name of the part that the task works on; not empty.
 
         Raises:
-            InputError: the folder holds the run of another job.
-            HeldError: a run that works alone holds it, or tasks of a larger or smaller job.
-            MachineError: it can't be written.
+            InputError: the folder holds the run of a different job.
+            HeldError: a process holds the exclusive lock, or tasks of a larger or smaller job hold the shared one.
+            MachineError: the folder cannot be written.
         """
         self.check_same(job, may_change)
         with ExitStack() as stack:
@@ -328,7 +353,7 @@ class RunDir:
             yield
 
     def _mark(self, job: Table, may_change: frozenset[str]) -> None:
-        """Mark the folder, alone for a moment, unless another task has done so meanwhile."""
+        """Write the job to the folder under the exclusive lock, unless another task does so first."""
         end = time.monotonic() + _MARK_S
         while self.asked() != job:
             try:
@@ -341,7 +366,16 @@ class RunDir:
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """Where two tables differ: (dotted key, old value, new value), None for a key that one of them lacks."""
+    """Return the differences of two nested tables.
+
+    Args:
+        old: the first table.
+        new: the second table.
+        prefix: prefix of the dotted keys.
+
+    Returns:
+        (dotted key, old value, new value) for each difference; a missing value is None.
+    """
     found: list[tuple[str, Any, Any]] = []
     for key in sorted(old.keys() | new.keys()):
         a, b = old.get(key), new.get(key)

@@ -1,4 +1,4 @@
-"""Say what lies at a path: a dataset, a shard, a run, a weights file; and draw it."""
+"""Descriptions and pictures of datasets, shards, runs and weights files, for `rayspin show`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ GENERATING_ITERATIONS = 10
 
 
 def describe(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
-    """What `path` is: a title and a table; and a picture of it in the file `png`, if one is asked for.
+    """Describe the dataset, shard, run or weights file at `path` and optionally draw it.
+
+    Args:
+        path: folder of a dataset or a run, or a shard (.nc) or weights file (.safetensors).
+        png: file to write a picture to, or None for no picture.
+
+    Returns:
+        A title, and the rows of a table as a dictionary from names to values.
 
     Raises:
-        InputError: nothing there that rayspin knows, or nothing to draw.
+        InputError: `path` does not exist or is none of these, its files are damaged, or there is nothing to draw.
     """
     if not path.exists():
         raise InputError(str(path), "no such file or folder", "give a dataset, a run or a weights file")
@@ -34,7 +41,7 @@ def describe(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
             return _dataset(path, png)
         if (job := run.asked()) is not None:
             return _run(run, job, png)
-    raise InputError(str(path), "neither dataset, run, shard nor weights", "give a path that a rayspin job wrote")
+    raise InputError(str(path), "neither dataset, run, shard nor weights", "give a path written by a rayspin job")
 
 
 def _dataset(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
@@ -76,7 +83,7 @@ def _run(run: RunDir, job: Table, png: Path | None) -> tuple[str, dict[str, str]
     summary = run.finished(job)
     if png is not None:
         if summary is None or not summary.pictures:
-            raise InputError(str(run.path), "has no picture (yet)", "run its job to the end, or show one of its stages")
+            raise InputError(str(run.path), "has no picture (yet)", "finish the run, or show one of its stages")
         picture = read_bytes(run.path / summary.pictures[-1], limit=RECORD_BYTES)
         with replacing(png) as temporary:
             temporary.write_bytes(picture)
@@ -84,7 +91,7 @@ def _run(run: RunDir, job: Table, png: Path | None) -> tuple[str, dict[str, str]
     if summary is not None:
         for part in summary.parts or (summary,):
             figures |= {f"{part.title}: {name}": value for name, value in part.figures.items()}
-    state = "finished" if summary else "not finished; the same command goes on with it"
+    state = "finished" if summary else "not finished; the same command resumes it"
     return f"run of a {job['kind']} job", {"state": state, **figures}
 
 
@@ -105,7 +112,11 @@ def _weights(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
 
 
 def _draw_network(network: Any, png: Path) -> None:
-    """What the network makes of random spins: it generates (2021, Fig. 5a), or draws fine ones for coarse ones."""
+    """Draw the output of a network for random spins.
+
+    The effective-field network is applied recursively to generate a texture (2021, Fig. 5a); a super-resolution network
+    is applied once to coarse spins.
+    """
     from rayspin.analysis.recursive import iterate
     from rayspin.analysis.resolution import normalized
     from rayspin.models import EffectiveFieldNet, apply
@@ -132,7 +143,7 @@ def _draw(spins: Any, titles: list[str], png: Path) -> None:
 
 
 def _flat(name: str, table: Any) -> dict[str, str]:
-    """A table as rows with dotted names."""
+    """Flatten nested tables into rows with dotted names."""
     if not isinstance(table, dict):
         return {name: f"{table:.6g}" if isinstance(table, float) else str(table)}
     return {row: value for key, inner in table.items() for row, value in _flat(f"{name}.{key}", inner).items()}

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# The environment of every rayspin job on this cluster: the one file to edit here. Sourced on the first node before
-# srun; what it exports reaches all nodes.
+# Environment of every rayspin job on this cluster. Edit this file for your site. It is sourced on the first node before
+# srun, which passes exported variables to all nodes.
 
-# Modules, if Python comes from one:
+# If Python is provided by a module:
 # module load python/3.11
 
-# The virtual environment that rayspin is installed in, on a file system that all nodes see.
+# Virtual environment in which rayspin is installed, on a file system shared by all nodes.
 # shellcheck disable=SC1091
 source "${RAYSPIN_VENV:-$SLURM_SUBMIT_DIR/.venv}/bin/activate"
 
-# Folder on the nodes' own disks for Ray, at most 30 characters; /tmp unless said otherwise.
+# Folder for Ray on the local disk of each node, with a path of at most 30 characters. Default: /tmp.
 # export TMPDIR=/local/$USER

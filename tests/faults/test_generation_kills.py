@@ -140,10 +140,10 @@ def test_a_second_run_is_refused_and_a_dead_one_taken_over(few_undisturbed: Undi
         first.wait_for_samples(1)
         with started(few_undisturbed.job_file, folder) as second:
             code, said = second.ended()
-        holder = f"process {first.driver.pid} on {socket.gethostname()} (job 4711, since "
+        holder = f"in use by process {first.driver.pid} on {socket.gethostname()} (job 4711, since "
         assert code == 1
         assert said.startswith(f"{folder}: {holder}"), said
-        assert said.endswith(" works on it; wait for its end, or stop it\n"), said
+        assert said.endswith("; wait until it ends, or stop it\n"), said
         first.driver.kill()
         first.driver.wait()
     # At once: nobody waits for the dead.

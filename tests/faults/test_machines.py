@@ -71,7 +71,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_with_room_it_goes_on(
 ) -> None:
     disk.mount("1m")
     folder = disk.folder / "data"
-    line = f"{folder}: No space left on device; make room there, then run the same command again: it goes on\n"
+    line = f"{folder}: No space left on device; free some space there, then run the same command again to resume\n"
     for _ in range(2):
         with started(job_file, folder, *mode) as run:
             assert run.ended() == (1, line)
@@ -96,7 +96,7 @@ def test_a_full_disk_under_a_sweep_charges_no_trial_and_with_room_it_goes_on(dis
     with started(job_file, folder) as run:
         code, said = run.ended()
     assert (code, said.count("\n")) == (1, 1), said
-    assert "No space left on device; make room there, then run the same command again: it goes on" in said
+    assert "No space left on device; free some space there, then run the same command again to resume" in said
     assert not [entry for entry in Ledger(folder).trials.values() if entry.error]
     disk.resize("100m")
     finished(job_file, folder)

@@ -98,8 +98,8 @@ def test_a_disk_that_fails_at_any_moment_is_one_line(interpose: Path, tmp_path: 
 def test_a_limit_of_file_sizes_is_one_line(tmp_path: Path) -> None:
     done = refused(tmp_path, "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, -1))")
     assert (
-        done == f"{tmp_path / 'run'}: File too large; raise the limit of file sizes (ulimit -f), then run the same"
-        " command again: it goes on\n"
+        done == f"{tmp_path / 'run'}: File too large; raise the file size limit (ulimit -f), then run the same"
+        " command again to resume\n"
     )
     assert set(visible(tmp_path / "run")) == {"job.toml"}
 
@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_can_be_read(public: Pat
         path.chmod(0o555)
     # Rights don't bind root.
     as_another = "os.setuid(65534)" if os.getuid() == 0 else "pass"
-    remedy = "Permission denied; give a folder that can be written, with --out\n"
+    remedy = "Permission denied; give a writable folder with --out\n"
     assert refused(public, as_another) == f"{folder}: {remedy}"
     assert refused(public, as_another, folder="new") == f"{public / 'new'}: {remedy}"
     read = in_process(public, as_another, "verify", str(folder))
@@ -185,5 +185,5 @@ def test_a_torn_last_line_of_the_ledger_is_passed_over_wherever_it_was_torn(tmp_
 
 
 def test_a_ledger_that_cannot_grow_says_so(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match="No such file or directory; look after that file system"):
+    with pytest.raises(MachineError, match="No such file or directory; check the file system"):
         append(tmp_path / "gone" / "ledger.jsonl", {"file": "shard-00000000.nc"})

@@ -60,7 +60,7 @@ def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> N
     )  # fmt: skip
     # Nothing is left.
     assert not (tmp_path / "run").exists()
-    with pytest.raises(InputError, match="no run there"):
+    with pytest.raises(InputError, match="no run in this folder"):
         describe(tmp_path / "run")
 
 

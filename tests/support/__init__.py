@@ -1,1 +1,1 @@
-"""What tests of several tiers share; nothing here is a test."""
+"""Helpers shared by several test tiers; this package contains no tests."""

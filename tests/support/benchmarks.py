@@ -1,4 +1,4 @@
-"""The benchmarks, each file run by a pytest of its own as `make bench` runs it, but for the timing."""
+"""Running of a file of benchmarks in a separate pytest, as by `make bench` but without timing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.runs import LONG_S, environment
 _FOLDER = REPOSITORY / "tests" / "benchmarks"
 
 BENCHMARKS = sorted(path.name for path in _FOLDER.glob("test_*_speed.py"))
-"""The file names of those that run on one machine."""
+"""File names of the benchmarks that run on one machine."""
 
 
 def smoke_run(name: str) -> None:

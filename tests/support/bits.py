@@ -1,4 +1,4 @@
-"""Samples of every kind, and digests of them and of what is computed of them: `python -m tests.support.bits`."""
+"""Digests of annealed samples of every kind and of quantities derived from them: `python -m tests.support.bits`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAMPLES = (
     (LABYRINTH, SCHEDULE.with_updates(start_field=(0.1, 0.2, 0.7))),
     (DOMAIN, SCHEDULE.with_updates(start_field=(0.1, 0.2, 0.7), ramp="geometric", over_relaxation=0)),
     (Hamiltonian(anisotropy=0.5), SCHEDULE),
-    # The largest eigenvalue of its quadratic form is 0; LAPACK, whose code depends on the CPU, finds 1e-17 or -1e-17.
+    # The largest eigenvalue of the quadratic form is 0, but LAPACK returns 1e-17 or -1e-17, depending on the CPU.
     (Hamiltonian(anisotropy=0.215, anisotropy_axis=(1.0, 2.0, 3.0)), SCHEDULE),
     (Hamiltonian(anisotropy=-0.7, anisotropy_axis=(3.0, -1.0, 0.5)), SCHEDULE),
     (LABYRINTH, SCHEDULE.with_updates(update="metropolis", over_relaxation=0)),
@@ -38,7 +38,7 @@ DEGRADATIONS = (Degradation(), Degradation(sigma=1.3, sampling="average", coarse
 
 
 def digests():
-    """Of each sample's spins, energy, field and coarse versions."""
+    """Return a digest of the spins, energy, field and coarse versions of each sample."""
     found = []
     for n, (model, schedule) in enumerate(SAMPLES):
         spins = anneal(model, (16, 40), schedule, seed=(20, n))

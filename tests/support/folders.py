@@ -1,4 +1,4 @@
-"""A small dataset, and what its folder may look like at any moment and at the end."""
+"""A small dataset, and checks of its folder for interrupted and finished runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ hamiltonian = "labyrinth"
 schedule = { sweeps = 20, quench_sweeps = 20 }
 splits = { test = 1, validation = 1 }
 """
-"""Two shards, the last one smaller; less than a second of work."""
+"""A job of two shards, the last one smaller, that takes less than a second."""
 
 VOLATILE = re.compile(r"ledger.*\.jsonl|summary\.json|README\.md|.*\.png")
-"""Files that name hosts, times and folders: they may differ between two runs, but are whole as the others."""
+"""Files that contain host names, times or paths and so may differ between two runs."""
 
 
 def visible(folder: Path) -> dict[str, bytes]:
-    """The files that a user sees, with their bytes."""
+    """Return the content of all files that are not hidden, by relative path."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -34,17 +34,17 @@ def visible(folder: Path) -> dict[str, bytes]:
 
 
 def fixed(files: dict[str, bytes]) -> dict[str, bytes]:
-    """Those that every run of a job must write with the same bytes."""
+    """Return the files that every run of a job must write with the same bytes."""
     return {name: content for name, content in files.items() if not VOLATILE.fullmatch(name)}
 
 
 def check_whole(folder: Path, undisturbed: dict[str, bytes], writers: int) -> None:
-    """The folder of a run that was stopped anywhere: all that is seen in it is whole.
+    """Assert that all visible files of an interrupted run are complete.
 
     Args:
-        folder: of the run; it need not exist.
-        undisturbed: the visible files of a run of the same job that nothing happened to.
-        writers: how many processes wrote shards at once: more unfinished ones there can't be.
+        folder: folder of the run, which need not exist.
+        undisturbed: the visible files of an undisturbed run of the same job.
+        writers: number of processes that wrote shards at the same time, and so the most temporary files of shards.
     """
     files = visible(folder)
     assert fixed(files).items() <= fixed(undisturbed).items(), "a file is half-written, or should not be there"
@@ -53,26 +53,26 @@ def check_whole(folder: Path, undisturbed: dict[str, bytes], writers: int) -> No
         if name.endswith(".jsonl"):
             *lines, _torn = content.split(b"\n")
             told = {json.loads(line).get("file") for line in lines if line} - {None}
-            assert told <= files.keys(), "a ledger tells of a missing shard"
+            assert told <= files.keys(), "a ledger contains a missing shard"
         if name == "summary.json":
             json.loads(content)
         if name.endswith(".png"):
             assert content.endswith(b"IEND\xaeB`\x82")
-    # What readers make of it.
+    # The same holds for the records that readers see.
     assert all(record.file in files for record in Catalog.read(folder).records)
 
 
 def check_finished(folder: Path, undisturbed: dict[str, bytes]) -> None:
-    """The folder of a run that ended after whatever happened: the undisturbed files, and nothing else."""
+    """Assert that the folder of a finished run contains the files of an undisturbed run and nothing else."""
     files = visible(folder)
     assert fixed(files) == fixed(undisturbed)
-    assert not list(folder.glob(".tmp-*")), "the sweep left something"
-    assert not list(folder.glob("failed-*")), "a shard was charged"
+    assert not list(folder.glob(".tmp-*")), "a temporary file remains"
+    assert not list(folder.glob("failed-*")), "a failure of a shard was recorded"
     records = Catalog.read(folder).records
     assert sum(record.count for record in records) == sum(record.count for record in Catalog.entered(folder).records)
     assert {record.file for record in records} == {name for name in files if name.endswith(".nc")}
 
 
 def inodes(folder: Path) -> dict[str, tuple[int, int]]:
-    """Identity and time of the shards in place: what is not made again keeps them."""
+    """Return inode and modification time of each shard; both stay the same unless the shard is written again."""
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("shard-*.nc")}

@@ -1,15 +1,18 @@
-/* Faults at the n-th system call that changes a folder, whichever library makes it; for LD_PRELOAD.
+/* Fault injection at the n-th system call that changes a folder, from any library. Loaded with LD_PRELOAD.
  *
- * arm_fault(folder, n, mode): counts calls that write, sync, create, rename or remove below `folder`. The n-th one
- *   FAULT_KILL   is not made: SIGKILL comes instead;
- *   FAULT_HALF   writes half of its bytes, then SIGKILL; only calls of `write` count;
- *   any errno    fails with it, and so does each later one that needs space (not: remove, and open without creating).
+ * arm_fault(folder, n, mode) counts calls that write, sync, create, rename or remove below `folder`. The mode sets what
+ * happens at the n-th call:
+ *   FAULT_KILL   the process is killed by SIGKILL before the call;
+ *   FAULT_HALF   half of the bytes are written, then the process is killed; only calls of `write` are counted;
+ *   any errno    the call fails with this error, as do all later calls that need space (not removing files, and not
+ *                opening without creating).
  *
- * WRITE_HISTORY=FILE and WRITE_HISTORY_BELOW=FOLDER in the environment: no faults, but a line in FILE for each such call.
+ * With WRITE_HISTORY=FILE and WRITE_HISTORY_BELOW=FOLDER in the environment there are no faults, but each such call
+ * adds a line to FILE.
  *
- * WALL_CLOCK_JUMPS=FILE in the environment: while there is such a file the wall clock leaps a year back, and ahead again,
- * with each second of the true one. It is never ahead of the kernel's, which is the one that ends a wait for a time of day: such a wait would take as
- * long as the leap, and no real clock does that.
+ * With WALL_CLOCK_JUMPS=FILE in the environment, and while that file exists, the wall clock jumps back by a year and
+ * forward again, once in each true second. It is never ahead of the kernel's clock, because the kernel's clock ends
+ * waits for a time of day, and such a wait would take as long as the jump, which does not happen with a real clock.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -60,7 +63,7 @@ static int watched_fd(int fd) {
     return watched(path);
 }
 
-/* Whether the call is to fail; errno says why. Doesn't come back from a kill. */
+/* Returns whether the call must fail, with the error in errno. Does not return if the process is killed. */
 static int fails(const char *name, int needs_space, int fd, const void *bytes, size_t count) {
     ssize_t (*true_write)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
     if (history >= 0) {

@@ -1,4 +1,4 @@
-"""Pages that the system hands out for the maps of a training step, and those that stay with the process."""
+"""Numbers of memory pages that the system allocates for the maps of a training step and that the process keeps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rayspin.training.memory import keeping_freed_memory
 
 SITES = 20_000_000
 PAGES = 3 * 4 * SITES // resource.getpagesize()
-"""What three maps of float32 take."""
+"""Number of pages of three float32 maps."""
 
 
 def pages_of_a_step() -> int:
-    """Pages that this process is given for the three maps: in the best of ten steps, the first cut up the heap."""
+    """Return the number of pages allocated for three maps: the minimum of ten steps, as the first fragment the heap."""
     pages = []
     for _ in range(10):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -32,7 +32,7 @@ def pages_of_a_kept_step() -> int:
 
 
 def pages_in_a_thread() -> int:
-    """As Ray Train has it: the training runs in a thread."""
+    """Return the pages of a step in a thread, as Ray Train runs the training."""
     pages: list[int] = []
     thread = threading.Thread(target=lambda: pages.append(pages_of_a_kept_step()))
     thread.start()
@@ -41,12 +41,12 @@ def pages_in_a_thread() -> int:
 
 
 def pages_held() -> int:
-    """Pages of memory that this process has."""
+    """Return the number of resident memory pages of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1])
 
 
 def print_pages() -> None:
-    """Of a kept step; held while memory is kept, and afterwards."""
+    """Print the pages of a step that keeps memory, the pages kept during it, and the pages kept afterwards."""
     before = pages_held()
     with keeping_freed_memory():
         taken, kept = pages_of_a_step(), pages_held() - before

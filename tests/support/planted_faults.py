@@ -1,9 +1,9 @@
-"""Faults that tests must find: each is planted in a copy of the repository, and tests named with it are run there.
+"""Mutation tests: each fault is planted in a copy of the repository, and the tests that must detect it are run there.
 
-    python -m tests.support.planted_faults              # all of them, half an hour
-    python -m tests.support.planted_faults dmi-sign ...  # some
+    python -m tests.support.planted_faults              # all faults, half an hour
+    python -m tests.support.planted_faults dmi-sign ...  # some faults
 
-For each it prints the tier that catches it, or ESCAPED; the exit code is 1 if one escaped.
+For each fault the file of tests that detects it is printed, or ESCAPED. The exit code is 1 if a fault escaped.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Fault:
     """A change of one place in the package.
 
     Attributes:
-        file: the module, below the package.
-        right: the text there; it occurs once.
-        wrong: what is planted in its place.
-        tests: files that should catch it, the fastest tier first.
+        file: path of the module, relative to the package.
+        right: the original text, which occurs once in the module.
+        wrong: the text that replaces it.
+        tests: test files of which at least one must fail, the fastest tier first.
     """
 
     file: str
@@ -209,7 +209,7 @@ FAULTS = {
 
 
 def plant(fault: Fault, copy: Path) -> str | None:
-    """The first of the fault's tests that fails once the fault is in the copy; None if all pass."""
+    """Plant a fault in the copy and return the first of its test files that fails, or None if all pass."""
     module = copy / "rayspin" / fault.file
     text = module.read_text()
     assert text.count(fault.right) == 1, f"{fault.file} has {text.count(fault.right)} times {fault.right!r}"
@@ -219,7 +219,7 @@ def plant(fault: Fault, copy: Path) -> str | None:
             command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{test}"]
             environment = os.environ | {"PYTHONPATH": str(copy)}
             done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
-            # What pytest says of itself: it was not run as meant.
+            # These exit codes mean that pytest could not run the tests.
             assert done.returncode not in (2, 3, 4, 5), done.stdout + done.stderr
             if done.returncode:
                 return test
@@ -229,12 +229,12 @@ def plant(fault: Fault, copy: Path) -> str | None:
 
 
 def main(names: Sequence[str]) -> int:
-    """Plant the faults of these names, or all; how many escaped."""
+    """Plant the faults with these names, by default all, and return how many escaped."""
     tracked = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     escaped = 0
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
         copy = Path(folder)
-        # With the machine code of the kernels, which is good until one of them changes.
+        # The compiled kernels are copied as well, because they stay valid unless a kernel changes.
         kept = [REPOSITORY / name for name in tracked.splitlines()]
         kept += [path for path in REPOSITORY.glob("rayspin/physics/__pycache__/*.nb*") if path.is_file()]
         for path in kept:

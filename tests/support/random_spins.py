@@ -1,4 +1,4 @@
-"""Datasets whose samples cost next to nothing: what is left is everything but the kernel."""
+"""Datasets whose samples take almost no time, to measure everything except the kernels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rayspin.jobs.generate.job import Generate
 
 
 class RandomSpins(Generate):
-    """A dataset whose samples cost next to nothing: what is left is everything but the kernel."""
+    """A job whose samples are computed from a formula instead of being annealed."""
 
     def anneal_sample(self, sample: int) -> np.ndarray:
         rows, columns = self.size

@@ -1,4 +1,4 @@
-"""Two ranks over gloo without Ray: what a training over two workers must give, whatever happens to those."""
+"""Training on two gloo ranks without Ray: the reference for a training with two workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rayspin.jobs.train.job import Training
 
 
 def fit_on_two_ranks(stage: Training, folder: Path) -> None:
-    """Train in two processes of one thread each; the folder takes what a run's folder takes."""
+    """Train in two processes with one thread each, and write to `folder` what a run writes to its folder."""
     folder.mkdir()
     mp.spawn(_fit, args=(stage.to_table(), folder), nprocs=2)
 
@@ -28,6 +28,7 @@ def _fit(rank: int, table: dict[str, Any], folder: Path) -> None:
     try:
         stage.fit(Path(stage.dataset), folder, rank=rank, world_size=2)
     finally:
-        # DDP is a cycle that holds the group's threads; at the end of the interpreter they would be torn down too late.
+        # DDP objects form a reference cycle that holds the threads of the group. Without the collection they would be
+        # destroyed too late, at the end of the interpreter.
         gc.collect()
         dist.destroy_process_group()

@@ -14,7 +14,7 @@ README = (REPOSITORY / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    """The code blocks of the README in a language."""
+    """Return the code blocks of the README in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -23,7 +23,7 @@ COMMANDS = [shlex.split(line) for block in blocks("sh") for line in block.splitl
 
 
 def run(command: list[str], folder: Path) -> str:
-    """What a command prints that must end well."""
+    """Run a command that must succeed, and return its output."""
     done = subprocess.run(command, cwd=folder, env=environment(), check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout

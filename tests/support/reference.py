@@ -1,4 +1,4 @@
-"""Slow and obviously right: the physics of rayspin by plain loops in float64, sharing no code with it."""
+"""Reference implementation of the physics by plain loops in float64: slow, simple, sharing no code with rayspin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def bonds(rows, columns, periodic=True):
-    """All nearest-neighbour bonds once: (i, j, r_ij), with i and j as (row, column)."""
+    """Yield each nearest-neighbour bond once as (i, j, r_ij), with i and j as (row, column)."""
     for row in range(rows):
         for column in range(columns):
             if column + 1 < columns or periodic:
@@ -24,7 +24,7 @@ def dmi_vector(hamiltonian, r):
 
 
 def total_energy(spins, hamiltonian):
-    """The energy of the whole lattice without its dipole term, in J, as the docstring writes it."""
+    """Return the energy of the lattice without its dipole term, in J, by the formula in the docs of `Hamiltonian`."""
     spins = np.asarray(spins, np.float64)
     rows, columns, _ = spins.shape
     total = 0.0
@@ -39,16 +39,17 @@ def total_energy(spins, hamiltonian):
 
 
 def dipole_tensor(r):
-    """T(r) = 1 / r^3 - 3 r r / r^5 of one pair."""
+    """Return the dipole tensor T(r) = 1 / r^3 - 3 r r / r^5 of one pair."""
     length = np.linalg.norm(r)
     return np.eye(3) / length**3 - 3 * np.outer(r, r) / length**5
 
 
 def dipole_energy(spins, strength, images):
-    """Pairs of a torus and all copies of it within `images` periods, plus what lies beyond, as a continuum.
+    """Return the dipole energy of a periodic lattice, with its images within `images` periods and a continuum beyond.
 
-    Beyond, a sum over r > R of T(r) is an integral: on average over angles T is diag(-1/2, -1/2, 1) / r^3, and the
-    integral of r^-3 over the plane outside a square of half width R is 4 sqrt(2) / R. It acts on the mean spin.
+    In the continuum the sum of T(r) over r > R is replaced by an integral: the average of T over angles is
+    diag(-1/2, -1/2, 1) / r^3, and the integral of r^-3 over the plane outside a square of half width R is
+    4 sqrt(2) / R. It acts on the mean spin.
     """
     spins = np.asarray(spins, np.float64)
     rows, columns, _ = spins.shape
@@ -68,7 +69,7 @@ def dipole_energy(spins, strength, images):
 
 
 def langevin(x):
-    """Mean of cos for density exp(x cos) on the sphere: coth x - 1/x."""
+    """Return the mean of cos for the density exp(x cos) on the sphere: coth x - 1/x."""
     return 1 / math.tanh(x) - 1 / x
 
 
@@ -78,7 +79,7 @@ def random_spins(rng, *shape):
 
 
 def cycloid(length, turns, direction):
-    """Spins (length, length, 3) that turn in the x-z plane, from +z towards direction * x as x grows."""
+    """Return spins (length, length, 3) that rotate in the x-z plane, from +z towards direction * x as x increases."""
     angle = 2 * np.pi * turns * np.arange(length) / length
     row = np.stack([direction * np.sin(angle), 0 * angle, np.cos(angle)], axis=-1)
     return np.broadcast_to(row, (length, length, 3))

@@ -1,4 +1,4 @@
-"""The host of a rendezvous, in the process of a test."""
+"""Operation of a rendezvous host in the process of a test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOCALHOST = "127.0.0.1"
 
 
 def turn_until(host: Host, condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Let the host listen until something is true that must become so."""
+    """Let the host process messages until a condition holds; fail after `seconds` seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

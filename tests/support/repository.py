@@ -1,4 +1,4 @@
-"""Where the repository and its job files are."""
+"""Paths of the repository and its job files."""
 
 from __future__ import annotations
 

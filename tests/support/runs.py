@@ -1,4 +1,4 @@
-"""`rayspin run` in a process of its own, with a Ray of its own: watched, stopped, killed."""
+"""Starting, observing, stopping and killing `rayspin run` in a separate process with its own Ray."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ import pytest
 from rayspin.storage import Catalog
 
 LONG_S = 240.0
-"""A limit for what takes seconds on an idle machine: it ends a test that hangs, and says nothing about speed."""
+"""Timeout in seconds of operations that take seconds on an idle machine; it only ends tests that hang."""
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a run that knows nothing of the Ray of this process."""
+    """Return the environment of a run, without the variables of the Ray of this process."""
     return {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | more
 
 
 def wait_until(
     condition: Callable[[], object], what: Callable[[], object] = lambda: "", seconds: float = LONG_S
 ) -> None:
-    """Wait for something that must become true; fail with what `what` returns if it does not."""
+    """Wait until a condition holds; fail after `seconds` seconds with the result of `what`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, what()
@@ -37,7 +37,7 @@ def wait_until(
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """Return whether a process is running and not a zombie."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -45,11 +45,11 @@ def alive(process: psutil.Process) -> bool:
 
 
 class Run:
-    """A run under way.
+    """A run in progress.
 
     Attributes:
         driver: the process of the command.
-        folder: of the run.
+        folder: the folder of the run.
     """
 
     def __init__(self, driver: subprocess.Popen[str], folder: Path) -> None:
@@ -57,11 +57,11 @@ class Run:
         self._family: set[psutil.Process] = set()
 
     def samples(self) -> int:
-        """Samples of the dataset that are done."""
+        """Return the number of finished samples of the dataset."""
         return Catalog.read(self.folder).samples_done
 
     def wait_for(self, condition: Callable[[], object]) -> None:
-        """Wait for something that must become true while the run goes on."""
+        """Wait until a condition holds; fail if the driver ends first."""
 
         def met() -> bool:
             if condition():
@@ -72,13 +72,13 @@ class Run:
         wait_until(met, lambda: "no progress")
 
     def wait_for_samples(self, more: int) -> None:
-        """Wait until so many more samples are done."""
+        """Wait until `more` more samples are finished."""
         goal = self.samples() + more
         self.wait_for(lambda: self.samples() >= goal)
         self._family |= set(psutil.Process(self.driver.pid).children(recursive=True))
 
     def find(self, name: str) -> list[psutil.Process]:
-        """Processes of this run whose program has that name; an actor is nameless for a moment between two calls."""
+        """Return the processes of this run with that name. Between two calls an actor briefly has no name."""
         found = []
         for process in psutil.Process(self.driver.pid).children(recursive=True):
             try:
@@ -90,7 +90,7 @@ class Run:
         return found
 
     def kill(self, name: str, chance: random.Random) -> psutil.Process | None:
-        """SIGKILL one process of that name, or the driver, after a random part of a second; return the process."""
+        """Kill a process of that name, or the driver, after up to 0.3 s; return the process, or None for the driver."""
         if name == "driver":
             time.sleep(chance.uniform(0, 0.3))
             self.driver.kill()
@@ -103,17 +103,17 @@ class Run:
         return victim
 
     def ended(self) -> tuple[int, str]:
-        """The exit code of the driver and all that it wrote to stderr, once it has ended."""
+        """Wait until the driver ends, and return its exit code and its standard error."""
         try:
             _, said = self.driver.communicate(timeout=LONG_S)
         except subprocess.TimeoutExpired:
-            # Shows where each of its threads is.
+            # faulthandler then prints the traceback of each thread.
             self.driver.send_signal(signal.SIGABRT)
             pytest.fail(f"no end after {LONG_S} s:\n{self.driver.communicate()[1]}")
         return self.driver.returncode, said
 
     def check_gone(self) -> None:
-        """Assert that nothing of it runs any more, soon after its driver has ended."""
+        """Assert that all processes of the run end soon after the driver."""
         wait_until(
             lambda: not [process for process in self._family if alive(process)],
             lambda: [process.cmdline() for process in self._family if alive(process)],
@@ -123,7 +123,7 @@ class Run:
 
 @contextmanager
 def command(folder: Path, *arguments: object, **variables: str) -> Iterator[Run]:
-    """The command line with these arguments; it does not outlive the block."""
+    """Start the command line with these arguments; kill it at the end of the block."""
     line = [sys.executable, "-X", "faulthandler", "-m", "rayspin", *map(str, arguments)]
     with subprocess.Popen(
         line, env=environment(**variables), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -136,13 +136,13 @@ def command(folder: Path, *arguments: object, **variables: str) -> Iterator[Run]
 
 @contextmanager
 def started(job_file: Path, folder: Path, *options: object, **variables: str) -> Iterator[Run]:
-    """A run of a job in a folder."""
+    """Start a run of a job in a folder; kill it at the end of the block."""
     with command(folder, "run", job_file, "--out", folder, *options, **variables) as run:
         yield run
 
 
 def finished(job_file: Path, folder: Path, *options: object, **variables: str) -> None:
-    """Run a job to its end, which must be a good one."""
+    """Run a job and assert that it succeeds."""
     with started(job_file, folder, *options, **variables) as run:
         code, said = run.ended()
         assert code == 0, said

@@ -1,4 +1,4 @@
-"""Fixtures of an embedded Ray, one for all tests of a tier."""
+"""Fixtures of an embedded Ray that is shared by all tests of a tier."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rayspin.job import Context
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[Session]:
-    """An embedded Ray with two CPUs: it takes seconds to start."""
+    """An embedded Ray with two CPUs. It takes seconds to start."""
     session = Session(cpus=2)
     session.ray()
     yield session

@@ -1,4 +1,4 @@
-"""Kernels for GPUs on Numba's simulator of one: `python -m tests.support.simulated_gpu samples|shard NAME`."""
+"""GPU kernels run in Numba's CUDA simulator: `python -m tests.support.simulated_gpu samples|shard NAME`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ON_GPU = Generate.model_validate(TWO_POINTS | {"resources": {"gpu": True}})
 
 
 def simulate(*arguments: str) -> None:
-    """Run this module with Numba's simulator as its GPU."""
+    """Run this module in a process that uses Numba's CUDA simulator."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.simulated_gpu", *arguments],
         cwd=REPOSITORY,
@@ -51,7 +51,7 @@ def simulate(*arguments: str) -> None:
 
 
 def check_samples(name: str) -> None:
-    """Assert that samples have the bits of a CPU."""
+    """Assert that samples are bitwise equal to those of the CPU kernels."""
     model, size = SIMULATED[name]
     temperatures = np.array([1.2, 0.01])
     batch = BatchSampler(model, size, SEEDS[:2])
@@ -66,7 +66,7 @@ def check_samples(name: str) -> None:
 
 
 if __name__ == "__main__":
-    # Words of random streams wrap around.
+    # The integer arithmetic of the random streams overflows by design.
     warnings.filterwarnings("ignore", "overflow encountered in scalar", RuntimeWarning)
     what, name = sys.argv[1:]
     if what == "samples":

@@ -1,4 +1,4 @@
-"""How much is repeated: RAYSPIN_SOAK=0 (the default) thins repetition, 1 leaves nothing out, n goes n times round."""
+"""Amount of repetition in tests, set by RAYSPIN_SOAK: 0 (default) for fewer cases, 1 for all cases, n for n rounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 _SOAK = int(os.environ.get("RAYSPIN_SOAK", "0"))
 
 FULL = _SOAK > 0
-"""Whether nothing is left out: each system call instead of every fifth one, each pair of job and option."""
+"""Whether all cases are tested: each system call instead of every fifth one, and each pair of job and option."""
 
 ROUNDS = max(1, _SOAK)
-"""How many rounds, each with random numbers of its own, the seeded tests go."""
+"""Number of rounds of the seeded tests, each with different random numbers."""

@@ -1,9 +1,9 @@
-"""Runs a job again and again in forks of this process, with a fault at one system call each (see interpose.c).
+"""Run a job repeatedly in forks of this process, each time with a fault at another system call (see interpose.c).
 
     LD_PRELOAD=interpose.so python -m tests.support.steps FOLDER MODE STRIDE
 
-It does all that `rayspin run` does, but makes the shards in the driver, so that the calls come in one order. For each
-fault it checks what is seen in the folder, runs the job once more in peace, and checks the result.
+Unlike in `rayspin run`, the shards are generated in the driver, so that the order of the calls is fixed. After each
+fault the folder is checked, the job is run again without faults, and the result is checked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ libc = ctypes.CDLL(None)
 
 
 def run(job: Path, folder: Path, arm: Callable[[], None] = lambda: None) -> tuple[int, str]:
-    """Exit code (minus the signal for a kill) and stderr of a run in a fork."""
+    """Run the job in a fork and return its exit code (minus the signal if it was killed) and standard error."""
     said = folder.with_name(f"said-by-{folder.name}")
     child = os.fork()
     if child == 0:
@@ -55,7 +55,7 @@ def run(job: Path, folder: Path, arm: Callable[[], None] = lambda: None) -> tupl
 
 
 def check_refused(code: int, said: str, mode: str) -> None:
-    """One line; or HDF5, which got its room at first and then no more, took the process down: an actor lost."""
+    """Assert that the run failed with one line, or that HDF5 crashed because space ran out during a write."""
     if code != -signal.SIGSEGV:
         assert code == 1, (code, said)
         assert said.count("\n") == 1, said
@@ -63,7 +63,7 @@ def check_refused(code: int, said: str, mode: str) -> None:
 
 
 def disturb(base: Path, mode: str, stride: int) -> int:
-    """A fault at every `stride`-th call, one after the other, until a run gets through; how many there were."""
+    """Run the job with a fault at every `stride`-th call until a run succeeds, and return the number of faults."""
     job, folder = base / "job.toml", base / "run"
     job.write_text(JOB)
     peaceful = run(job, base / "undisturbed")
@@ -85,7 +85,7 @@ def disturb(base: Path, mode: str, stride: int) -> int:
             again = run(job, folder)
             assert again == (0, ""), again
             check_finished(folder, undisturbed)
-            assert before.items() <= inodes(folder).items(), "a shard that was whole was made again"
+            assert before.items() <= inodes(folder).items(), "an intact shard was written again"
         except BaseException as error:
             error.add_note(f"after a fault ({mode}) at call {at}: {sorted(path.name for path in folder.glob('*'))}")
             raise
@@ -93,11 +93,11 @@ def disturb(base: Path, mode: str, stride: int) -> int:
 
 
 def prepare() -> None:
-    """Make shards in this process from now on; and do whatever is slow once before the first fork."""
+    """Make runs generate shards in this process, and do slow initialization once before the first fork."""
     make_shards_here()
-    # A process that gives up its rights may not be able to read this codec any more.
+    # A process that drops its privileges may not be able to load this codec later.
     codecs.lookup("utf-8-sig")
-    # The card's text is written as ever; its pictures would take seconds a run.
+    # The card is written without its pictures, which would take seconds in each run.
     card._draw = lambda catalog: None
     for module in ("rich.console", "rayspin.console", "rayspin.job", "rayspin.jobs.generate.repair"):
         importlib.import_module(module)

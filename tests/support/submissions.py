@@ -1,4 +1,4 @@
-"""A small job, pipelines of it, and options to submit them with."""
+"""A small job, and helpers to create pipelines and options for submissions."""
 
 from __future__ import annotations
 

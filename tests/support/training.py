@@ -1,4 +1,4 @@
-"""A source of smooth random spins, small and in memory."""
+"""A small sample source of smooth random spins in memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class MemorySource:
 
 
 def smooth_spins(samples: int, seed: int, size: int = 32) -> np.ndarray:
-    """Unit spins that vary over about four sites, (samples, size, size, 3)."""
+    """Return unit spins (samples, size, size, 3) that vary over about four sites."""
     waves = np.fft.fftfreq(size)
     low_pass = np.exp(-60 * (waves[:, None] ** 2 + waves**2))
     noise = np.random.default_rng(seed).normal(size=(samples, size, size, 3))

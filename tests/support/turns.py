@@ -1,4 +1,4 @@
-"""Processes that take turns on the cores, since what other tenants do to a machine lasts longer than a turn."""
+"""Benchmark processes that alternate on the cores, so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import psutil
 
 
 class ProcessTree:
-    """A process and all that it starts, an embedded Ray as well: they can be made to stand still.
+    """A process with all its descendants, including an embedded Ray, that can be paused and resumed.
 
     Args:
-        target: the function of the process, of a module.
-        arguments: what it is called with.
+        target: the function to run, which must be importable from a module.
+        arguments: its arguments.
     """
 
     def __init__(self, target: Callable[..., None], *arguments: Any) -> None:
@@ -26,21 +26,21 @@ class ProcessTree:
 
     @property
     def alive(self) -> bool:
-        """Whether the process has not come to its end."""
+        """Whether the process is running or paused."""
         return self._process.is_alive()
 
     def pause(self) -> None:
-        """Let all stand still."""
+        """Pause the process and its descendants."""
         top = psutil.Process(self._process.pid)
         self._members = [top, *top.children(recursive=True)]
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let all go on."""
+        """Resume the process and its descendants."""
         self._signal(signal.SIGCONT)
 
     def end(self) -> None:
-        """Let it come to its end, which must be a good one."""
+        """Wait until the process ends, and assert that it succeeds."""
         self.resume()
         self._process.join()
         assert self._process.exitcode == 0

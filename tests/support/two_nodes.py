@@ -1,6 +1,7 @@
-"""A Ray cluster of two nodes on this machine, in a process that has no other Ray: `python -m tests.support.two_nodes`.
+"""A Ray cluster of two nodes on this machine, in a separate process: `python -m tests.support.two_nodes`.
 
-It prints the address, loses the second node at the first line of its standard input, and ends with the second one.
+The process prints the address of the cluster, kills the second node after the first line of its standard input, and
+ends after the second line.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from tests.support.repository import REPOSITORY
 from tests.support.runs import environment
 
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
-"""What a driver needs in its environment to be let in."""
+"""Environment variables that a driver needs to connect to the cluster."""
 
 
 class TwoNodes:
-    """The cluster, from outside.
+    """Control of the cluster from another process.
 
     Attributes:
-        address: "host:port" of its head.
+        address: "host:port" of the head of the cluster.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -41,13 +42,13 @@ class TwoNodes:
 
 @contextmanager
 def two_nodes() -> Iterator[TwoNodes]:
-    """The cluster, for the length of the block."""
+    """Run the cluster while the block runs."""
     command = [sys.executable, "-m", "tests.support.two_nodes"]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, cwd=REPOSITORY, env=environment(**NO_TOKEN), stdin=pipe, stdout=pipe, text=True
     ) as process:
-        # The end of its input, when the block is left, ends it.
+        # The process ends when its standard input is closed at the end of the block.
         yield TwoNodes(process)
 
 

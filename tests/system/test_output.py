@@ -18,7 +18,7 @@ JOB = (
     "schedule = { sweeps = 5, quench_sweeps = 5 }\n"
 )
 FULL = Path("/dev/full")
-LINE = "standard output: No space left on device; send it to where it can be written\n"
+LINE = "standard output: No space left on device; redirect it to a file that can be written\n"
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_tasks_share_a_folder_and_a_run_does_not(tmp_path: Path) -> None:
             assert {holder.task for holder in holders(tmp_path)} == {"shards 0:4", "shards 4:8"}
             assert described(holders(tmp_path)).startswith("2 tasks (process ")
         with (
-            pytest.raises(HeldError, match=rf"process {other} on .* \(shards 0:4, since .*works on it"),
+            pytest.raises(HeldError, match=rf"in use by process {other} on .* \(shards 0:4, since "),
             claim(tmp_path),
         ):
             pass

@@ -56,7 +56,7 @@ def test_python_dash_m_is_the_command() -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ('kind = "generate"\nsamples = = 3', "no valid TOML"),
+        ('kind = "generate"\nsamples = = 3', "not valid TOML"),
         (
             GOOD.replace('kind = "generate"', 'kind = "genrate"'),
             "kind: unknown value 'genrate'; did you mean 'generate'?",
@@ -64,13 +64,13 @@ def test_python_dash_m_is_the_command() -> None:
         (GOOD.replace('kind = "generate"', ""), "kind: missing key; add one of: generate"),
         (GOOD.replace("samples = 24", "sampels = 24"), "sampels: unknown key; did you mean 'samples'?"),
         (GOOD.replace("sweeps = 50,", "sweps = 50,"), "schedule.sweps: unknown key; did you mean 'sweeps'?"),
-        (GOOD.replace("samples = 24", 'samples = "24"'), "samples: '24' won't do; write a whole number"),
-        (GOOD.replace("samples = 24", "samples = 0"), "samples: 0 won't do; input should be greater than 0"),
+        (GOOD.replace("samples = 24", 'samples = "24"'), "samples: '24' is invalid; write a whole number"),
+        (GOOD.replace("samples = 24", "samples = 0"), "samples: 0 is invalid; input should be greater than 0"),
         (GOOD.replace("samples = 24", ""), "samples: missing key; add it"),
         (GOOD.replace("size = 32", "size = [32, 32, 32]"), "size: "),
         (GOOD.replace("size = 32", "size = 31"), "odd"),
         (GOOD.replace('"labyrinth"', '"labyrint"'), "did you mean 'labyrinth'?"),
-        (GOOD.replace('"labyrinth"', "{ exchange = nan }"), "hamiltonian.exchange: nan won't do"),
+        (GOOD.replace('"labyrinth"', "{ exchange = nan }"), "hamiltonian.exchange: nan is invalid"),
         (GOOD.replace("test = 4", "test = 40"), "hold back 44 of 24 samples"),
         (TRAIN.format(dataset="nowhere"), "nowhere: is not a dataset (no ledger)"),
         (TRAIN.format(dataset="@generate"), "'@generate' is no earlier stage that generates"),
@@ -103,7 +103,7 @@ def pipeline(train: str) -> str:
             pipeline('kind = "train-sr"\nnetwork = { scale = 16 }'),
             "a lattice of 40 x 40 has no coarse version at scale 16",
         ),
-        (pipeline('kind = "train-sr"\nnetwork = { scale = 5 }'), "stages.train.network.scale: 5 won't do"),
+        (pipeline('kind = "train-sr"\nnetwork = { scale = 5 }'), "stages.train.network.scale: 5 is invalid"),
         (pipeline('kind = "train-fcn"'), "use sides that are multiples of 16"),
         (pipeline('kind = "train-fcn"').replace("@make", "@mak"), "did you mean '@make'?"),
     ],
@@ -128,7 +128,7 @@ def test_missing_files_and_bad_overrides_are_named(invoke: object, tmp_path: Pat
         (("show", "nowhere"), "nowhere: no such file or folder"),
         (("show", "empty"), "neither dataset, run, shard nor weights"),
         (("check", "job.toml", "--set", "samples"), "--set samples: not of the form key=value"),
-        (("check", "job.toml", "--set", "samples.x=1"), "samples is no table"),
+        (("check", "job.toml", "--set", "samples.x=1"), "samples is not a table"),
         (("check", "job.toml", "--set", "schedule.sweep=1"), "schedule.sweep: unknown key; did you mean 'sweeps'?"),
     ]:
         result = invoke(*arguments)  # type: ignore[operator]

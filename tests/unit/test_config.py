@@ -33,14 +33,14 @@ class Outer(Config):
         ({"cuont": 1}, "job.toml: cuont: unknown key; did you mean 'count'?"),
         ({"count": 1, "schedule": {"sweps": 1}}, "job.toml: schedule.sweps: unknown key; did you mean 'sweeps'?"),
         ({"count": 1, "schedule": {"zzz": 1}}, "job.toml: schedule.zzz: unknown key; known: mode, sweeps"),
-        ({"count": "1"}, "job.toml: count: '1' won't do; write a whole number"),
-        ({"count": True}, "job.toml: count: True won't do; write a whole number"),
-        ({"count": 1, "axis": "z"}, "job.toml: axis: 'z' won't do; write a list: [ ... ]"),
-        ({"count": 1, "axis": [0, 0, float("nan")]}, "job.toml: axis.2: nan won't do; input should be a finite number"),
-        ({"count": 1, "schedule": 3}, "job.toml: schedule: 3 won't do; write a table"),
+        ({"count": "1"}, "job.toml: count: '1' is invalid; write a whole number"),
+        ({"count": True}, "job.toml: count: True is invalid; write a whole number"),
+        ({"count": 1, "axis": "z"}, "job.toml: axis: 'z' is invalid; write a list: [ ... ]"),
+        ({"count": 1, "axis": [0, 0, float("nan")]}, "job.toml: axis.2: nan is invalid; input should be a finite"),
+        ({"count": 1, "schedule": 3}, "job.toml: schedule: 3 is invalid; write a table"),
         (
             {"count": 1, "schedule": {"sweeps": 0}},
-            "job.toml: schedule.sweeps: 0 won't do; input should be greater than 0",
+            "job.toml: schedule.sweeps: 0 is invalid; input should be greater than 0",
         ),
         ({"count": 1, "schedule": {"mode": "bad"}}, "job.toml: schedule.mode: is bad; choose another"),
         ({}, "job.toml: count: missing key; add it"),
@@ -74,8 +74,8 @@ def test_the_table_of_a_config_builds_it_again() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Outer(count=1).with_updates(count="many"), "count: 'many' won't do; write a whole number"),
-        (lambda: Outer(count="many"), "count: 'many' won't do; write a whole number"),
+        (lambda: Outer(count=1).with_updates(count="many"), "count: 'many' is invalid; write a whole number"),
+        (lambda: Outer(count="many"), "count: 'many' is invalid; write a whole number"),
         (lambda: Outer(), "count: missing key; add it"),
         (lambda: Outer(cuont=1), "cuont: unknown key; did you mean 'count'?"),
         (lambda: Outer(count=1, schedule={"mode": "bad"}), "schedule.mode: is bad; choose another"),
@@ -94,5 +94,5 @@ def test_a_part_of_a_key_in_quotes_may_have_dots() -> None:
     replace_key(table, "resources.concurrent", 2, "--set")
     assert table == {"space": {"network.scale": [4, 8]}, "resources": {"concurrent": 2}}
     for wrong in ("", "a..b", ".a", 'a."', "a."):
-        with pytest.raises(InputError, match=r"is no key; write table\.key"):
+        with pytest.raises(InputError, match=r"is not a valid key; write table\.key"):
             replace_key(table, wrong, 1, "--set")

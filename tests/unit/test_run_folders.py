@@ -155,7 +155,7 @@ def test_a_curve_that_is_none_is_one_line(tmp_path: Path) -> None:
     job = TrainFcn.model_validate({"dataset": "data"})
     with RunDir.at(tmp_path).claimed(job.identity()):
         (tmp_path / "metrics.jsonl").write_text("{\n")
-    with pytest.raises(InputError, match=r"metrics.jsonl: no valid JSON"):
+    with pytest.raises(InputError, match=r"metrics.jsonl: not valid JSON"):
         read_metrics(tmp_path)
     assert "metrics.jsonl" in refusal("status", tmp_path)
 
@@ -166,7 +166,7 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Too many levels of symbolic links"), claim(tmp_path / "run"):
         pass
     with (
-        pytest.raises(RunError, match="see who put a link there"),
+        pytest.raises(RunError, match="find out who replaced a file by a symbolic link"),
         RunDir.at(tmp_path / "run").claimed({"kind": "train-fcn"}),
     ):
         pass

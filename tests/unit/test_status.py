@@ -81,7 +81,7 @@ def test_what_is_in_the_making_is_told_host_by_host(half_done: Path) -> None:
 def test_a_job_file_that_has_changed_is_one_line(half_done: Path) -> None:
     job_file = half_done / "job.toml"
     job_file.write_text(job_file.read_text().replace("samples =", "sampler =", 1))
-    with pytest.raises(InputError, match=r"job.toml: is not what was written \(KeyError\(.samples.\)\)"):
+    with pytest.raises(InputError, match=r"job.toml: not as rayspin wrote it \(KeyError\(.samples.\)\)"):
         describe(half_done)
 
 
@@ -121,7 +121,7 @@ def test_a_pipeline_tells_of_its_stages(half_done: Path, tmp_path: Path) -> None
 
 
 def test_no_run_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no run there"):
+    with pytest.raises(InputError, match="no run in this folder"):
         describe(tmp_path)
     result = CliRunner().invoke(main, ["status", str(tmp_path)])
     assert result.exit_code == 2

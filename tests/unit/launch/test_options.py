@@ -38,7 +38,7 @@ def test_walltimes_are_read_as_slurm_reads_them(time: str, minutes: int) -> None
         ({"time": "two hours"}, "site.toml: time: 'two hours' is no walltime"),
         ({"time": "4", "drain_seconds": 120}, "site.toml: time: 4 leaves no time to work"),
         ({"nodes": 2, "min_nodes": 3}, "site.toml: min_nodes: 3 of 2 nodes"),
-        ({"nodes": 0}, "site.toml: nodes: 0 won't do"),
+        ({"nodes": 0}, "site.toml: nodes: 0 is invalid"),
         ({"partiton": "gpu"}, "site.toml: partiton: unknown key; did you mean 'partition'"),
         ({"cluster": "pbs"}, "site.toml: cluster: unknown value 'pbs'"),
     ],

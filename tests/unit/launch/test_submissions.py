@@ -185,8 +185,8 @@ def test_a_profile_of_the_user_is_taken_without_asking(tmp_path: Path, monkeypat
     ("text", "complaint"),
     [
         ("acount = 'x'", "site.toml: acount: unknown key; did you mean 'account'"),
-        ("account = ", "site.toml: no valid TOML"),
-        ("nodes = 'four'", "site.toml: nodes: 'four' won't do"),
+        ("account = ", "site.toml: not valid TOML"),
+        ("nodes = 'four'", "site.toml: nodes: 'four' is invalid"),
         ("kind = 3", "site.toml: kind: 3 won't do"),
         ("[kind.tran-fcn]\nnodes = 2", "site.toml: kind.tran-fcn: no kind of job; did you mean 'train-fcn'"),
         ("[kind.'train-*']\nnode = 2", r"site.toml: kind.train-\*: node: unknown key; did you mean 'nodes'"),

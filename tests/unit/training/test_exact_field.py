@@ -20,5 +20,5 @@ def test_the_field_of_a_preset_is_the_effective_field(name):
 
 
 def test_what_is_no_hamiltonian_is_named():
-    with pytest.raises(InputError, match=r"hamiltonian: 0\.3 is no Hamiltonian"):
+    with pytest.raises(InputError, match=r"hamiltonian: 0\.3 is not a Hamiltonian"):
         ExactField(0.3, 8)

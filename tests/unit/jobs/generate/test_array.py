@@ -122,7 +122,7 @@ def test_tasks_refuse_another_job_and_a_run_that_works_alone(tmp_path: Path) -> 
     folder = tmp_path / "data"
     run = RunDir.at(folder)
     with run.shared(SMALL.identity(), SMALL.may_change, "shards 0:1"):
-        with pytest.raises(RunError, match=r"process \d+ on .* \(shards 0:1, .*works on it"):
+        with pytest.raises(RunError, match=r"in use by process \d+ on .* \(shards 0:1, "):
             job.run(SMALL, folder, Context())
         with pytest.raises(InputError, match="seed is 5 there and 6 in the job"):
             job.run(SMALL.with_updates(seed=6), folder, Context(), shards="0:1")

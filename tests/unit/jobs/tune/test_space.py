@@ -43,7 +43,7 @@ def test_a_name_follows_from_the_resolved_job_alone() -> None:
 def test_a_place_in_a_vector_is_an_axis() -> None:
     trials = sweep(base=FIELDS, space={"hamiltonian.external_field.2": [0.0, 0.05]}).trials()
     assert [t.job.hamiltonian.external_field for t in trials] == [(0, 0, 0.0), (0, 0, 0.05)]  # type: ignore[union-attr]
-    with pytest.raises(InputError, match=r"has no place '3'; give a number from 0 to 2"):
+    with pytest.raises(InputError, match=r"has no item '3'; give a number from 0 to 2"):
         sweep(base=FIELDS, space={"hamiltonian.external_field.3": [0.1]})
 
 
@@ -60,7 +60,7 @@ def test_values_may_be_tables_and_texts() -> None:
         ({"space": {"network.scal": [4]}}, "space: network.scal: unknown key; did you mean 'scale'?"),
         ({"space": {"networks.scale": [4]}}, "space: networks: unknown key; did you mean 'network'?"),
         ({"space": {"network.scale": [4, 5]}}, "space: network.scale"),
-        ({"space": {"training.epochs": [2.5]}}, "space: training.epochs: 2.5 won't do; write a whole number"),
+        ({"space": {"training.epochs": [2.5]}}, "space: training.epochs: 2.5 is invalid; write a whole number"),
         ({"space": {"network.scale": []}}, "space.network.scale: no values; give at least one"),
         ({"space": {"training.learning_rate": {"log_unifrom": [1e-4, 1]}}}, "did you mean 'log_uniform'?"),
         ({"space": {"training.learning_rate": {"log_uniform": [0, 1]}}}, "both above 0"),
