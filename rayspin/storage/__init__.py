@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayspin.storage.catalog import Catalog, SpinReader, mending
 from rayspin.storage.derived import Derived, variables_of
-from rayspin.storage.ledger import own_ledger
+from rayspin.storage.ledger import LedgerWriter, own_ledger
 from rayspin.storage.points import Point, each_point, energies_at, parameters_of, point_numbers, points_of
 from rayspin.storage.schema import FORMAT, SPLITS, VARIABLES, Split, SplitCounts, Storage
 from rayspin.storage.shards import ShardRecord, ShardWriter, inspect_shard, read_shard, shard_name
@@ -22,6 +22,7 @@ __all__ = [
     "Catalog",
     "Derived",
     "Fault",
+    "LedgerWriter",
     "Point",
     "ShardRecord",
     "ShardWriter",

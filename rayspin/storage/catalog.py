@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,13 +66,7 @@ class Catalog:
         Raises:
             InputError: a ledger is not a regular file.
         """
-        path = Path(path)
-        names = ShardRecord.__dataclass_fields__
-        by_first = {
-            entry["first_sample"]: ShardRecord(**{name: entry[name] for name in names})
-            for entry in ledger.entries(path)
-        }
-        return cls(path, tuple(by_first[first] for first in sorted(by_first)))
+        return cls(Path(path), ledger.contents(Path(path)).records)
 
     @classmethod
     def history(cls, path: str | Path) -> list[dict[str, Any]]:
@@ -118,22 +112,6 @@ class Catalog:
                 str(path), catalog.lacking, f"{mending(Path(path))}, or use the dataset as it is with incomplete = true"
             )
         return catalog
-
-    def append(
-        self, record: ShardRecord, to: str = ledger.LEDGER, *, after: Sequence[ledger.Entry] = (), **facts: str | float
-    ) -> None:
-        """Append the record of a finished shard to a ledger and sync it to disk; the entry includes the current time.
-
-        Args:
-            record: the record of the shard.
-            to: file name of the ledger; each task of a Slurm array has its own.
-            after: entries to write before this one, in the same append.
-            facts: further fields of the entry, such as the host and the duration.
-
-        Raises:
-            MachineError: the system refuses to write.
-        """
-        ledger.append(self.path / to, *after, {**asdict(record), "job": self._job_mark, **facts})
 
     def orphan(self, first_sample: int, count: int, attributes: Mapping[str, str]) -> ShardRecord | None:
         """The record of a shard whose file was written but not recorded before the run was killed, or None.
@@ -193,10 +171,6 @@ class Catalog:
                 start = stop
             start = max(start, first + count)
         return wanted
-
-    @cached_property
-    def _job_mark(self) -> str:
-        return ledger.checksum(ledger.read_job(self.path) or "")
 
     @cached_property
     def job(self) -> dict[str, Any]:

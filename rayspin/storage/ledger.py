@@ -15,11 +15,14 @@ import json
 import os
 import secrets
 import socket
+import time
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rayspin.inputs import MissingFileError, read_bytes
 from rayspin.rundir import append_lines, numbered_lines, write_text
@@ -37,6 +40,11 @@ _LARGEST_JOB = 2**24
 _MENDED = "move it elsewhere, then restore the job with rayspin repair"
 
 Entry = dict[str, Any]
+
+_State: TypeAlias = tuple[tuple[str, int, int, int], ...]
+_RECORD = tuple(ShardRecord.__dataclass_fields__)
+_SETTLED_NS = 100_000_000
+"""Time after a change of a file at which a second change has another time of modification."""
 
 
 def own_ledger() -> str:
@@ -58,6 +66,35 @@ def append(path: Path, *entries: Mapping[str, Any]) -> None:
     append_lines(path, [_checked({"entered": entered, **entry}) for entry in entries])
 
 
+class LedgerWriter:
+    """Records finished shards in a ledger of a dataset, together with the job if no ledger has it yet.
+
+    Args:
+        folder: the dataset folder.
+        name: file name of the ledger; each task of an array has its own.
+    """
+
+    def __init__(self, folder: Path, name: str = LEDGER) -> None:
+        self._folder, self._path = folder, folder / name
+        self._job_mark = ""
+
+    def record(self, shard: ShardRecord, **facts: str | float) -> None:
+        """Append a shard, durably.
+
+        Args:
+            shard: its record.
+            facts: where, when and how fast it was made.
+
+        Raises:
+            MachineError: the system refuses to write.
+        """
+        job: list[Entry] = []
+        if not self._job_mark:
+            job = new_job(self._folder)
+            self._job_mark = checksum(read_job(self._folder) or "")
+        append(self._path, *job, {**asdict(shard), "job": self._job_mark, **facts})
+
+
 def entries(folder: Path) -> Iterator[Entry]:
     """The valid entries of shards in all ledgers of the dataset; those of one file are in the order written.
 
@@ -72,14 +109,75 @@ def entries(folder: Path) -> Iterator[Entry]:
     return (entry for _, _, entry in _lines(folder) if entry is not None and "text" not in entry)
 
 
-def bad_lines(folder: Path) -> list[tuple[str, int]]:
-    """File name and line number of each damaged line: incomplete after a kill or a crash, or changed later."""
-    return [(path.name, number) for path, number, entry in _lines(folder) if entry is None]
+@dataclass(frozen=True)
+class Contents:
+    """What the ledgers of a dataset say.
+
+    Attributes:
+        records: the last record of each shard, in the order of the samples.
+        jobs: the texts of all jobs that generated the dataset; the later ones request more samples.
+        job_marks: checksums of the jobs of shards.
+        made_with: the package versions that the shards were made with.
+        damaged: file name and line number of each damaged line: incomplete after a kill or a crash, or changed later.
+    """
+
+    records: tuple[ShardRecord, ...]
+    jobs: tuple[str, ...]
+    job_marks: frozenset[str]
+    made_with: frozenset[str]
+    damaged: tuple[tuple[str, int], ...]
 
 
-def jobs(folder: Path) -> list[str]:
-    """The texts of all jobs that generated the dataset; if there are several, the later ones request more samples."""
-    return [entry["text"] for _, _, entry in _lines(folder) if entry is not None and "text" in entry]
+def contents(folder: Path) -> Contents:
+    """What the ledgers of a dataset say; they are parsed once as long as they do not change.
+
+    Args:
+        folder: the dataset folder.
+
+    Raises:
+        InputError: a ledger is not a regular file.
+    """
+    global _parsed
+    state = _state(folder)
+    if _parsed is not None and _parsed[0] == state:
+        return _parsed[1]
+    found = _parse(folder)
+    # A change within the resolution of file times could go unnoticed.
+    settled = max((modified for *_, modified in state), default=0) < time.time_ns() - _SETTLED_NS
+    _parsed = (state, found) if settled and state == _state(folder) else None
+    return found
+
+
+_parsed: tuple[_State, Contents] | None = None
+
+
+def _state(folder: Path) -> _State:
+    """Path, inode, size and time of modification (ns) of each ledger of a dataset."""
+    found = []
+    for path in (folder / LEDGER, *sorted(folder.glob(_PARTS))):
+        with suppress(OSError):
+            status = path.stat()
+            found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
+def _parse(folder: Path) -> Contents:
+    records: dict[int, ShardRecord] = {}
+    jobs: list[str] = []
+    marks, made_with = set(), set()
+    damaged = []
+    for path, number, entry in _lines(folder):
+        if entry is None:
+            damaged.append((path.name, number))
+            continue
+        marks.add(entry.get("job", ""))
+        if "text" in entry:
+            jobs.append(entry["text"])
+        else:
+            records[entry["first_sample"]] = ShardRecord(**{name: entry[name] for name in _RECORD})
+            made_with.add(str(entry.get("made_with")))
+    in_order = tuple(records[first] for first in sorted(records))
+    return Contents(in_order, tuple(jobs), frozenset(marks), frozenset(made_with), tuple(damaged))
 
 
 def job_text(folder: Path) -> str | None:
@@ -90,13 +188,12 @@ def job_text(folder: Path) -> str | None:
     text = read_job(folder)
     if text is not None and knows_job(folder, text):
         return text
-    return next(reversed(jobs(folder)), text)
+    return next(reversed(contents(folder).jobs), text)
 
 
 def knows_job(folder: Path, text: str) -> bool:
     """Whether the ledger has a line with the text of this job, or records a shard that it generated."""
-    mark = checksum(text)
-    return any(entry.get("job") == mark for _, _, entry in _lines(folder) if entry is not None)
+    return checksum(text) in contents(folder).job_marks
 
 
 def read_job(folder: Path) -> str | None:
@@ -110,7 +207,7 @@ def read_job(folder: Path) -> str | None:
 def new_job(folder: Path) -> list[Entry]:
     """The entry that records the folder's job, in a list; empty if there is no job or a ledger already has it."""
     text = read_job(folder)
-    return [] if text is None or text in jobs(folder) else [{"job": checksum(text), "text": text}]
+    return [] if text is None or text in contents(folder).jobs else [{"job": checksum(text), "text": text}]
 
 
 def checksum(text: str) -> str:
@@ -136,9 +233,8 @@ def merge(folder: Path) -> None:
         MachineError: the system refuses to write.
     """
     parts = sorted(folder.glob(_PARTS))
-    lines = [entry for _, _, entry in _lines(folder)]
-    if parts or None in lines:
-        sound = (entry for entry in lines if entry is not None)
+    if parts or contents(folder).damaged:
+        sound = [entry for _, _, entry in _lines(folder) if entry is not None]
         write_text(folder / LEDGER, "".join(json.dumps(_checked(entry)) + "\n" for entry in sound))
         for path in parts:
             path.unlink()

@@ -130,13 +130,13 @@ def _bookkeeping(folder: Path) -> Iterator[Fault]:
     """Faults of the ledger and the job."""
     if not ledger.begun(folder):
         yield Fault(0, 0, ledger.LEDGER, "is missing")
-    for file, line in ledger.bad_lines(folder):
+    for file, line in ledger.contents(folder).damaged:
         yield Fault(0, 0, file, f"line {line} is damaged")
     text = ledger.read_job(folder)
     if text is None:
         yield Fault(0, 0, ledger.JOB, "is missing")
-    elif text not in ledger.jobs(folder):
-        if ledger.knows_job(folder, text) or not ledger.jobs(folder):
+    elif text not in ledger.contents(folder).jobs:
+        if ledger.knows_job(folder, text) or not ledger.contents(folder).jobs:
             yield Fault(0, 0, ledger.LEDGER, "has no line for the job")
         else:
             yield Fault(0, 0, ledger.JOB, "differs from the job that was written")

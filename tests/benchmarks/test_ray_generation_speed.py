@@ -178,7 +178,7 @@ def test_shards_a_second_without_a_kernel(benchmark, ray_session: Session, tmp_p
 
 def entering(recorder: Recorder, clock: Clock) -> Any:
     def enter(shard: tuple[int, int], made: MadeShard) -> None:
-        recorder.enter(shard, made)
+        recorder.record(shard, made)
         clock.update()
 
     return enter
@@ -202,12 +202,12 @@ def test_the_driver_stays_flat(benchmark, ray_session: Session, tmp_path: Path) 
             stage = Generate.model_validate(table(shards, 1, 8))
             folder = tmp_path / str(shards)
             folder.mkdir()
-            recorder, clock = Recorder(folder, stage), Clock()
+            recorder, clock = Recorder.resume(folder, stage), Clock()
 
             def enter(
                 shard: tuple[int, int], made: MadeShard, recorder: Recorder = recorder, clock: Clock = clock
             ) -> None:
-                recorder.enter(shard, made)
+                recorder.record(shard, made)
                 clock.update()
 
             dispatch(ray_session, StopRequest(), Nothing, (), recorder.missing, enter)

@@ -11,7 +11,7 @@ import pytest
 
 from rayspin import job
 from rayspin.job import Context
-from rayspin.storage import Catalog, ShardWriter, ledger, shard_name
+from rayspin.storage import Catalog, LedgerWriter, ShardWriter, ledger, shard_name
 from rayspin.storage.shards import read_shard
 from tests.support import datasets
 
@@ -65,7 +65,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
     values, attributes = read_shard(folder / shard_name(3))
     del attributes["values_sha256"]
     change(values)
-    Catalog.read(folder).append(ShardWriter(attributes).write(folder / shard_name(3), values))
+    LedgerWriter(folder).record(ShardWriter(attributes).write(folder / shard_name(3), values))
 
 
 def forget_all(folder: Path) -> None:
@@ -81,7 +81,7 @@ def swap_records(folder: Path) -> None:
     first, second = Catalog.entered(folder).records[1:3]
     for one, other in ((first, second), (second, first)):
         record = replace(one, sha256=other.sha256, values_sha256=other.values_sha256)
-        Catalog.read(folder).append(record)
+        LedgerWriter(folder).record(record)
 
 
 def ask_for_another_seed(folder: Path) -> None:
@@ -96,7 +96,7 @@ def write_another_over_two(folder: Path) -> None:
     values, attributes = read_shard(folder / shard_name(3))
     del attributes["values_sha256"]
     renumber(values)
-    Catalog.read(folder).append(ShardWriter(attributes).write(folder / shard_name(4), values))
+    LedgerWriter(folder).record(ShardWriter(attributes).write(folder / shard_name(4), values))
 
 
 def lengthen(values: dict[str, object]) -> None:

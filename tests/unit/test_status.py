@@ -18,7 +18,7 @@ from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.generate.making import ShardMaker, in_the_making
 from rayspin.rundir import RunDir
 from rayspin.status import describe
-from rayspin.storage import Catalog
+from rayspin.storage import Catalog, LedgerWriter
 
 SMALL = Generate.model_validate(
     {
@@ -38,7 +38,7 @@ def half_done(tmp_path: Path) -> Path:
     with RunDir.at(folder).claimed(SMALL.identity()):
         for first, host in [(0, "n1"), (4, "n2")]:
             made = ShardMaker(SMALL, folder).work((first, 4))
-            Catalog.read(folder).append(made.record, host=host, seconds=2.0, entered=f"2026-01-01T00:00:0{first}")
+            LedgerWriter(folder).record(made.record, host=host, seconds=2.0, entered=f"2026-01-01T00:00:0{first}")
         (folder / "failed-00000008.txt").write_text("Traceback")
     return folder
 
@@ -59,11 +59,11 @@ def test_a_dataset_under_way_tells_how_far_it_is_and_who_did_what(half_done: Pat
 
 def test_a_pause_between_two_runs_does_not_count(half_done: Path) -> None:
     made = ShardMaker(SMALL, half_done).work((8, 4))
-    catalog = Catalog.read(half_done)
-    catalog.append(made.record, host="n1", seconds=2.0, entered="2026-01-02T00:00:00")
+    catalog, writer = Catalog.read(half_done), LedgerWriter(half_done)
+    writer.record(made.record, host="n1", seconds=2.0, entered="2026-01-02T00:00:00")
     assert "rate" not in describe(half_done)[1]
     (half_done / "shard-00000000.nc").unlink()
-    catalog.append(catalog.records[0], host="n1", seconds=2.0, entered="2026-01-02T00:00:08")
+    writer.record(catalog.records[0], host="n1", seconds=2.0, entered="2026-01-02T00:00:08")
     assert describe(half_done)[1]["rate"] == "0.5 samples/s over the last 2 shards"
 
 

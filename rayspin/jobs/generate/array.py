@@ -87,7 +87,7 @@ def run_part(stage: Stage, shards: str, run: RunDir, context: Context) -> Summar
 
 
 def _make(job: Generate, part: ShardRange, run: RunDir, context: Context) -> Summary:
-    recorder = Recorder(
+    recorder = Recorder.resume(
         run.path, job, lambda shard: part.start <= shard[0] // job.shard_samples < part.stop, own_ledger()
     )
     shards = recorder.missing
@@ -100,7 +100,7 @@ def _make(job: Generate, part: ShardRange, run: RunDir, context: Context) -> Sum
 
         def finished(shard: Shard, made: MadeShard) -> None:
             nonlocal done
-            recorder.enter(shard, made)
+            recorder.record(shard, made)
             done += shard[1]
             track.update(done, energy=made.mean_energy)
 
@@ -118,7 +118,7 @@ def _finish(job: Generate, run: RunDir) -> Summary | None:
     """Mark the dataset as finished, if it is whole and nobody else is at work."""
     try:
         with run.claimed(job.identity(), job.may_change, PATIENCE_S / 10):
-            recorder = Recorder(run.path, job)
+            recorder = Recorder.resume(run.path, job)
             if recorder.missing:
                 return None
             summary = recorder.summary()

@@ -15,7 +15,7 @@ from rayspin.errors import InputError, RunError
 from rayspin.inputs import RECORD_BYTES, read_text
 from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.generate.recipe import Shard
-from rayspin.jobs.generate.recorder import failure_file
+from rayspin.jobs.generate.recorder import FAILURES, failure_file
 from rayspin.paths import command
 from rayspin.storage import Catalog, ledger, shard_name
 
@@ -130,7 +130,7 @@ def _state(folder: Path, first: int, *, failed: bool) -> str:
 def failures(folder: Path) -> dict[str, str]:
     """The error of each failed shard, by the name of the file that it left."""
     found = {}
-    for path in sorted(folder.glob(failure_file(0).replace("0" * 8, "*"))):
+    for path in sorted(folder.glob(FAILURES)):
         # The error, and the note of the sample that it came up in.
         found[path.name] = " ".join(read_text(path, limit=RECORD_BYTES).strip().splitlines()[-2:])
     return found

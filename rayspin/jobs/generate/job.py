@@ -86,14 +86,14 @@ class Generate(Recipe, Stage):
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Anneal the missing samples, shard by shard, on every core of the session."""
-        recorder = Recorder(run.path, self)
+        recorder = Recorder.resume(run.path, self)
         shards = recorder.missing
         if shards:
             recorder.tell_of_others(context.progress)
             with context.progress.track("generate", self.samples, "sample", recorder.samples_done) as track:
 
                 def finished(shard: Shard, made: MadeShard) -> None:
-                    recorder.enter(shard, made)
+                    recorder.record(shard, made)
                     track.update(recorder.samples_done, energy=made.mean_energy)
 
                 warm_up_nodes(context.session, self)
@@ -145,11 +145,11 @@ def make_here(job: Generate, folder: Path, stop: Callable[[], bool] = lambda: Fa
     Raises:
         Incomplete: `stop` returned true.
     """
-    recorder = Recorder(folder, job)
+    recorder = Recorder.resume(folder, job)
     maker = ShardMaker(*job.maker(folder))
     for shard in recorder.missing:
         if stop():
             done = f"stopped with {recorder.samples_done} of {job.samples} samples done"
             raise Incomplete(str(folder), done, "the same command goes on")
-        recorder.enter(shard, maker.work(shard))
+        recorder.record(shard, maker.work(shard))
     return recorder.summary(card=False)

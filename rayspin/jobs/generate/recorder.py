@@ -14,64 +14,95 @@ from rayspin.jobs.generate.recipe import Recipe, Shard
 from rayspin.paths import command
 from rayspin.progress import Progress
 from rayspin.rundir import Summary, write_text
-from rayspin.storage import Catalog, ShardRecord, ledger, shard_name
+from rayspin.storage import Catalog, LedgerWriter, ShardRecord, ledger, shard_name
 
 
 class Recorder:
-    """Keeps the ledger of one run: adopts what a killed run left in place, enters what workers make.
+    """Keeps the ledger of a run: what is missing, and what workers have made.
 
     Args:
-        folder: the dataset's; claimed.
-        job: what is made there.
-        mine: which shards are this process's to make; by default all, and then it has the folder alone.
-        to: name of the ledger that this process writes.
+        folder: the dataset's.
+        recipe: what is made there.
+        catalog: the shards that are done.
+        missing: the shards still to make.
+        writer: of the ledger.
+
+    Attributes:
+        missing: the shards still to make, as of the start.
+        samples_done: samples in the shards that are done by now.
     """
 
     def __init__(
-        self, folder: Path, job: Recipe, mine: Callable[[Shard], bool] | None = None, to: str = ledger.LEDGER
+        self, folder: Path, recipe: Recipe, catalog: Catalog, missing: list[Shard], writer: LedgerWriter
     ) -> None:
-        self._folder, self._job, self._to = folder, job, to
+        self._folder, self._recipe, self._writer = folder, recipe, writer
+        self.missing = missing
+        self.samples_done = catalog.samples_done
+        attributes = recipe.shard_attributes()
+        self._made_with = f"{attributes['source']}, format {attributes['format']}: {attributes['versions']}"
+        self._failed = {path.name for path in folder.glob(FAILURES)}
+
+    @classmethod
+    def resume(
+        cls, folder: Path, recipe: Recipe, mine: Callable[[Shard], bool] | None = None, to: str = ledger.LEDGER
+    ) -> Recorder:
+        """The recorder of a run that goes on from what is in its folder.
+
+        Shards that a killed run finished and did not record are recorded. A process that has the folder alone merges
+        the ledgers of array tasks.
+
+        Args:
+            folder: the dataset's; claimed.
+            recipe: what is made there.
+            mine: whether a shard is this process's to make; by default all are, and it has the folder alone.
+            to: file name of the ledger that this process writes.
+
+        Raises:
+            InputError: a ledger is not a regular file.
+            MachineError: the system refuses to write.
+        """
         if mine is None:
             ledger.merge(folder)
-        self._new_job = ledger.new_job(folder)
-        self._catalog = Catalog.read(folder)
-        self.samples_done = self._catalog.samples_done
-        self.missing: list[Shard] = []
-        """The shards still to make."""
-        self._failed: set[Shard] = set()
-        attributes = job.shard_attributes()
-        self._made_with = f"{attributes['source']}, format {attributes['format']}: {attributes['versions']}"
-        in_place = {path.name for path in folder.glob("*-*.*")}
-        for shard in self._catalog.missing(job.samples, job.shard_samples):
-            if mine is not None and not mine(shard):
-                continue
-            orphan = self._catalog.orphan(*shard, attributes) if shard_name(shard[0]) in in_place else None
+        catalog = Catalog.read(folder)
+        missing = [shard for shard in catalog.missing(recipe.samples, recipe.shard_samples) if not mine or mine(shard)]
+        recorder = cls(folder, recipe, catalog, missing, LedgerWriter(folder, to))
+        recorder._adopt_unrecorded(catalog)
+        return recorder
+
+    def _adopt_unrecorded(self, catalog: Catalog) -> None:
+        in_place = {path.name for path in self._folder.glob("shard-*.nc")}
+        attributes = self._recipe.shard_attributes()
+        missing, self.missing = self.missing, []
+        for shard in missing:
+            orphan = catalog.orphan(*shard, attributes) if shard_name(shard[0]) in in_place else None
             if orphan is None:
                 self.missing.append(shard)
-                if failure_file(shard[0]) in in_place:
-                    self._failed.add(shard)
             else:
-                self._append(orphan, note="adopted")
+                self._record(orphan, note="adopted")
                 self.samples_done += orphan.count
 
     def tell_of_others(self, progress: Progress) -> None:
         """Say so where other versions made shards that are there: their values agree only as far as the versions do."""
-        others = {str(entry.get("made_with")) for entry in ledger.entries(self._folder)} - {self._made_with}
+        others = ledger.contents(self._folder).made_with - {self._made_with}
         if others:
             made = "; ".join(sorted(others))
             progress.say(f"{self._folder}: has shards made with {made}; new ones are made with {self._made_with}")
 
-    def enter(self, shard: Shard, made: MadeShard, **facts: str) -> None:
-        """Enter a shard that a worker put in place, with what else there is to say."""
-        self._append(made.record, host=made.host, seconds=made.seconds, **facts)
+    def record(self, shard: Shard, made: MadeShard, **facts: str) -> None:
+        """Record a shard that a worker has written.
+
+        Args:
+            shard: (first sample, count).
+            made: what the worker returned.
+            facts: what else the ledger is to hold.
+        """
+        self._record(made.record, host=made.host, seconds=made.seconds, **facts)
         self.samples_done += shard[1]
-        if shard in self._failed:
+        if failure_file(shard[0]) in self._failed:
             (self._folder / failure_file(shard[0])).unlink(missing_ok=True)
 
-    def _append(self, record: ShardRecord, **facts: str | float) -> None:
-        # The job goes with the first shard: a ledger that grows is the sign of a run that gets somewhere.
-        self._catalog.append(record, self._to, after=self._new_job, made_with=self._made_with, **facts)
-        self._new_job = []
+    def _record(self, record: ShardRecord, **facts: str | float) -> None:
+        self._writer.record(record, made_with=self._made_with, **facts)
 
     def summary(self, *, card: bool = True) -> Summary:
         """The table of the whole dataset; and its card, which takes a second or two."""
@@ -81,13 +112,17 @@ class Recorder:
         return Summary(
             "dataset",
             {
-                "samples": f"{catalog.samples_done} of {self._job.size[0]} x {self._job.size[1]}",
+                "samples": f"{catalog.samples_done} of {self._recipe.size[0]} x {self._recipe.size[1]}",
                 "shards": f"{len(catalog.records)}, {catalog.bytes / 1e6:.1f} MB",
                 "energy per site": f"{energies.mean():.5f} +- {energies.std():.5f} J",
             },
             pictures=pictures,
             hints=(command("verify", self._folder), *([f"see {self._folder / CARD}"] if card else [])),
         )
+
+
+FAILURES = "failed-*.txt"
+"""The names of the files that keep the tracebacks of shards that could not be made."""
 
 
 def failure_file(first_sample: int) -> str:

@@ -58,7 +58,7 @@ def repair(folder: Path, context: Context) -> list[Fault]:
 
 
 def _mend(folder: Path, job: Generate, faults: list[Fault], context: Context) -> None:
-    recorder = Recorder(folder, job)
+    recorder = Recorder.resume(folder, job)
     catalog = Catalog.entered(folder)
     before = {record.first_sample: record for record in catalog.records}
     bad = {(fault.first_sample, fault.count): fault for fault in faults if fault.count and fault.file}
@@ -69,7 +69,7 @@ def _mend(folder: Path, job: Generate, faults: list[Fault], context: Context) ->
     def finished(shard: Shard, made: MadeShard) -> None:
         old, name = before.get(shard[0]), made.record.file
         if old is None or bad[shard].as_written or old.values_sha256 == made.record.values_sha256:
-            recorder.enter(shard, made, note="repaired")
+            recorder.record(shard, made, note="repaired")
             return
         changed.append(name)
         # Of two that the ledger does not know, the one that was there stays.

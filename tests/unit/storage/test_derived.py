@@ -16,7 +16,7 @@ from rayspin.job import Context
 from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.generate.making import ShardMaker
 from rayspin.physics import Degradation, Hamiltonian, effective_field
-from rayspin.storage import Catalog, ShardWriter, open_dataset, shard_name, verify
+from rayspin.storage import Catalog, LedgerWriter, ShardWriter, open_dataset, shard_name, verify
 from rayspin.storage.shards import read_shard
 
 PLAIN = {
@@ -110,7 +110,7 @@ def test_one_that_is_not_that_of_its_spins_is_found(stored: Path) -> None:
     del attributes["values_sha256"], attributes["derived_variables"], attributes["parameters"]
     values["coarse4"] = values["coarse4"] + np.float32(1e-3)
     variables = Catalog.open(stored).variables
-    Catalog.read(stored).append(ShardWriter(attributes, variables).write(stored / shard_name(3), values))
+    LedgerWriter(stored).record(ShardWriter(attributes, variables).write(stored / shard_name(3), values))
     (fault,) = verify(Catalog.entered(stored)).faults
     assert (fault.first_sample, fault.as_written) == (3, True)
     assert "has values of 'coarse4' that differ from those of its spins (by 0.001)" in fault.problem

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from rayspin.errors import InputError, RayspinError
 from rayspin.jobs.generate.job import Generate
 from rayspin.show import describe
-from rayspin.storage import Catalog, ShardWriter, inspect_shard, open_dataset, shard_name, verify
+from rayspin.storage import Catalog, LedgerWriter, ShardWriter, inspect_shard, open_dataset, shard_name, verify
 from rayspin.storage.shards import read_shard
 from tests.support import datasets
 
@@ -177,7 +177,7 @@ def test_shards_that_the_ledger_knows_and_that_are_none_end_so_too(
         Catalog.entered(dataset).records[0], bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
     )
     with changed(**{str(path): content, str(ledger): ledger.read_bytes()}):
-        Catalog.read(dataset).append(record)
+        LedgerWriter(dataset).record(record)
         look_at(dataset)
 
 
@@ -211,7 +211,7 @@ def test_metadata_nested_too_deep_are_a_fault_of_the_shard(dataset: Path, tmp_pa
         del attributes[name]
     for bad in ("[" * 20_000, "9" * 5000):
         writer = ShardWriter(attributes | {"hamiltonian": bad}, variables)
-        Catalog.read(folder).append(writer.write(folder / FIRST, values))
+        LedgerWriter(folder).record(writer.write(folder / FIRST, values))
         (fault,) = verify(Catalog.entered(folder)).faults
         assert (fault.file, fault.as_written) == (FIRST, True)
         assert "\n" not in fault.problem

@@ -63,9 +63,9 @@ def dataset(tmp_path: Path) -> Path:
         "hamiltonian": {"exchange": 1.0, "dmi": 0.3},
     }
     (folder / "job.toml").write_text(tomli_w.dumps(job))
-    catalog = Catalog.read(folder)
+    writer = LedgerWriter(folder)
     for first, count in [(10, 10), (0, 10), (20, 5)]:
-        catalog.append(ShardWriter(ATTRIBUTES).write(folder / shard_name(first), values(first, count)), host="h")
+        writer.record(ShardWriter(ATTRIBUTES).write(folder / shard_name(first), values(first, count)), host="h")
     return folder
 
 
@@ -235,7 +235,7 @@ def test_a_torn_ledger_line_loses_that_shard_only(dataset: Path) -> None:
     ledger.write_bytes(text[:-30])
     catalog = Catalog.read(dataset)
     assert [record.first_sample for record in catalog.records] == [0, 10]
-    catalog.append(inspect_shard(dataset / shard_name(20)))
+    LedgerWriter(dataset).record(inspect_shard(dataset / shard_name(20)))
     assert Catalog.read(dataset).samples_done == 25
     assert json.loads(ledger.read_bytes().splitlines()[-1])["first_sample"] == 20
 

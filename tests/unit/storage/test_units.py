@@ -17,7 +17,7 @@ from rayspin.jobs.generate.recorder import Recorder
 from rayspin.jobs.stage import Context
 from rayspin.progress import Silent
 from rayspin.rundir import RunDir
-from rayspin.storage import VARIABLES, Catalog, ShardWriter, ledger, open_dataset, shard_name, verify
+from rayspin.storage import VARIABLES, Catalog, LedgerWriter, ShardWriter, open_dataset, shard_name, verify
 from tests.support import datasets
 
 JOB = Generate.model_validate(
@@ -53,10 +53,9 @@ def old(tmp_path: Path) -> Path:
     maker._writer = ShardWriter(attributes, {**VARIABLES, "energy": OLD_ENERGY})
     with RunDir.at(folder).claimed(JOB.identity()):
         for shard in JOB.shards():
-            new_job = ledger.new_job(folder)
             record = maker.work(shard).record
             made_with = f"{attributes['source']}: {attributes['versions']}"
-            Catalog.read(folder).append(record, after=new_job, made_with=made_with, host="h", seconds=1.0)
+            LedgerWriter(folder).record(record, made_with=made_with, host="h", seconds=1.0)
     return folder
 
 
@@ -108,5 +107,5 @@ def test_an_old_dataset_grows_and_says_that_others_made_a_part(old: Path) -> Non
 
 def test_a_dataset_of_one_making_is_extended_without_a_word(new: Path) -> None:
     told = Told()
-    Recorder(new, JOB).tell_of_others(told)
+    Recorder.resume(new, JOB).tell_of_others(told)
     assert told.lines == []

@@ -56,7 +56,7 @@ def test_a_full_disk_at_the_ledger_lets_the_shards_in_flight_end(
         raise MachineError("here", "No space left on device", "make room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "enter", full)
+        patch.setattr(Recorder, "record", full)
         with pytest.raises(MachineError, match="here: No space left"):
             job.run(stage, tmp_path / "data", Context(), shards="1/1")
     assert set(datasets.shards(tmp_path / "data")) == {shard_name(0), shard_name(4)}
@@ -69,7 +69,7 @@ def test_shards_that_a_killed_run_left_out_of_the_ledger_count_as_done(tmp_path:
     datasets.make(SMALL, tmp_path)
     (tmp_path / "ledger.jsonl").unlink()
     (tmp_path / shard_name(0)).unlink()
-    recorder = Recorder(tmp_path, SMALL)
+    recorder = Recorder.resume(tmp_path, SMALL)
     assert recorder.missing == [(0, SMALL.shard_samples)]
     assert recorder.samples_done == SMALL.samples - SMALL.shard_samples
 

@@ -18,7 +18,7 @@ from rayspin.jobs.generate.repair import REPLACED, repair
 from rayspin.jobs.stage import Context
 from rayspin.physics import Hamiltonian
 from rayspin.physics.examination import energy_bounds
-from rayspin.storage import Catalog, ShardWriter, shard_name, verification, verify
+from rayspin.storage import Catalog, LedgerWriter, ShardWriter, shard_name, verification, verify
 from rayspin.storage.shards import read_shard
 from tests.support import datasets
 from tests.support.serial import serially
@@ -82,8 +82,8 @@ def test_a_ledger_line_that_names_another_file_than_its_sample_is_none(dataset: 
     """As an earlier version adopted swapped files."""
     first, second, _ = Catalog.entered(dataset).records
     swap(dataset, SHARDS[0], SHARDS[1])
-    Catalog.read(dataset).append(replace(first, file=second.file))
-    Catalog.read(dataset).append(replace(second, file=first.file))
+    LedgerWriter(dataset).record(replace(first, file=second.file))
+    LedgerWriter(dataset).record(replace(second, file=first.file))
     assert any(fault.file == "ledger.jsonl" for fault in verify(Catalog.entered(dataset)).faults)
     repair(dataset, Context())
     check_same(dataset, original)
@@ -133,7 +133,7 @@ def test_a_shard_wrong_from_the_first_is_made_anew_and_verified(dataset: Path, o
     values, attributes = read_shard(dataset / SHARDS[0])
     del attributes["values_sha256"]
     values["energy"] += 1e-6
-    Catalog.read(dataset).append(ShardWriter(attributes).write(dataset / SHARDS[0], values))
+    LedgerWriter(dataset).record(ShardWriter(attributes).write(dataset / SHARDS[0], values))
     assert [fault.first_sample for fault in repair(dataset, Context())] == [0]
     check_same(dataset, original)
 
