@@ -71,7 +71,7 @@ def evaluate_resolution(
 
 
 def by_network(network: SuperResolutionNet) -> Upsample:
-    """Wrap a network as a method; it supports only the network's own scale."""
+    """Wrap a network as a method, which raises an InputError for any scale but the network's."""
 
     def method(coarse_YXC: npt.ArrayLike, scale: int) -> Spins:
         if scale != network.config.scale:

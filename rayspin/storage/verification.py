@@ -176,7 +176,7 @@ def _file_problem(path: Path, record: ShardRecord, by_digest: Mapping[str, str])
     except InputError as error:
         return error.problem
     if digest != record.sha256:
-        other = f": it is a copy of {by_digest[digest]}" if digest in by_digest else ""
+        other = f": it has the content of {by_digest[digest]}" if digest in by_digest else ""
         return f"has changed since it was written: its digest differs{other}"
     return None
 

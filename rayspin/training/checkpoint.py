@@ -123,7 +123,7 @@ class Checkpoint:
         except (KeyError, ValueError, TypeError, RuntimeError, AttributeError):
             sound = False
         if not sound:
-            raise InputError(where, "the state of the optimizer doesn't fit this training", _REMEDY)
+            raise InputError(where, "the state of the optimizer doesn't fit this training or is not finite", _REMEDY)
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint to a folder, atomically replacing an earlier one.

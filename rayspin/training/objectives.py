@@ -67,6 +67,7 @@ class FieldObjective(Config):
         *(f"validation_mse_{name}" for name in "xyz"),
         "energy_ratio",
     )
+    """The names of the validation metrics."""
 
     def check(self, network: EffectiveFieldNetConfig, shape: tuple[int, int]) -> None:
         """Check that a network can be trained for this objective.
@@ -115,6 +116,7 @@ class SuperResolutionObjective(Config):
     """Mean squared error of the degraded output against the coarse input (2023 paper); it needs no fine spins."""
 
     measured: ClassVar[tuple[str, ...]] = ("validation_loss", "fine_mse", "fine_correlation")
+    """The names of the validation metrics."""
 
     degradation: Degradation = Degradation()
     """The degradation that computes coarse spins from fine ones, in the data and in the loss."""

@@ -45,7 +45,7 @@ def test_a_sound_dataset_has_no_faults(original: Path) -> None:
     [
         (truncate, [3], "bytes, not"),
         (remove, [3], "is missing"),
-        (swap, [3, 6], "its digest differs: it is a copy of shard-00000006.nc"),
+        (swap, [3, 6], "its digest differs: it has the content of shard-00000006.nc"),
         (forget, [3], "are in no shard"),
         (lambda folder: rewrite(folder, lengthen), [3], "don't have unit length (off by 0.01)"),
         (lambda folder: rewrite(folder, misstate_energy), [3], "differ from those of its spins (by 1e-06 J)"),
@@ -55,7 +55,7 @@ def test_a_sound_dataset_has_no_faults(original: Path) -> None:
         (forget_all, [0, 3, 6, 9], "are in no shard"),
         (forget_all, [0], "ledger.jsonl is missing"),
         (lose_the_job, [0], "job.toml is missing"),
-        (swap_records, [3, 6], "its digest differs: it is a copy of shard-00000006.nc"),
+        (swap_records, [3, 6], "its digest differs: it has the content of shard-00000006.nc"),
         (ask_for_another_seed, [0, 3, 6, 9], "has the root seed 5, not 6"),
     ],
 )

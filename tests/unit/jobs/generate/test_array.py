@@ -195,7 +195,7 @@ def test_explain_repeats_a_shard_that_is_there(tmp_path: Path) -> None:
     assert f"{Catalog.read(folder).column('energy')[0]:.10f}"[:12] in printed
     with pytest.raises(InputError, match="the job has 6 shards and no '6'; give 0 to 5"):
         explain(folder, "6")
-    with pytest.raises(InputError, match="is not a dataset"):
+    with pytest.raises(InputError, match="no dataset"):
         explain(tmp_path, "0")
 
 
