@@ -22,6 +22,7 @@ from rayspin.errors import InputError, MachineError
 from rayspin.storage import (
     VARIABLES,
     Catalog,
+    LedgerWriter,
     ShardRecord,
     ShardWriter,
     SplitCounts,
