@@ -21,8 +21,8 @@ PRINTED_PSNR_OFFSET = 10 * np.log10(4)
 def mse(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
     """Return the mean squared error over sites and components.
 
-    The formula in the 2023 paper sums over components, but its tables contain means: for unit vectors 3 MSE = 2 (1 -
-    correlation), which the printed values 0.0016 and 0.9976 satisfy.
+    The formula in the 2023 paper sums over components, but its tables contain means: for unit vectors
+    3 MSE = 2 (1 - correlation), which the printed values 0.0016 and 0.9976 satisfy.
 
     Args:
         estimate_YXC: estimated vectors, (..., Y, X, 3).

@@ -141,7 +141,7 @@ def _itself(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 @operation
 def start(typing_context: Any, array: Any) -> Any:
-    """A pointer to the first element of a contiguous array that the caller keeps alive; of a number, the number."""
+    """Return a pointer to the first element of a contiguous array, which must be kept alive; return a number as is."""
     if not isinstance(array, types.Array):
         return array(array), _itself
 

@@ -54,7 +54,10 @@ def drawn(hx, hy, hz, inverse, reciprocal, exponential, cosine, sine, unit):
 
 @inlined
 def drawn_in_weak_field(hx, hy, hz, exponential, cosine, sine, unit):
-    """The same by inversion of the distribution, for fields so weak, or zero, that rounding would show in `drawn`."""
+    """Return a spin drawn by inversion of the distribution, which is accurate for weak or zero fields.
+
+    The arguments are those of `drawn` without the reciprocals.
+    """
     hz += TINY
     square = square_of(hx, hy, hz)
     inverse, reciprocal = reciprocals_of(square, hz)

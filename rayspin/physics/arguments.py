@@ -171,14 +171,14 @@ def vectors(where: str, values: npt.ArrayLike) -> npt.NDArray[np.floating]:
 
     Args:
         where: name of the argument.
-        values: vectors, (..., rows, columns, 3), with at least one site.
+        values: vectors, (..., rows, columns, 3), not empty.
 
     Raises:
         InputError: the shape or type is wrong.
     """
     found = _array(where, values)
     if found.ndim < 3 or found.shape[-1] != 3 or found.size == 0:
-        raise InputError(where, f"have shape {found.shape}", "give (..., rows, columns, 3), with at least one site")
+        raise InputError(where, f"have shape {found.shape}", "give (..., rows, columns, 3), not empty")
     _check_real(where, found)
     single = found.dtype.kind == "f" and found.dtype.itemsize == 4
     return found.astype(np.float32 if single else np.float64, copy=False)

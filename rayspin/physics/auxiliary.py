@@ -132,10 +132,7 @@ def _operators(matrix: Array, rows: int) -> Array:
 
 
 def _positive(form: Array) -> Array:
-    """Return M = c - A for a quadratic form A, (..., 3, 3), with the smallest c on the grid that makes M positive.
-
-    Positive includes eigenvalues of 0.
-    """
+    """Return M = c - A, positive semidefinite, for a quadratic form A, (..., 3, 3), with the smallest c on the grid."""
     largest = np.linalg.eigvalsh(form).max()
     c = np.ceil(max(largest, 0) * _GRID - _ROUNDING) / _GRID
     positive: Array = c * np.eye(3) - form

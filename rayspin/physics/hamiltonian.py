@@ -76,7 +76,7 @@ class Hamiltonian(Config):
         if not 1e-6 <= math.hypot(*self.anisotropy_axis) <= 1e6:
             raise InputError("anisotropy_axis", f"{self.anisotropy_axis} is not a direction", "give a unit vector")
         if self.dipole and self.boundary == "open":
-            raise InputError("boundary", "the dipole term is a sum over periodic images", 'write "periodic"')
+            raise InputError("boundary", "the dipole term is summed over periodic images", 'write "periodic"')
         return self
 
     @property
