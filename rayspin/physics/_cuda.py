@@ -91,7 +91,7 @@ if config.ENABLE_CUDASIM:
     floor, sqrt, times = np.floor, np.sqrt, np.multiply
 
     def fma(a, b, c):
-        """Return the float32 a * b + c, rounded once, except in one case of 2^29 in which float64 rounds before."""
+        """Return the float32 a * b + c, rounded once, except in one case of 2^29 where float64 rounds first."""
         return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
 
     def to_bits(value):

@@ -12,7 +12,7 @@ from rayspin.physics._numba import inlined, kernel, load, start, store
 
 @kernel
 def exchange_field(padded, exchange):
-    """Return J sum_j S_j over the four neighbours."""
+    """Return exchange sum_j S_j over the four neighbours."""
     rows, width, row = _shape(padded)
     field = np.empty((rows, width // 3, 3), padded.dtype)
     spins, fields = start(padded), start(field)

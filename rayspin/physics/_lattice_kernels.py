@@ -1,11 +1,11 @@
 """The packed checkerboard: the positions of a site and its neighbours in memory, and the field of the neighbours.
 
 Sites of one colour, (row + column + colour) even, interact only with those of the other, so a half-sweep can update the
-sites of a colour in any order. Each colour stores its three spin components in flat arrays; row y contains the sites x
-= 2 k + p, p = (y + colour) % 2, at index START + y * stride + k. In the other colour, the neighbours above and below
+sites of a colour in any order. Each colour stores its three spin components in flat arrays; row y contains the sites
+x = 2 k + p, p = (y + colour) % 2, at index START + y * stride + k. In the other colour, the neighbours above and below
 have the same k, those to the left and right k - 1 + p and k + p, so the loads of each neighbour are contiguous. These
-loads leave a row on one side only. On that side one more column repeats the other end of the row (periodic boundary) or
-is zero (open). Rows are padded to whole vectors of LANES; the padding is computed like the rest and never read.
+loads extend beyond a row on one side only, where one more column repeats the other end of the row (periodic boundary)
+or is zero (open). Rows are padded to whole vectors of LANES; the padding is computed like the rest and never read.
 
 A `lattice` is (rows, columns, periodic).
 """

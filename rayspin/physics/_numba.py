@@ -60,8 +60,9 @@ def inlined(function: Callable[..., Any]) -> Any:
 def restrict(typing_context: Any) -> Any:
     """Declare that no two pointer arguments of the calling kernel overlap (C's `restrict`), and allow wide vectors.
 
-    Without it LLVM would have to compare all pairs of a dozen arrays at run time, and keeps the loop scalar. For Intel
-    CPUs, LLVM by default uses half the width of AVX-512, which suits programs with few vectors.
+    Without it LLVM would have to compare all pairs of a dozen arrays at run time, and leaves the loop scalar. The
+    vector width is set to 512 bits, because for Intel CPUs LLVM defaults to half the width of AVX-512, which suits
+    programs with few vectors.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

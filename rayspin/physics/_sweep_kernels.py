@@ -46,8 +46,8 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
 
     For the angle between S and h, w = (1 - cos) / 2 has the density exp(-2 beta h w) on [0, 1]. It is the fractional
     part of an exponential variable with this rate, because the exponential distribution has no memory. If a field is so
-    weak that rounding matters, its row is drawn from the same random numbers by inverting the distribution, w = -ln(1 -
-    u (1 - exp(-2 beta h))) / (2 beta h). The choice depends only on the fields, so both methods are exact.
+    weak that rounding matters, its row is drawn from the same random numbers by inverting the distribution,
+    w = -ln(1 - u (1 - exp(-2 beta h))) / (2 beta h). The choice depends only on the fields, so both methods are exact.
 
     One long chain of operations on few spins would wait for latencies. The work is therefore split into three loops
     with buffers in between: random numbers; fields, stored in place of the spins, with their square root and division;

@@ -52,7 +52,7 @@ class Checkerboard:
 
     @property
     def block_size(self) -> int:
-        """Packed sites in the rows that `heat_bath_sweeps` processes together; it needs as many random streams."""
+        """Packed sites in the rows that `heat_bath_sweeps` processes together, with one random stream each."""
         return max(1, BLOCK // self.padded) * self.padded
 
     def pack(self, field: npt.ArrayLike, packed: Spins) -> None:

@@ -1,7 +1,7 @@
-"""Degradations, which lower the resolution of spins, for datasets as well as for the losses of networks.
+"""Degradations: linear maps that lower the resolution of spins, for datasets and for the losses of networks.
 
-Every degradation is linear and acts on rows and columns alike, so it is one matrix for each axis: coarse = D_Y fine
-D_X^T. Random defects of an image (noise, dropped pixels) are not included, because a loss could not compare them;
+Every degradation acts on rows and columns alike, so it is one matrix for each axis: coarse = D_Y fine D_X^T. Random
+defects of an image (noise, dropped pixels) are not included, because a loss could not compare them;
 `rayspin.training.SuperResolutionObjective` adds them to the input.
 """
 

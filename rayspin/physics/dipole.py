@@ -24,16 +24,17 @@ def dipole_spectrum(rows: int, columns: int) -> Array:
     """Return T_ab(k) = sum over r != 0 of T_ab(r) cos(k . r), for T_ab(r) = delta_ab / r^3 - 3 r_a r_b / r^5.
 
     The sum runs over all sites of an infinite lattice of spacing 1. It is the interaction of a torus with all its
-    images, and converges absolutely in two dimensions, so there is no surface term. The energy is dipole / 2 sum_k
-    S_a(k)* T_ab(k) S_b(k) / (rows columns), which counts every pair once; the field is -dipole T(k) S(k).
+    images, and converges absolutely in two dimensions, so there is no surface term. The energy is
+    dipole / 2 sum_k S_a(k)* T_ab(k) S_b(k) / (rows columns), which counts every pair once; the field is
+    -dipole T(k) S(k).
 
     Args:
         rows: period along y.
         columns: period along x.
 
     Returns:
-        (4, columns, rows // 2 + 1): xx, xy, yy and zz (xz and yz vanish in a plane) at k_x = 2 pi m / columns and k_y =
-            2 pi n / rows, in the order of `numpy.fft.rfft2` for an array [x, y].
+        (4, columns, rows // 2 + 1): xx, xy, yy and zz (xz and yz vanish in a plane) at k_x = 2 pi m / columns and
+            k_y = 2 pi n / rows, in the order of `numpy.fft.rfft2` for an array [x, y].
     """
     kx = 2 * np.pi * np.fft.fftfreq(columns)[:, None]
     ky = 2 * np.pi * np.fft.rfftfreq(rows)[None, :]

@@ -18,7 +18,7 @@ homogeneous in the spins. An example is a cubic anisotropy with the energy -cubi
 >>> effective_field(up, CubicMagnet(exchange=0.0, cubic=0.5))[0, 0].tolist()
 [0.0, 0.0, 2.0]
 
-Code with its own kernels, such as `Sampler`, lists the terms that they implement and rejects others (`require_known`).
+Code with its own kernels, such as `Sampler`, lists the terms that it implements and rejects others (`require_known`).
 """
 
 from __future__ import annotations

@@ -36,9 +36,9 @@ def magnetization(spins: npt.ArrayLike) -> Array:
 def topological_charge(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:
     """Return the topological charge, the number of times that the spins wrap the unit sphere.
 
-    The charge is the signed area of the spherical triangles spanned by the two halves of each plaquette, divided by 4
-    pi (Berg and Luescher, Nucl. Phys. B 190, 412 (1981)). With x along columns and y along rows, a skyrmion with S_z <
-    0 at its core in a background of S_z > 0 has charge -1. Coplanar spins have charge 0.
+    The charge is the signed area of the spherical triangles spanned by the two halves of each plaquette, divided by
+    4 pi (Berg and Luescher, Nucl. Phys. B 190, 412 (1981)). With x along columns and y along rows, a skyrmion with
+    S_z < 0 at its core in a background of S_z > 0 has charge -1. Coplanar spins have charge 0 in any order.
 
     Args:
         spins: unit spins.

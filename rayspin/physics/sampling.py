@@ -225,8 +225,8 @@ class Sampler(Moves):
         Args:
             sweeps: maximum number of sweeps.
             tolerance: J; 0 performs all sweeps.
-            overshoot: how far spins and the auxiliary field go beyond the values they approach. 0 is the heat bath at T
-                = 0, and the energy never rises; 0.95 relaxes soft modes 10 to 30 times faster.
+            overshoot: how far spins and the auxiliary field go beyond the values they approach. 0 is the heat bath at
+                T = 0, and the energy never rises; 0.95 relaxes soft modes 10 to 30 times faster.
 
         Returns:
             the largest |S x F| at the end, J; if the sweeps are exhausted, the largest that the last of them measured.

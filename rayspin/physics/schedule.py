@@ -149,9 +149,9 @@ charge does not differ (docs/schedules.md). As in that schedule, the quench has 
 remain."""
 
 DOMAIN_SCHEDULE = AnnealSchedule(start_temperature=0.9, sweeps=600, over_relaxation=6, quench_overshoot=0.9)
-"""Yields domains with the wall of those in the 2023 paper: interpolation errors are 0.9 of those in its Table 2. On 128
-x 128 sites, domains coarsen completely, to one stripe or one bubble; five times as many sweeps lead to no other result
-(docs/schedules.md)."""
+"""Yields domains with the same wall as in the 2023 paper: interpolation errors are 0.9 of those in its Table 2. On
+128 x 128 sites, domains coarsen completely, to one stripe or one bubble; five times as many sweeps lead to no other
+result (docs/schedules.md)."""
 
 SCHEDULES = {"labyrinth": LABYRINTH_SCHEDULE, "domain": DOMAIN_SCHEDULE}
 """The presets by their names in job files."""

@@ -168,7 +168,7 @@ BAD = {
     "complex spins": (lambda: energy(SPINS + 0j, LABYRINTH), "spins: have dtype complex"),
     "tensor with a gradient": (
         lambda: energy(torch.zeros(4, 4, 3, requires_grad=True), LABYRINTH),
-        "spins: are no arr",
+        "spins: are not an array",
     ),
     "path as spins": (lambda: torque(Path("spins.npy"), LABYRINTH), "spins: have shape"),
     "trace at a half": (lambda: Trace(at=[0.5]), "at: 0.5 is invalid"),
