@@ -1,7 +1,7 @@
-"""How near an estimate is to the truth: the figures of both papers' tables, each with its definition.
+"""Error measures of estimated spins or fields, as in the tables of both papers.
 
-All functions take spins (or fields) of shape (..., Y, X, 3) in the same shape twice and return one figure
-for each lattice, of shape (...); sums run in float64. Anything else is refused by an InputError.
+Every function takes an estimate and the truth, two arrays of the same shape (..., Y, X, 3), and returns one value for
+each lattice, of shape (...). Sums are computed in float64.
 """
 
 from __future__ import annotations
@@ -15,30 +15,52 @@ from rayspin.physics.arguments import vectors
 Figures = npt.NDArray[np.float64]
 
 PRINTED_PSNR_OFFSET = 10 * np.log10(4)
-"""dB by which the PSNR in the tables of the 2023 paper lies above the definition in its text, 6.02."""
+"""dB by which the PSNR in the tables of the 2023 paper exceeds the definition in its text: 6.02."""
 
 
 def mse(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
-    """Mean squared error over sites and components, of shape (...).
+    """Return the mean squared error over sites and components.
 
-    The formula printed in the 2023 paper sums over components; its tables are means: for unit vectors
-    3 MSE = 2 (1 - correlation), which the printed 0.0016 and 0.9976 obey.
+    The formula in the 2023 paper sums over components, but its tables contain means: for unit vectors
+    3 MSE = 2 (1 - correlation), which the printed values 0.0016 and 0.9976 satisfy.
+
+    Args:
+        estimate_YXC: estimated vectors, (..., Y, X, 3).
+        truth_YXC: true vectors, in the same shape.
+
+    Raises:
+        InputError: an argument is not such an array, or the shapes differ.
     """
     figures: Figures = mse_per_component(estimate_YXC, truth_YXC).mean(axis=-1)
     return figures
 
 
 def mse_per_component(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
-    """Mean squared error over sites, of shape (..., 3)."""
+    """Return the mean squared error over sites, (..., 3).
+
+    Args:
+        estimate_YXC: as in `mse`.
+        truth_YXC: as in `mse`.
+
+    Raises:
+        InputError: as in `mse`.
+    """
     estimate, truth = _pair(estimate_YXC, truth_YXC)
     squares: Figures = np.square(estimate - truth).mean(axis=(-3, -2))
     return squares
 
 
 def psnr(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
-    """Peak signal-to-noise ratio 10 log10(MAX^2 / MSE), dB, with MAX = 2, as spins run from -1 to 1.
+    """Return the peak signal-to-noise ratio 10 log10(MAX^2 / MSE), dB, with MAX = 2 because spins range from -1 to 1.
 
-    Infinite where both agree to the last bit.
+    The ratio is infinite if the estimate equals the truth.
+
+    Args:
+        estimate_YXC: as in `mse`.
+        truth_YXC: as in `mse`.
+
+    Raises:
+        InputError: as in `mse`.
     """
     with np.errstate(divide="ignore"):
         decibels: Figures = 10 * np.log10(4 / mse(estimate_YXC, truth_YXC))
@@ -46,15 +68,30 @@ def psnr(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
 
 
 def psnr_as_printed(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
-    """PSNR as in the tables of the 2023 paper, 10 log10(16 / MSE), dB: for comparison with them only."""
+    """Return the PSNR as in the tables of the 2023 paper, 10 log10(16 / MSE), dB. Use it only to compare with them.
+
+    Args:
+        estimate_YXC: as in `mse`.
+        truth_YXC: as in `mse`.
+
+    Raises:
+        InputError: as in `mse`.
+    """
     decibels: Figures = psnr(estimate_YXC, truth_YXC) + PRINTED_PSNR_OFFSET
     return decibels
 
 
 def correlation(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
-    """Mean over sites of S . S' (Corr of the 2023 paper): 1 where two fields of unit spins agree.
+    """Return the mean of S . S' over sites (Corr of the 2023 paper), which is 1 for two equal fields of unit spins.
 
-    It is no correlation coefficient: no mean is subtracted, and lengths count.
+    It is not a correlation coefficient: means are not subtracted, and the lengths of the vectors matter.
+
+    Args:
+        estimate_YXC: as in `mse`.
+        truth_YXC: as in `mse`.
+
+    Raises:
+        InputError: as in `mse`.
     """
     estimate, truth = _pair(estimate_YXC, truth_YXC)
     figures: Figures = (estimate * truth).sum(axis=-1).mean(axis=(-2, -1))
@@ -62,12 +99,19 @@ def correlation(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figure
 
 
 def angle_error(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
-    """Mean over sites of the angle between S and S', radians; lengths don't count.
+    """Return the mean angle between S and S' over sites, in radians, independent of their lengths.
 
-    A vector of length zero has no direction: it counts as being at a right angle to one that has.
+    The angle between a zero vector, which has no direction, and a nonzero vector counts as pi / 2.
+
+    Args:
+        estimate_YXC: as in `mse`.
+        truth_YXC: as in `mse`.
+
+    Raises:
+        InputError: as in `mse`.
     """
     a, b = _pair(estimate_YXC, truth_YXC)
-    # The arc cosine would lose small angles to rounding.
+    # Not the arc cosine, which is inaccurate for small angles.
     angles = np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(axis=-1))
     angles[a.any(axis=-1) != b.any(axis=-1)] = np.pi / 2
     figures: Figures = angles.mean(axis=(-2, -1))
@@ -75,8 +119,9 @@ def angle_error(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figure
 
 
 def _pair(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> tuple[Figures, Figures]:
-    """Both in float64, after checks."""
+    """Check both arrays and convert them to float64."""
     estimate, truth = vectors("estimate", estimate_YXC), vectors("truth", truth_YXC)
     if estimate.shape != truth.shape:
-        raise InputError("estimate", f"has shape {estimate.shape}, the truth {truth.shape}", "give both the same")
+        problem = f"has shape {estimate.shape}, but the truth has {truth.shape}"
+        raise InputError("estimate", problem, "give arrays of the same shape")
     return estimate.astype(np.float64), truth.astype(np.float64)

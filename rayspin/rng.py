@@ -1,8 +1,8 @@
-"""Randomness by address: (root seed, stage, sample, ...) names a stream, whoever draws from it and in whatever order.
+"""Random streams with addresses: a stage name and the integers (root seed, sample, ...) identify a stream.
 
-Nothing here holds state. A stream is made afresh from its address, so a sample is the same for every worker count,
-shard size, order and restart. Addresses go through numpy's `SeedSequence`, whose output numpy keeps stable between
-versions and platforms.
+The module holds no state. A stream is created from its address on each call, so a sample does not depend on the number
+of workers, the shard size, the order of samples, or restarts. Addresses are hashed by NumPy's `SeedSequence`, whose
+output is stable across NumPy versions and platforms.
 """
 
 from __future__ import annotations
@@ -17,39 +17,47 @@ import numpy.typing as npt
 from rayspin.errors import InputError, shown
 
 Seed: TypeAlias = int | Sequence[int]
-"""The address of a stream: integers from 0 to 2^63 - 1, the root seed first; a number n is the address (n,)."""
+"""The address of a stream: integers from 0 to 2^63 - 1, root seed first. A single integer n stands for (n,)."""
 
 
 def seed_words(stage: str, address: Seed, count: int) -> npt.NDArray[np.uint32]:
-    """`count` independent uint32 words of the stream that (stage, address) names.
+    """Return `count` independent uint32 words from the stream of a stage and an address.
 
     Args:
-        stage: what the numbers are for ("anneal", "noise"); streams of different stages are independent.
-        address: the root seed first: (root_seed, sample, ...).
-        count: how many words.
+        stage: purpose of the numbers, such as "anneal"; streams of different stages are independent.
+        address: address of the stream, root seed first: (root_seed, sample, ...).
+        count: number of words.
 
     Raises:
-        InputError: an address that is empty, out of range or not made of integers.
+        InputError: the address is empty, out of range, or not made of integers.
     """
     return _sequence(stage, address).generate_state(count, np.uint32).astype(np.uint32, copy=False)
 
 
 def generator(stage: str, address: Seed) -> np.random.Generator:
-    """A numpy generator on the stream that (stage, address) names; arguments as in `seed_words`."""
+    """Return a NumPy generator for the stream of a stage and an address.
+
+    Args:
+        stage: as in `seed_words`.
+        address: as in `seed_words`.
+
+    Raises:
+        InputError: as in `seed_words`.
+    """
     return np.random.Generator(np.random.Philox(_sequence(stage, address)))
 
 
 def address_of(seed: Seed) -> tuple[int, ...]:
-    """The address that a seed is, number by number.
+    """Return the address that a seed stands for, as a tuple of integers.
 
     Raises:
-        InputError: it is empty, out of range or not made of integers.
+        InputError: the seed is empty, out of range, or not made of integers.
     """
     plain = seed.tolist() if isinstance(seed, np.ndarray | np.generic) else seed
     parts = [plain] if isinstance(plain, int) else plain
     if not isinstance(parts, Sequence) or not parts or not all(map(_is_part, parts)):
-        remedy = "give integers from 0 to 2^63 - 1: (root_seed, sample)"
-        raise InputError("seed", f"{shown(seed)} is no address", remedy)
+        remedy = "give integers from 0 to 2^63 - 1, such as (root_seed, sample)"
+        raise InputError("seed", f"{shown(seed)} is not a valid address", remedy)
     return tuple(map(int, parts))
 
 
@@ -59,5 +67,5 @@ def _sequence(stage: str, address: Seed) -> np.random.SeedSequence:
 
 
 def _is_part(part: object) -> bool:
-    """Whether an address may hold it. Datasets store addresses as 64-bit integers."""
+    """Return whether a value can be part of an address. Datasets store addresses as 64-bit integers."""
     return isinstance(part, int | np.integer) and not isinstance(part, bool) and 0 <= int(part) < 2**63

@@ -1,4 +1,4 @@
-"""Spin fields on a square lattice: Hamiltonians, fields and energies, annealing, damage, degradation, observables."""
+"""Spins on a square lattice: Hamiltonians, fields, energies, annealing, corruption, degradation and observables."""
 
 from rayspin.physics.annealing import anneal, anneal_many, quench, warm_up
 from rayspin.physics.degradation import Degradation

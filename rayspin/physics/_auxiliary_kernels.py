@@ -1,12 +1,14 @@
-"""Compiled draws of the auxiliary Gaussian field phi = M S + sqrt(T) L g (what it is for: `auxiliary`).
+"""Compiled draws of the auxiliary Gaussian field phi = M S + sqrt(T) L g (its purpose: `auxiliary`).
 
-With a dipole term M and L L^T = M are convolutions, applied in Fourier space; g is white noise, drawn there.
+With a dipole term, M and L (L L^T = M) are convolutions, which are applied in Fourier space; the white noise g is drawn
+there.
 
-The transform of a packed checkerboard. In row y the even columns belong to colour y % 2, the odd ones to the other,
-both contiguous. Taken as real and imaginary part of one number they are transformed along y together; the symmetric
-and antisymmetric parts under k_y -> -k_y are their spectra, of which k_y = 0 .. rows / 2 is kept. After a transpose
-both are transformed along x, k_y in the vector lanes; the last step that joins even and odd columns is taken
-together with the product by M. Then all the way back. No step reverses or interleaves numbers within a vector.
+Transform of a packed checkerboard: in row y the even columns belong to colour y % 2, the odd ones to the other; both
+are contiguous. As real and imaginary part of one number they are transformed along y together. The symmetric and
+antisymmetric parts under k_y -> -k_y are their spectra, of which k_y = 0 .. rows / 2 is stored. After a transpose both
+are transformed along x, with k_y in the vector lanes. The last step, which joins even and odd columns, is done together
+with the product by M. The inverse transform reverses these steps. No step reverses or interleaves numbers within a
+vector.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ _HALF_LN2 = np.float32(0.34657359027997264)
 
 @kernel
 def gaussians(states, out):
-    """Fills a flat array with independent normal numbers, by Box and Muller's method, up to 6.5 deviations.
+    """Fill a flat array with independent normal numbers by the Box-Muller method, up to 6.5 standard deviations.
 
     Args:
-        states: (4, width) uint32, width streams.
-        out: float32, in size a multiple of 2 width.
+        states: (4, width) uint32, the states of `width` random streams.
+        out: float32; its size is a multiple of 2 width.
     """
     width = states.shape[1]
     streams = start(states[0]), start(states[1]), start(states[2]), start(states[3])
@@ -52,7 +54,7 @@ def _gaussian_pairs(streams, cosines, sines, width):
 
 @inlined
 def gaussian_pair(one, two):
-    """Two normal numbers from two times 32 random bits."""
+    """Return two normal numbers from two random 32-bit words."""
     half_radius = sqrt(exponential(one) * _HALF_LN2)
     cosine, sine = circle(two)
     return half_radius * cosine, half_radius * sine
@@ -60,12 +62,12 @@ def gaussian_pair(one, two):
 
 @kernel
 def draw_local(spins, external, site, noise, matrix, factor, deviation):
-    """Site fields external + M S + deviation L g where M and L are the same 3x3 matrices at each site.
+    """Write site fields external + M S + deviation L g, where M and L are the same 3x3 matrices at each site.
 
     Args:
         spins: (2, 3, n) float32, packed.
         external: (3,) float32.
-        site: (2, 3, n) float32, written.
+        site: (2, 3, n) float32, output.
         noise: (2, 3, n) float32, normal numbers.
         matrix: (6,) float32: xx, xy, xz, yy, yz, zz of M.
         factor: (6,) float32: xx, yx, zx, yy, zy, zz of L.
@@ -83,7 +85,7 @@ def draw_local(spins, external, site, noise, matrix, factor, deviation):
 
 @inlined
 def coupled_here(x, y, z, u, v, w, external, matrix, factor):
-    """Field external + M (x, y, z) + L (u, v, w) at one site; matrices as in `draw_local`."""
+    """Return the field external + M (x, y, z) + L (u, v, w) at one site; matrices as in `draw_local`."""
     xx, xy, xz, yy, yz, zz = matrix
     lxx, lyx, lzx, lyy, lzy, lzz = factor
     hx = external[0] + times(xx, x) + times(xy, y) + times(xz, z) + times(lxx, u)
@@ -96,21 +98,21 @@ def coupled_here(x, y, z, u, v, w, external, matrix, factor):
 def draw_convolved(
     spins, external, site, noise, operators, deviation, lattice, spectra, buffers, along_y, along_x, joins
 ):
-    """Site fields external + M S + deviation L g where M and L act in Fourier space.
+    """Write site fields external + M S + deviation L g, where M and L act in Fourier space.
 
     Args:
         spins: (2, 3, n) float32, packed.
         external: (3,) float32.
-        site: (2, 3, n) float32, written.
+        site: (2, 3, n) float32, output.
         noise: (half, 12, lanes) float32, normal numbers; half = columns / 2, lanes >= rows / 2 + 1.
-        operators: (half, 24, lanes) float32: at k_x = 2 pi j / columns the six numbers of M as in `draw_local`, at
-            k_x + pi the same, then those of L; normalized (`auxiliary`).
+        operators: (half, 24, lanes) float32: the six numbers of M (as in `draw_local`) at k_x = 2 pi j / columns, those
+            at k_x + pi, then the same of L; normalized (`auxiliary`).
         deviation: sqrt(T).
-        lattice: rows, padded.
-        spectra: (3, 2, half * 2 * lanes) float32, space for the spectra of three components.
-        buffers: (4, max(rows * padded, half * 2 * lanes)) float32.
-        along_y: what `twiddles` gives for the number of rows.
-        along_x: for half the number of columns.
+        lattice: number of rows, and packed sites of one colour per row.
+        spectra: (3, 2, half * 2 * lanes) float32, scratch for the spectra of three components.
+        buffers: (4, max(rows * padded, half * 2 * lanes)) float32, scratch.
+        along_y: `twiddles` of the number of rows.
+        along_x: `twiddles` of half the number of columns.
         joins: cos and -sin of 2 pi j / columns.
     """
     rows, padded = lattice
@@ -153,7 +155,7 @@ def _copy(source, target, size):
 
 @kernel
 def _gather(first, second, even, odd, rows, padded):
-    """The even and the odd columns of one component: colour 0 and 1 in even rows, 1 and 0 in odd ones."""
+    """Write the even and the odd columns of one component: colours 0 and 1 in even rows, 1 and 0 in odd ones."""
     restrict()
     for row in range(rows):
         here = START + row * (padded + LANES)
@@ -176,7 +178,7 @@ def _scatter(even, odd, first, second, rows, padded, external):
 
 @kernel
 def _split(wr, wi, er, ei, rows, padded, half, lanes):
-    """Twice the spectra along y of the even columns and, behind them, of the odd ones, with k_y in the lanes."""
+    """Write twice the spectra along y of the even columns, followed by those of the odd ones, with k_y in the lanes."""
     restrict()
     for ky in range(rows // 2 + 1):
         here, mirror = ky * padded, (rows - ky) % rows * padded
@@ -191,7 +193,7 @@ def _split(wr, wi, er, ei, rows, padded, half, lanes):
 
 @kernel
 def _merge(er, ei, wr, wi, rows, padded, half, lanes):
-    """The way back; where k_y equals its mirror image, the columns' fields are real parts."""
+    """Reverse `_split`. Where k_y equals its mirror image, the imaginary parts of the spectra are set to 0."""
     restrict()
     for ky in range(rows // 2 + 1):
         here, mirror = ky * padded, (rows - ky) % rows * padded
@@ -209,7 +211,7 @@ def _merge(er, ei, wr, wi, rows, padded, half, lanes):
 
 @kernel
 def _couple(xr, xi, yr, yi, zr, zi, here, noise, operators, lanes, deviation, c, s):
-    """Joins even and odd columns to the spectra at k_x and k_x + pi, applies M, adds noise, and parts them again."""
+    """Join even and odd columns to the spectra at k_x and k_x + pi, apply M, add noise, and separate them again."""
     restrict()
     for k in range(here, here + lanes):
         couple(xr, xi, yr, yi, zr, zi, k, noise, operators, k - here, lanes, deviation, c, s)
@@ -217,7 +219,7 @@ def _couple(xr, xi, yr, yi, zr, zi, here, noise, operators, lanes, deviation, c,
 
 @inlined
 def couple(xr, xi, yr, yi, zr, zi, even, noise, operators, n, lanes, deviation, c, s):
-    """What `_couple` does to the n-th k_y of a k_x, whose even columns' spectrum lies at `even`."""
+    """Perform `_couple` for the n-th k_y of one k_x; `even` is the index of the even columns' spectrum."""
     odd = even + lanes
     px, qx, mx, nx = _joined(load(xr, even), load(xi, even), load(xr, odd), load(xi, odd), c, s)
     py, qy, my, ny = _joined(load(yr, even), load(yi, even), load(yr, odd), load(yi, odd), c, s)
@@ -249,7 +251,7 @@ def _part(r, i, even, odd, pr, pi, mr, mi, c, s):
 
 @inlined
 def _applied(x, y, z, noise, at, operators, here, lanes, deviation):
-    """M (x, y, z) + deviation L (noise): six numbers of M, and twelve further on of L, `lanes` apart."""
+    """Return M (x, y, z) + deviation L (noise). The six numbers of M are `lanes` apart; L follows 12 lanes after M."""
     u, v, w = load(noise, at), load(noise, at + lanes), load(noise, at + 2 * lanes)
     u, v, w = deviation * u, deviation * v, deviation * w
     xx, xy, xz = load(operators, here), load(operators, here + lanes), load(operators, here + 2 * lanes)

@@ -1,6 +1,6 @@
-"""One pass over a stored sample: what its spins say of length, energy and torque, in float64.
+"""Length, energy and torque of a stored sample in one pass, in float64.
 
-Written for reading data at the speed of a disk, and apart from the code that annealed them and from `field`.
+The kernel keeps up with reading from disk. It shares no code with annealing or with `field`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,23 @@ _LANES = 8
 
 @kernel
 def check_sample(spins, beside, exchange, dmi, bulk, anisotropy, axis, external, edge):
-    """Largest ||S| - 1|, energy per site, and largest |S x F|; `beside` is a further bilinear field, or empty.
+    """Return the largest ||S| - 1|, the energy per site, and the largest |S x F| of a sample.
 
-    Neighbours beyond an edge are those of the other edge, `edge` times: 1 is periodic, 0 is open.
+    Args:
+        spins: (rows, columns, 3).
+        beside: (rows, columns, 3) field of further bilinear terms, J; or empty.
+        exchange: strength of the exchange, J.
+        dmi: strength of the DMI, J.
+        bulk: whether the DMI is bulk rather than interfacial.
+        anisotropy: strength of the anisotropy, J.
+        axis: (3,), unit vector.
+        external: (3,), external field, J.
+        edge: factor of neighbours beyond an edge, which are spins of the opposite edge: 1 if periodic, 0 if open.
     """
     rows, columns, _ = spins.shape
     width = -(-columns // _LANES) * _LANES
-    # A site more on each side, and zeros up to whole vectors; of the further field one row of zeros may serve for all.
+    # Spins get one more site on each side and zeros up to whole vectors. If there is no further field, one row of zeros
+    # is used for all rows.
     planes = np.zeros((3, rows + 2, width + 2))
     further = np.zeros((3, rows if beside.size else 1, width))
     for component in range(3):
@@ -46,7 +56,7 @@ def check_sample(spins, beside, exchange, dmi, bulk, anisotropy, axis, external,
         (start(sums[0]), start(sums[1]), start(sums[2])), (rows, columns, width),
     )  # fmt: skip
     length_error, energy, torque = sums[0].max(), sums[1].sum(), sums[2].max()
-    # A maximum passes over NaN, a sum does not.
+    # NaN propagates through the sum, but not through the maxima.
     if energy != energy:
         return math.inf, math.nan, math.inf
     return length_error, energy / (rows * columns), math.sqrt(torque)
@@ -54,9 +64,9 @@ def check_sample(spins, beside, exchange, dmi, bulk, anisotropy, axis, external,
 
 @kernel
 def _add_up(planes, further, further_stride, couplings, along, outer, sums, lattice):
-    """Per lane, the largest ||S| - 1|, the sum of the energies, and the largest |S x F|^2.
+    """Accumulate, per lane, the largest ||S| - 1|, the sum of the energies, and the largest |S x F|^2.
 
-    One sum or maximum for all would have to be taken in order: floats don't associate, and are not vectorized then.
+    A single accumulator would fix the order of float operations, which are not associative, and prevent vectorization.
     """
     restrict()
     x, y, z = planes

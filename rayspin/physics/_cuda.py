@@ -1,7 +1,7 @@
-"""The one door to CUDA: GPU versions of compiled functions of scalars, and a decorator for kernels, through Numba.
+"""The only module that uses CUDA, through Numba: GPU versions of compiled scalar functions, and a kernel decorator.
 
-A GPU rounds as a CPU does once its compiler may not fuse products with sums: every operation here says how it rounds.
-So the arithmetic of a spin is compiled for both from one source, and both make the same bits.
+A GPU rounds as a CPU does if its compiler may not fuse products with sums, so every operation in this module specifies
+its rounding. The arithmetic of a spin is compiled for both from the same source and gives the same bits.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from rayspin.physics import _numba
 cuda: Any = _cuda_of_numba
 
 THREADS = 256
-"""Threads of a block: one block works on one sample."""
+"""Threads per block; one block processes one sample."""
 
 
 def device(function: Callable[..., Any]) -> Any:
-    """A function that kernels on GPUs call."""
+    """Compile a function that GPU kernels call."""
     return cuda.jit(device=True)(function)
 
 
 def cuda_kernel(function: Callable[..., Any]) -> Any:
-    """A kernel: `function[blocks, THREADS](...)`, a block for each sample."""
+    """Compile a kernel, to be launched as `function[blocks, THREADS](...)` with one block per sample."""
     return cuda.jit(function)
 
 
 @functools.cache
 def on_gpu(inlined: Any) -> Any:
-    """The GPU version of a function that `_numba.inlined` made: the same source, with the operations below."""
+    """Return the GPU version of a function made by `_numba.inlined`: the same source with this module's operations."""
     python = inlined.py_func
     names = {
         name: _translated(python.__globals__[name]) for name in python.__code__.co_names if name in python.__globals__
@@ -51,55 +51,55 @@ def _translated(value: Any) -> Any:
 
 
 def on_gpu_memory(array: npt.ArrayLike) -> Any:
-    """A copy of an array in the memory of the GPU."""
+    """Copy an array to the memory of the GPU."""
     return cuda.to_device(np.ascontiguousarray(array))
 
 
 def zeros(shape: tuple[int, ...], dtype: type = np.float32) -> Any:
-    """Zeros in the memory of the GPU."""
+    """Return zeros in the memory of the GPU."""
     return cuda.to_device(np.zeros(shape, dtype))
 
 
 def copy(array: Any) -> Any:
-    """A copy of an array of the GPU there."""
+    """Copy an array within the memory of the GPU."""
     other = cuda.device_array_like(array)
     other.copy_to_device(array)
     return other
 
 
 def free_memory() -> float:
-    """Bytes that are free on the GPU."""
+    """Return the number of free bytes on the GPU."""
     return float(cuda.current_context().get_memory_info()[0])
 
 
 @device
 def load(array, index):
-    """The element at an index that is not negative; Numba would test for that."""
+    """Return the element at a non-negative index; the unsigned type avoids Numba's check for negative indices."""
     return array[np.uint32(index)]
 
 
 @device
 def store(array, index, value):
-    """Writes the element at an index that is not negative."""
+    """Write the element at a non-negative index."""
     array[np.uint32(index)] = value
 
 
 config: Any = _config
 
 if config.ENABLE_CUDASIM:
-    # The simulator runs kernels as Python, and knows no such functions of the device.
+    # The simulator runs kernels in Python, where these device functions don't exist.
     floor, sqrt, times = np.floor, np.sqrt, np.multiply
 
     def fma(a, b, c):
-        """A float32 a * b + c, rounded once, but for one time in 2^29 when float64 has rounded before."""
+        """Return the float32 a * b + c, rounded once, except in one case of 2^29 where float64 rounds first."""
         return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
 
     def to_bits(value):
-        """The bits of a float32, as an int32."""
+        """Return the bits of a float32 as an int32."""
         return np.float32(value).view(np.int32)
 
     def from_bits(bits):
-        """The float32 with these bits."""
+        """Return the float32 with these bits."""
         return np.int32(bits).view(np.float32)
 else:
     from numba.cuda.libdevice import float_as_int as to_bits

@@ -1,7 +1,8 @@
-"""The sweeps and draws of `_sweep_kernels` and `_auxiliary_kernels` on a GPU: a block of threads for each sample.
+"""The sweeps and draws of `_sweep_kernels` and `_auxiliary_kernels` on a GPU, with one block of threads per sample.
 
-Layout, random streams and arithmetic of a spin are those of the CPU, and so are the bytes of a sample. A thread
-follows a random stream through the rows, where a CPU follows a row through the streams. Arrays have the sample first.
+The layout, the random streams and the arithmetic of a spin are those of the CPU, so samples have the same bytes. A
+thread follows one random stream through the rows, whereas a CPU follows a row through the streams. The first axis of
+arrays is the sample.
 """
 
 from __future__ import annotations
@@ -44,19 +45,19 @@ _ZERO = np.float32(0)
 
 @device
 def _padded(columns):
-    """Sites of one colour in a row, up to whole vectors of a CPU."""
+    """Return the sites of one colour per row, rounded up to whole vectors of a CPU."""
     return (columns + 2 * LANES - 1) // (2 * LANES) * LANES
 
 
 @device
 def _field_of(other, site, here, left, below, above, k, step, couplings):
-    """The field at the k-th site of a row; `step` is 0 where the site field is one vector."""
+    """Return the field at the k-th site of a row; `step` is 0 if the site field is a single vector."""
     return local_field(other, site, (here + k) * step, left + k, below + k, above + k, couplings)
 
 
 @device
 def _put(own, here, k, count, periodic, sx, sy, sz):
-    """Writes the k-th spin of a row, and what continues the row beyond its ends (`_lattice_kernels.close_row`)."""
+    """Write the k-th spin of a row, and the sites that continue the row at its ends (`_lattice_kernels.close_row`)."""
     x, y, z = own
     if k != count:
         store(x, here + k, sx)
@@ -87,9 +88,9 @@ def _streams(states, sample, half):
 
 @device
 def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, couplings, step, beta):
-    """Draws every spin of a colour anew (`_sweep_kernels._heat_bath`).
+    """Draw every spin of one colour anew (`_sweep_kernels._heat_bath`).
 
-    The random streams go from `old` to `new`: rows with a weak field are drawn again from the old ones.
+    Random streams advance from `old` to `new`, because rows with a weak field are drawn again from the old states.
     """
     rows, columns, periodic = lattice
     padded = _padded(columns)
@@ -136,7 +137,7 @@ def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, co
 
 @device
 def _over_relax(own, other, site, colour, lattice, couplings, step):
-    """Reflects every spin of a colour about its field."""
+    """Reflect every spin of one colour about its field."""
     rows, columns, periodic = lattice
     padded = _padded(columns)
     for i in range(cuda.threadIdx.x, rows * padded, THREADS):
@@ -152,21 +153,21 @@ def _over_relax(own, other, site, colour, lattice, couplings, step):
 def heat_bath_sweeps(
     spins, site, states, weak_rows, half_sweeps, rows, columns, periodic, exchange, dmi, step, betas, over_relaxation
 ):
-    """`_sweep_kernels.heat_bath_sweeps` of many samples.
+    """Perform `_sweep_kernels.heat_bath_sweeps` on many samples.
 
     Args:
-        spins: (N, 2, 3, n) float32.
-        site: (N, 2, 3, n), or (N, 2, 3, 1) where each colour has one vector and `step` is 0.
-        states: (N, 2, 4, streams) uint32; the first of the two is read and written, the second scratch.
-        weak_rows: (N, rows) int32, zeros before the first sweeps.
-        half_sweeps: how many there were before.
-        rows: of the lattice.
-        columns: likewise.
-        periodic: whether the lattice is.
-        exchange: float32.
-        dmi: float32.
-        step: 1 or 0.
-        betas: (sweeps,) float32.
+        spins: (N, 2, 3, n) float32, packed.
+        site: (N, 2, 3, n) site fields, or (N, 2, 3, 1) with one vector per colour, for which `step` is 0.
+        states: (N, 2, 4, streams) uint32; the first of the two is read and written, the second is scratch.
+        weak_rows: (N, rows) int32, zeros before the first call.
+        half_sweeps: number of half-sweeps done before.
+        rows: rows of the lattice.
+        columns: columns of the lattice.
+        periodic: whether the lattice is periodic.
+        exchange: strength of the exchange, J, float32.
+        dmi: strength of the interfacial DMI, J, float32.
+        step: 1, or 0 for a single site vector.
+        betas: (sweeps,) float32, inverse temperatures.
         over_relaxation: reflections after each sweep.
     """
     sample = cuda.blockIdx.x
@@ -191,22 +192,22 @@ def heat_bath_sweeps(
 def quench_sweeps(
     spins, site, rows, columns, periodic, exchange, dmi, step, sweeps, tolerance, overshoot, done, torque
 ):
-    """`_sweep_kernels.quench_sweeps` of many samples: each ends by itself.
+    """Perform `_sweep_kernels.quench_sweeps` on many samples; each sample stops independently.
 
     Args:
-        spins: as in `heat_bath_sweeps`, like all that is not named here.
-        site: likewise.
-        rows: likewise.
-        columns: likewise.
-        periodic: likewise.
-        exchange: likewise.
-        dmi: likewise.
-        step: likewise.
-        sweeps: (N,) int32, how many at most; 0 leaves a sample as it is.
-        tolerance: float32.
-        overshoot: float32.
-        done: (N,) int32, written: the sweeps done.
-        torque: (N,) float32, written unless no sweep was to be done: the largest that the last sweep met.
+        spins: as in `heat_bath_sweeps`.
+        site: as in `heat_bath_sweeps`.
+        rows: as in `heat_bath_sweeps`.
+        columns: as in `heat_bath_sweeps`.
+        periodic: as in `heat_bath_sweeps`.
+        exchange: as in `heat_bath_sweeps`.
+        dmi: as in `heat_bath_sweeps`.
+        step: as in `heat_bath_sweeps`.
+        sweeps: (N,) int32, maximum number of sweeps; 0 leaves a sample unchanged.
+        tolerance: torque at which a sample stops, J, float32.
+        overshoot: how far spins turn beyond their fields, float32.
+        done: (N,) int32, output: number of sweeps done.
+        torque: (N,) float32, output unless `sweeps` is 0: the largest torque in the last sweep, J.
     """
     sample = cuda.blockIdx.x
     largest = cuda.shared.array(1, np.int32)
@@ -246,7 +247,7 @@ def quench_sweeps(
 
 @device
 def _fill(states, sample, noise):
-    """Fills the sample's noise with normal numbers (`_auxiliary_kernels.gaussians`)."""
+    """Fill the noise of a sample with normal numbers (`_auxiliary_kernels.gaussians`)."""
     a_s, b_s, c_s, d_s = states[sample, 0], states[sample, 1], states[sample, 2], states[sample, 3]
     width = a_s.size
     for k in range(cuda.threadIdx.x, width, THREADS):
@@ -265,18 +266,18 @@ def _fill(states, sample, noise):
 
 @cuda_kernel
 def draw_local(spins, external, site, states, noise, deviation, active, matrix, factor):
-    """`_auxiliary_kernels.gaussians`, unless the deviation is 0, and then its `draw_local`, of the active samples.
+    """Perform `_auxiliary_kernels.draw_local` on the active samples, after `gaussians` unless the deviation is 0.
 
     Args:
-        spins: (N, 2, 3, n) float32.
+        spins: (N, 2, 3, n) float32, packed.
         external: (3,) float32.
-        site: (N, 2, 3, n), written.
+        site: (N, 2, 3, n), output.
         states: (N, 4, STREAMS) uint32.
-        noise: (N, size) float32, at least 6 n.
+        noise: (N, size) float32, scratch, size at least 6 n.
         deviation: sqrt(T).
-        active: (N,) int32.
-        matrix: (6,).
-        factor: (6,).
+        active: (N,) int32, 1 for active samples, else 0.
+        matrix: (6,), as in `_auxiliary_kernels.draw_local`.
+        factor: (6,), as in `_auxiliary_kernels.draw_local`.
     """
     sample = cuda.blockIdx.x
     if active[sample] == 0:
@@ -301,7 +302,7 @@ def draw_local(spins, external, site, states, noise, deviation, active, matrix, 
 
 @cuda_kernel
 def extrapolate(site, before, overshoot, active):
-    """Takes the site fields of the active samples further on from what they were, site + overshoot (site - before)."""
+    """Replace the site fields of the active samples by site + overshoot (site - before)."""
     sample = cuda.blockIdx.x
     if active[sample] == 0:
         return
@@ -314,7 +315,7 @@ def extrapolate(site, before, overshoot, active):
 
 @device
 def _fourier(xr, xi, yr, yi, width, factors, cosines, sines):
-    """`_fourier_kernels.fourier`; the result lies in x after an even number of factors, else in y."""
+    """Perform `_fourier_kernels.fourier`; the result is in x after an even number of factors, else in y."""
     length, across = cosines.size, width
     for stage in range(factors.size):
         factor = factors[stage]
@@ -377,29 +378,29 @@ def draw_convolved(
     spins, external, site, states, noise, deviation, active, operators, rows, padded, spectra, buffers,
     factors_y, cosines_y, sines_y, factors_x, cosines_x, sines_x, join_cosines, join_sines,
 ):  # fmt: skip
-    """`_auxiliary_kernels.gaussians`, unless the deviation is 0, and its `draw_convolved`, of the active samples.
+    """Perform `_auxiliary_kernels.draw_convolved` on the active samples, after `gaussians` unless the deviation is 0.
 
     Args:
-        spins: (N, 2, 3, n) float32.
+        spins: (N, 2, 3, n) float32, packed.
         external: (3,) float32.
-        site: (N, 2, 3, n), written.
+        site: (N, 2, 3, n), output.
         states: (N, 4, STREAMS) uint32.
-        noise: (N, size) float32, at least half * 12 * lanes.
+        noise: (N, size) float32, scratch, size at least half * 12 * lanes.
         deviation: sqrt(T).
-        active: (N,) int32.
+        active: (N,) int32, 1 for active samples, else 0.
         operators: (half, 24 * lanes) float32.
-        rows: of the lattice.
-        padded: sites of one colour in a row.
-        spectra: (N, 3, 2, half * 2 * lanes) float32.
-        buffers: (N, 4, max(rows * padded, half * 2 * lanes)) float32.
-        factors_y: twiddles of the rows, like the next two.
-        cosines_y: likewise.
-        sines_y: likewise.
-        factors_x: twiddles of half the columns, like the next two.
-        cosines_x: likewise.
-        sines_x: likewise.
-        join_cosines: of the columns.
-        join_sines: likewise.
+        rows: rows of the lattice.
+        padded: packed sites of one colour per row.
+        spectra: (N, 3, 2, half * 2 * lanes) float32, scratch.
+        buffers: (N, 4, max(rows * padded, half * 2 * lanes)) float32, scratch.
+        factors_y: factors of the number of rows, from `twiddles`.
+        cosines_y: cosines of the same `twiddles`.
+        sines_y: sines of the same `twiddles`.
+        factors_x: factors of half the number of columns, from `twiddles`.
+        cosines_x: cosines of the same `twiddles`.
+        sines_x: sines of the same `twiddles`.
+        join_cosines: cosines of `twiddles` of the number of columns.
+        join_sines: sines of the same `twiddles`.
     """
     sample = cuda.blockIdx.x
     if active[sample] == 0:
@@ -431,11 +432,11 @@ def draw_convolved(
 
 @device
 def _transform(colours, spectrum, buffer, rows, padded, half, lanes, along_y, along_x):
-    """Twice the spectra of one component's even columns and, behind them, of the odd ones, with k_y in the lanes."""
+    """Write twice the spectra of one component's even columns, followed by the odd ones, with k_y in the lanes."""
     first, second = colours
     er, ei = spectrum
     a, b, c, d = buffer
-    # The even and the odd columns: colour 0 and 1 in even rows, 1 and 0 in odd ones.
+    # Even and odd columns: colours 0 and 1 in even rows, 1 and 0 in odd ones.
     for i in range(cuda.threadIdx.x, rows * padded, THREADS):
         row, k = i // padded, i % padded
         here = START + row * (padded + LANES) + k
@@ -461,11 +462,11 @@ def _transform(colours, spectrum, buffer, rows, padded, half, lanes, along_y, al
 
 @device
 def _transform_back(colours, spectrum, buffer, rows, padded, half, lanes, along_y, along_x, external):
-    """The way back from `_transform`, onto an external field."""
+    """Reverse `_transform`, and add the external field."""
     first, second = colours
     er, ei = spectrum
     a, b, c, d = buffer
-    # With real and imaginary parts exchanged a transform is the inverse.
+    # With real and imaginary parts exchanged, a transform is its inverse.
     _transform_in_place(ei, er, a, b, 2 * lanes, half, along_x)
     for i in range(cuda.threadIdx.x, (rows // 2 + 1) * half, THREADS):
         ky, k = i // half, i % half

@@ -1,7 +1,8 @@
-"""Compiled elementary functions and random numbers in float32, the same bits on every CPU and at any vector width.
+"""Compiled elementary functions and random numbers in float32, with the same bits on every CPU and at any vector width.
 
-The functions are polynomials on reduced arguments (minimax fits, relative error under 2e-7): the maths library's are
-scalar here, and differ between CPUs. Every product that is added to is fused, so that nothing is left to the compiler.
+The functions are polynomials of reduced arguments (minimax fits, relative error under 2e-7), because those of the maths
+library are scalar in this context and differ between CPUs. Every product that is added to is fused, so the compiler has
+no choice in the rounding.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ _MANTISSA = np.int32(2**23 - 1)
 _EXPONENT_BITS = np.int32(0x7F800000)
 _EXPONENT = np.int32(-(2**23))
 _LOG_CENTRE = np.float32(1.4999984502792358)
-_LOG_AT_CENTRE = np.float32(157.4150390625)  # 158 - log2 of it, 158 = 31 + 127; a last digit aside, lest any be < 0
+_LOG_AT_CENTRE = np.float32(157.4150390625)  # 158 - log2(centre), 158 = 31 + 127; rounded so that no result is < 0
 _ONE_BITS = np.int32(0x3F800000)
 _SQRT_HALF_BITS = np.int32(0x3F3504F3)
-_ROUNDER = np.float32(1.5 * 2.0**23)  # adding it rounds to a whole number and leaves that in the low bits
+_ROUNDER = np.float32(1.5 * 2.0**23)  # adding it rounds to an integer, which is then in the low bits
 
 
 @inlined
 def one_minus_exp2(x):
-    """1 - 2^x for x <= 0, accurate relative to itself."""
+    """Return 1 - 2^x for x <= 0, with a small relative error."""
     x = max(x, np.float32(-126))
     shifted = x + _ROUNDER
     f = x - (shifted - _ROUNDER)
@@ -40,10 +41,10 @@ def one_minus_exp2(x):
 
 @inlined
 def minus_log2_one_minus(p):
-    """-log2(1 - p) for 0 <= p < 1, accurate relative to itself."""
+    """Return -log2(1 - p) for 0 <= p < 1, with a small relative error."""
     exponent = np.int32(np.int32(to_bits(_ONE - p) - _SQRT_HALF_BITS) & _EXPONENT)
     scale = from_bits(np.int32(_ONE_BITS - exponent))
-    f = fma(-p, scale, scale - _ONE)  # (1 - p) scale - 1: exact before its one rounding
+    f = fma(-p, scale, scale - _ONE)  # (1 - p) scale - 1, rounded once
     r = fma(np.float32(-0.14581169188022614), f, np.float32(0.2340424358844757))
     r = fma(r, f, np.float32(-0.2488768845796585))
     r = fma(r, f, np.float32(0.2870987057685852))
@@ -56,9 +57,10 @@ def minus_log2_one_minus(p):
 
 @inlined
 def exponential(word):
-    """-log2 of a uniform number in (0, 1), from 32 random bits: exponential with mean 1 / ln 2, from 0 to 31.
+    """Return -log2 of a uniform number in (0, 1) from 32 random bits: exponential with mean 1 / ln 2, from 0 to 31.
 
-    The number is |word| / 2^31, word odd; its logarithm a polynomial (error 1e-7) in the mantissa, beside the exponent.
+    The uniform number is |word| / 2^31 with an odd word. Its logarithm is a polynomial (error 1e-7) of the mantissa
+    plus the exponent.
     """
     bits = to_bits(np.float32(np.int32(word | np.int32(1))))
     f = from_bits(np.int32(np.int32(bits & _MANTISSA) | _ONE_BITS)) - _LOG_CENTRE
@@ -75,7 +77,10 @@ def exponential(word):
 
 @inlined
 def circle(word):
-    """Twice the cosine and sine of a uniform angle, from 24 of 32 random bits: one on the right half, and the side."""
+    """Return twice the cosine and sine of a uniform angle from 24 of 32 random bits.
+
+    Of the bits, 23 choose an angle on the right half of the circle, and one chooses the half.
+    """
     g = from_bits(np.int32(np.int32(word & _MANTISSA) | _ONE_BITS)) - np.float32(1.5)
     square = g * g
     s = fma(np.float32(0.15938928723335266), square, np.float32(-1.1987340450286865))
@@ -91,13 +96,13 @@ def circle(word):
 
 @inlined
 def uniform(word):
-    """A uniform number in [0, 1), a multiple of 2^-24."""
+    """Return a uniform number in [0, 1), a multiple of 2^-24, from 32 random bits."""
     return np.float32(np.int32(np.uint32(word) >> np.uint32(8))) * _TO_UNIT
 
 
 @inlined
 def two_words(a, b, c, d):
-    """Twice 32 random bits, as int32, and the next state: two steps of xoshiro128+ (Blackman, Vigna)."""
+    """Return two random 32-bit words, as int32, and the next state: two steps of xoshiro128+ (Blackman, Vigna)."""
     first = np.uint32(a + d)
     a, b, c, d = _xoshiro128(a, b, c, d)
     second = np.uint32(a + d)

@@ -1,6 +1,6 @@
-"""The fields of the pair terms, site by site, in the precision of the spins.
+"""Compiled fields of the pair terms, site by site, in the precision of the spins.
 
-`padded` holds the spins, (L + 2, L + 2, 3), with the neighbours beyond each edge around them.
+`padded` contains the spins and the neighbours beyond each edge, (rows + 2, columns + 2, 3).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from rayspin.physics._numba import inlined, kernel, load, start, store
 
 @kernel
 def exchange_field(padded, exchange):
-    """J sum_j S_j over the four neighbours."""
+    """Return exchange sum_j S_j over the four neighbours."""
     rows, width, row = _shape(padded)
     field = np.empty((rows, width // 3, 3), padded.dtype)
     spins, fields = start(padded), start(field)
@@ -27,7 +27,7 @@ def exchange_field(padded, exchange):
 
 @kernel
 def dmi_field(padded, dmi, bulk):
-    """Sum_j D_ij x S_j, with D_ij = -D_ji, so that differences of opposite neighbours enter."""
+    """Return sum_j D_ij x S_j; since D_ij = -D_ji, it contains differences of opposite neighbours."""
     rows, width, row = _shape(padded)
     field = np.empty((rows, width // 3, 3), padded.dtype)
     spins, fields = start(padded), start(field)
@@ -48,5 +48,5 @@ def dmi_field(padded, dmi, bulk):
 
 @inlined
 def _shape(padded):
-    """Rows, numbers in a row, and numbers in a row of the padded ones."""
+    """Return the number of rows, of numbers per row, and of numbers per padded row."""
     return padded.shape[0] - 2, 3 * (padded.shape[1] - 2), 3 * padded.shape[1]

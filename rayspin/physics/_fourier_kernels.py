@@ -1,6 +1,6 @@
-"""Compiled Fourier transforms of many sequences at once: the vector lanes hold sequences, so every step vectorizes.
+"""Compiled Fourier transforms of many sequences at once; the vector lanes hold sequences, so every step vectorizes.
 
-Complex arrays are pairs of float32 arrays (real, imaginary), flat, with a sequence's elements `width` apart.
+Complex arrays are pairs of flat float32 arrays (real, imaginary); the elements of a sequence are `width` apart.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 
 from rayspin.physics._numba import fma, inlined, kernel, load, restrict, store
 
-# pi, in whole units of 2^-100.
+# pi in units of 2^-100, as an integer.
 _PI = 0x3243F6A8885A308D313198A2E0  # source: OEIS A062964
 _UNIT = 2**100
 
 
 @functools.lru_cache(maxsize=32)
 def twiddles(length: int) -> tuple[Any, Any, Any]:
-    """The factors of the length (4 as often as it goes, then primes), and cos and -sin of 2 pi j / length."""
+    """Return the factors of a length (as many 4s as possible, then primes), and cos and -sin of 2 pi j / length."""
     factors, rest = [], length
     for factor in (4, *range(2, length + 1)):
         while rest % factor == 0:
@@ -30,7 +30,7 @@ def twiddles(length: int) -> tuple[Any, Any, Any]:
 
 
 def _cos_sin(turns: int, length: int) -> tuple[float, float]:
-    """Cos and sin of 2 pi turns / length in whole numbers, by their power series: those of libraries differ by CPU."""
+    """Return cos and sin of 2 pi turns / length from integer power series, because libraries differ between CPUs."""
     angle = 2 * _PI * turns // length
     sums, term = [0, 0], _UNIT
     for n in range(1, 60):
@@ -41,22 +41,22 @@ def _cos_sin(turns: int, length: int) -> tuple[float, float]:
 
 @kernel
 def fourier(xr, xi, yr, yi, width, factors, cosines, sines):
-    """Transforms `width` sequences, X_j = sum_k x_k exp(-2 pi i j k / n), unnormalized (Stockham's algorithm).
+    """Transform `width` sequences, X_j = sum_k x_k exp(-2 pi i j k / n), unnormalized (Stockham's algorithm).
 
-    With real and imaginary parts exchanged, in and out, it is the inverse times n.
+    With real and imaginary parts exchanged in input and output, it is the inverse transform times n.
 
     Args:
-        xr: real part of the input, a pointer to n * width numbers; destroyed.
-        xi: imaginary part.
-        yr: space for as many.
-        yi: the same.
-        width: number of sequences, a multiple of the vector length for speed.
-        factors: with `cosines` and `sines`, what `twiddles` gives for n.
-        cosines: table.
-        sines: table.
+        xr: real part of the input, a pointer to n * width numbers; overwritten.
+        xi: imaginary part of the input; overwritten.
+        yr: scratch of the same size.
+        yi: scratch of the same size.
+        width: number of sequences; fastest if a multiple of the vector length.
+        factors: factors of n, from `twiddles`.
+        cosines: cosines of the same `twiddles`.
+        sines: sines of the same `twiddles`.
 
     Returns:
-        (real, imaginary): where the result lies, x or y.
+        (real, imaginary): pointers to the result, x or y.
     """
     n = cosines.size
     length, block = n, width
@@ -97,7 +97,7 @@ def _radix4(xr, xi, yr, yi, length, block, cosines, sines):
 
 @inlined
 def butterfly(ar, ai, br, bi, cr, ci, dr, di, c1, s1, c2, s2, c3, s3):
-    """The four sums of four complex numbers of a transform by 4, turned by the angles with these cosines and sines."""
+    """Return the four outputs of a radix-4 step, the last three rotated by the angles with these cosines and sines."""
     even_r, even_i, odd_r, odd_i = ar + cr, ai + ci, br + dr, bi + di
     left_r, left_i, turn_r, turn_i = ar - cr, ai - ci, bi - di, dr - br  # turn = -i (b - d)
     br, bi = left_r + turn_r, left_i + turn_i
@@ -139,5 +139,5 @@ def _radix(xr, xi, yr, yi, factor, length, block, cosines, sines):
 
 @inlined
 def accumulated(r, i, c, s, sum_r, sum_i):
-    """A complex sum with one more term, r and i its parts, turned by the angle with cosine c and sine s."""
+    """Return a complex sum plus the number (r, i) rotated by the angle with cosine c and sine s."""
     return fma(r, c, fma(-i, s, sum_r)), fma(r, s, fma(i, c, sum_i))

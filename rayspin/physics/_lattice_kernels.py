@@ -1,11 +1,11 @@
-"""The packed checkerboard: where a site and its neighbours lie, and the field that these make.
+"""The packed checkerboard: the positions of a site and its neighbours in memory, and the field of the neighbours.
 
-The sites of one colour, (row + column + colour) even, interact with those of the other only, so a half-sweep updates
-one colour in any order. Each colour keeps its three spin components in flat arrays; row y holds the sites
-x = 2 k + p, p = (y + colour) % 2, at index START + y * stride + k. In the other colour the neighbours above and below
-then have the same k, those to the left and right k - 1 + p and k + p: every neighbour is a contiguous load. So these
-loads leave a row on one side only, and there one column more repeats the row's other end (periodic boundary) or is
-zero (open). Rows are padded to whole vectors of LANES; the padding is computed like the rest and never read.
+Sites of one colour, (row + column + colour) even, interact only with those of the other, so a half-sweep can update the
+sites of a colour in any order. Each colour stores its three spin components in flat arrays; row y contains the sites
+x = 2 k + p, p = (y + colour) % 2, at index START + y * stride + k. In the other colour, the neighbours above and below
+have the same k, those to the left and right k - 1 + p and k + p, so the loads of each neighbour are contiguous. These
+loads extend beyond a row on one side only, where one more column repeats the other end of the row (periodic boundary)
+or is zero (open). Rows are padded to whole vectors of LANES; the padding is computed like the rest and never read.
 
 A `lattice` is (rows, columns, periodic).
 """
@@ -24,7 +24,10 @@ _ZERO = np.float32(0)
 
 @inlined
 def local_field(other, site, here, left, below, above, couplings):
-    """The field at a site: of its four neighbours, at these indices of the other colour, and its own at `here`."""
+    """Return the field at a site: the field of its four neighbours plus its site field.
+
+    `here` is an index of `site`; `left`, `below` and `above` are indices of `other`, the spins of the other colour.
+    """
     return _field_of(
         at(site, here), at(other, left), at(other, left + 1), at(other, below), at(other, above), couplings
     )
@@ -32,17 +35,17 @@ def local_field(other, site, here, left, below, above, couplings):
 
 @inlined
 def pair_of_fields(other, site, lower, upper, below, above, colour, couplings):
-    """The fields at a site of an even row and at the one after it in the next row, with two loads of eight shared.
+    """Return the fields at a site of an even row and at the same index of the next row; they share two of eight loads.
 
     Args:
-        other: the components of the other colour's spins.
-        site: those of the site fields.
+        other: components of the spins of the other colour.
+        site: components of the site fields.
         lower: index of the site in the even row.
-        upper: of the site in the next row.
-        below: of the neighbour below the pair.
-        above: of the neighbour above the pair.
-        colour: 0 or 1, known to the compiler.
-        couplings: exchange and dmi.
+        upper: index of the site in the next row.
+        below: index of the neighbour below the pair.
+        above: index of the neighbour above the pair.
+        colour: 0 or 1, a compile-time constant.
+        couplings: exchange and DMI, J.
     """
     aside = 2 * colour - 1
     of_lower, of_upper = at(other, lower), at(other, upper)
@@ -71,14 +74,14 @@ def _field_of(own, left, right, below, above, couplings):
 
 @inlined
 def at(vectors, index):
-    """The three components at an index."""
+    """Return the three components at an index."""
     x, y, z = vectors
     return load(x, index), load(y, index), load(z, index)
 
 
 @inlined
 def put(vectors, index, vector):
-    """Writes the three components at an index."""
+    """Write the three components at an index."""
     x, y, z = vectors
     sx, sy, sz = vector
     store(x, index, sx)
@@ -88,9 +91,10 @@ def put(vectors, index, vector):
 
 @inlined
 def place(row, colour, rows, columns, stride, periodic):
-    """A row's sites of one colour: number and index; the index of their neighbours left, below and above.
+    """Locate the sites of one colour in a row; an open lattice has a row of zeros after its last row.
 
-    An open lattice has a row of zeros after its last.
+    Returns:
+        number of sites, index of the first, and indices of its neighbours left, below and above.
     """
     parity = (row + colour) & 1
     count = (columns + 1 - parity) >> 1
@@ -103,9 +107,9 @@ def place(row, colour, rows, columns, stride, periodic):
 
 @inlined
 def close_row(vectors, row, colour, here, count, periodic):
-    """Continues a row by one site: with its other end, on the side where it is read; or on the right with nothing.
+    """Continue a row by one site: by its other end on the side that is read, or by zero on the right if open.
 
-    What lies left of an open row is zero from the start, and no vector is stored there.
+    The site to the left of an open row is zero from the start and is never written.
     """
     last = here + count - 1
     if periodic:
@@ -118,25 +122,25 @@ def close_row(vectors, row, colour, here, count, periodic):
 
 @inlined
 def vectors_of(lattice):
-    """Vectors that the sites of one colour in a row take. Told a row's length in these, loops need no scalar rest."""
+    """Return the number of vectors per row of one colour. Loops of this length need no scalar remainder."""
     return -(-lattice[1] // (2 * LANES))
 
 
 @inlined
 def padded_width(lattice):
-    """Sites of one colour in a row, up to whole vectors."""
+    """Return the sites of one colour per row, rounded up to whole vectors."""
     return vectors_of(lattice) * LANES
 
 
 @inlined
 def components(vectors, colour):
-    """Where the three components of a colour begin; of vectors (2, 3), one for each colour, the components."""
+    """Return pointers to the three components of a colour, or the components themselves of vectors (2, 3)."""
     return start(vectors[colour, 0]), start(vectors[colour, 1]), start(vectors[colour, 2])
 
 
 @kernel
 def close_rows(spins, lattice):
-    """Continues all rows by one site, after spins were written from outside."""
+    """Continue all rows by one site, after spins were written from outside the kernels."""
     rows, columns, periodic = lattice
     padded = padded_width(lattice)
     for colour in range(2):

@@ -1,8 +1,8 @@
-"""The one door to Numba: a decorator for kernels, and the few operations that Numba's Python subset lacks.
+"""The only module that imports Numba for CPUs: a kernel decorator, and operations missing in Numba's Python subset.
 
-Kernels are compiled without fastmath, so that LLVM neither reassociates nor contracts: with fused operations
-written out (`fma`) every CPU and vector width gives the same bits. Loads and stores go through intrinsics
-because Numba tests every signed index for wraparound, which keeps loops scalar.
+Kernels are compiled without fastmath, so LLVM neither reassociates nor contracts operations: with fused operations
+written out (`fma`), every CPU and vector width gives the same bits. Loads and stores use intrinsics because Numba
+checks every signed index for wraparound, which prevents vectorization.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-# As its users see it: an operation without the typing context.
+# Typed as Any because callers omit the typing context.
 operation: Any = intrinsic
 
 
-# Numba's cache looks at the file of a function alone, and these kernels inline functions of other files. There is no
-# public way to add to what an entry is stamped with; `_source_stamp` is the stamp. A test fails if it goes.
+# Numba's cache only checks the file of a function for changes, but these kernels inline functions of other files. The
+# stamp of a cache entry, `_source_stamp`, has no public interface; a test fails if Numba removes it.
 _SOURCES = hashlib.sha256(
     b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("_*.py")))
 ).hexdigest()
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """A compiled version of `function`, cached on disk until any kernel file changes, that runs without the GIL.
+    """Compile a function that runs without the GIL, cached on disk until any kernel file changes.
 
-    Where nothing can be written, neither beside this file nor at home, each process compiles for itself.
+    If neither the folder of this file nor the user's cache folder is writable, each process compiles for itself.
     """
     compiled: Any = njit(nogil=True, error_model="numpy")(function)
-    with suppress(RuntimeError):  # no folder for it
+    with suppress(RuntimeError):  # no writable folder
         compiled.enable_caching()
         cache = compiled._cache
         cache._cache_file._source_stamp = _SOURCES
@@ -45,27 +45,28 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def _if_possible(save: Callable[..., None]) -> Callable[..., None]:
     def attempt(*arguments: Any) -> None:
-        with suppress(OSError):  # a full disk, a quota, rights
+        with suppress(OSError):  # full disk, exceeded quota, missing permissions
             save(*arguments)
 
     return attempt
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """A compiled function of scalars that vanishes into the kernel that calls it."""
+    """Compile a function of scalars that is inlined into the kernels that call it."""
     return njit(error_model="numpy", forceinline=True)(function)
 
 
 @operation
 def restrict(typing_context: Any) -> Any:
-    """Declares that no two pointers among the calling kernel's arguments overlap (C's `restrict`); allows wide vectors.
+    """Declare that no two pointer arguments of the calling kernel overlap (C's `restrict`), and allow wide vectors.
 
-    Without it LLVM would have to compare all pairs of a dozen arrays at run time, and leaves the loop scalar. On
-    Intel's CPUs it takes half the width of AVX-512 unless told otherwise: right for programs with few vectors.
+    Without it LLVM would have to compare all pairs of a dozen arrays at run time, and leaves the loop scalar. The
+    vector width is set to 512 bits, because for Intel CPUs LLVM defaults to half the width of AVX-512, which suits
+    programs with few vectors.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        # llvmlite's own `add` knows attributes without a value only.
+        # llvmlite's own `add` accepts only attributes without a value.
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         for argument in builder.function.args:
             if isinstance(argument.type, ir.PointerType):
@@ -77,7 +78,7 @@ def restrict(typing_context: Any) -> Any:
 
 @operation
 def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-    """A float32 a * b + c, rounded once, on CPUs without such an instruction too."""
+    """Return the float32 a * b + c, rounded once, even on CPUs without such an instruction."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fma(*args)
@@ -87,7 +88,7 @@ def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 @operation
 def times(typing_context: Any, a: Any, b: Any) -> Any:
-    """A float32 a * b, rounded before anything is added to it."""
+    """Return the float32 a * b, rounded before anything is added to it."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fmul(*args)
@@ -97,7 +98,7 @@ def times(typing_context: Any, a: Any, b: Any) -> Any:
 
 @operation
 def sqrt(typing_context: Any, value: Any) -> Any:
-    """The square root of a float32, correctly rounded."""
+    """Return the square root of a float32, correctly rounded."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.call(builder.module.declare_intrinsic("llvm.sqrt", [ir.FloatType()]), args)
@@ -107,7 +108,7 @@ def sqrt(typing_context: Any, value: Any) -> Any:
 
 @operation
 def floor(typing_context: Any, value: Any) -> Any:
-    """The largest whole number up to a float32, as a float32."""
+    """Return the largest integer not above a float32, as a float32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.call(builder.module.declare_intrinsic("llvm.floor", [ir.FloatType()]), args)
@@ -117,7 +118,7 @@ def floor(typing_context: Any, value: Any) -> Any:
 
 @operation
 def to_bits(typing_context: Any, value: Any) -> Any:
-    """The 32 bits of a float32, as an int32."""
+    """Return the 32 bits of a float32 as an int32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.IntType(32))
@@ -127,7 +128,7 @@ def to_bits(typing_context: Any, value: Any) -> Any:
 
 @operation
 def from_bits(typing_context: Any, bits: Any) -> Any:
-    """The float32 that has these 32 bits."""
+    """Return the float32 with these 32 bits."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.FloatType())
@@ -141,7 +142,7 @@ def _itself(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 @operation
 def start(typing_context: Any, array: Any) -> Any:
-    """A pointer to the first element of a contiguous array that the caller keeps alive; of a number, the number."""
+    """Return a pointer to the first element of a contiguous array, which must be kept alive; return a number as is."""
     if not isinstance(array, types.Array):
         return array(array), _itself
 
@@ -153,7 +154,7 @@ def start(typing_context: Any, array: Any) -> Any:
 
 @operation
 def further(typing_context: Any, pointer: Any, elements: Any) -> Any:
-    """The pointer so many elements further on."""
+    """Return the pointer advanced by a number of elements."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return cgutils.gep_inbounds(builder, *args)
@@ -163,7 +164,7 @@ def further(typing_context: Any, pointer: Any, elements: Any) -> Any:
 
 @operation
 def load(typing_context: Any, pointer: Any, index: Any) -> Any:
-    """The element at an index from the pointer; a number in its place is the same at every index."""
+    """Return the element at an index from a pointer; return a number as is."""
     if not isinstance(pointer, types.CPointer):
         return pointer(pointer, types.intp), _itself
 
@@ -175,7 +176,7 @@ def load(typing_context: Any, pointer: Any, index: Any) -> Any:
 
 @operation
 def store(typing_context: Any, pointer: Any, index: Any, value: Any) -> Any:
-    """Writes the element at an index from the pointer."""
+    """Write the element at an index from a pointer."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store(args[2], cgutils.gep_inbounds(builder, *args[:2]))

@@ -1,7 +1,7 @@
-"""What a move makes of one spin in its field h, in float32: the arithmetic of the sweeps, on CPUs and GPUs the same.
+"""Updates of one spin in its field h, in float32: the arithmetic of the sweeps, the same on CPUs and GPUs.
 
-Whatever compiles it must round each operation by itself: a product that is added to is written `fma`, or `times` where
-it is to be rounded first.
+Every compiler must round each operation separately: a product that is added to is written as `fma`, or as `times` if it
+is rounded first.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from rayspin.physics._elementary_kernels import SIGN, minus_log2_one_minus, one_
 from rayspin.physics._numba import floor, fma, from_bits, inlined, sqrt, times, to_bits
 
 TINY = np.float32(1e-15)
-"""Gives a direction to a field that vanishes exactly: far below the rounding of any other, far above underflow of its
-square."""
+"""Gives a direction to a field that is exactly zero. It is far below the rounding of other fields, and its square is
+far above underflow."""
 
 _ONE, _TWO = np.float32(1), np.float32(2)
 
 
 @inlined
 def square_of(x, y, z):
-    """x^2 + y^2 + z^2."""
+    """Return x^2 + y^2 + z^2."""
     return fma(x, x, fma(y, y, z * z))
 
 
 @inlined
 def reciprocals_of(square, hz):
-    """1 / (h + |h_z|) and 1 / h of a field, h^2 = square: what `drawn` takes."""
+    """Return 1 / (h + |h_z|) and 1 / h of a field with h^2 = square, the arguments of `drawn`."""
     h = sqrt(square)
     apart = h + abs(hz)
     inverse = _ONE / (h * apart)
@@ -35,17 +35,17 @@ def reciprocals_of(square, hz):
 
 @inlined
 def drawn(hx, hy, hz, inverse, reciprocal, exponential, cosine, sine, unit):
-    """A spin drawn with density proportional to exp(beta h . S) (method: `_sweep_kernels._heat_bath`).
+    """Return a spin drawn with density proportional to exp(beta h . S) (method: `_sweep_kernels._heat_bath`).
 
     Args:
-        hx: field.
-        hy: likewise.
-        hz: likewise.
+        hx: x component of the field.
+        hy: y component of the field.
+        hz: z component of the field.
         inverse: 1 / (h + |h_z|).
         reciprocal: 1 / h.
-        exponential: an exponential variable with mean 1 / ln 2.
-        cosine: twice that of a uniform angle.
-        sine: likewise.
+        exponential: exponential variable with mean 1 / ln 2.
+        cosine: twice the cosine of a uniform angle.
+        sine: twice the sine of the same angle.
         unit: ln 2 / (2 beta).
     """
     turns = times(exponential, reciprocal * unit)
@@ -54,7 +54,10 @@ def drawn(hx, hy, hz, inverse, reciprocal, exponential, cosine, sine, unit):
 
 @inlined
 def drawn_in_weak_field(hx, hy, hz, exponential, cosine, sine, unit):
-    """The same by inversion of the distribution, for fields so weak, or zero, that rounding would show in `drawn`."""
+    """Return a spin drawn by inversion of the distribution, which is accurate for weak or zero fields.
+
+    The arguments are those of `drawn` without the reciprocals.
+    """
     hz += TINY
     square = square_of(hx, hy, hz)
     inverse, reciprocal = reciprocals_of(square, hz)
@@ -65,18 +68,18 @@ def drawn_in_weak_field(hx, hy, hz, exponential, cosine, sine, unit):
 
 @inlined
 def tilted(w, cosine, sine, hx, hy, hz, inverse, reciprocal):
-    """The unit vector at (1 - cos) / 2 = w from a vector h, around it as twice cosine and sine say.
+    """Return the unit vector at (1 - cos) / 2 = w from a vector h, with the given azimuth.
 
-    It is drawn around the z axis and carried onto h by the reflection that exchanges the axis, taken with the sign of
-    h_z, and h: that is cheaper than a rotation, and the azimuth is uniform anyway.
+    It is constructed around the z axis and mapped onto h by the reflection that exchanges h and the axis, taken with
+    the sign of h_z. This is cheaper than a rotation, and the azimuth is uniform in any case.
 
     Args:
         w: 0 to 1.
-        cosine: twice that of the azimuth.
-        sine: likewise.
-        hx: h, of any length.
-        hy: likewise.
-        hz: likewise.
+        cosine: twice the cosine of the azimuth.
+        sine: twice the sine of the azimuth.
+        hx: x component of h, which may have any length.
+        hy: y component of h.
+        hz: z component of h.
         inverse: 1 / (h + |h_z|).
         reciprocal: 1 / h.
     """
@@ -90,7 +93,7 @@ def tilted(w, cosine, sine, hx, hy, hz, inverse, reciprocal):
 
 @inlined
 def reflected(spin, field):
-    """The spin reflected about its field, S' = 2 (S . h) h / h^2 - S: the energy stays."""
+    """Return the spin reflected about its field, S' = 2 (S . h) h / h^2 - S, which conserves the energy."""
     sx, sy, sz = spin
     hx, hy, hz = field
     hz += TINY
@@ -100,7 +103,7 @@ def reflected(spin, field):
 
 @inlined
 def aligned(sx, sy, sz, hx, hy, hz, overshoot):
-    """The spin turned along its field and beyond (`_sweep_kernels._align`), and |S x h|^2 as it was before."""
+    """Return the spin turned along its field and beyond (`_sweep_kernels._align`), and |S x h|^2 before the turn."""
     hz += TINY
     tx, ty, tz = fma(sy, hz, -(sz * hy)), fma(sz, hx, -(sx * hz)), fma(sx, hy, -(sy * hx))
     torque = square_of(tx, ty, tz)

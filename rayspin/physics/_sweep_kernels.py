@@ -33,24 +33,25 @@ from rayspin.physics._spin_kernels import (
     tilted,
 )
 
-BLOCK = 256  # sites per stage: enough to hide latencies, few enough for buffers to stay in the nearest cache
+BLOCK = 256  # sites per stage: enough to hide latencies, few enough for the buffers to stay in the L1 cache
 
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 _LN2 = np.float32(0.6931471805599453)
-WEAK = np.float32(1 / 16)  # beta h below which the whole numbers taken from an exponential would cost digits
+WEAK = np.float32(1 / 16)  # beta h below which the fractional part of an exponential variable loses digits
 
 
 @kernel
 def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, couplings, beta):
-    """Draws every spin of a colour anew, with density proportional to exp(beta h . S), row by row.
+    """Draw every spin of one colour anew, with density proportional to exp(beta h . S), row by row.
 
-    w = (1 - cos) / 2 of the angle between S and h has the density exp(-2 beta h w) on [0, 1]: what an exponential
-    variable of that rate leaves when whole numbers are taken from it, since it has no memory. Where a field is so weak
-    that rounding would show, the row is drawn from the same random numbers by inverting the distribution,
-    w = -ln(1 - u (1 - exp(-2 beta h))) / (2 beta h): the choice depends on fields alone, so both are exact.
+    For the angle between S and h, w = (1 - cos) / 2 has the density exp(-2 beta h w) on [0, 1]. It is the fractional
+    part of an exponential variable with this rate, because the exponential distribution has no memory. If a field is so
+    weak that rounding matters, its row is drawn from the same random numbers by inverting the distribution,
+    w = -ln(1 - u (1 - exp(-2 beta h))) / (2 beta h). The choice depends only on the fields, so both methods are exact.
 
-    Three loops with buffers in between, since one long chain of operations on few spins would wait on latencies: random
-    numbers; fields, which lie where the spins will, with their square root and division; spins.
+    One long chain of operations on few spins would wait for latencies. The work is therefore split into three loops
+    with buffers in between: random numbers; fields, stored in place of the spins, with their square root and division;
+    spins.
     """
     restrict()
     rows, columns, periodic = lattice
@@ -105,10 +106,10 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
 
 @kernel
 def _over_relax(own, other, site, vectors, colour, lattice, couplings):
-    """Reflects every spin of a colour about its field, S' = 2 (S . h) h / h^2 - S: the energy stays.
+    """Reflect every spin of one colour about its field, S' = 2 (S . h) h / h^2 - S, which conserves the energy.
 
-    Two rows in one loop: fewer loads, and more to do while one waits. Where the number of rows is odd the last row's
-    partner is the row of zeros beyond an open lattice; what is reflected there is zero, and stays it.
+    Two rows are processed in one loop, which saves loads and hides latencies. If the number of rows is odd, the partner
+    of the last row is the row of zeros beyond an open lattice, whose reflection stays zero.
     """
     rows, columns, periodic = lattice
     stride = vectors * LANES + LANES
@@ -126,7 +127,7 @@ def _over_relax(own, other, site, vectors, colour, lattice, couplings):
 
 @inlined
 def _reflect_rows(lower_row, upper_row, other, site, lower, upper, below, above, vectors, colour, couplings):
-    restrict()  # the two rows don't overlap either
+    restrict()  # the two rows don't overlap
     for k in range(vectors * LANES):
         lower_field, upper_field = pair_of_fields(
             other, site, lower + k, upper + k, below + k, above + k, colour, couplings
@@ -143,10 +144,10 @@ def _row_at(vectors, here):
 
 @kernel
 def _align(own, other, site, vectors, colour, lattice, couplings, overshoot):
-    """Sets every spin of a colour along its field h, and beyond; returns the largest |S x h| there was before.
+    """Turn every spin of one colour along its field h and beyond; return the largest |S x h| before the turn.
 
-    S' = n + overshoot (n - S), normalized, with n = h / |h|: successive over-relaxation, which damps the soft modes
-    of a texture much faster. For an overshoot from 0 to 1 no angle to h grows, so that the energy never rises.
+    S' = n + overshoot (n - S), normalized, with n = h / |h|: successive over-relaxation, which damps the soft modes of
+    a texture much faster. For an overshoot from 0 to 1 no angle to h grows, so the energy never rises.
     """
     restrict()
     rows, columns, periodic = lattice
@@ -158,7 +159,7 @@ def _align(own, other, site, vectors, colour, lattice, couplings, overshoot):
             hx, hy, hz = local_field(other, site, here + k, left + k, below + k, above + k, couplings)
             sx, sy, sz = at(own, here + k)
             sx, sy, sz, torque = aligned(sx, sy, sz, hx, hy, hz, overshoot)
-            # Floats that are not negative order as their bits do; only a maximum of integers is vectorized.
+            # Non-negative floats have the order of their bits, and only a maximum of integers is vectorized.
             largest = max(largest, to_bits(torque if k < count else _ZERO))
             put(own, here + k, (sx, sy, sz))
         close_row(own, row, colour, here, count, periodic)
@@ -167,7 +168,7 @@ def _align(own, other, site, vectors, colour, lattice, couplings, overshoot):
 
 @kernel
 def _metropolis(own, other, site, states, vectors, colour, lattice, couplings, beta, cap):
-    """Tries a new direction for every spin of a colour, uniform over 1 - S.S' < cap; returns how many accepted."""
+    """Try a new direction for every spin of one colour, uniform over 1 - S.S' < cap; return the number accepted."""
     restrict()
     rows, columns, periodic = lattice
     padded = vectors * LANES
@@ -189,7 +190,7 @@ def _metropolis(own, other, site, states, vectors, colour, lattice, couplings, b
             sx, sy, sz = at(own, here + k)
             cosine, sine = circle(two)
             tx, ty, tz = tilted(half_cap * uniform(one), cosine, sine, sx, sy, sz, _ONE / (_ONE + abs(sz)), _ONE)
-            # One step of Newton's method for the length: trials start from trials, and rounding would add up.
+            # One Newton step restores the length, because rounding would accumulate from trial to trial.
             scale = fma(np.float32(-0.5), square_of(tx, ty, tz), np.float32(1.5))
             tx, ty, tz = tx * scale, ty * scale, tz * scale
             gain = fma(tx - sx, hx, fma(ty - sy, hy, (tz - sz) * hz))
@@ -202,24 +203,24 @@ def _metropolis(own, other, site, states, vectors, colour, lattice, couplings, b
 
 @inlined
 def _seen_by(colour, spins, site):
-    """The components of a colour's spins, of the other colour's, and of its site field."""
+    """Return the components of a colour's spins, of the other colour's, and of its site field."""
     return components(spins, colour), components(spins, 1 - colour), components(site, colour)
 
 
 @kernel
 def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, over_relaxation):
-    """At each inverse temperature, one heat-bath update and `over_relaxation` reflections of every spin.
+    """Perform a heat-bath update and `over_relaxation` reflections of every spin at each inverse temperature.
 
     Args:
         spins: (2, 3, n) float32: colour, component, packed site.
-        site: (2, 3, n) float32: the part of each site's field that its neighbours don't make; or (2, 3) where it is the
+        site: (2, 3, n) float32: the part of each site's field that is not due to its neighbours; or (2, 3) if it is the
             same at every site of a colour, which saves a seventh of the loads.
-        states: (4, block_size) uint32: the random streams, one for each site of a block.
+        states: (4, block_size) uint32: random streams, one for each site of a block.
         scratch: (5, block_size) float32.
         lattice: rows, columns, and whether it is periodic.
-        couplings: exchange and interfacial dmi, float32.
-        betas: (sweeps,) float32.
-        over_relaxation: how many.
+        couplings: exchange and interfacial DMI, J, float32.
+        betas: (sweeps,) float32, inverse temperatures.
+        over_relaxation: number of reflections.
     """
     vectors = vectors_of(lattice)
     streams = start(states[0]), start(states[1]), start(states[2]), start(states[3])
@@ -236,10 +237,10 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
 
 @kernel
 def metropolis_sweeps(spins, site, states, lattice, couplings, betas, cap, adapt):
-    """One Metropolis sweep at each inverse temperature, with trials uniform over 1 - S.S' < cap.
+    """Perform one Metropolis sweep at each inverse temperature, with trials uniform over 1 - S.S' < cap.
 
-    If `adapt`, the cap grows or shrinks by 5 % after each sweep, towards half of the trials accepted. Other arguments
-    as in `heat_bath_sweeps`. Returns the number of trials accepted, and the cap at the end.
+    If `adapt` is true, the cap grows or shrinks by 5 % after each sweep, towards an acceptance of one half. Other
+    arguments are as in `heat_bath_sweeps`. Returns the number of trials accepted and the final cap.
     """
     vectors = vectors_of(lattice)
     streams = start(states[0]), start(states[1]), start(states[2]), start(states[3])
@@ -258,11 +259,11 @@ def metropolis_sweeps(spins, site, states, lattice, couplings, betas, cap, adapt
 
 @kernel
 def quench_sweeps(spins, site, lattice, couplings, sweeps, tolerance, overshoot):
-    """Turns every spin into its field, sweep by sweep, at most `sweeps` times (`_align`): the heat bath at T = 0.
+    """Align every spin with its field, sweep by sweep, at most `sweeps` times (`_align`): the heat bath at T = 0.
 
-    Stops after a sweep in which no torque |S x h| that a spin had before its update exceeded the tolerance.
-    Arguments as in `heat_bath_sweeps`. Returns the number of sweeps done, and the largest torque that the last
-    of them met.
+    The quench stops after a sweep in which no torque |S x h|, measured before the update of its spin, exceeds the
+    tolerance. Arguments are as in `heat_bath_sweeps`. Returns the number of sweeps done and the largest torque in the
+    last.
     """
     vectors = vectors_of(lattice)
     largest = _ZERO

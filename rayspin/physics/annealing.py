@@ -1,6 +1,6 @@
-"""Simulated annealing: from random spins, cooled by Monte Carlo and quenched, to one sample.
+"""Simulated annealing: random spins are cooled by Monte Carlo and then quenched.
 
-A sample is a function of (Hamiltonian, size, schedule, seed) alone, bit for bit: not of threads, batches or CPUs.
+A sample depends only on (Hamiltonian, size, schedule, seed), bit for bit, not on threads, batches or CPUs.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from rayspin.physics.gpu import BatchSampler
 
 LONGEST_QUENCH = 10**6
-"""Sweeps after which a torque tolerance is held to be out of reach."""
+"""Number of sweeps after which a quench that must reach a torque tolerance fails."""
 
-# An external field that changes does so in this many steps.
+# Largest number of steps in which the external field changes during the ramp.
 _FIELD_STEPS = 100
 
 _MOST_THREADS = 4096
@@ -44,27 +44,29 @@ def anneal(
     start: npt.ArrayLike | None = None,
     trace: Trace | None = None,
 ) -> Spins:
-    """One annealed sample: unit spins (rows, columns, 3), float32.
+    """Anneal one sample.
 
     Args:
-        hamiltonian: the energy that is annealed; or the name of a preset, "labyrinth" or "domain".
-        size: sites along each side, or (rows, columns); even where the lattice is periodic.
-        schedule: temperatures and sweeps; or the name of a preset; None: the preset for the Hamiltonian, "domain" if
-            it has a dipole term, else "labyrinth".
-        seed: address of the sample's randomness: (root_seed, sample) for a sample of a dataset; n is (n,).
-        start: spins to start from instead of random ones, (rows, columns, 3).
-        trace: records observables on the way.
+        hamiltonian: a Hamiltonian, the name of a preset ("labyrinth" or "domain"), or a table of fields.
+        size: sites along each side, or (rows, columns); even for a periodic boundary.
+        schedule: a schedule, the name of a preset, or a table of fields. None selects "domain" if the Hamiltonian has a
+            dipole term, else "labyrinth".
+        seed: address of the sample's random streams, (root_seed, sample) for a sample of a dataset; n stands for (n,).
+        start: initial unit spins (rows, columns, 3); None starts from random spins.
+        trace: records observables during the annealing.
+
+    Returns:
+        unit spins (rows, columns, 3), float32.
 
     Raises:
-        InputError: an argument that can't be used; the torque tolerance is out of reach.
+        InputError: an argument is invalid, or the quench does not reach the torque tolerance.
     """
     hamiltonian, schedule = _resolved(hamiltonian, schedule)
     schedule.check_reachable()
 
-    # Random spins.
     sampler = Sampler(hamiltonian, size, seed, start)
 
-    # Cooling by Monte Carlo.
+    # Cool by Monte Carlo.
     records = trace.stops(schedule.sweeps) if trace is not None else frozenset()
     temperatures, accepted, recorded = schedule.temperatures(), 0.0, 0
     for first, last, field in _ramp_parts(hamiltonian, schedule, records):
@@ -80,7 +82,7 @@ def anneal(
             trace.record(last, temperatures[last - 1], sampler.spins, sampler.hamiltonian, acceptance)
             accepted, recorded = 0.0, last
 
-    # Quench: every spin along its field, until the torques vanish.
+    # Quench: align every spin with its field until the torques vanish.
     _quench(sampler, hamiltonian, schedule)
     if trace is not None and sampler.sweeps > schedule.sweeps:
         trace.record(sampler.sweeps, 0.0, sampler.spins, sampler.hamiltonian, 1.0)
@@ -97,23 +99,26 @@ def quench(
     overshoot: float = 0.0,
     start: npt.ArrayLike | None = None,
 ) -> Spins:
-    """Spins (rows, columns, 3), float32, that went downhill from random ones at T = 0 and ended in a local minimum.
+    """Quench random spins at T = 0 to a local minimum of the energy.
 
-    The greedy method of the 2021 paper: each spin in turn is set along its effective field. Nothing is cooled, so
-    many more defects stay than `anneal` leaves.
+    This is the greedy method of the 2021 paper: each spin in turn is aligned with its effective field. Without cooling,
+    many more defects remain than after `anneal`.
 
     Args:
         hamiltonian: as in `anneal`.
         size: as in `anneal`.
         seed: as in `anneal`.
-        sweeps: how many at most.
-        torque_tolerance: it ends when no |S x F| exceeds this, in units of the largest coupling of the Hamiltonian; 0
-            makes all sweeps.
+        sweeps: maximum number of sweeps.
+        torque_tolerance: the quench ends when no |S x F| exceeds this, in units of the largest coupling of the
+            Hamiltonian; 0 performs all sweeps.
         overshoot: as `AnnealSchedule.quench_overshoot`; 0 is the greedy method.
         start: as in `anneal`.
 
+    Returns:
+        unit spins (rows, columns, 3), float32.
+
     Raises:
-        InputError: as in `anneal`.
+        InputError: an argument is invalid.
     """
     schedule = AnnealSchedule(
         sweeps=0, quench_sweeps=sweeps, torque_tolerance=torque_tolerance, quench_overshoot=overshoot
@@ -129,22 +134,22 @@ def anneal_many(
     threads: int | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> Spins:
-    """Annealed samples (N, rows, columns, 3), float32, one for each seed and each the same as `anneal` makes it.
-
-    The same bit for bit, on a GPU as well.
+    """Anneal one sample for each seed, bit for bit as `anneal` does, on CPUs or a GPU.
 
     Args:
         hamiltonian: as in `anneal`.
         size: as in `anneal`.
         schedule: as in `anneal`.
-        seeds: address of each sample's randomness, as in `anneal`; at least one.
-        threads: samples at work at the same time; unset: one for each core this process may use.
-        device: "cuda" for a GPU (`pip install 'rayspin[cuda]'`), which works on as many samples at the same time as
-            its memory holds.
+        seeds: addresses of the samples' random streams, as in `anneal`; at least one.
+        threads: number of samples to anneal at the same time on CPUs; None means one per core of this process.
+        device: "cpu", or "cuda" for a GPU (`pip install 'rayspin[cuda]'`), which anneals as many samples at the same
+            time as fit into its memory.
+
+    Returns:
+        unit spins (N, rows, columns, 3), float32, in the order of the seeds.
 
     Raises:
-        InputError: as in `anneal`; no seeds, threads or device; no GPU that can be used, or a schedule with Metropolis
-            updates there.
+        InputError: as in `anneal`; or no GPU is available, or the schedule has Metropolis updates, which GPUs lack.
     """
     hamiltonian, schedule = _resolved(hamiltonian, schedule)
     addresses = _addresses(seeds)
@@ -152,19 +157,26 @@ def anneal_many(
     if device == "cuda":
         return _annealed_on_gpu(hamiltonian, size, schedule, addresses)
     if device != "cpu":
-        raise InputError("device", f"{device!r} is none", 'give "cpu" or "cuda"')
+        raise InputError("device", f"{device!r} is invalid", 'give "cpu" or "cuda"')
     with ThreadPoolExecutor(workers) as pool:
         samples = pool.map(lambda seed: anneal(hamiltonian, size, schedule, seed), addresses)
         return np.stack(list(samples))
 
 
 def warm_up(hamiltonian: HamiltonianLike = LABYRINTH) -> None:
-    """Compiles the kernels that samples of this Hamiltonian and their energy need, or loads them from Numba's cache."""
+    """Compile the kernels for samples of a Hamiltonian and their energy, or load them from Numba's cache.
+
+    Args:
+        hamiltonian: as in `anneal`.
+
+    Raises:
+        InputError: the Hamiltonian is invalid.
+    """
     energy(anneal(hamiltonian, size=4, schedule=AnnealSchedule(sweeps=1, quench_sweeps=1), seed=(0,)), hamiltonian)
 
 
 def _resolved(hamiltonian: HamiltonianLike, schedule: ScheduleLike | None) -> tuple[Hamiltonian, AnnealSchedule]:
-    """What the arguments of these names stand for."""
+    """Return the Hamiltonian and the schedule that the arguments stand for."""
     energy_of = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     cooling = measured_schedule(energy_of) if schedule is None else AnnealSchedule.from_argument(schedule, "schedule")
     return energy_of, cooling
@@ -176,7 +188,7 @@ def _addresses(seeds: Iterable[Seed]) -> list[Seed]:
     except TypeError:
         found = []
     if not found:
-        raise InputError("seeds", "are none", "give one for each sample")
+        raise InputError("seeds", "are missing", "give one per sample")
     return found
 
 
@@ -186,7 +198,7 @@ def _annealed_on_gpu(
     schedule: AnnealSchedule,
     seeds: Sequence[Seed],
 ) -> Spins:
-    # Who works on a CPU never loads what CUDA needs.
+    # Imported here because CUDA is not needed on CPUs.
     from rayspin.physics.gpu import BatchSampler, samples_at_once
 
     if schedule.update != "heat-bath":
@@ -207,26 +219,31 @@ def _annealed_on_gpu(
 
 
 def _quench(sampler: Sampler | BatchSampler, hamiltonian: Hamiltonian, schedule: AnnealSchedule) -> None:
-    """The end of every sample: as many sweeps as its schedule names, or as it takes to keep its promise."""
+    """Quench until no torque exceeds the tolerance, or for at most `quench_sweeps` sweeps.
+
+    Raises:
+        InputError: `quench_sweeps` is unset, and the tolerance is not reached.
+    """
     limit = LONGEST_QUENCH if schedule.quench_sweeps is None else schedule.quench_sweeps
     tolerance = schedule.largest_torque(hamiltonian)
     torque = np.max(sampler.quench(limit, tolerance, schedule.quench_overshoot))
     if schedule.quench_sweeps is None and torque > tolerance:
         problem = f"{tolerance:g} J is not reached in {limit} sweeps, torques of {torque:.2g} J remain"
-        raise InputError("torque_tolerance", problem, "give a larger one, or a number of quench_sweeps")
+        raise InputError("torque_tolerance", problem, "give a larger one, or set quench_sweeps")
 
 
 def _cores() -> int:
-    """The cores this process may use, where the system tells."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ramp_parts(
     hamiltonian: Hamiltonian, schedule: AnnealSchedule, records: Set[int]
 ) -> Iterator[tuple[int, int, Vector | None]]:
-    """The ramp as parts between records of the trace and steps of the external field: first and last sweep, field.
+    """Split the ramp at the records of the trace and at the steps of the external field.
 
-    The field is None where it stays as it is.
+    Yields:
+        first sweep, last sweep (exclusive) and external field of each part; the field is None if it does not change.
     """
     stops = {schedule.sweeps, *records}
     steps: dict[int, Vector] = {}

@@ -1,4 +1,4 @@
-"""The packed checkerboard that the kernels work on, and the way there and back (layout: `_lattice_kernels`)."""
+"""The packed checkerboard that the kernels work on, and conversion to and from it (layout: `_lattice_kernels`)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ Spins = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Checkerboard:
-    """A lattice of rows x columns whose two colours are packed apart.
+    """A lattice whose two colours are packed into separate arrays.
+
+    Attributes:
+        rows: number of rows.
+        columns: number of columns.
+        periodic: whether the boundary is periodic.
 
     Raises:
-        InputError: a side that is odd on a periodic lattice, where the colours would not fit, or out of range.
+        InputError: a side is out of range, or is odd on a periodic lattice, which two colours can't cover.
     """
 
     rows: int
@@ -32,43 +37,43 @@ class Checkerboard:
 
     @property
     def padded(self) -> int:
-        """Sites of one colour in a row, up to whole vectors."""
+        """Sites of one colour per row, rounded up to whole vectors."""
         return -(-self.columns // (2 * LANES)) * LANES
 
     @property
     def key(self) -> tuple[int, int, bool]:
-        """The lattice as kernels know it."""
+        """The lattice as the kernels take it: (rows, columns, periodic)."""
         return self.rows, self.columns, self.periodic
 
     def zeros(self) -> Spins:
-        """A vector field of zeros: (2, 3, n), colour, component and packed site."""
-        # One row more than the lattice's: what lies beyond an open edge.
+        """Return a packed vector field of zeros, (2, 3, n): colour, component, packed site."""
+        # One row more than the lattice has, for the sites beyond an open edge.
         return aligned_zeros(2, 3, START + (self.rows + 1) * (self.padded + LANES))
 
     @property
     def block_size(self) -> int:
-        """Packed sites of the rows that `heat_bath_sweeps` treats together: random streams and buffers it needs."""
+        """Packed sites in the rows that `heat_bath_sweeps` processes together, with one random stream each."""
         return max(1, BLOCK // self.padded) * self.padded
 
     def pack(self, field: npt.ArrayLike, packed: Spins) -> None:
-        """Writes a field (rows, columns, 3), or what broadcasts to it, into a packed one."""
+        """Write a field (rows, columns, 3), or an array that broadcasts to it, into a packed field."""
         source = np.broadcast_to(np.asarray(field, np.float32), (self.rows, self.columns, 3))
         for plain, view in self._parts(source, packed):
             view[:] = plain
 
     def close(self, packed: Spins) -> None:
-        """Makes the packed field ready for sweeps after `pack`: continues its rows over the boundary."""
+        """Continue the rows of a packed field across the boundary, as sweeps require after `pack`."""
         close_rows(packed, self.key)
 
     def unpack(self, packed: Spins) -> Spins:
-        """The packed field as a plain one, (rows, columns, 3)."""
+        """Return a packed field as an array (rows, columns, 3)."""
         field = np.empty((self.rows, self.columns, 3), np.float32)
         for plain, view in self._parts(field, packed):
             plain[:] = view
         return field
 
     def _parts(self, field: Spins, packed: Spins) -> Iterator[tuple[Spins, Spins]]:
-        """Views of the same sites in both layouts: the rows of one parity, of one colour, in turn."""
+        """Yield views of the same sites in both layouts, for each colour and each parity of the row."""
         stride = self.padded + LANES
         rowwise = packed[:, :, START : START + self.rows * stride].reshape(2, 3, self.rows, stride)
         for colour in range(2):
@@ -79,7 +84,7 @@ class Checkerboard:
 
 
 def aligned_zeros(*shape: int) -> Spins:
-    """Zeros, float32, whose first element starts a cache line: unaligned vectors would straddle two."""
+    """Return float32 zeros that start at a cache line, because unaligned vectors would straddle two lines."""
     size = int(np.prod(shape))
     line = 64
     memory = np.zeros(4 * size + line, np.uint8)

@@ -1,7 +1,7 @@
-"""Damaged spin fields: the inputs of the denoising and inpainting experiments of the 2021 paper.
+"""Corrupted spins: the inputs of the denoising and inpainting experiments of the 2021 paper.
 
-All functions take spins (rows, columns, 3), or a batch of them (N, rows, columns, 3), and return a changed
-copy, float32.
+Every function takes spins (rows, columns, 3), or (N, rows, columns, 3) for a batch, and returns a changed copy in
+float32.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from rayspin.rng import Seed, generator
 Spins = npt.NDArray[np.float32]
 
 _LARGEST_NOISE = 1e18
-"""Amplitude beyond which the squares of float32 vectors overflow."""
+"""Amplitude above which the squares of float32 vectors overflow."""
 
 
 def noisy(spins: npt.ArrayLike, amplitude: float, seed: Seed) -> Spins:
-    """S' = (S + amplitude R) / |S + amplitude R|, R a random unit vector at each site; where the sum is 0 so is S'.
+    """Return S' = (S + amplitude R) / |S + amplitude R|, with a random unit vector R at each site.
+
+    S' is 0 where the sum is 0.
 
     Args:
         spins: unit spins.
-        amplitude: the papers' alpha, not negative; 0 returns the spins, a large one pure noise.
-        seed: address of the noise, the root seed first.
+        amplitude: the papers' alpha, at least 0: 0 returns the spins, and a large value returns pure noise.
+        seed: address of the noise, root seed first.
+
+    Raises:
+        InputError: an argument is invalid.
     """
     amplitude = number("noise_amplitude", amplitude, 0, _LARGEST_NOISE)
     clean = _single(spins)
@@ -32,7 +37,16 @@ def noisy(spins: npt.ArrayLike, amplitude: float, seed: Seed) -> Spins:
 
 
 def defect_rows(spins: npt.ArrayLike, count: int, seed: Seed) -> Spins:
-    """The spins with the `count` middle rows replaced by random unit vectors."""
+    """Replace the middle rows by random unit vectors.
+
+    Args:
+        spins: spins of any length.
+        count: number of rows to replace.
+        seed: address of the random vectors, root seed first.
+
+    Raises:
+        InputError: an argument is invalid.
+    """
     damaged = _single(spins).copy()
     rows = _middle(damaged.shape[-3], count, "defect_rows")
     damaged[..., rows, :, :] = _random_directions(damaged[..., rows, :, :].shape, seed)
@@ -40,7 +54,15 @@ def defect_rows(spins: npt.ArrayLike, count: int, seed: Seed) -> Spins:
 
 
 def defect_square(spins: npt.ArrayLike, width: int) -> Spins:
-    """The spins with a centred square of `width` sites erased: set to zero, so not of unit length there."""
+    """Set the spins in a centred square to zero.
+
+    Args:
+        spins: spins of any length.
+        width: side of the square, sites.
+
+    Raises:
+        InputError: an argument is invalid.
+    """
     damaged = _single(spins).copy()
     rows, columns = (_middle(damaged.shape[axis], width, "defect_square") for axis in (-3, -2))
     damaged[..., rows, columns, :] = 0
@@ -48,7 +70,14 @@ def defect_square(spins: npt.ArrayLike, width: int) -> Spins:
 
 
 def out_of_plane_only(spins: npt.ArrayLike) -> Spins:
-    """(0, 0, S_z): what a microscope that sees one component gives."""
+    """Return (0, 0, S_z), the image of a microscope that measures one component.
+
+    Args:
+        spins: spins of any length.
+
+    Raises:
+        InputError: the spins are invalid.
+    """
     return _single(spins) * np.array([0, 0, 1], np.float32)
 
 
@@ -63,7 +92,7 @@ def _middle(length: int, count: int, where: str) -> slice:
 
 
 def _random_directions(shape: tuple[int, ...], seed: Seed) -> Spins:
-    """Unit vectors, uniform on the sphere: directions of isotropic Gaussians."""
+    """Return unit vectors uniform on the sphere, from normalized Gaussian vectors."""
     return _normalized(generator("corruption", seed).standard_normal(shape, np.float32))
 
 

@@ -1,8 +1,8 @@
-"""Resolution-lowering as data: the same object degrades a dataset and sits in the loss of a network.
+"""Degradations: linear maps that lower the resolution of spins, for datasets and for the losses of networks.
 
-Every degradation here is linear and acts on rows and columns alike, so it is one matrix for each axis:
-coarse = D_Y fine D_X^T. Random defects of an image (noise, dropped pixels) are not part of it: the loss
-couldn't compare them; `rayspin.training.SuperResolutionObjective` adds them to the input.
+Every degradation acts on rows and columns alike, so it is one matrix for each axis: coarse = D_Y fine D_X^T. Random
+defects of an image (noise, dropped pixels) are not included, because a loss could not compare them;
+`rayspin.training.SuperResolutionObjective` adds them to the input.
 """
 
 from __future__ import annotations
@@ -18,36 +18,46 @@ from rayspin.config import Config
 from rayspin.errors import InputError
 from rayspin.physics.arguments import lattice, vectors, whole
 
-# Below the rounding of float32 fields: weights on this grid don't depend on a maths library's last bits.
+# Weights are rounded to multiples of 1 / _GRID, below the rounding of float32, because their last bits depend on the
+# maths library.
 _GRID = 2.0**32
 
 
 class Degradation(Config):
-    """How fine spins become coarse ones; the default is the published Gaussian, 23x23 with sigma 1, strided.
+    """The map from fine to coarse spins; the default is the published Gaussian, 23x23 with sigma 1, strided.
 
-    In order: a Gaussian blur on the fine lattice, one value for each block of scale x scale sites, a
-    further blur of the coarse image, a mosaic of it. All are periodic. Degraded spins are not normalized.
+    The steps, in order, are a Gaussian blur on the fine lattice, sampling of one value per block of scale x scale
+    sites, a further blur of the coarse image, and a mosaic. All of them are periodic. Degraded spins are not
+    normalized.
     """
 
     sigma: Annotated[float, Field(ge=0)] = 1.0
-    """Width of the Gaussian blur, fine sites; 0 for none."""
+    """Width of the Gaussian blur, fine sites; 0 disables it."""
     window: Annotated[int, Field(ge=1)] = 23
-    """Side of the window that the Gaussian is cut to and normalized in, fine sites, odd."""
+    """Side of the window in which the Gaussian is truncated and normalized, fine sites; odd."""
     sampling: Literal["corner", "average"] = "corner"
-    """What stands for a block: its first site (published: a strided convolution), or its average."""
+    """Value of a block: its first site ("corner", published as a strided convolution) or its mean ("average")."""
     coarse_sigma: Annotated[float, Field(ge=0)] = 0.0
-    """Width of the further blur, coarse pixels; 0 for none."""
+    """Width of the further blur, coarse pixels; 0 disables it."""
     mosaic: Annotated[int, Field(ge=1)] = 1
-    """Side of the tiles of the mosaic, coarse pixels; every tile shows its average."""
+    """Side of the tiles of the mosaic, coarse pixels; every tile shows its mean. 1 disables it."""
 
     @model_validator(mode="after")
     def _window_has_a_middle(self) -> Self:
         if self.window % 2 == 0:
-            raise InputError("window", f"{self.window} has no middle site", "give an odd number")
+            raise InputError("window", f"{self.window} is even", "give an odd number")
         return self
 
     def check_lattice(self, shape: int | tuple[int, int], scale: int) -> None:
-        """Raise InputError unless a fine lattice of (rows, columns) can be degraded by `scale`."""
+        """Check that a fine lattice divides into whole blocks and tiles.
+
+        Args:
+            shape: sites along each side, or (rows, columns).
+            scale: fine sites per coarse pixel along each axis.
+
+        Raises:
+            InputError: the lattice is invalid or doesn't divide.
+        """
         rows, columns = lattice(shape, "open")
         block = whole("scale", scale, 1) * self.mosaic
         if rows % block or columns % block:
@@ -58,46 +68,63 @@ class Degradation(Config):
             )
 
     def matrix(self, sites: int, scale: int) -> npt.NDArray[np.float64]:
-        """The degradation of one axis, (sites / scale, sites): coarse values are its product with fine ones.
+        """Return the degradation of one axis, (sites / scale, sites), to be multiplied with fine values.
 
-        Rows sum to 1: uniform spins stay as they are.
+        Rows sum to 1, so uniform spins are unchanged.
+
+        Args:
+            sites: fine sites along the axis.
+            scale: fine sites per coarse pixel.
 
         Raises:
-            InputError: the axis doesn't divide; likewise from `inverse`.
+            InputError: the axis doesn't divide.
         """
         self.check_lattice(sites, scale)
         return _matrix(self, sites, scale)
 
     def inverse(self, sites: int, scale: int) -> npt.NDArray[np.float64]:
-        """Fourier interpolation of one axis that undoes the degradation, (sites, sites / scale).
+        """Return the Fourier interpolation of one axis that inverts the degradation, (sites, sites / scale).
 
-        Fine spins are taken to be a sum of the waves below the coarse Nyquist frequency, as many as there are
-        coarse pixels, and the sum whose degraded version is the coarse image is the answer: the degradation's
-        own damping of each wave is divided out. Exact for fields without waves beyond the band; what lies
-        beyond is folded into it by the degradation, and stays there.
+        Fine spins are assumed to be a sum of the waves below the coarse Nyquist frequency, of which there are as many
+        as coarse pixels. The interpolation returns the sum whose degraded version is the coarse image, that is, it
+        divides out the damping of each wave. It is exact for fields without waves beyond that band. The degradation
+        folds other waves into the band, where they remain.
+
+        Args:
+            sites: fine sites along the axis.
+            scale: fine sites per coarse pixel.
+
+        Raises:
+            InputError: the axis doesn't divide.
         """
         self.check_lattice(sites, scale)
         return _inverse(self, sites, scale)
 
     def apply(self, fine_NYXC: npt.ArrayLike, scale: int) -> npt.NDArray[np.float32]:
-        """The coarse version of spins, (..., Y, X, C) to (..., Y / scale, X / scale, C), the same bytes on any machine.
+        """Return the coarse version of spins, with the same bytes on any machine.
+
+        Args:
+            fine_NYXC: fine spins, (..., Y, X, 3).
+            scale: fine sites per coarse pixel along each axis.
+
+        Returns:
+            coarse spins, (..., Y / scale, X / scale, 3), float32.
 
         Raises:
-            InputError: no lattice of vectors, or it doesn't divide.
+            InputError: the array is not a field of vectors, or the lattice doesn't divide.
         """
         fine = vectors("spins", fine_NYXC).astype(np.float64)
         rows, columns = fine.shape[-3:-1]
         self.check_lattice((rows, columns), scale)
-        # Rows of the lattice, then columns; both in float64.
         coarse = self._along(fine, scale, -3)
         return self._along(coarse, scale, -2).astype(np.float32)
 
     def _along(self, fine: npt.NDArray[np.float64], scale: int, axis: int) -> npt.NDArray[np.float64]:
-        """One axis of it. All tiles of the mosaic have the same weights, counted from their first site."""
+        """Degrade one axis. The weights of all tiles are the same, relative to their first site."""
         sites = fine.shape[axis]
         weights = np.round(self.matrix(sites, scale)[0] * _GRID) / _GRID
         starts = np.arange(0, sites, scale * self.mosaic)
-        # Added one by one: the order in which a linear algebra library adds depends on the CPU.
+        # Added one by one, because the order of additions in a linear algebra library depends on the CPU.
         tiles = sum(weights[offset] * fine.take((starts + offset) % sites, axis) for offset in np.flatnonzero(weights))
         return np.repeat(tiles, self.mosaic, axis)
 
@@ -119,14 +146,14 @@ def _matrix(config: Degradation, sites: int, scale: int) -> npt.NDArray[np.float
 def _inverse(config: Degradation, sites: int, scale: int) -> npt.NDArray[np.float64]:
     wave_numbers = np.fft.fftfreq(sites // scale, scale / sites)
     waves = np.exp(2j * np.pi * np.outer(np.arange(sites), wave_numbers) / sites)
-    # The real part makes one cosine of the wave at the Nyquist frequency, which has no partner.
+    # The wave at the Nyquist frequency has no conjugate; its real part is a cosine.
     matrix: npt.NDArray[np.float64] = (waves @ np.linalg.pinv(config.matrix(sites, scale) @ waves)).real
     matrix.flags.writeable = False
     return matrix
 
 
 def _periodic_gaussian(sites: int, sigma: float, window: int) -> npt.NDArray[np.float64]:
-    """(sites, sites): a Gaussian cut to a window and normalized, wound around the axis."""
+    """Return a Gaussian that is truncated to a window, normalized, and wrapped around the axis, (sites, sites)."""
     if sigma == 0:
         return np.eye(sites)
     offsets = np.arange(window) - window // 2

@@ -10,22 +10,23 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-# Ewald's splitting a = sqrt(pi) weighs real and reciprocal sums alike; both have fallen below 1e-17 beyond 4 cells.
+# The splitting parameter a = sqrt(pi) balances the real and reciprocal sums; beyond 4 cells, both are below 1e-17.
 _SPLITTING = math.sqrt(math.pi)
 _CELLS = 5
 
-# 2^-24 is below the rounding of float32 fields; on this grid the last bits of the maths library, which differ
-# between CPUs, don't reach the samples.
+# The spectrum is rounded to multiples of 2^-24, below the rounding of float32 fields, so that the last bits of the
+# maths library, which differ between CPUs, don't affect samples.
 _GRID = 2.0**24
 
 
 @functools.lru_cache(maxsize=8)
 def dipole_spectrum(rows: int, columns: int) -> Array:
-    """T_ab(k) = sum over r of T_ab(r) cos(k . r), for T_ab(r) = delta_ab / r^3 - 3 r_a r_b / r^5, r = 0 left out.
+    """Return T_ab(k) = sum over r != 0 of T_ab(r) cos(k . r), for T_ab(r) = delta_ab / r^3 - 3 r_a r_b / r^5.
 
-    The sum runs over all sites and images of an endless lattice of spacing 1: the interaction of a torus with all
-    its images, which converges absolutely in two dimensions, so that there is no surface term. The energy is
-    dipole / 2 sum_k S_a(k)* T_ab(k) S_b(k) / (rows columns), the field -dipole T(k) S(k).
+    The sum runs over all sites of an infinite lattice of spacing 1. It is the interaction of a torus with all its
+    images, and converges absolutely in two dimensions, so there is no surface term. The energy is
+    dipole / 2 sum_k S_a(k)* T_ab(k) S_b(k) / (rows columns), which counts every pair once; the field is
+    -dipole T(k) S(k).
 
     Args:
         rows: period along y.
@@ -33,7 +34,7 @@ def dipole_spectrum(rows: int, columns: int) -> Array:
 
     Returns:
         (4, columns, rows // 2 + 1): xx, xy, yy and zz (xz and yz vanish in a plane) at k_x = 2 pi m / columns and
-        k_y = 2 pi n / rows, as `numpy.fft.rfft2` orders the spectrum of an array [x, y].
+            k_y = 2 pi n / rows, in the order of `numpy.fft.rfft2` for an array [x, y].
     """
     kx = 2 * np.pi * np.fft.fftfreq(columns)[:, None]
     ky = 2 * np.pi * np.fft.rfftfreq(rows)[None, :]
@@ -52,7 +53,11 @@ def dipole_spectrum(rows: int, columns: int) -> Array:
 
 
 def dipole_field(spins: npt.NDArray[np.floating]) -> Array:
-    """Minus the sum over j of T(r_ij) S_j, (rows, columns, 3), for spins of that shape; in float64."""
+    """Return minus the sum over j of T(r_ij) S_j, the field of a dipole term of strength 1, in float64.
+
+    Args:
+        spins: (rows, columns, 3).
+    """
     rows, columns, _ = spins.shape
     xx, xy, yy, zz = dipole_spectrum(rows, columns)
     x, y, z = np.fft.rfft2(spins.T.astype(np.float64))
@@ -61,7 +66,7 @@ def dipole_field(spins: npt.NDArray[np.floating]) -> Array:
 
 
 def _reciprocal(qx: npt.NDArray[np.floating], qy: npt.NDArray[np.floating]) -> Array:
-    """The smooth part of the spectrum at q = k + G: xx, xy, yy, zz."""
+    """Return the smooth part of the spectrum at q = k + G: xx, xy, yy, zz."""
     a = _SPLITTING
     q = np.hypot(qx, qy)
     decay = 2 * np.pi * _erfc(q / (2 * a))
@@ -71,7 +76,7 @@ def _reciprocal(qx: npt.NDArray[np.floating], qy: npt.NDArray[np.floating]) -> A
 
 
 def _direct(x: int, y: int) -> Array:
-    """The short-ranged part of T(r): xx, xy, yy, zz."""
+    """Return the short-ranged part of T(r): xx, xy, yy, zz."""
     a, r = _SPLITTING, math.hypot(x, y)
     screened = math.erfc(a * r) / r**3
     gauss = 2 * a / math.sqrt(math.pi) * math.exp(-((a * r) ** 2)) / r**2

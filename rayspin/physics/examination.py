@@ -1,4 +1,4 @@
-"""What stored spins say of themselves: length, energy and residual torque, fast enough to read whole datasets."""
+"""Length, energy and residual torque of stored spins, computed fast enough to check whole datasets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rayspin.physics.field import require_known
 from rayspin.physics.hamiltonian import Hamiltonian
 
 _LOWEST_DIPOLE, _HIGHEST_DIPOLE = -2.549437, 4.516811
-"""Half the ends of the spectrum of the dipole tensor on the infinite square lattice, in units of its strength; rounded
-away from zero."""
+"""Half the lowest and half the highest eigenvalue of the dipole tensor on the infinite square lattice, for a dipole
+term of strength 1, rounded away from zero."""
 
-# What the kernel and the bounds know.
+# Terms that the kernel and the bounds implement.
 _TERMS = frozenset({"exchange", "dmi", "dipole", "anisotropy", "external_field"})
 
 _NO_FIELD = np.empty((0, 0, 3))
@@ -25,11 +25,11 @@ _NO_FIELD = np.empty((0, 0, 3))
 
 @dataclass(frozen=True)
 class Examination:
-    """Of N samples, each array (N,), float64.
+    """Results for N samples, arrays (N,) of float64.
 
     Attributes:
         length_error: largest ||S| - 1|.
-        energy: per site, J.
+        energy: energy per site, J.
         torque: largest |S x F|, J.
     """
 
@@ -39,7 +39,15 @@ class Examination:
 
 
 def examine(spins_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian) -> Examination:
-    """Length, energy and torque of samples (N, rows, columns, 3); spins that are not finite come out infinite."""
+    """Compute the length, energy and torque of samples.
+
+    Args:
+        spins_NYXC: (N, rows, columns, 3); the length error of a sample with NaN or infinity is infinite.
+        hamiltonian: the Hamiltonian of all samples.
+
+    Raises:
+        InputError: the Hamiltonian has a term that is not implemented.
+    """
     require_known(hamiltonian, _TERMS, "the examination of stored spins")
     values = np.empty((len(spins_NYXC), 3))
     for row, spins in zip(values, spins_NYXC):
@@ -61,19 +69,23 @@ def examine(spins_NYXC: npt.NDArray[np.float32], hamiltonian: Hamiltonian) -> Ex
 
 
 def energy_bounds(hamiltonian: Hamiltonian, length: float = 1.0) -> tuple[float, float]:
-    """Energies per site, J, that no spins up to this length leave: each term alone at its least and at its most.
+    """Return bounds of the energy per site of any spins, J: the sums of the minima and of the maxima of all terms.
 
-    A bond of exchange and DMI has at most sqrt(J^2 + D^2), and a site two bonds; the dipole term lies between half the
-    ends of its spectrum. Spins in float32 are longer than 1 by their rounding, and then so are ground states lower.
+    Exchange and DMI contribute at most sqrt(J^2 + D^2) per bond, and a site has two bonds; the dipole term lies between
+    half the lowest and half the highest eigenvalue of its tensor. Float32 spins can be longer than 1 by rounding, which
+    lowers the energy of ground states.
 
     Args:
-        hamiltonian: the energy.
-        length: of the longest spin, at least 1.
+        hamiltonian: the Hamiltonian.
+        length: length of the longest spin, at least 1.
+
+    Returns:
+        lower and upper bound.
     """
     bonds = 2 * math.hypot(hamiltonian.exchange, hamiltonian.dmi)
     field = math.hypot(*hamiltonian.external_field)
     dipole = hamiltonian.dipole
     lowest = -bonds - field + _LOWEST_DIPOLE * dipole - max(hamiltonian.anisotropy, 0)
     highest = bonds + field + _HIGHEST_DIPOLE * dipole - min(hamiltonian.anisotropy, 0)
-    # Pairs grow with the square of the length, the external field's term with the length.
+    # Quadratic terms scale with length^2. The external field's term scales with length, which is at most length^2.
     return lowest * length**2, highest * length**2

@@ -1,9 +1,9 @@
-"""Effective field, energy and torque of spin fields, straight from the Hamiltonian.
+"""Effective field, energy and torque of spins, computed from the Hamiltonian.
 
-Each energy term is one function of this module, entered in the table `TERMS`. To add one, give `Hamiltonian` its
-strength, write its field and enter it under the strength's name with its degree in the spins: energies follow, since
-E = - (1 / degree) sum_i S_i . F_i for a term that is homogeneous in the spins. A cubic anisotropy, the energy
--cubic sum_i (S_x^4 + S_y^4 + S_z^4), say:
+Each energy term is a function of this module, registered in the table `TERMS`. To add a term, add its strength to
+`Hamiltonian`, write a function for its field, and register the function under the name of the strength, with the degree
+of the term in the spins. The energy follows from the field: E = - (1 / degree) sum_i S_i . F_i for a term that is
+homogeneous in the spins. An example is a cubic anisotropy with the energy -cubic sum_i (S_x^4 + S_y^4 + S_z^4):
 
 >>> import numpy as np
 >>> from rayspin.physics import Hamiltonian, effective_field, energy
@@ -18,7 +18,7 @@ E = - (1 / degree) sum_i S_i . F_i for a term that is homogeneous in the spins. 
 >>> effective_field(up, CubicMagnet(exchange=0.0, cubic=0.5))[0, 0].tolist()
 [0.0, 0.0, 2.0]
 
-What works by kernels of its own, like `Sampler`, names the terms that these know and refuses others (`require_known`).
+Code with its own kernels, such as `Sampler`, lists the terms that it implements and rejects others (`require_known`).
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class Term:
     """An energy term.
 
     Attributes:
-        field: of spins (L, L, 3) and the Hamiltonian, -dE/dS in that shape and dtype, in J.
-        degree: in the spins; 2 for pairs.
+        field: function of spins (rows, columns, 3) and the Hamiltonian that returns -dE/dS in the shape and dtype of
+            the spins, J.
+        degree: degree of the energy in the spins; 2 for pairs.
     """
 
     field: Callable[[Array, Hamiltonian], Array]
@@ -53,20 +54,20 @@ class Term:
 
 
 def effective_field(spins: npt.ArrayLike, hamiltonian: HamiltonianLike) -> Spins:
-    """F_i = -dH/dS_i, in units of J.
+    """Return the effective field F_i = -dH/dS_i, in units of J.
 
-    It is the derivative with respect to all three components, not only those across the spin: F has a part
-    along S.
+    The derivative is taken with respect to all three components, not only those perpendicular to the spin, so F has a
+    component along S.
 
     Args:
-        spins: (L, L, 3) or, as a batch, (N, L, L, 3), components last; need not be of unit length.
-        hamiltonian: what to differentiate; or the name of a preset, "labyrinth" or "domain".
+        spins: (rows, columns, 3), or (N, rows, columns, 3) for a batch; of any length.
+        hamiltonian: a Hamiltonian, the name of a preset ("labyrinth" or "domain"), or a table of fields.
 
     Returns:
-        The field in the shape of `spins`, float32.
+        the field in the shape of `spins`, float32.
 
     Raises:
-        InputError: spins of a wrong shape or not finite, or no Hamiltonian.
+        InputError: the spins have a wrong shape or are not finite, or the Hamiltonian is invalid.
     """
     hamiltonian = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     spins_NYXC = _batch(spins)
@@ -77,19 +78,34 @@ def effective_field(spins: npt.ArrayLike, hamiltonian: HamiltonianLike) -> Spins
 
 
 def energy(spins: npt.ArrayLike, hamiltonian: HamiltonianLike) -> npt.NDArray[np.float64]:
-    """Energy per site, in J, computed in float64; arguments as in `effective_field`.
+    """Return the energy per site, in J, computed in float64; every pair is counted once.
+
+    Args:
+        spins: as in `effective_field`.
+        hamiltonian: as in `effective_field`.
 
     Returns:
-        A scalar array for (L, L, 3), (N,) for (N, L, L, 3).
+        a scalar array for (rows, columns, 3), (N,) for (N, rows, columns, 3).
+
+    Raises:
+        InputError: as in `effective_field`.
     """
     total: npt.NDArray[np.float64] = np.sum(list(energy_terms(spins, hamiltonian).values()), axis=0)
     return total
 
 
 def energy_terms(spins: npt.ArrayLike, hamiltonian: HamiltonianLike) -> dict[str, npt.NDArray[np.float64]]:
-    """Energy per site of each term, in J, by the name of its strength; they add up to `energy`.
+    """Return the energy per site of each term, in J, by the name of its strength; the terms add up to `energy`.
 
-    Arguments and shapes as in `energy`.
+    Args:
+        spins: as in `effective_field`.
+        hamiltonian: as in `effective_field`.
+
+    Returns:
+        arrays in the shape of `energy`.
+
+    Raises:
+        InputError: as in `effective_field`.
     """
     hamiltonian = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     spins_NYXC = _batch(spins)
@@ -104,20 +120,40 @@ def energy_terms(spins: npt.ArrayLike, hamiltonian: HamiltonianLike) -> dict[str
 
 
 def torque(spins: npt.ArrayLike, hamiltonian: HamiltonianLike) -> Spins:
-    """S x F, in units of J: zero where a spin is in equilibrium. Shapes as in `effective_field`."""
+    """Return the torque S x F, in units of J, which is zero where a spin is in equilibrium.
+
+    Args:
+        spins: as in `effective_field`.
+        hamiltonian: as in `effective_field`.
+
+    Returns:
+        the torque in the shape of `spins`, float32.
+
+    Raises:
+        InputError: as in `effective_field`.
+    """
     field = effective_field(spins, hamiltonian)
     return np.cross(np.asarray(spins, np.float32), field)
 
 
 def require_known(hamiltonian: Hamiltonian, known: Collection[str], who: str) -> None:
-    """Refuses a Hamiltonian with a term that is not among the `known`, on behalf of `who`, who would ignore it."""
+    """Check that code with its own kernels implements all terms of a Hamiltonian.
+
+    Args:
+        hamiltonian: the Hamiltonian.
+        known: names of the terms that the code implements.
+        who: what the code is, for the error message.
+
+    Raises:
+        InputError: the Hamiltonian has another term, which the code would ignore.
+    """
     for name in _present(hamiltonian):
         if name not in known:
-            raise InputError(name, f"{who} does not know this term", "set it to 0, or teach it there")
+            raise InputError(name, f"{who} does not support this term", "set it to 0, or implement it there")
 
 
 def _present(hamiltonian: Hamiltonian) -> list[str]:
-    """Names of the terms whose strength is not zero."""
+    """Return the names of the terms whose strength is not zero."""
     return [name for name in TERMS if np.any(getattr(hamiltonian, name, 0))]
 
 
@@ -138,7 +174,7 @@ def _dipole(spins: Array, hamiltonian: Hamiltonian) -> Array:
 
 def _anisotropy(spins: Array, hamiltonian: Hamiltonian) -> Array:
     axis = hamiltonian.unit_axis.astype(spins.dtype)
-    # Not `spins @ axis`: the order in which a linear algebra library adds depends on the CPU.
+    # Not `spins @ axis`, because the order of additions in a linear algebra library depends on the CPU.
     along: Array = spins[..., 0] * axis[0] + spins[..., 1] * axis[1] + spins[..., 2] * axis[2]
     return spins.dtype.type(2 * hamiltonian.anisotropy) * along[..., None] * axis
 
@@ -154,10 +190,11 @@ TERMS = {
     "anisotropy": Term(_anisotropy, degree=2),
     "external_field": Term(_external_field, degree=1),
 }
+"""The energy terms, by the name of their strength in `Hamiltonian`."""
 
 
 def _padded(spins: Array, hamiltonian: Hamiltonian) -> Array:
-    """The spins with what is beyond each edge beside them: those of the other edge, or zeros where it is open."""
+    """Return the spins with one more site beyond each edge: from the opposite edge, or zero for an open boundary."""
     rows, columns, components = spins.shape
     padded = np.zeros((rows + 2, columns + 2, components), spins.dtype)
     padded[1:-1, 1:-1] = spins
@@ -168,6 +205,6 @@ def _padded(spins: Array, hamiltonian: Hamiltonian) -> Array:
 
 
 def _batch(spins: npt.ArrayLike) -> Array:
-    """The spins as a batch (N, L, L, 3) of float32 or float64, after checks."""
+    """Return spins as a batch (N, rows, columns, 3) of float32 or float64."""
     array = spin_field(spins)
     return array.reshape((-1, *array.shape[-3:]))

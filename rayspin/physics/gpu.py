@@ -1,4 +1,4 @@
-"""Annealing of many samples at once on a GPU, through CUDA, each to the very bytes that a CPU gives it."""
+"""Annealing of many samples at the same time on a GPU, through CUDA, with the same bytes as on a CPU."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Torques = npt.NDArray[np.float32]
 
 
 class BatchSampler(Moves):
-    """A `Sampler` of many lattices, on a GPU: each goes through the same states, bit for bit.
+    """A `Sampler` of many lattices on a GPU. Each lattice goes through the same states as on a CPU, bit for bit.
 
     Args:
-        hamiltonian: the energy.
-        size: sites along each side, or (rows, columns); even where the lattice is periodic.
-        seeds: address of each sample's randomness, the root seed first.
+        hamiltonian: a Hamiltonian, the name of a preset, or a table of fields.
+        size: sites along each side, or (rows, columns); even for a periodic boundary.
+        seeds: addresses of the samples' random streams, root seed first.
 
     Raises:
-        InputError: a size or seed that won't do; no GPU that can be used.
+        InputError: an argument is invalid, or no GPU is available.
     """
 
     _draw: Callable[..., None] | None
@@ -48,14 +48,21 @@ class BatchSampler(Moves):
         packed = self._board.zeros().shape
         self._spins = _cuda.zeros((len(seeds), *packed))
         self._draw = self._auxiliary(self.hamiltonian, seeds)
-        # One vector where the field of all sites is the same: they step through it by 0.
+        # A field that is the same at all sites is stored as one vector, which the kernels read with a step of 0.
         self._step = 0 if self._draw is None else 1
         self._site = _cuda.zeros((len(seeds), *(packed if self._step else (2, 3, 1))))
         self.set_external_field(self.hamiltonian.external_field)
         self._heat_bath(np.array([1 / HOT], np.float32), 0)
 
     def set_external_field(self, field: Vector) -> None:
-        """Replaces the Hamiltonian's external field from here on, in J."""
+        """Replace the external field of the Hamiltonian.
+
+        Args:
+            field: (x, y, z), J.
+
+        Raises:
+            InputError: the field is invalid.
+        """
         super().set_external_field(field)
         self._external = _cuda.on_gpu_memory(self._external)
         if self._draw is None:
@@ -63,26 +70,35 @@ class BatchSampler(Moves):
             self._site.copy_to_device(np.ascontiguousarray(everywhere))
 
     def quench(self, sweeps: int, tolerance: float, overshoot: float = 0.0) -> Torques:
-        """`Sampler.quench` of each sample; the largest |S x F| of each, (N,), in J."""
+        """Quench every sample, as `Sampler.quench` does.
+
+        Args:
+            sweeps: maximum number of sweeps.
+            tolerance: as in `Sampler.quench`, J.
+            overshoot: as in `Sampler.quench`.
+
+        Returns:
+            the largest |S x F| of each sample, (N,), J.
+        """
         done = np.zeros(self._samples, np.int32)
         largest = np.full(self._samples, np.inf, np.float32)
         while (left := np.where(largest <= tolerance, 0, sweeps - done).astype(np.int32)).any():
             count, met = self._descend(left, tolerance, overshoot)
             done += count
             largest[left > 0] = met[left > 0]
-            # Those were the torques before the updates, which turned other spins out of their fields again.
+            # These torques were measured before the updates, which changed the fields of other spins.
             settled = (left > 0) & (largest <= tolerance)
             if settled.any():
                 largest[settled] = self._torque(settled)[settled]
         return largest
 
     def synchronize(self) -> None:
-        """Waits until all moves so far are done; they are queued otherwise."""
+        """Wait until all queued moves are done."""
         _cuda.cuda.synchronize()
 
     @property
     def spins(self) -> Spins:
-        """The spins as they are, (N, rows, columns, 3), a copy."""
+        """A copy of the current spins, (N, rows, columns, 3)."""
         return np.stack([self._turn_back(self._board.unpack(packed)) for packed in self._spins.copy_to_host()])
 
     def _heat_bath(self, betas: npt.NDArray[np.float32], over_relaxation: int) -> None:
@@ -94,7 +110,7 @@ class BatchSampler(Moves):
         self._half_sweeps += 2 * betas.size
 
     def _descend(self, sweeps: Counts, tolerance: float, overshoot: float) -> tuple[Counts, Torques]:
-        """`Sampler._descend` of each sample, at most (N,) sweeps."""
+        """Perform `Sampler._descend` on each sample, with at most (N,) sweeps."""
         if self._draw is None:
             return self._align(sweeps, tolerance, overshoot)
         before = _cuda.copy(self._site)
@@ -108,14 +124,14 @@ class BatchSampler(Moves):
         return done + more, largest
 
     def _torque(self, settled: npt.NDArray[np.bool_]) -> Torques:
-        """The largest |S x F| of those samples' spins as they are, in J."""
+        """Return the largest |S x F| of the current spins, J; it is valid only for the settled samples."""
         active = settled.astype(np.int32)
         if self._draw is not None:
             self._draw(self._spins, self._site, self._external, 0.0, active)
         return self._align(active, 0.0, -1.0)[1]
 
     def _align(self, sweeps: Counts, tolerance: float, overshoot: float) -> tuple[Counts, Torques]:
-        """At most (N,) sweeps at T = 0; the number done, and the largest torques that the last met."""
+        """Perform at most (N,) sweeps at T = 0; return the number done and the largest torques in the last sweep."""
         done, largest = _cuda.zeros((self._samples,), np.int32), _cuda.zeros((self._samples,))
         limits = _cuda.on_gpu_memory(sweeps.astype(np.int32)), np.float32(tolerance), np.float32(overshoot)
         self._launch(
@@ -127,9 +143,9 @@ class BatchSampler(Moves):
         kernel[self._samples, _cuda.THREADS](*arguments)
 
     def _auxiliary(self, hamiltonian: Hamiltonian, seeds: Sequence[Seed]) -> Callable[..., None] | None:
-        """What draws the auxiliary field of dipole and anisotropy, if the Hamiltonian has them.
+        """Return a function that draws the auxiliary field of dipole and anisotropy, or None without these terms.
 
-        As on a CPU, with the samples that are meant as a last argument, (N,), 1 or 0; all by default.
+        Its arguments are those of `auxiliary.Draw` and the active samples, (N,), 1 or 0; by default all are active.
         """
         if not hamiltonian.dipole and not hamiltonian.anisotropy:
             return None
@@ -162,30 +178,38 @@ class BatchSampler(Moves):
         return draw
 
     def _noise(self, size: int) -> Any:
-        """Space for so many normal numbers of each sample, in whole pairs of each stream."""
+        """Allocate `size` normal numbers for each sample, rounded up to whole pairs of each stream."""
         return _cuda.zeros((self._samples, -(-size // (2 * STREAMS)) * 2 * STREAMS))
 
 
 def available() -> bool:
-    """Whether there is a GPU that can be used; Numba's simulator counts as one."""
+    """Return whether a GPU is available; Numba's simulator counts as one."""
     return bool(_cuda.cuda.is_available())
 
 
 def check_available() -> None:
-    """Raise InputError unless there is a GPU that can be used."""
+    """Check that a GPU is available.
+
+    Raises:
+        InputError: no GPU is available.
+    """
     if not available():
         raise InputError(
-            "device", "no CUDA device can be used here", "pip install 'rayspin[cuda]' on a node with a GPU"
+            "device", "no CUDA device is available", "on a node with a GPU, run: pip install 'rayspin[cuda]'"
         )
 
 
 def samples_at_once(size: int | tuple[int, int]) -> int:
-    """How many samples of this size the free memory of the GPU has room for, at most 4096.
+    """Return how many samples fit into the free memory of the GPU, at most 4096.
+
+    Args:
+        size: sites along each side, or (rows, columns).
 
     Raises:
-        InputError: there is no GPU that can be used.
+        InputError: no GPU is available.
     """
     check_available()
     rows, columns = (size, size) if isinstance(size, int) else size
-    # Spins, site fields and their last ones, noise, spectra, buffers: 30 numbers for a site and a third in padding.
+    # Spins, current and previous site fields, noise, spectra and buffers take 30 numbers per site and a third more as
+    # padding.
     return max(1, int(min(4096, 0.8 * _cuda.free_memory() / (40 * 4 * rows * (columns + 64)))))

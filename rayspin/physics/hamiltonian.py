@@ -1,4 +1,4 @@
-"""The Hamiltonian as data, and the two of the papers."""
+"""The Hamiltonian as a configuration, with the presets of both papers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Vector = tuple[float, float, float]
 class Hamiltonian(Config):
     """Energy of a square lattice of unit spins, in lattice units: J = k_B = lattice constant = moment = 1.
 
-    Every pair is counted once; r_ij points from i to j; x runs along columns, y along rows, both with the index:
+    Every pair is counted once; r_ij points from i to j; x increases with the column index, y with the row index:
 
         H = - exchange   sum_<ij> S_i . S_j            > 0: ferromagnetic, nearest neighbours
             +            sum_<ij> D_ij . (S_i x S_j)   nearest neighbours
@@ -29,22 +29,28 @@ class Hamiltonian(Config):
             - anisotropy sum_i    (S_i . axis)^2       > 0: easy axis; < 0: easy plane
             -            sum_i    external_field . S_i
 
-    with D_ij = dmi z x r_ij where `dmi_kind` is "interfacial" (along +x and dmi > 0 the spins of the spiral
-    turn from +z towards -x: a cycloid), and D_ij = dmi r_ij where it is "bulk" (along +x and dmi > 0 from +z
-    towards +y: a helix).
+    If `dmi_kind` is "interfacial", D_ij = dmi z x r_ij: for dmi > 0, the spins of a spiral along +x turn from +z
+    towards -x (a cycloid). If it is "bulk", D_ij = dmi r_ij: for dmi > 0, they turn from +z towards +y (a helix).
 
-    A job file writes a table of these fields, or the name of a preset: "labyrinth" or "domain".
+    A job file contains a table of these fields, or the name of a preset: "labyrinth" or "domain".
     """
 
     exchange: float = 1.0
+    """Strength of the exchange, J; > 0: ferromagnetic."""
     dmi: float = 0.0
+    """Strength of the Dzyaloshinskii-Moriya interaction (DMI), J."""
     dmi_kind: Literal["interfacial", "bulk"] = "interfacial"
+    """Direction of the DMI vectors: "interfacial" or "bulk"."""
     dipole: float = pydantic.Field(0.0, ge=0)
+    """Strength of the dipole interaction, J; requires a periodic boundary."""
     anisotropy: float = 0.0
+    """Strength of the uniaxial anisotropy, J; > 0: easy axis; < 0: easy plane."""
     anisotropy_axis: Vector = (0.0, 0.0, 1.0)
-    """Direction of the anisotropy, of any length from 1e-6 to 1e6."""
+    """Axis of the anisotropy, a vector of any length from 1e-6 to 1e6."""
     external_field: Vector = (0.0, 0.0, 0.0)
+    """External field (x, y, z), J."""
     boundary: Boundary = "periodic"
+    """Boundary of the lattice: "periodic" or "open"."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -68,31 +74,32 @@ class Hamiltonian(Config):
             if strength > STRONGEST:
                 raise InputError(name, f"{strength:g} is out of range", f"give at most {STRONGEST:g}, in units of J")
         if not 1e-6 <= math.hypot(*self.anisotropy_axis) <= 1e6:
-            raise InputError("anisotropy_axis", f"{self.anisotropy_axis} is no direction", "give a vector of length 1")
+            raise InputError("anisotropy_axis", f"{self.anisotropy_axis} is not a direction", "give a unit vector")
         if self.dipole and self.boundary == "open":
             raise InputError("boundary", "the dipole term is summed over periodic images", 'write "periodic"')
         return self
 
     @property
     def largest_coupling(self) -> float:
-        """The strength of the strongest term, J: the scale of fields and torques; of the external field its length."""
+        """Strength of the strongest term, J: the scale of fields and torques. The external field counts by length."""
         field = math.hypot(*self.external_field)
         return max(abs(self.exchange), abs(self.dmi), self.dipole, abs(self.anisotropy), field)
 
     @property
     def unit_axis(self) -> npt.NDArray[np.float64]:
-        """The anisotropy axis, of unit length, (3,)."""
+        """The normalized anisotropy axis, (3,)."""
         axis: npt.NDArray[np.float64] = np.array(self.anisotropy_axis) / math.hypot(*self.anisotropy_axis)
         return axis
 
 
 LABYRINTH = Hamiltonian(dmi=0.3)
-"""Type I of the papers: exchange and interfacial DMI; anneals to labyrinths of period 21.6 sites."""
+"""Type I of the papers: exchange and interfacial DMI; annealing yields labyrinths with a period of 21.6 sites."""
 
 DOMAIN = Hamiltonian(dipole=0.03, anisotropy=0.215)
-"""Type II of the papers: exchange, dipole and anisotropy; anneals to up and down domains with thin walls."""
+"""Type II of the papers: exchange, dipole and anisotropy; annealing yields up and down domains with thin walls."""
 
 PRESETS = {"labyrinth": LABYRINTH, "domain": DOMAIN}
+"""The presets by their names in job files."""
 
 HamiltonianLike: TypeAlias = Hamiltonian | str | Mapping[str, Any]
-"""A Hamiltonian, or what a job file has in its place: the name of a preset, or a table of fields."""
+"""A Hamiltonian, or its form in a job file: the name of a preset, or a table of fields."""

@@ -1,6 +1,6 @@
-"""What is measured on spin fields, (rows, columns, 3) or (N, rows, columns, 3), in float64.
+"""Observables of spins (rows, columns, 3), or batches (N, rows, columns, 3), computed in float64.
 
-Fields are periodic unless their boundary is said to be "open": then nothing is counted over the edge.
+The boundary is periodic by default. With an open boundary, nothing is counted across the edges.
 """
 
 from __future__ import annotations
@@ -13,24 +13,42 @@ from rayspin.physics.arguments import Boundary, periodic, spin_field, unit_spins
 Array = npt.NDArray[np.float64]
 
 _PLANE = 1e-12
-"""Products of three unit vectors below which they count as lying in one plane: float64 rounding, with a margin."""
+"""Triple product of unit vectors below which they count as coplanar: the rounding of float64, with a margin."""
 
 _UNIFORM = 1e-24
-"""Mean square deviation from the mean spin, relative to the mean square, that is float64 rounding, with a margin."""
+"""Mean square deviation from the mean spin, relative to the mean square, below which spins count as uniform: the
+rounding of float64, with a margin."""
 
 
 def magnetization(spins: npt.ArrayLike) -> Array:
-    """Mean spin vector, (3,), or (N, 3) for a batch."""
+    """Return the mean spin vector, (3,), or (N, 3) for a batch.
+
+    Args:
+        spins: spins of any length.
+
+    Raises:
+        InputError: the spins are invalid.
+    """
     mean: Array = spin_field(spins).astype(np.float64).mean(axis=(-3, -2))
     return mean
 
 
 def topological_charge(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:
-    """How often unit spins wrap the sphere: a scalar array, or (N,) for a batch; whole numbers if periodic.
+    """Return the topological charge, the number of times that the spins wrap the unit sphere.
 
-    The signed area of the spherical triangles that each plaquette's two halves span, over 4 pi (Berg and
-    Luescher, Nucl. Phys. B 190, 412 (1981)). Counted with x along columns and y along rows, a skyrmion with
-    S_z < 0 at its core in a background of S_z > 0 has charge -1. Spins in one plane have none, whatever their order.
+    The charge is the signed area of the spherical triangles spanned by the two halves of each plaquette, divided by
+    4 pi (Berg and Luescher, Nucl. Phys. B 190, 412 (1981)). With x along columns and y along rows, a skyrmion with
+    S_z < 0 at its core in a background of S_z > 0 has charge -1. Coplanar spins have charge 0 in any order.
+
+    Args:
+        spins: unit spins.
+        boundary: "periodic" or "open"; the charge is an integer if periodic.
+
+    Returns:
+        a scalar array, or (N,) for a batch.
+
+    Raises:
+        InputError: an argument is invalid.
     """
     a = unit_spins(spins)
     b, d = np.roll(a, -1, axis=-2), np.roll(a, -1, axis=-3)
@@ -43,21 +61,32 @@ def topological_charge(spins: npt.ArrayLike, boundary: Boundary = "periodic") ->
 
 
 def _triangle(a: Array, b: Array, c: Array) -> Array:
-    """Signed area of spherical triangles: tan(area / 2) = a.(b x c) / (1 + a.b + b.c + c.a)."""
+    """Return the signed area of spherical triangles: tan(area / 2) = a.(b x c) / (1 + a.b + b.c + c.a)."""
     volume = np.einsum("...i,...i->...", a, np.cross(b, c))
     dots = sum(np.einsum("...i,...i->...", p, q) for p, q in ((a, b), (b, c), (c, a)))
     area: Array = 2 * np.arctan2(volume, 1 + dots)
-    # Three spins in one plane that reach around its circle bound a half of the sphere, on either side: rounding would
-    # choose, for each triangle of a plane spiral anew.
+    # Three coplanar spins that reach around the circle bound half of the sphere on either side. Rounding would choose
+    # the side independently for each triangle of a planar spiral.
     area[(np.abs(volume) < _PLANE) & (1 + dots < _PLANE)] = 0.0
     return area
 
 
 def structure_factor(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:
-    """S(k) = |sum_i S_i exp(-i k.r_i)|^2 / sites, (..., rows, columns), k_x and k_y as `numpy.fft.fft2` orders them.
+    """Return the structure factor S(k) = |sum_i S_i exp(-i k.r_i)|^2 / sites, summed over components.
 
-    All three components together; its mean over k is 1 for unit spins. With an open boundary at twice as many k in
-    each direction, (..., 2 rows, 2 columns): its transform then holds the correlations of pairs inside the lattice.
+    Its mean over k is 1 for unit spins. k_x and k_y are ordered as in `numpy.fft.fft2`. With an open boundary it is
+    computed at twice as many k in each direction, so that its transform contains the correlations of pairs inside the
+    lattice.
+
+    Args:
+        spins: spins of any length.
+        boundary: "periodic" or "open".
+
+    Returns:
+        (..., rows, columns), or (..., 2 rows, 2 columns) for an open boundary.
+
+    Raises:
+        InputError: an argument is invalid.
     """
     field = spin_field(spins).astype(np.float64)
     rows, columns = field.shape[-3:-1]
@@ -68,13 +97,23 @@ def structure_factor(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> A
 
 
 def structure_factor_peak(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> tuple[Array, Array]:
-    """Centre and width (mean and standard deviation) of |k| under the structure factor, in radians per site.
+    """Return the mean and the standard deviation of |k|, weighted by the structure factor, in radians per site.
 
-    The structure factor is that of the spins less their mean, over the whole zone: |k| goes up to pi along an axis
-    and to sqrt(2) pi, 4.44, in the corner (pi, pi). What thermal disorder spreads over the zone counts too, so that
-    the centre of a hot field is not that of its peak. Towards open edges the spins are tapered off (Hann's window,
-    sin^2), or the step at the edge would count as waves. Uniform spins, a single site among them, have no peak: 0
-    and 0. Scalar arrays, or (N,) for a batch.
+    They are the centre and the width of the peak. The mean spin is subtracted first. |k| covers the whole Brillouin
+    zone: it reaches pi along an axis and sqrt(2) pi = 4.44 in the corner (pi, pi). Thermal disorder contributes
+    throughout the zone, so the mean for a hot field is not the centre of its peak. Towards open edges the spins are
+    tapered (Hann window, sin^2), because the step at the edge would contribute waves. For uniform spins, including a
+    single site, both values are 0.
+
+    Args:
+        spins: spins of any length.
+        boundary: "periodic" or "open".
+
+    Returns:
+        centre and width: scalar arrays, or (N,) for a batch.
+
+    Raises:
+        InputError: an argument is invalid.
     """
     field = spin_field(spins).astype(np.float64)
     deviation = field - field.mean(axis=(-3, -2), keepdims=True)
@@ -93,16 +132,26 @@ def structure_factor_peak(spins: npt.ArrayLike, boundary: Boundary = "periodic")
 
 
 def wall_length(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:
-    """Length of the walls between up and down domains per site, in sites: of the line on which S_z = 0.
+    """Return the length of the walls between up and down domains per site, in sites: that of the line S_z = 0.
 
-    S_z is interpolated between neighbours (marching squares; where all four sides of a plaquette are crossed, its mean
-    says which corners belong together), so that the length of a smooth wall does not depend on its direction. With an
-    open boundary the line ends at the outermost sites. A scalar array, or (N,) for a batch.
+    S_z is interpolated between neighbours (marching squares), so the length of a smooth wall does not depend on its
+    direction. If the line crosses all four sides of a plaquette, the mean S_z decides which corners are connected. With
+    an open boundary the line ends at the outermost sites.
+
+    Args:
+        spins: spins of any length.
+        boundary: "periodic" or "open".
+
+    Returns:
+        a scalar array, or (N,) for a batch.
+
+    Raises:
+        InputError: an argument is invalid.
     """
     a = spin_field(spins)[..., 2].astype(np.float64)
     b, d = np.roll(a, -1, axis=-1), np.roll(a, -1, axis=-2)
     c = np.roll(b, -1, axis=-2)
-    # Where the line crosses the sides of the plaquette a, b, c, d, seen from a or from the side of a.
+    # Where the line crosses the sides of the plaquette a, b, c, d: distances from a or d along x, from a or b along y.
     above, below, left, right = _zero(a, b), _zero(d, c), _zero(a, d), _zero(b, c)
     around_a, around_b = np.hypot(above, left), np.hypot(1 - above, right)
     around_c, around_d = np.hypot(1 - below, 1 - right), np.hypot(below, 1 - left)
@@ -118,6 +167,6 @@ def wall_length(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:
 
 
 def _zero(start: Array, end: Array) -> Array:
-    """Where between two neighbours, from 0 to 1, S_z crosses 0; not a number if it does not."""
+    """Return where S_z crosses 0 between two neighbours, from 0 to 1, or NaN if it does not."""
     crossed = (start > 0) != (end > 0)
     return np.divide(start, start - end, out=np.full_like(start, np.nan), where=crossed)

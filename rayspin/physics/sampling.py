@@ -1,4 +1,4 @@
-"""One lattice at work: its spins, its random streams, and the Monte Carlo moves on them."""
+"""Monte Carlo sampling of one lattice: its spins, its random streams, and the moves."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from rayspin.rng import Seed, seed_words
 
 Array = npt.NDArray[np.float64]
 
-# At this temperature the spins are random to float32, whatever the field.
+# Temperature, J/k_B, at which spins are random within float32 in any valid field.
 HOT = 1e9
 
-# What the kernels and the auxiliary field know.
+# Terms that the kernels and the auxiliary field implement.
 _TERMS = frozenset({"exchange", "dmi", "dipole", "anisotropy", "external_field"})
 
-# Updates of a spin for one draw of the auxiliary field: with dipole, a draw costs as much as five updates of all.
+# Updates of every spin per draw of the auxiliary field. With a dipole term, a draw costs as much as five updates.
 UPDATES_PER_DRAW = 5
 
 
 class Moves(ABC):
-    """What samplers on CPUs and GPUs share: when the auxiliary field is drawn, and how spins lie in memory.
+    """Base of the samplers on CPUs and GPUs: when the auxiliary field is drawn, and how spins are stored.
 
     Args:
-        hamiltonian: the energy; or the name of a preset.
-        size: sites along each side, or (rows, columns); even where the lattice is periodic.
+        hamiltonian: a Hamiltonian, the name of a preset, or a table of fields.
+        size: sites along each side, or (rows, columns); even for a periodic boundary.
 
     Raises:
-        InputError: a Hamiltonian or size that won't do, or a term that no kernel knows.
+        InputError: an argument is invalid, or the Hamiltonian has a term that the kernels don't implement.
 
     Attributes:
-        hamiltonian: the energy, with the external field of the moment.
-        sweeps: of Monte Carlo, done so far; reflections belong to a heat-bath sweep.
+        hamiltonian: the Hamiltonian, with the current external field.
+        sweeps: Monte Carlo sweeps done; the reflections after a heat-bath sweep belong to it.
     """
 
     _draw: Draw | None
@@ -57,28 +57,43 @@ class Moves(ABC):
         rows, columns = lattice(size, hamiltonian.boundary)
         self._board = Checkerboard(rows, columns, hamiltonian.boundary == "periodic")
         self._couplings = np.float32(hamiltonian.exchange), np.float32(hamiltonian.dmi)
-        # Bulk DMI is the interfacial one for spins turned by 90 degrees about z: the kernels know these.
+        # The kernels implement interfacial DMI; bulk DMI is the same for spins rotated by 90 degrees about z.
         self._turned = hamiltonian.dmi_kind == "bulk"
         self._updates_since_draw = 0
 
     def heat_bath(self, temperatures: Array, over_relaxation: int = 0) -> None:
-        """One heat-bath sweep at each temperature, (sweeps,), and so many sweeps of reflections after each."""
+        """Perform one heat-bath sweep at each temperature.
+
+        Args:
+            temperatures: (sweeps,), J/k_B.
+            over_relaxation: reflections of every spin about its field after each sweep.
+
+        Raises:
+            InputError: an argument is invalid.
+        """
         whole("over_relaxation", over_relaxation, 0, MOST_REFLECTIONS)
         for some in self._between_draws(temperatures, max(1, UPDATES_PER_DRAW // (1 + over_relaxation))):
             self._heat_bath((1 / some).astype(np.float32), over_relaxation)
 
     @abstractmethod
     def _heat_bath(self, betas: npt.NDArray[np.float32], over_relaxation: int) -> None:
-        """Sweeps in the site field as it is."""
+        """Perform sweeps in the current site field."""
 
     def set_external_field(self, field: Vector) -> None:
-        """Replaces the Hamiltonian's external field from here on, in J."""
+        """Replace the external field of the Hamiltonian.
+
+        Args:
+            field: (x, y, z), J.
+
+        Raises:
+            InputError: the field is invalid.
+        """
         self.hamiltonian = self.hamiltonian.with_updates(external_field=field)
         self._external = self._turn(np.array(self.hamiltonian.external_field)).astype(np.float32)
         self._updates_since_draw = 0
 
     def _between_draws(self, temperatures: Array, interval: int) -> Iterator[Array]:
-        """The temperatures in parts, before each of which the auxiliary field is as fresh as it should be."""
+        """Yield the temperatures in parts, drawing the auxiliary field before a part if a draw is due."""
         temperatures = sweep_temperatures(temperatures)
         self.sweeps += temperatures.size
         if self._draw is None:
@@ -95,11 +110,11 @@ class Moves(ABC):
             done += part.size
 
     def _forms(self, hamiltonian: Hamiltonian) -> tuple[Array | None, Array]:
-        """The quadratic forms that the auxiliary field stands for, of spins as they lie here.
+        """Return the quadratic forms that the auxiliary field replaces, in the frame of the stored spins.
 
         Returns:
-            That of the dipole term, if there is one, by its spectrum, (columns, rows // 2 + 1, 3, 3); that of the
-            anisotropy, (3, 3).
+            the spectrum of the dipole form, (columns, rows // 2 + 1, 3, 3), or None without a dipole term; and the form
+                of the anisotropy, (3, 3).
         """
         axis = self._turn(hamiltonian.unit_axis)
         anisotropy = hamiltonian.anisotropy * np.outer(axis, axis)
@@ -122,22 +137,23 @@ class Moves(ABC):
 
 
 class Sampler(Moves):
-    """A lattice of spins at some temperature, started from random directions.
+    """Monte Carlo sampler of one lattice on a CPU.
 
-    What it does next depends on (hamiltonian, size, seed) and the sweeps so far alone, however these were split into
-    calls. Temperatures are in J/k_B.
+    Its states depend only on (hamiltonian, size, seed, start) and the sequence of sweeps, not on how the sweeps are
+    split into calls.
 
     Args:
-        hamiltonian: the energy; or the name of a preset.
-        size: sites along each side, or (rows, columns); even where the lattice is periodic.
-        seed: address of its randomness, the root seed first.
-        start: spins (rows, columns, 3) to start from instead; of unit length.
+        hamiltonian: a Hamiltonian, the name of a preset, or a table of fields.
+        size: sites along each side, or (rows, columns); even for a periodic boundary.
+        seed: address of the random streams, root seed first.
+        start: initial unit spins (rows, columns, 3); None starts from random spins.
 
     Raises:
-        InputError: a size, seed or start that won't do, or a term that no kernel knows; likewise from its methods.
+        InputError: an argument is invalid, or the Hamiltonian has a term that the kernels don't implement.
 
     Attributes:
-        sweeps: done so far, those of quenches included.
+        hamiltonian: the Hamiltonian, with the current external field.
+        sweeps: sweeps done, including those of quenches.
     """
 
     def __init__(
@@ -165,23 +181,33 @@ class Sampler(Moves):
             self._board.close(self._spins)
 
     def set_external_field(self, field: Vector) -> None:
-        """Replaces the Hamiltonian's external field from here on, in J."""
+        """Replace the external field of the Hamiltonian.
+
+        Args:
+            field: (x, y, z), J.
+
+        Raises:
+            InputError: the field is invalid.
+        """
         super().set_external_field(field)
         if self._draw is None:
             self._site[:] = self._external
 
     def metropolis(self, temperatures: Array, *, adapt: bool = True) -> float:
-        """One Metropolis sweep at each temperature: slower than the heat bath, and a check on it.
+        """Perform one Metropolis sweep at each temperature; it is slower than the heat bath and serves to check it.
 
-        A trial is drawn uniformly from a cap around the spin.
+        Trial spins are drawn uniformly from a cap around the spin.
 
         Args:
-            temperatures: (sweeps,).
-            adapt: widen or narrow the cap after each sweep, for half of the trials to be accepted; averages are
-                exact only while it stays as it is.
+            temperatures: (sweeps,), J/k_B.
+            adapt: adapt the size of the cap after each sweep so that half of the trials are accepted. Averages are
+                exact only while it is fixed.
 
         Returns:
-            The fraction of trials accepted in these sweeps; 0 if there are none.
+            the fraction of trials accepted in these sweeps; 0 without sweeps.
+
+        Raises:
+            InputError: a temperature is invalid.
         """
         before, accepted = self.sweeps, 0
         for some in self._between_draws(temperatures, UPDATES_PER_DRAW):
@@ -194,16 +220,19 @@ class Sampler(Moves):
         return accepted / max(1, self._board.rows * self._board.columns * (self.sweeps - before))
 
     def quench(self, sweeps: int, tolerance: float, overshoot: float = 0.0) -> float:
-        """Turns spins into their fields until no |S x F| exceeds the tolerance, in J.
+        """Align spins with their fields until no |S x F| exceeds the tolerance.
 
         Args:
-            sweeps: how many at most.
-            tolerance: 0 makes all sweeps.
-            overshoot: how far spins, and the auxiliary field, go beyond where they are drawn to: 0 is the heat bath
-                at T = 0, and the energy never rises; 0.95 relaxes soft modes 10 to 30 times faster.
+            sweeps: maximum number of sweeps.
+            tolerance: J; 0 performs all sweeps.
+            overshoot: how far spins and the auxiliary field go beyond the values they approach. 0 is the heat bath at
+                T = 0, and the energy never rises; 0.95 relaxes soft modes 10 to 30 times faster.
 
         Returns:
-            The largest |S x F| at the end; where the sweeps ran out, the largest that the last of them met.
+            the largest |S x F| at the end, J; if the sweeps are exhausted, the largest that the last of them measured.
+
+        Raises:
+            InputError: an argument is invalid.
         """
         whole("sweeps", sweeps, 0)
         number("tolerance", tolerance, 0, np.inf)
@@ -213,7 +242,7 @@ class Sampler(Moves):
             count, largest = self._descend(sweeps - done, tolerance, overshoot)
             done += count
             if largest <= tolerance:
-                # That was each spin's before its update, which turned others out of their fields again.
+                # Each torque was measured before the update of its spin, which changed the fields of others.
                 largest = self._torque()
                 if largest <= tolerance:
                     break
@@ -222,7 +251,7 @@ class Sampler(Moves):
 
     @property
     def spins(self) -> Spins:
-        """The spins as they are, (rows, columns, 3), a copy."""
+        """A copy of the current spins, (rows, columns, 3)."""
         return self._turn_back(self._board.unpack(self._spins))
 
     def _heat_bath(self, betas: npt.NDArray[np.float32], over_relaxation: int) -> None:
@@ -230,34 +259,34 @@ class Sampler(Moves):
         heat_bath_sweeps(*arrays, self._board.key, self._couplings, betas, over_relaxation)
 
     def _descend(self, sweeps: int, tolerance: float, overshoot: float) -> tuple[int, float]:
-        """Some sweeps at T = 0, at most so many; the number done, and the largest torque that one of them met."""
+        """Perform up to `sweeps` sweeps at T = 0; return the number done and the largest torque in one of them."""
         if self._draw is None:
             return self._align(sweeps, tolerance, overshoot)
         before = self._site.copy()
         self._draw(self._spins, self._site, self._external, 0.0)
         self._updates_since_draw = 0
-        # Only now are the torques in the site field those of the whole Hamiltonian.
+        # Only in a newly drawn site field are the torques those of the whole Hamiltonian.
         done, largest = self._align(1, tolerance, overshoot)
         self._site += np.float32(overshoot) * (self._site - before)
         more, _ = self._align(min(UPDATES_PER_DRAW, sweeps) - 1, 0.0, overshoot)
         return done + more, largest
 
     def _torque(self) -> float:
-        """The largest |S x F| of the spins as they are, in J."""
+        """Return the largest |S x F| of the current spins, J."""
         if self._draw is not None:
             self._draw(self._spins, self._site, self._external, 0.0)
-        # An overshoot of -1 leaves spins where they are.
+        # An overshoot of -1 leaves the spins unchanged.
         return self._align(1, 0.0, -1.0)[1]
 
     def _align(self, sweeps: int, tolerance: float, overshoot: float) -> tuple[int, float]:
-        """At most so many sweeps at T = 0; the number done, and the largest torque that the last met."""
+        """Perform up to `sweeps` sweeps at T = 0; return the number done and the largest torque in the last."""
         board = self._board
         limits = sweeps, np.float32(tolerance), np.float32(overshoot)
         done, largest = quench_sweeps(self._spins, self._site, board.key, self._couplings, *limits)
         return done, float(largest)
 
     def _auxiliary(self, hamiltonian: Hamiltonian, seed: Seed) -> Draw | None:
-        """What draws the auxiliary field of dipole and anisotropy, if the Hamiltonian has them."""
+        """Return a function that draws the auxiliary field of dipole and anisotropy, or None without these terms."""
         if not hamiltonian.dipole and not hamiltonian.anisotropy:
             return None
         dipole, anisotropy = self._forms(hamiltonian)
@@ -267,5 +296,5 @@ class Sampler(Moves):
 
 
 def first_states(board: Checkerboard, seed: Seed) -> npt.NDArray[np.uint32]:
-    """A sample's random streams of Monte Carlo as they begin, (4, board.block_size)."""
+    """Return the initial states of a sample's Monte Carlo streams, (4, board.block_size)."""
     return seed_words("anneal", seed, 4 * board.block_size).reshape(4, board.block_size)

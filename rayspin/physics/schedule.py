@@ -1,4 +1,4 @@
-"""How a sample is cooled, as data."""
+"""The annealing schedule as a configuration, with the presets."""
 
 from __future__ import annotations
 
@@ -17,43 +17,49 @@ from rayspin.physics.arguments import COLDEST, FARTHEST, HOTTEST, MOST_REFLECTIO
 from rayspin.physics.hamiltonian import Hamiltonian, Vector
 
 LEAST_TORQUE_TOLERANCE = 1e-5
-"""The smallest torque tolerance that a quench can keep. Spins and fields are float32: torques of up to 9e-6 of the
-largest coupling remain after any number of sweeps (128 x 128 sites, five terms of strength 1; exchange alone: 3e-6)."""
+"""Smallest torque tolerance that a quench can reach. Spins and fields are float32: torques of up to 9e-6 of the largest
+coupling remain after any number of sweeps (128 x 128 sites, five terms of strength 1; exchange alone: 3e-6)."""
 
 
 class AnnealSchedule(Config):
-    """A ramp of Monte Carlo sweeps from random spins, then a quench. Temperatures in J/k_B.
+    """A ramp of Monte Carlo sweeps from random spins, followed by a quench. Temperatures are in J/k_B.
 
-    There is no converged labyrinth (it coarsens for ever towards stripes), so the schedule is part of a dataset's
+    Labyrinths don't converge: they coarsen towards stripes indefinitely. The schedule is therefore part of a dataset's
     definition. A sweep is one trial per spin.
 
-    A job file writes a table of these fields, or the name of a preset: "labyrinth" or "domain".
+    A job file contains a table of these fields, or the name of a preset: "labyrinth" or "domain".
     """
 
     start_temperature: float = pydantic.Field(1.2, gt=0, le=HOTTEST)
+    """Temperature at the start of the ramp, J/k_B."""
     end_temperature: float = pydantic.Field(0.01, ge=COLDEST)
+    """Temperature at the end of the ramp, J/k_B."""
     sweeps: int = pydantic.Field(1000, ge=0, le=MOST_SWEEPS)
-    """Sweeps of the ramp, from the start to the end temperature; 0: quench from random."""
+    """Sweeps of the ramp; 0 quenches random spins."""
     ramp: Literal["linear", "geometric"] = "linear"
+    """Interpolation of the temperature between the points of the ramp: "linear" or "geometric"."""
     via: tuple[tuple[float, float], ...] = ()
-    """Points (fraction of the sweeps, temperature) between start and end that a piecewise ramp passes through."""
+    """Intermediate points (fraction of the sweeps, temperature) of a piecewise ramp."""
     update: Literal["heat-bath", "metropolis"] = "heat-bath"
+    """Monte Carlo update of the ramp: "heat-bath" or "metropolis"."""
     over_relaxation: int = pydantic.Field(0, ge=0, le=MOST_REFLECTIONS)
-    """Reflections of every spin about its field after each heat-bath sweep: they decorrelate cheaply."""
+    """Reflections of every spin about its field after each heat-bath sweep, which decorrelate spins at low cost."""
     start_field: Vector | None = None
-    """External field at the start of the ramp, in J; it goes linearly to the Hamiltonian's. Unset: it is constant."""
+    """External field at the start of the ramp, J; it changes linearly to that of the Hamiltonian. Unset: it is
+    constant."""
     quench_sweeps: int | None = pydantic.Field(None, ge=0, le=MOST_SWEEPS)
-    """Sweeps at T = 0 after the ramp, at most. Unset: as many as the torque tolerance takes, which is then a promise:
-    a sample that does not get there is an error, and so is one in a dataset that is verified."""
+    """Maximum number of sweeps at T = 0 after the ramp. Unset: as many as the torque tolerance requires. A sample that
+    does not reach the tolerance is then an error, both in annealing and in the verification of a dataset."""
     quench_overshoot: float = pydantic.Field(0.95, ge=0, le=FARTHEST)
-    """How far beyond its field a quenched spin turns: 0 is the heat bath at T = 0; 0.95 finds equilibrium sooner.
+    """How far a spin turns beyond its field in the quench: 0 is the heat bath at T = 0; 0.95 reaches equilibrium
+    sooner.
 
-    Heat bath alone takes tens of thousands of sweeps to bring the torques of a labyrinth below 1e-4 J, with 0.95
-    it is two to twenty thousand; the energy is then 0.0007 J per site below that after 1000 plain sweeps.
+    The heat bath alone takes tens of thousands of sweeps to bring the torques of a labyrinth below 1e-4 J; with 0.95 it
+    takes two to twenty thousand. The energy is then 0.0007 J per site below that after 1000 plain sweeps.
     """
     torque_tolerance: float = pydantic.Field(1e-4, ge=0)
-    """The quench ends when no |S x F| exceeds this, in units of the largest coupling of the Hamiltonian; 0 makes all
-    quench sweeps. At least 1e-5 where `quench_sweeps` is unset: spins in float32 come no closer to equilibrium."""
+    """The quench ends when no |S x F| exceeds this, in units of the largest coupling of the Hamiltonian; 0 performs all
+    quench sweeps. If `quench_sweeps` is unset it must be at least 1e-5, the limit for float32 spins."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -71,41 +77,47 @@ class AnnealSchedule(Config):
             if next_temperature > temperature:
                 raise InputError(
                     "end_temperature" if next_fraction == 1 else "via",
-                    f"{next_temperature:g} is above the {temperature:g} before it",
-                    "an annealing cools: give a lower one",
+                    f"{next_temperature:g} is higher than the previous temperature, {temperature:g}",
+                    "give temperatures that don't rise",
                 )
             if not next_fraction > fraction or next_temperature <= 0:
                 raise InputError(
                     "via",
-                    f"({next_fraction:g}, {next_temperature:g}) is out of place",
-                    "give fractions that grow between 0 and 1, and temperatures above 0",
+                    f"({next_fraction:g}, {next_temperature:g}) is invalid",
+                    "give fractions that increase between 0 and 1, and temperatures above 0",
                 )
         if self.start_field is not None and max(map(abs, self.start_field)) > STRONGEST:
             raise InputError("start_field", f"{self.start_field} is out of range", f"give at most {STRONGEST:g} J")
         if self.quench_sweeps is None and not self.torque_tolerance:
             self.check_reachable()
         if self.update == "metropolis" and self.over_relaxation:
-            raise InputError("over_relaxation", "goes with the heat bath only", 'write 0, or update = "heat-bath"')
+            raise InputError("over_relaxation", "requires heat-bath updates", 'write 0, or update = "heat-bath"')
         return self
 
     def check_reachable(self) -> None:
-        """Raise InputError if no sample can keep the torque tolerance; what was made before this was known is read."""
+        """Check that the quench can reach the torque tolerance if `quench_sweeps` is unset.
+
+        A schedule is not checked when it is created unless its tolerance is 0, so that older datasets can be read.
+
+        Raises:
+            InputError: the tolerance is too small for float32 spins.
+        """
         if self.quench_sweeps is None and self.torque_tolerance < LEAST_TORQUE_TOLERANCE:
             problem = f"{self.torque_tolerance:g} can't be reached with spins in float32"
             remedy = f"give at least {LEAST_TORQUE_TOLERANCE:g}, in units of the largest coupling, or quench_sweeps"
             raise InputError("torque_tolerance", problem, remedy)
 
     def largest_torque(self, hamiltonian: Hamiltonian) -> float:
-        """The |S x F| below which the quench ends for spins of this Hamiltonian, J."""
+        """Return the |S x F| at which the quench ends for a Hamiltonian, J."""
         return self.torque_tolerance * hamiltonian.largest_coupling
 
     def temperatures(self) -> npt.NDArray[np.float64]:
-        """The temperature of each sweep of the ramp, (sweeps,)."""
+        """Return the temperature of each sweep of the ramp, (sweeps,), J/k_B."""
         fractions, temperatures = np.array(self._points()).T
         progress = np.linspace(0, 1, self.sweeps)
         if self.ramp == "linear":
             return np.asarray(np.interp(progress, fractions, temperatures))
-        # Later parts overwrite the sweep that they share with the one before.
+        # A part overwrites the sweep that it shares with the previous part.
         ramp = np.empty(self.sweeps)
         for (begin, hot), (end, cold) in itertools.pairwise(self._points()):
             inside = (progress >= begin) & (progress <= end)
@@ -117,9 +129,9 @@ class AnnealSchedule(Config):
 
 
 def _geometric(hot: float, cold: float, progress: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The ramp hot (cold / hot)^progress at equal steps of progress.
+    """Return the ramp hot (cold / hot)^progress at equal steps of progress.
 
-    By decimal arithmetic and products, which are the same on every machine: powers of the maths library are not.
+    Decimal arithmetic and products give the same result on every machine; powers in the maths library do not.
     """
     if not progress.size:
         return progress
@@ -131,21 +143,23 @@ def _geometric(hot: float, cold: float, progress: npt.NDArray[np.float64]) -> np
 
 
 LABYRINTH_SCHEDULE = AnnealSchedule(sweeps=150, over_relaxation=4, quench_sweeps=200, quench_overshoot=0.0)
-"""Labyrinths close to those of 3000 heat-bath sweeps and 1000 at T = 0, in a sixth of the time: over 160 fields
-energy, centre and width of the structure factor's peak are 2 to 2.5 standard errors apart, the charge is not
-(docs/schedules.md). Like theirs, its quench is of a fixed length: torques of about 0.006 J remain."""
+"""Yields labyrinths close to those of 3000 heat-bath sweeps and 1000 sweeps at T = 0, in a sixth of the time. Over 160
+fields, the energy and the centre and width of the structure factor's peak differ by 2 to 2.5 standard errors, and the
+charge does not differ (docs/schedules.md). As in that schedule, the quench has a fixed length: torques of about 0.006 J
+remain."""
 
 DOMAIN_SCHEDULE = AnnealSchedule(start_temperature=0.9, sweeps=600, over_relaxation=6, quench_overshoot=0.9)
-"""Domains with the wall of those of the 2023 paper: the interpolation errors of its Table 2 come out at 0.9 of the
-published. With 128 x 128 sites they have coarsened to the end, to one stripe or one bubble; five times as many sweeps
-give no other (docs/schedules.md)."""
+"""Yields domains with the same wall as in the 2023 paper: interpolation errors are 0.9 of those in its Table 2. On
+128 x 128 sites, domains coarsen completely, to one stripe or one bubble; five times as many sweeps lead to no other
+result (docs/schedules.md)."""
 
 SCHEDULES = {"labyrinth": LABYRINTH_SCHEDULE, "domain": DOMAIN_SCHEDULE}
+"""The presets by their names in job files."""
 
 ScheduleLike: TypeAlias = AnnealSchedule | str | Mapping[str, Any]
-"""A schedule, or what a job file has in its place: the name of a preset, or a table of fields."""
+"""A schedule, or its form in a job file: the name of a preset, or a table of fields."""
 
 
 def measured_schedule(hamiltonian: Hamiltonian) -> AnnealSchedule:
-    """The preset for a Hamiltonian where no schedule is named: "domain" if it has a dipole term, else "labyrinth"."""
+    """Return the default preset for a Hamiltonian: "domain" if it has a dipole term, else "labyrinth"."""
     return DOMAIN_SCHEDULE if hamiltonian.dipole else LABYRINTH_SCHEDULE

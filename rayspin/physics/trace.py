@@ -1,7 +1,8 @@
-"""What a sample went through while it was annealed, and what its fluctuations say.
+"""Observables recorded during annealing, and response functions from their fluctuations.
 
-The specific heat of a lattice at one temperature, after 100 sweeps that bring it there, from a record at every second
-sweep; without neighbours it is that of Langevin's function, 1 - (h/T)^2 / sinh^2(h/T) = 0.276 at h = T:
+The example computes the specific heat of a lattice at one temperature from a record every second sweep, after 100
+sweeps of equilibration. Without neighbours it is that of Langevin's function, 1 - (h/T)^2 / sinh^2(h/T) = 0.276 at
+h = T:
 
 >>> from rayspin.physics import AnnealSchedule, Hamiltonian, Trace, anneal
 >>> from rayspin.physics.trace import specific_heat, susceptibility
@@ -37,32 +38,39 @@ Array = npt.NDArray[np.float64]
 class Trace:
     """Observables at chosen sweeps of the ramp and at the end of the quench, recorded by `anneal(..., trace=trace)`.
 
-    Recording looks at the spins and nothing else: the sample is the same with and without.
+    Recording does not change the sample.
     """
 
     every: int = 10
-    """Sweeps of the ramp from one record to the next."""
+    """Sweeps of the ramp between records."""
     at: int | Iterable[int] | None = None
-    """Sweeps of the ramp to record at instead, counted from 1; kept as a tuple."""
+    """Sweeps of the ramp to record at, counted from 1, instead of `every`; stored as a tuple."""
     sweeps: list[int] = field(default_factory=list)
-    """Sweeps done, those of the quench included."""
+    """Number of sweeps done at each record, including those of the quench."""
     temperature: list[float] = field(default_factory=list)
-    """Of the last sweep, J/k_B; 0 after the quench."""
+    """Temperature of the last sweep before each record, J/k_B; 0 after the quench."""
     energy: list[float] = field(default_factory=list)
-    """Per site, J, with the external field of that sweep."""
+    """Energy per site at each record, J, in the external field of that sweep."""
     magnetization: list[Array] = field(default_factory=list)
-    """Mean spin, (3,)."""
+    """Mean spin at each record, (3,)."""
     acceptance: list[float] = field(default_factory=list)
-    """Fraction of trials accepted since the last record; 1 for the heat bath and the quench."""
+    """Fraction of trials accepted since the previous record; 1 for the heat bath and the quench."""
 
     def __post_init__(self) -> None:
         whole("every", self.every, 1)
         if self.at is not None:
-            # Kept, since an iterator gives them once.
+            # Stored as a tuple, because an iterator can be read only once.
             self.at = _chosen(self.at)
 
     def stops(self, sweeps: int) -> Set[int]:
-        """The sweeps to record at of a ramp of so many."""
+        """Return the sweeps to record at.
+
+        Args:
+            sweeps: number of sweeps of the ramp.
+
+        Raises:
+            InputError: `at` contains a number that is not a sweep of the ramp.
+        """
         if self.at is None:
             return frozenset(range(self.every, sweeps + 1, self.every))
         chosen = _chosen(self.at)
@@ -73,7 +81,15 @@ class Trace:
     def record(
         self, sweeps: int, temperature: float, spins: Spins, hamiltonian: Hamiltonian, acceptance: float
     ) -> None:
-        """Adds a record."""
+        """Append a record.
+
+        Args:
+            sweeps: number of sweeps done.
+            temperature: temperature of the last sweep, J/k_B.
+            spins: current spins, (rows, columns, 3).
+            hamiltonian: the Hamiltonian, with the current external field.
+            acceptance: fraction of trials accepted since the previous record.
+        """
         self.sweeps.append(sweeps)
         self.temperature.append(temperature)
         self.energy.append(float(energy(spins, hamiltonian)))
@@ -86,17 +102,35 @@ def _chosen(at: int | Iterable[int]) -> tuple[int, ...]:
 
 
 def specific_heat(energies: npt.ArrayLike, temperature: float, sites: int) -> float:
-    """d<e>/dT per site, in k_B, from energies per site at one temperature: sites (<e^2> - <e>^2) / T^2."""
+    """Return the specific heat d<e>/dT per site, in k_B: sites (<e^2> - <e>^2) / T^2.
+
+    Args:
+        energies: energies per site at one temperature, (n,), J.
+        temperature: J/k_B.
+        sites: number of sites.
+
+    Raises:
+        InputError: an argument is invalid.
+    """
     return float(sites * np.var(series("energies", energies)) / _checked(temperature, sites) ** 2)
 
 
 def susceptibility(magnetizations: npt.ArrayLike, temperature: float, sites: int) -> float:
-    """d<m>/dH per site, averaged over directions, from mean spins (n, 3): sites (<m.m> - <m>.<m>) / (3 T)."""
+    """Return the susceptibility d<m>/dH per site, averaged over directions: sites (<m.m> - <m>.<m>) / (3 T).
+
+    Args:
+        magnetizations: mean spins at one temperature, (n, 3).
+        temperature: J/k_B.
+        sites: number of sites.
+
+    Raises:
+        InputError: an argument is invalid.
+    """
     samples = series("magnetizations", magnetizations, 3)
     return float(sites * np.var(samples, axis=0).sum() / (3 * _checked(temperature, sites)))
 
 
 def _checked(temperature: float, sites: int) -> float:
-    """The temperature, if it and the number of sites make sense."""
+    """Check the number of sites and the temperature, and return the temperature."""
     whole("sites", sites, 1)
     return number("temperature", temperature, COLDEST, HOTTEST)

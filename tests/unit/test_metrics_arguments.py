@@ -33,12 +33,12 @@ def test_lists_and_whole_numbers_are_taken(metric):
 @pytest.mark.parametrize(
     ("estimate", "truth", "message"),
     [
-        (UP, UP[0], r"estimate: has shape \(2, 4, 6, 3\), the truth \(4, 6, 3\); give both the same"),
+        (UP, UP[0], r"estimate: has shape \(2, 4, 6, 3\), but the truth has \(4, 6, 3\); give arrays of the same"),
         (UP[:1], UP, "estimate: has shape"),
         (UP[:, :1], UP, "estimate: has shape"),
         (UP[..., :1], UP, r"estimate: have shape \(2, 4, 6, 1\)"),
         (UP[:0], UP[:0], r"estimate: have shape \(0, 4, 6, 3\)"),
-        (UP, [[1.0], [1.0, 2.0]], "truth: are no array"),
+        (UP, [[1.0], [1.0, 2.0]], "truth: are not an array"),
         (UP.astype(str), UP, "estimate: have dtype"),
         (None, UP, r"estimate: have shape \(\)"),
     ],

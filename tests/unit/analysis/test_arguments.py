@@ -75,25 +75,25 @@ def test_a_table_of_methods_takes_lists_and_lengths_of_zero():
 
 
 BAD = {
-    "field as a number": (lambda: external_field(0.05), "external_field: 0.05 won't do; give three numbers"),
-    "field of two components": (lambda: external_field((0.0, 0.05)), "external_field: .* won't do"),
-    "field that is NaN": (lambda: external_field((0.0, 0.0, np.nan)), "external_field: .* won't do"),
+    "field as a number": (lambda: external_field(0.05), "external_field: 0.05 is invalid; give three finite"),
+    "field of two components": (lambda: external_field((0.0, 0.05)), "external_field: .* is invalid"),
+    "field that is NaN": (lambda: external_field((0.0, 0.0, np.nan)), "external_field: .* is invalid"),
     "axis of length zero": (lambda: anisotropy(0.1, (0.0, 0.0, 0.0)), "axis: .* has no direction"),
-    "strength in words": (lambda: anisotropy("strong"), "strength: 'strong' won't do"),
-    "seed of no integers": (lambda: langevin(0.1, 0.5), "seed: 0.5 is no address"),
-    "negative amplitude": (lambda: langevin(-0.1, 1), "amplitude: -0.1 won't do"),
-    "temperature of zero": (lambda: thermal(0.0, 1), "temperature: 0.0 won't do"),
-    "temperature that is NaN": (lambda: thermal(np.nan, 1), "temperature: nan won't do"),
-    "endless time": (lambda: landau_lifshitz_gilbert(np.inf, 0.1), "time: inf won't do"),
-    "half an iteration": (lambda: recurse(NETWORK, SPINS, 1.5, LABYRINTH), "iterations: 1.5 won't do"),
-    "less than no iterations": (lambda: list(iterate(NETWORK, SPINS, -1)), "iterations: -1 won't do"),
+    "strength in words": (lambda: anisotropy("strong"), "strength: 'strong' is invalid"),
+    "seed of no integers": (lambda: langevin(0.1, 0.5), "seed: 0.5 is not a valid address"),
+    "negative amplitude": (lambda: langevin(-0.1, 1), "amplitude: -0.1 is invalid"),
+    "temperature of zero": (lambda: thermal(0.0, 1), "temperature: 0.0 is invalid"),
+    "temperature that is NaN": (lambda: thermal(np.nan, 1), "temperature: nan is invalid"),
+    "endless time": (lambda: landau_lifshitz_gilbert(np.inf, 0.1), "time: inf is invalid"),
+    "half an iteration": (lambda: recurse(NETWORK, SPINS, 1.5, LABYRINTH), "iterations: 1.5 is invalid"),
+    "less than no iterations": (lambda: list(iterate(NETWORK, SPINS, -1)), "iterations: -1 is invalid"),
     "no spins": (lambda: recurse(NETWORK, SPINS[..., 0], 1, LABYRINTH), "spins: have shape"),
     "misspelt preset": (lambda: evaluate_estimation(NETWORK, SPINS, "labirynth"), "hamiltonian: preset: unknown name"),
-    "scale of zero": (lambda: baselines(Degradation())["fourier"](SPINS, 0), "scale: 0 won't do"),
+    "scale of zero": (lambda: baselines(Degradation())["fourier"](SPINS, 0), "scale: 0 is invalid"),
     "coarse vector": (lambda: baselines(Degradation())["bicubic"]([0.0, 0.0, 1.0], 4), r"coarse: have shape \(3,\)"),
     "fine spins of another size": (
         lambda: evaluate_resolution(baselines(Degradation()), SPINS, SPINS, 4),
-        r"estimate: has shape \(2, 32, 32, 3\), the truth \(2, 8, 8, 3\)",
+        r"estimate: has shape \(2, 32, 32, 3\), but the truth has \(2, 8, 8, 3\)",
     ),
 }
 

@@ -70,7 +70,7 @@ def test_spins_that_can_not_be_applied_are_one_line(case):
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, None])
 def test_no_batch_is_of_such_a_size(batch_size):
-    with pytest.raises(InputError, match=r"batch_size: .* won't do"):
+    with pytest.raises(InputError, match=r"batch_size: .* is invalid"):
         apply(FIELD.build(), SPINS, batch_size)
 
 
@@ -123,7 +123,7 @@ def test_a_degradation_does_not_round_its_weights_to_whole_numbers(module, maps)
 @pytest.mark.parametrize("config", [FIELD, SUPER, Degradation()])
 @pytest.mark.parametrize("shape", [(0, 8), (8.0, 8), "88", None, (8, 8, 8)])
 def test_no_lattice_is_of_such_a_shape(config, shape):
-    with pytest.raises(InputError, match=r"size: .* (is out of range|is no lattice)"):
+    with pytest.raises(InputError, match=r"size: .* (is out of range|is not a lattice size)"):
         config.check_lattice(*(shape, 4) if config == Degradation() else (shape,))
 
 

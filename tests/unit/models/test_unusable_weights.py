@@ -143,8 +143,8 @@ def test_what_is_no_network_is_neither_saved_nor_exported(tmp_path, network):
         (EffectiveFieldNetConfig(), (24, 32), "size: the network can't halve 24 x 32 sites 4 times; use sides"),
         (EffectiveFieldNetConfig(), 24, "size: the network can't halve 24 x 24 sites 4 times"),
         (EffectiveFieldNetConfig(), (0, 16), "size: 0 x 16 is out of range"),
-        (EffectiveFieldNetConfig(), (16.0, 16), "size: .* is no lattice"),
-        (EffectiveFieldNetConfig(), "16", "size: '16' is no lattice"),
+        (EffectiveFieldNetConfig(), (16.0, 16), "size: .* is not a lattice size"),
+        (EffectiveFieldNetConfig(), "16", "size: '16' is not a lattice size"),
         (SuperResolutionNetConfig(scale=4), (8, -8), "size: 8 x -8 is out of range"),
     ],
 )

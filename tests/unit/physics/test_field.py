@@ -158,9 +158,9 @@ def test_a_term_that_only_the_energy_knows_is_refused_by_sampler_and_examination
     spins = reference.random_spins(np.random.default_rng(6), 4, 4)
     model = CubicMagnet(exchange=0.0, cubic=0.5)
     assert energy(spins, model) == pytest.approx(-0.5 * np.sum(spins**4) / 16)
-    with pytest.raises(InputError, match=r"^cubic: the sampler does not know this term"):
+    with pytest.raises(InputError, match=r"^cubic: the sampler does not support this term"):
         Sampler(model, 4, (1,))
-    with pytest.raises(InputError, match=r"^cubic: the examination of stored spins does not know"):
+    with pytest.raises(InputError, match=r"^cubic: the examination of stored spins does not support"):
         examine(spins[None].astype(np.float32), model)
     Sampler(CubicMagnet(), 4, (1,))
 

@@ -46,7 +46,7 @@ def test_sizes_and_schedules_have_the_bits_of_a_cpu(model, size, schedule):
 
 @pytest.mark.skipif(available(), reason="there is a GPU here")
 def test_no_gpu_is_one_clear_error():
-    with pytest.raises(InputError, match="device: no CUDA device can be used here; "):
+    with pytest.raises(InputError, match="device: no CUDA device is available; "):
         anneal_many(LABYRINTH, 16, AnnealSchedule(), SEEDS, device="cuda")
 
 

@@ -34,7 +34,7 @@ def test_job_files_write_a_table_or_a_name(table, expected):
         ({"dipole": -0.1}, "dipole"),
         ({"anisotropy": 1e30}, "anisotropy: .* out of range"),
         ({"external_field": [0.0, 0.0, 1e9]}, "external_field: .* out of range"),
-        ({"anisotropy_axis": [0.0, 0.0, 0.0]}, "no direction"),
+        ({"anisotropy_axis": [0.0, 0.0, 0.0]}, "not a direction"),
         ({"dipole": 0.1, "boundary": "open"}, "periodic images"),
         ({"dmi_kind": "bluk"}, "did you mean 'bulk'"),
     ],

@@ -25,5 +25,5 @@ def test_a_shard_made_on_a_gpu_has_the_bytes_of_a_cpu(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(available(), reason="there is a GPU here")
 def test_no_gpu_on_this_node_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="device: no CUDA device can be used here; "):
+    with pytest.raises(InputError, match="device: no CUDA device is available; "):
         ShardMaker(*ON_GPU.maker(tmp_path))
