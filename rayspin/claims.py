@@ -27,6 +27,7 @@ from pathlib import Path
 
 import filelock
 
+from rayspin import signals
 from rayspin.errors import RunError
 from rayspin.inputs import parse_json, read_text
 
@@ -185,7 +186,7 @@ def _note(folder: Path, holder: Holder) -> Iterator[None]:
                 os.utime(path)
 
     beating = threading.Thread(target=beat, daemon=True)
-    beating.start()
+    signals.start(beating)
     try:
         yield
     finally:

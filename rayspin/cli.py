@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rayspin import __version__
+from rayspin import __version__, signals
 from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.output import Lossy, OutputError, checked, complain, end_unread
 from rayspin.paths import checked_path, command, printable_path
@@ -145,6 +145,8 @@ def run(
     Ctrl-C, SIGTERM or SIGUSR2 stops the run after the shards or epochs in progress, with exit code 75. A second Ctrl-C
     or SIGTERM stops it at once. The same command resumes it.
     """
+    # The libraries that are imported now start threads.
+    signals.hold()
     from rayspin import job
     from rayspin.console import show_summary
 
@@ -226,6 +228,7 @@ def repair(dataset: Path, address: str | None) -> None:
 
     Intact shards are not changed. The exit code is 1 if a shard is still faulty.
     """
+    signals.hold()
     from rayspin.console import show_faults
     from rayspin.jobs.generate import repair as repairing
 

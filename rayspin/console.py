@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from rayspin import signals
 from rayspin.job import Plan, Summary
 from rayspin.launch.doctor import Finding
 from rayspin.progress import duration
@@ -51,7 +52,10 @@ class ConsoleProgress:
             TimeElapsedColumn(),
             TextColumn("{task.fields[text]}", style="cyan", markup=False),
         )
-        with Bars(*columns, console=self._console) as bars:
+        with ExitStack() as stack:
+            # The bars are drawn by a thread.
+            with signals.held():
+                bars = stack.enter_context(Bars(*columns, console=self._console))
             yield _BarTrack(bars, title, total, unit, done)
 
     def say(self, text: str) -> None:

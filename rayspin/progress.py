@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from rayspin import signals
+
 
 class Track(Protocol):
     """Progress of one piece of work."""
@@ -66,7 +68,7 @@ def polling(look: Callable[[], None]) -> Iterator[None]:
             look()
 
     watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    signals.start(watcher)
     try:
         yield
     finally:

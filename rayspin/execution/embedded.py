@@ -27,6 +27,7 @@ from typing import IO, Any, NoReturn
 
 import psutil
 
+from rayspin import signals
 from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.execution.processes import adopt_orphans, end_descendants
 from rayspin.execution.ray_node import LOOPBACK, RayNode, node_folder, ray_environment
@@ -87,7 +88,7 @@ class EmbeddedRay:
         self._life: IO[bytes] = self._keeper.stdin
         self._too_long = threading.Timer(start_s, _exit, (_late(start_s),))
         self._too_long.daemon = True
-        self._too_long.start()
+        signals.start(self._too_long)
 
     def wait(self) -> tuple[str, dict[str, str]]:
         """The node's "host:port" and what a driver needs in its environment, once the node is up.
@@ -104,7 +105,7 @@ class EmbeddedRay:
         """From now on the loss of Ray is raised in the main thread wherever that calls Ray; call this from there."""
         signal.signal(signal.SIGUSR1, self._raise)
         self._watch = threading.Thread(target=self._look, daemon=True)
-        self._watch.start()
+        signals.start(self._watch)
 
     def connected(self) -> None:
         """The start is over, and with it the limit on its time."""

@@ -8,11 +8,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack, chdir, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, chdir, contextmanager, suppress
 from types import ModuleType
 from urllib.parse import urlsplit
 
+from rayspin import signals
 from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.execution.embedded import EmbeddedRay
 from rayspin.execution.ray_internals import authenticated, loopback_addresses, silence_disconnection
@@ -88,8 +89,6 @@ class Session:
         return sys.modules["ray"]
 
     def _start(self) -> None:
-        # Ray takes SIGTERM for itself; a run that is asked to stop must hear it.
-        on_terminate = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
         self._started = True
         _started.add(self)
         try:
@@ -100,7 +99,6 @@ class Session:
         except BaseException:
             self.close()
             raise
-        signal.signal(signal.SIGTERM, on_terminate)
         silence_disconnection()
 
     def _start_embedded(self) -> None:
@@ -120,7 +118,7 @@ class Session:
 
         try:
             # Ray adds the working folder to the path of workers, where a user's files may shadow modules.
-            with chdir("/"):
+            with chdir("/"), _own_sigterm():
                 ray.init(
                     address,
                     runtime_env={"env_vars": _worker_environment()},
@@ -207,6 +205,15 @@ class Session:
 
 _started: set[Session] = set()
 """Ray belongs to the process, and outlives a session that its owner forgets to close: so does what it needs."""
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """A context in which Ray installs its handler of SIGTERM, which ends the process, in vain."""
+    handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+    with signals.held():
+        yield
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:

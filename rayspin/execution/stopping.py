@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from rayspin import signals
 from rayspin.errors import Incomplete, RayspinError
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGALRM)
@@ -42,6 +43,7 @@ class StopRequest:
         """Take the signals of this process, from its main thread; ask for a stop after `deadline_s` seconds."""
         for number in _SIGNALS:
             signal.signal(number, self._take)
+        signals.release()
         if deadline_s is not None:
             signal.setitimer(signal.ITIMER_REAL, deadline_s)
 

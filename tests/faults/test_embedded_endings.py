@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from rayspin.storage import Catalog
-from tests.support.runs import alive, environment, wait_until
+from tests.support.runs import LONG_S, alive, environment, wait_until
 
 JOB = """\
 kind = "generate"
@@ -84,6 +84,28 @@ def test_a_signal_to_the_process_group_drains_the_run(tmp_path: Path, number: si
         assert (run.returncode, said.count("\n")) == (75, 1), said
         assert f"stopped by {number.name} with" in said
         wait_for(lambda: not any(map(alive, members)))
+
+
+def test_sigterm_while_ray_connects_drains_the_run(tmp_path: Path) -> None:
+    """At that time Ray has a handler of its own, which would end the process without a word of ours."""
+    code = (
+        "import os, signal, time\n"
+        "from rayspin import cli, signals\n"
+        "signals.hold()\n"
+        "import ray\n"
+        "connect = ray.init\n"
+        "def init(*arguments, **options):\n"
+        "    connected = connect(*arguments, **options)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(0.5)\n"
+        "    return connected\n"
+        "ray.init = init\n"
+        "cli.main()\n"
+    )
+    with started(tmp_path, 2000, code=code) as run:
+        _, said = run.communicate(timeout=LONG_S)
+    assert (run.returncode, said.count("\n")) == (75, 1), said
+    assert "stopped by SIGTERM with" in said
 
 
 @pytest.mark.parametrize(
