@@ -36,7 +36,7 @@ class Outer(Config):
         ({"count": "1"}, "job.toml: count: '1' is invalid; write a whole number"),
         ({"count": True}, "job.toml: count: True is invalid; write a whole number"),
         ({"count": 1, "axis": "z"}, "job.toml: axis: 'z' is invalid; write a list: [ ... ]"),
-        ({"count": 1, "axis": [0, 0, float("nan")]}, "job.toml: axis.2: nan is invalid; input should be a finite"),
+        ({"count": 1, "axis": [0, float("nan")]}, "job.toml: axis.1: nan is invalid; input should be a finite number"),
         ({"count": 1, "schedule": 3}, "job.toml: schedule: 3 is invalid; write a table"),
         (
             {"count": 1, "schedule": {"sweeps": 0}},
