@@ -29,9 +29,6 @@ _PLAIN = Storage()
 _NONE: Mapping[str, str] = {}
 _DERIVED, _PARAMETERS, _DIGEST = "derived_variables", "parameters", "values_sha256"
 
-_MOULD_BYTES = 4 * 2**20
-"""Largest shard to use as a template: the time to write a larger one is dominated by its values."""
-
 METADATA_BYTES = 64 * 1024
 """Space to reserve for the metadata of a shard: about 6 KiB and the attributes."""
 
@@ -100,7 +97,6 @@ class ShardWriter:
         }
         self._attributes = {**attributes, **{kind: text for kind, text in names.items() if text}}
         self._variables, self._storage = variables, storage
-        self._mould: _Mould | None = None
 
     def write(self, path: str | Path, values: Mapping[str, npt.NDArray[np.generic]]) -> ShardRecord:
         """Write a shard atomically, read it back, and return its record.
@@ -125,16 +121,12 @@ class ShardWriter:
         }
         digest = _digest(values)
         with replacing(path) as temporary:
-            if self._mould is not None and self._mould.fits(values):
-                record = self._mould.cast(temporary, values, digest)
-            else:
-                marks = {"Conventions": "CF-1.11", **self._attributes, _DIGEST: digest}
-                _write(temporary, values, marks, self._variables, self._storage)
-                try:
-                    record = inspect_shard(temporary, marks, values)
-                except InputError:
-                    raise _misread(path) from None
-                self._mould = _Mould.taken_from(temporary, record, values)
+            marks = {"Conventions": "CF-1.11", **self._attributes, _DIGEST: digest}
+            _write(temporary, values, marks, self._variables, self._storage)
+            try:
+                record = inspect_shard(temporary, marks, values)
+            except InputError:
+                raise _misread(path) from None
         return replace(record, file=path.name)
 
 
@@ -246,54 +238,6 @@ def read_rows(
     with opened(path) as file:
         stored = file[name]
         return np.stack([stored[int(row)][window] for row in rows])
-
-
-@dataclass(frozen=True)
-class _Mould:
-    """A small shard that serves as a template for others, which differ from it only in their values and digest.
-
-    HDF5 needs ten times as long for the metadata of such a shard as for its values. The result is identical to what
-    HDF5 would write: HDF5 itself sets the digest attribute, with its checksum, in memory.
-    """
-
-    content: bytes
-    shapes: Mapping[str, tuple[int, ...]]
-    offsets: dict[str, int]
-
-    @classmethod
-    def taken_from(
-        cls, path: Path, record: ShardRecord, values: Mapping[str, npt.NDArray[np.generic]]
-    ) -> _Mould | None:
-        """The template made from the shard just written at `path`; None if that is too large or compressed."""
-        if record.bytes > _MOULD_BYTES or record.offsets.keys() != values.keys():
-            return None
-        return cls(path.read_bytes(), {name: array.shape for name, array in values.items()}, record.offsets)
-
-    def fits(self, values: Mapping[str, npt.NDArray[np.generic]]) -> bool:
-        return self.shapes == {name: array.shape for name, array in values.items()}
-
-    def cast(self, path: Path, values: Mapping[str, npt.NDArray[np.generic]], digest: str) -> ShardRecord:
-        """Write a shard with these values at `path`, read it back, and return its record."""
-        content = bytearray(self.content)
-        for name, array in values.items():
-            content[self.offsets[name] : self.offsets[name] + array.nbytes] = array.tobytes()
-        file = h5py.h5f.open_file_image(bytes(content), h5py.h5f.FILE_IMAGE_OPEN_RW)
-        attribute = h5py.h5a.open(file, _DIGEST.encode())
-        attribute.write(np.array(digest.encode()), mtype=attribute.get_type())
-        h5py.h5f.flush(file)
-        image: bytes = file.get_file_image()
-        path.write_bytes(image)
-        if path.read_bytes() != image:
-            raise _misread(path)
-        return ShardRecord(
-            file=path.name,
-            first_sample=int(values["sample"].flat[0]),
-            count=len(values["sample"]),
-            bytes=len(image),
-            sha256=hashlib.sha256(image).hexdigest(),
-            values_sha256=digest,
-            offsets=self.offsets,
-        )
 
 
 def _misread(path: Path) -> MachineError:
