@@ -35,24 +35,25 @@ def authenticated(environment: Mapping[str, str]) -> Iterator[None]:
     Args:
         environment: RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH.
     """
+    from ray import _raylet
+
+    config, loader = vars(_raylet)["Config"], vars(_raylet)["AuthenticationTokenLoader"]
+
+    def read_again() -> None:
+        config.initialize("")
+        loader.instance().reset_cache()
+
     names = {*environment, "RAY_AUTH_TOKEN"}
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     os.environ.update(environment)
     try:
-        _read_token_again()
+        read_again()
         yield
     finally:
         for name in names:
             os.environ.pop(name, None)
         os.environ.update(before)
-        _read_token_again()
-
-
-def _read_token_again() -> None:
-    from ray import _raylet
-
-    vars(_raylet)["Config"].initialize("")
-    vars(_raylet)["AuthenticationTokenLoader"].instance().reset_cache()
+        read_again()
 
 
 def silence_disconnection() -> None:
