@@ -1,8 +1,8 @@
-"""Array mode: a part of a dataset's shards on this node alone, without Ray, beside other tasks of the same array.
+"""Generation in a job array: each task makes a range of shards on one node, without Ray.
 
-Each task claims the folder together with the others, works through its part on all its cores, and keeps a ledger of its
-own. No task needs another: parts may overlap, end in any order, be killed and asked again; the bytes are those of a run
-over Ray. The last one to end folds the ledgers into one and marks the dataset as finished.
+The tasks share the claim on the folder, and each keeps a ledger of its own. They don't depend on each other: ranges may
+overlap, finish in any order, and be killed and repeated; the bytes are those of a run over Ray. The last task to finish
+merges the ledgers and marks the dataset as finished.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from rayspin.storage import own_ledger
 
 @dataclass(frozen=True)
 class ShardRange:
-    """Shards `start` to `stop` - 1 of those that a whole job is cut into."""
+    """Shards `start` to `stop` - 1 of a dataset."""
 
     start: int
     stop: int
 
     @classmethod
     def parse(cls, text: str, shards: int) -> ShardRange:
-        """The part that a user means, of a job cut into so many shards.
+        """Parse the value of `--shards`.
 
         Args:
             text: "a:b" for shards a to b - 1, counted from 0; "k/n" for the k-th of n equal parts, counted from 1.
-            shards: of the whole job.
+            shards: number of shards of the dataset.
 
         Raises:
-            InputError: it means none.
+            InputError: the text has neither form, or the range holds no shard.
         """
         where = f"--shards {text}"
         if match := re.fullmatch(r"(\d+):(\d+)", text):
@@ -60,18 +60,18 @@ class ShardRange:
 
 
 def run_part(stage: Stage, shards: str, run: RunDir, context: Context) -> Summary:
-    """Make the missing shards of a part; mark the dataset as finished if it is whole and no other task is at work.
+    """Make the missing shards of a range, and mark the dataset as finished if no shard is missing then.
 
     Args:
-        stage: the whole job.
-        shards: which part of it, as in `ShardRange.parse`.
-        run: the folder of the whole job.
-        context: who watches, and what asks to stop.
+        stage: the job of the whole dataset.
+        shards: the range, as in `ShardRange.parse`.
+        run: the dataset folder.
+        context: the progress to report to and the request to stop; no Ray session is started.
 
     Raises:
-        InputError: the job can't run there, or has no such shards.
-        RunError: a run that works alone holds the folder, or shards failed.
-        Incomplete: it stopped on request; asked again, it goes on.
+        InputError: the job can't run in this folder, or has no such shards.
+        RunError: a run over Ray holds the folder, or shards failed.
+        Incomplete: the task was stopped; the same command resumes it.
     """
     if not isinstance(stage, Generate):
         raise InputError("--shards", f"a {stage.kind!r} job has no shards", "use it with a job that generates")
@@ -105,7 +105,7 @@ def _make(job: Generate, part: ShardRange, run: RunDir, context: Context) -> Sum
             track.update(done, energy=made.mean_energy)
 
         maker = job.maker(run.path)
-        # A GPU takes many samples at once, from one process.
+        # One process gives a GPU many samples at once.
         processes = 1 if job.resources.gpu else usable_cpus()
         outcome = dispatch_to_processes(
             processes, context.stop, ShardMaker, maker, shards, finished, partial(warm_up, job)
@@ -115,7 +115,7 @@ def _make(job: Generate, part: ShardRange, run: RunDir, context: Context) -> Sum
 
 
 def _finish(job: Generate, run: RunDir) -> Summary | None:
-    """Mark the dataset as finished, if it is whole and nobody else is at work."""
+    """Mark the dataset as finished if no shard is missing and no other task is at work."""
     try:
         with run.claimed(job.identity(), job.may_change, PATIENCE_S / 10):
             recorder = Recorder.resume(run.path, job)

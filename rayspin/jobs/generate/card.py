@@ -1,4 +1,4 @@
-"""The card of a dataset: a README.md in its folder, with two pictures, made from its ledger, job and shards alone."""
+"""The card of a dataset: a README.md with two pictures in its folder, made from its ledger, job and shards."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SHOWN_POINTS = 8
 
 
 def write_card(folder: Path) -> tuple[str, str]:
-    """Write the card of the dataset in `folder`; the names of its two pictures.
+    """Write the card of the dataset in `folder`, and return the file names of its two pictures.
 
     Raises:
-        InputError: none of its shards is done.
+        InputError: no shard is done.
     """
     catalog = Catalog.open(folder)
     _draw(catalog)
@@ -31,7 +31,7 @@ def write_card(folder: Path) -> tuple[str, str]:
 
 
 def _draw(catalog: Catalog) -> None:
-    from rayspin.analysis import figures  # matplotlib takes a second, and workers draw nothing
+    from rayspin.analysis import figures  # importing matplotlib takes a second, and workers draw nothing
 
     energies, numbers = catalog.column("energy"), catalog.point_numbers
     groups = {"all samples": energies}
@@ -50,19 +50,19 @@ _CARD = """\
 # {name}
 
 {samples:,} spin configurations of {rows} x {columns} sites, annealed{several} by rayspin.
-This card is made from the dataset's own files, and made again when it grows.
+This card is generated from the dataset's files, and generated again when the dataset grows.
 
 {contents}
 
 ![{shown} samples]({samples_picture})
 
-*White points up, black down, a colour is a direction in the plane; above each its number and energy per site.*
+*White points up, black points down, and a colour is a direction in the plane. The titles give number and energy per site.*
 
 ![Histogram of the energies]({energies_picture})
 
 ## Load
 
-From the folder that holds this one; `xarray.open_mfdataset("{name}/shard-*.nc")` opens it too.
+Run this in the parent folder. `xarray.open_mfdataset("{name}/shard-*.nc")` works too.
 
 ```python
 from rayspin.storage import open_dataset
@@ -74,8 +74,8 @@ spins, energies = dataset["spins"], dataset["energy"]
 
 {physics}
 
-Lattice units: J = k_B = lattice constant = moment = 1; every pair counts once. Sample i is a function of its
-Hamiltonian, the size, the schedule and the seed (root seed, i) alone: `rayspin run job.toml` makes these bytes again.
+Lattice units: J = k_B = lattice constant = moment = 1; every pair counts once. Sample i depends on its Hamiltonian, the
+size, the schedule and the seed (root seed, i) only: `rayspin run job.toml` reproduces these bytes.
 
 {making}
 
@@ -84,7 +84,7 @@ Hamiltonian, the size, the schedule and the seed (root seed, i) alone: `rayspin 
 The software and, for the methods,
 D. B. Lee et al., *Sci. Rep.* 11 (2021), [10.1038/s41598-021-02374-0](https://doi.org/10.1038/s41598-021-02374-0) and
 D. B. Lee et al., *Sci. Rep.* 13 (2023), [10.1038/s41598-023-38335-y](https://doi.org/10.1038/s41598-023-38335-y).
-The digest above tells this dataset from every other.
+The digest above identifies this dataset.
 """
 
 
@@ -122,7 +122,7 @@ def _contents(catalog: Catalog) -> dict[str, str]:
 def _physics(job: Mapping[str, Any]) -> dict[str, str]:
     rows = {"root seed": str(job["seed"])}
     for section in ("hamiltonian", "schedule"):
-        # A term that is absent says nothing.
+        # Terms that are zero are left out.
         rows |= {
             f"{section}.{key}": str(value)
             for key, value in job[section].items()

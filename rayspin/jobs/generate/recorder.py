@@ -1,4 +1,4 @@
-"""What is kept of the making of a dataset: its ledger, what was left in place or failed, and the card at the end."""
+"""The record of a generation: the ledger, shards that a killed run left or that failed, and the card at the end."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from rayspin.storage import Catalog, LedgerWriter, ShardRecord, ledger, shard_na
 
 
 class Recorder:
-    """Keeps the ledger of a run: what is missing, and what workers have made.
+    """Knows the missing shards of a dataset and records the shards that workers make.
 
     Args:
-        folder: the dataset's.
-        recipe: what is made there.
+        folder: the dataset folder.
+        recipe: the recipe of the dataset.
         catalog: the shards that are done.
         missing: the shards still to make.
-        writer: of the ledger.
+        writer: the writer of this process's ledger.
 
     Attributes:
         missing: the shards still to make, as of the start.
@@ -52,9 +52,9 @@ class Recorder:
         the ledgers of array tasks.
 
         Args:
-            folder: the dataset's; claimed.
-            recipe: what is made there.
-            mine: whether a shard is this process's to make; by default all are, and it has the folder alone.
+            folder: the dataset folder, claimed by this process.
+            recipe: the recipe of the dataset.
+            mine: whether this process makes a shard; if omitted, it makes all and has the folder alone.
             to: file name of the ledger that this process writes.
 
         Raises:
@@ -82,7 +82,7 @@ class Recorder:
                 self.samples_done += orphan.count
 
     def tell_of_others(self, progress: Progress) -> None:
-        """Say so where other versions made shards that are there: their values agree only as far as the versions do."""
+        """Report if existing shards were made with other package versions, whose values may differ in the last bits."""
         others = ledger.contents(self._folder).made_with - {self._made_with}
         if others:
             made = "; ".join(sorted(others))
@@ -94,7 +94,7 @@ class Recorder:
         Args:
             shard: (first sample, count).
             made: what the worker returned.
-            facts: what else the ledger is to hold.
+            facts: further fields of the ledger line.
         """
         self._record(made.record, host=made.host, seconds=made.seconds, **facts)
         self.samples_done += shard[1]
@@ -105,7 +105,11 @@ class Recorder:
         self._writer.record(record, made_with=self._made_with, **facts)
 
     def summary(self, *, card: bool = True) -> Summary:
-        """The table of the whole dataset; and its card, which takes a second or two."""
+        """The summary of the whole dataset.
+
+        Args:
+            card: also write the dataset's card, which takes a second or two.
+        """
         pictures = write_card(self._folder) if card else ()
         catalog = Catalog.read(self._folder)
         energies = catalog.column("energy")
@@ -122,27 +126,27 @@ class Recorder:
 
 
 FAILURES = "failed-*.txt"
-"""The names of the files that keep the tracebacks of shards that could not be made."""
+"""Pattern of the files with the tracebacks of failed shards."""
 
 
 def failure_file(first_sample: int) -> str:
-    """The name of the file that keeps the traceback of a shard that could not be made."""
+    """Name of the file with the traceback of a failed shard."""
     return f"failed-{first_sample:08d}.txt"
 
 
 def settle(folder: Path, job: Recipe, outcome: Outcome[Shard], stop: StopRequest, done: str) -> None:
-    """Keep the traceback of each shard that failed in a file of its own, and raise unless all were made.
+    """Write the traceback of each failed shard to a file, and raise unless all shards were made.
 
     Args:
-        folder: the dataset's.
-        job: what is made there.
-        outcome: of making shards.
-        stop: what may have ended it early.
-        done: how far it came, for people.
+        folder: the dataset folder.
+        job: the recipe of the dataset.
+        outcome: the shards that failed, and those that were not tried.
+        stop: the request to stop, if there was one.
+        done: how many samples are done, for the message.
 
     Raises:
-        Incomplete: some were not tried; asked again, they are.
-        RunError: all were tried, and some failed.
+        Incomplete: some shards were not tried; the same command tries them.
+        RunError: all shards were tried, and some failed.
     """
     for failure in outcome.failed:
         write_text(folder / failure_file(failure.item[0]), failure.trace)
