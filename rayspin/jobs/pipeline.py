@@ -96,13 +96,13 @@ class Pipeline(Stage):
         """Run one stage. If all stages have finished afterwards, also finish the pipeline.
 
         Args:
-            name: Name of the stage.
-            run: Folder of the pipeline.
-            context: Execution environment.
-            work: Function that runs the stage, or a part of it, in its folder.
+            name: name of the stage.
+            run: folder of the pipeline.
+            context: execution environment.
+            work: function that runs the stage, or a part of it, in its folder.
 
         Raises:
-            InputError: The pipeline has no such stage, or a stage that it refers to has not finished.
+            InputError: the pipeline has no such stage, or a stage that it refers to has not finished.
         """
         if name not in self.stages:
             raise InputError(f"stage {name}", "is not in this pipeline", suggestion(name, self.stages))
@@ -121,8 +121,8 @@ class Pipeline(Stage):
         """Create the folder of the pipeline and write its `job.toml`, unless they exist.
 
         Raises:
-            InputError: The folder belongs to another job.
-            HeldError: Another process uses the folder.
+            InputError: the folder belongs to another job.
+            HeldError: another process uses the folder.
         """
         job = self.identity_in(run)
         if run.asked() != job:

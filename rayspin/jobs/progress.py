@@ -11,8 +11,8 @@ def describe_run(run: RunDir, job: Table) -> dict[str, str]:
     """Return the rows of `rayspin status` for a run: its kind, its state, and the rows that its kind adds.
 
     Args:
-        run: Folder of the run.
-        job: Resolved job of the folder.
+        run: folder of the run.
+        job: resolved job of the folder.
     """
     return {"kind": job["kind"], "state": _state(run, job), **registry.progress(run, job)}
 

@@ -21,8 +21,8 @@ class Kind:
     """Import paths of the parts of a kind of job, as "module:name".
 
     Attributes:
-        stage: Subclass of `Stage`.
-        progress: Function that takes a run folder and its job and returns rows of `rayspin status`, read from files;
+        stage: subclass of `Stage`.
+        progress: function that takes a run folder and its job and returns rows of `rayspin status`, read from files;
             empty if the kind has none.
     """
 
@@ -46,11 +46,11 @@ def build_stage(table: Mapping[str, Any], where: str) -> Stage:
     """Build the stage that a table of a job file describes; the key `kind` selects its class.
 
     Args:
-        table: Keys and values of the stage.
-        where: Name of the table in error messages.
+        table: keys and values of the stage.
+        where: name of the table in error messages.
 
     Raises:
-        InputError: The kind is missing or unknown, or a key or a value is invalid.
+        InputError: the kind is missing or unknown, or a key or a value is invalid.
     """
     kind = table.get("kind")
     if not isinstance(kind, str):
@@ -62,11 +62,11 @@ def stage_type(kind: str, where: str) -> type[Stage]:
     """Return the class of a kind of job.
 
     Args:
-        kind: Value of `kind` in a job file.
-        where: Name of the table in error messages.
+        kind: value of `kind` in a job file.
+        where: name of the table in error messages.
 
     Raises:
-        InputError: The kind is unknown.
+        InputError: the kind is unknown.
     """
     if kind not in KINDS:
         raise InputError(_kind(where), f"unknown value {kind!r}", suggestion(kind, KINDS))
@@ -78,8 +78,8 @@ def progress(run: RunDir, job: Table) -> dict[str, str]:
     """Return the rows of `rayspin status` that the kind of a run adds, read from files.
 
     Args:
-        run: Folder of the run.
-        job: Resolved job of the folder.
+        run: folder of the run.
+        job: resolved job of the folder.
     """
     kind = KINDS.get(job["kind"])
     rows: dict[str, str] = _named(kind.progress)(run, job) if kind and kind.progress else {}

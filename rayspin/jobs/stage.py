@@ -25,8 +25,8 @@ class Context:
 
     Attributes:
         session: Ray session whose CPUs and GPUs the run uses.
-        progress: Display of progress and messages.
-        stop: Stop request (signal or deadline) that the run obeys.
+        progress: display of progress and messages.
+        stop: stop request (signal or deadline) that the run obeys.
     """
 
     session: Session = field(default_factory=Session)
@@ -39,13 +39,13 @@ class Plan:
     """Work and cost of a run, estimated before it starts.
 
     Attributes:
-        title: Heading of the plan.
-        figures: Rows of the printed table.
-        core_seconds: Time of the remaining work on one core of this machine, s.
-        bytes: Size of the files still to be written.
-        parts: Plans of the stages of a pipeline.
-        listing: One line for each unit of work, if there are several.
-        pieces: Number of equal units of work that can run in parallel; more cores than this are not used. 0 if the work
+        title: heading of the plan.
+        figures: rows of the printed table.
+        core_seconds: time of the remaining work on one core of this machine, s.
+        bytes: size of the files still to be written.
+        parts: plans of the stages of a pipeline.
+        listing: one line for each unit of work, if there are several.
+        pieces: number of equal units of work that can run in parallel; more cores than this are not used. 0 if the work
             is not divided into such units.
     """
 
@@ -98,9 +98,9 @@ class Stage(Config):
         """Return whether two references resolve to the same file or folder.
 
         Args:
-            key: Key of the reference in this job.
-            other: Another value of that key.
-            run: Folder of the run, from which `@name` is resolved.
+            key: key of the reference in this job.
+            other: another value of that key.
+            run: folder of the run, from which `@name` is resolved.
         """
         with suppress(OSError, InputError):
             return run.locate(other).samefile(run.locate(getattr(self, key)))
@@ -115,11 +115,11 @@ class Stage(Config):
         """Check the job against the files that it reads. Nothing is written.
 
         Args:
-            run: Folder of the run.
-            earlier: Stages before this one in its pipeline by name; `@name` refers to them.
+            run: folder of the run.
+            earlier: stages before this one in its pipeline by name; `@name` refers to them.
 
         Raises:
-            InputError: A file is missing, or the parts of the job are inconsistent.
+            InputError: a file is missing, or the parts of the job are inconsistent.
         """
 
     @abstractmethod
@@ -127,8 +127,8 @@ class Stage(Config):
         """Return the remaining work in this folder and its cost, measured on this machine within seconds.
 
         Args:
-            run: Folder of the run.
-            earlier: Stages before this one in its pipeline by name.
+            run: folder of the run.
+            earlier: stages before this one in its pipeline by name.
         """
 
     @abstractmethod
@@ -145,14 +145,14 @@ def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
     """Start or resume a checked stage in its folder. If it has finished there, return its summary immediately.
 
     Args:
-        stage: Stage to run; `Stage.check` has passed.
-        run: Folder of the run.
-        context: Execution environment.
+        stage: stage to run; `Stage.check` has passed.
+        run: folder of the run.
+        context: execution environment.
 
     Raises:
-        InputError: The folder belongs to another job.
-        RunError: Another process uses the folder, or the work failed.
-        Incomplete: The run was stopped before its end; executing the stage again resumes it.
+        InputError: the folder belongs to another job.
+        RunError: another process uses the folder, or the work failed.
+        Incomplete: the run was stopped before its end; executing the stage again resumes it.
     """
     job = stage.identity_in(run)
     done = stage.done(run)

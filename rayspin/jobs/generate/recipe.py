@@ -36,15 +36,12 @@ def _square(size: Any) -> Any:
 
 
 class Variant(Config):
-    """A Hamiltonian or schedule that replaces that of the job for some samples.
-
-    Attributes:
-        hamiltonian: replacement for the job's Hamiltonian; None keeps it.
-        schedule: replacement for the job's schedule; None keeps it.
-    """
+    """A Hamiltonian or schedule that replaces that of the job for some samples."""
 
     hamiltonian: Hamiltonian | None = None
+    """Replaces the Hamiltonian of the job."""
     schedule: AnnealSchedule | None = None
+    """Replaces the schedule of the job."""
 
 
 class Recipe(Config):
