@@ -127,7 +127,7 @@ def _find(job: Generate, folder: Path, shard: str) -> Shard:
 def _state(folder: Path, first: int, *, failed: bool) -> str:
     entry = next((entry for entry in reversed(list(ledger.entries(folder))) if entry["first_sample"] == first), None)
     if entry is None:
-        return "failed" if failed else "not generated yet"
+        return "failed; not generated yet" if failed else "not generated yet"
     where = f"generated on {entry['host']} in {entry['seconds']:g} s" if "host" in entry else entry.get("note", "")
     return f"recorded {entry['entered']}, {where}; digest {entry['sha256'][:16]}"
 

@@ -53,8 +53,8 @@ def test_fields_carry_the_noise_that_the_network_was_trained_with(dataset: Path,
 @pytest.mark.parametrize(
     ("provenance", "message"),
     [
-        ({}, "weights: don't say what they were trained for"),
-        ({"objective": 5}, "weights: don't say what they were trained for"),
+        ({}, "weights: the file does not contain the training objective"),
+        ({"objective": 5}, "weights: the file does not contain the training objective"),
         ({"objective": {"degradation": {"sigma": "wide"}}}, r"weights: objective: degradation\.sigma"),
         ({"objective": {"degradation": {"mosaic": 3}}}, "32 x 32 sites don't divide into blocks of 12"),
     ],
@@ -70,5 +70,5 @@ def test_weights_that_do_not_suit_are_refused(
 
 def test_open_edges_are_refused(tmp_path: Path) -> None:
     dataset = _dataset(tmp_path / "open", hamiltonian={"dmi": 0.3, "boundary": "open"})
-    with pytest.raises(InputError, match="have open edges, and the networks wrap around them"):
+    with pytest.raises(InputError, match="have open boundaries, and the networks assume periodic ones"):
         job.plan(_evaluation(dataset, tmp_path, {"objective": {"dropped": 0.1}}), tmp_path / "run")

@@ -165,7 +165,7 @@ def test_a_poison_sample_leaves_the_rest_of_the_part(tmp_path: Path) -> None:
 
     told = CliRunner().invoke(main, ["explain", str(folder), "1"])
     assert told.exit_code == 0
-    assert "failed, and is set aside" in told.stdout
+    assert "failed; not generated yet" in told.stdout
     assert "sample 6, seed (5, 6)" in told.stdout
     assert "in anneal_sample" in told.stdout
     for shard in ("shard-00000004.nc", str(folder / "failed-00000004.txt")):
@@ -186,14 +186,14 @@ def test_explain_repeats_a_shard_that_is_there(tmp_path: Path) -> None:
     job.run(SMALL, folder, Context(), shards="0:2")
     told = CliRunner().invoke(main, ["explain", str(folder), "1", "--run"])
     assert told.exit_code == 0, told.output
-    assert told.stdout.count(", as stored") == 4
-    assert "not made yet" in CliRunner().invoke(main, ["explain", str(folder), "3"]).stdout
+    assert told.stdout.count(", equal to the stored sample") == 4
+    assert "not generated yet" in CliRunner().invoke(main, ["explain", str(folder), "3"]).stdout
     line = explain(folder, "0").commands[1]
     printed = subprocess.run(
         line.replace("python", sys.executable, 1), shell=True, check=True, capture_output=True, text=True
     ).stdout
     assert f"{Catalog.read(folder).column('energy')[0]:.10f}"[:12] in printed
-    with pytest.raises(InputError, match="the job has 6 shards and no '6'; give 0 to 5"):
+    with pytest.raises(InputError, match="the job has 6 shards and none is '6'; give 0 to 5"):
         explain(folder, "6")
     with pytest.raises(InputError, match="no dataset"):
         explain(tmp_path, "0")

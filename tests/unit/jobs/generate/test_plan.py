@@ -32,7 +32,7 @@ def test_a_finished_dataset_says_what_more_would_cost(tmp_path: Path) -> None:
     job.run(SMALL, tmp_path / "data", Context(), shards="1/1")
     plan = job.plan(SMALL, tmp_path / "data")
     assert plan.core_seconds == plan.bytes == 0
-    hours, megabytes = plan.figures["each 1000 samples more"].split(" core-hours, ")
+    hours, megabytes = plan.figures["each additional 1000 samples"].split(" core-hours, ")
     assert 0 < float(hours) < 1
     assert megabytes.startswith("3.1 MB")
 

@@ -104,7 +104,7 @@ def test_what_can_not_be_made_as_it_was_stays_as_it_was(
     make, other = ShardMaker._make, ShardMaker(JOB.with_updates(seed=6), dataset)
     other._make = ShardMaker._make.__get__(other)  # type: ignore[method-assign]
     monkeypatch.setattr(ShardMaker, "_make", made_otherwise)
-    with pytest.raises(RunError, match=rf"{SHARDS[1]} came out with other values than the ledger has"):
+    with pytest.raises(RunError, match=rf"{SHARDS[1]} could not be reproduced: the new values differ"):
         repair(dataset, Context())
     assert path.read_bytes() == bytes(content)
     assert Catalog.entered(dataset).records == Catalog.entered(original).records
@@ -120,7 +120,7 @@ def test_a_shard_that_is_made_again_as_faulty_is_no_success_and_what_it_replaced
 
     monkeypatch.setattr(verification, "energy_bounds", too_narrow)
     with pytest.raises(
-        RunError, match=r"3 faults are left after the repair, the first: shard-00000000.nc has energies"
+        RunError, match=r"3 faults remain after the repair, the first: shard-00000000.nc has energies"
     ):
         repair(dataset, Context())
     assert (dataset / REPLACED / SHARDS[0]).read_bytes() == before
