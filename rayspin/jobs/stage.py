@@ -21,7 +21,7 @@ from rayspin.rundir import RunDir, Summary, Table
 
 @dataclass(frozen=True)
 class Context:
-    """Execution environment of a run. It is not part of the job and does not affect results.
+    """Execution environment of a run. It is not part of the job.
 
     Attributes:
         session: Ray session whose CPUs and GPUs the run uses.
@@ -82,7 +82,7 @@ class Stage(Config):
     """Kind of the job, a key of `rayspin.jobs.registry.KINDS`."""
 
     def identity(self) -> Table:
-        """The resolved job without `resources`. It is written to the folder of the run as `job.toml`."""
+        """The resolved job without `resources`, as stored in the `job.toml` of a folder."""
         return {key: value for key, value in self.to_table().items() if key != "resources"}
 
     def identity_in(self, run: RunDir) -> Table:

@@ -31,7 +31,7 @@ class EvaluateFcn(Evaluation):
     """Amplitude alpha of the noise at the start of the recursive process: S' = (S + alpha R) / |S + alpha R|."""
 
     def expects(self) -> type[EffectiveFieldNetConfig]:
-        """The config class of effective-field networks."""
+        """Return the config class of effective-field networks."""
         return EffectiveFieldNetConfig
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:

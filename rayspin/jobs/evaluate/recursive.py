@@ -38,7 +38,7 @@ class Recursive(Evaluation):
     """External field (x, y, z) that is added to the estimated field in every iteration, J."""
 
     def expects(self) -> type[EffectiveFieldNetConfig]:
-        """The config class of effective-field networks."""
+        """Return the config class of effective-field networks."""
         return EffectiveFieldNetConfig
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:

@@ -33,7 +33,7 @@ class EvaluateSr(Evaluation):
     kind: Literal["evaluate-sr"] = "evaluate-sr"
 
     def expects(self) -> type[SuperResolutionNetConfig]:
-        """The config class of super-resolution networks."""
+        """Return the config class of super-resolution networks."""
         return SuperResolutionNetConfig
 
     def check_network(
@@ -47,7 +47,7 @@ class EvaluateSr(Evaluation):
             shape: (rows, columns) of the lattice.
 
         Raises:
-            InputError: the lattice cannot be coarsened, or the table is no objective.
+            InputError: the lattice cannot be coarsened, or the table is not an objective.
         """
         _objective(trained_for).check(network, shape)
 

@@ -94,7 +94,7 @@ class Training(DatasetStage):
     may_change: ClassVar[frozenset[str]] = MAY_CHANGE
 
     training: TrainingConfig = TrainingConfig()
-    """Epochs, batches, optimizer and learning rate schedule."""
+    """Epochs, batches, learning rate and random seed."""
     resources: TrainingResources = TrainingResources()
     """Workers, CPUs and GPUs."""
 

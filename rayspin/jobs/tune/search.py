@@ -136,7 +136,7 @@ class Listed:
 
     @property
     def ended(self) -> bool:
-        """Whether every trial has been given out."""
+        """Whether all trials have been returned."""
         return self._given == self.count
 
     def next(self) -> Trial | None:
@@ -175,7 +175,7 @@ class OptunaSource:
 
     @property
     def ended(self) -> bool:
-        """Whether every trial has been given out."""
+        """Whether all trials have been returned."""
         return len(self._asked) == self.count
 
     def next(self) -> Trial | None:

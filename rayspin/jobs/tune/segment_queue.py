@@ -20,9 +20,7 @@ class SegmentQueue:
         metric: (name of the metric that trials are compared by, whether it is maximized instead of minimized).
         retries: how often a trial is run again after an exception.
 
-    Attributes:
-        scheduler: as above.
-        ledger: as above.
+    The arguments `scheduler` and `ledger` are also attributes.
     """
 
     def __init__(self, scheduler: Scheduler, ledger: Ledger, metric: tuple[str, bool], retries: int = 0) -> None:
