@@ -1,4 +1,4 @@
-"""Generation without Ray and without other processes: the shards are made here, one after another, in order."""
+"""Generate datasets without Ray: all shards are made in this process, in order."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ def serially(
 
 
 def make_shards_here(patch: Callable[[Any, str, Any], None] = setattr) -> None:
-    """Let `Generate.run` make its shards in this process; `patch` is pytest's, where that is to end with a test."""
+    """Make `Generate.run` generate its shards in this process.
+
+    `patch` sets an attribute; pass `monkeypatch.setattr` to undo it after a test.
+    """
     patch(generate, "dispatch", serially)
     patch(generate, "warm_up_nodes", lambda *_: None)

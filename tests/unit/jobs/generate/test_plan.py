@@ -1,4 +1,4 @@
-"""Plans of datasets: what is to do, on how many cores it is of use, and what more samples would cost."""
+"""Plans of datasets: remaining work, usable number of cores, and cost of additional samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL = datasets.labyrinths(22, 16, shard_samples=4)
 def test_walltime_goes_by_whole_shards(tmp_path: Path) -> None:
     plan = job.plan(SMALL, tmp_path / "data")
     assert plan.pieces == 6
-    # Spins, and beside them the number, the energy and the split of each sample.
+    # Spins, and the number, energy and split of each sample.
     assert plan.bytes == 22 * (16 * 16 * 3 * 4 + 8 + 8 + 1)
     assert plan.core_seconds > 0
     rounds = {1: 6, 2: 3, 4: 2, 6: 1, 1000: 1}

@@ -1,4 +1,4 @@
-"""Trainings without Ray: how many workers there is room for, and what is told of their errors."""
+"""Trainings without Ray: number of workers, and reports of their errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_workers_that_fit_on_no_node_are_refused() -> None:
 
 
 class WorkersFailedError(Exception):
-    """As Ray Train tells of workers that raised."""
+    """The error that Ray Train raises if workers raise an exception."""
 
     def __init__(self, *causes: Exception) -> None:
         super().__init__("workers failed")

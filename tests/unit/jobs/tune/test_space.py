@@ -1,4 +1,4 @@
-"""Search spaces and the trials they stand for: names, draws, and every mistake in one line before anything runs."""
+"""Search spaces and their trials: names, random points, and one-line errors before anything runs."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_dataset_of_the_sweep_is_part_of_the_name_of_its_trials() -> None:
     both = names(1, dataset=["@labyrinth", "@domain"])
     assert both[0] == names(1)[0]
     assert both[1] == names(2, dataset=["@domain"])[0]
-    # A key of the dataset is an axis like any other.
+    # A key of the dataset can be an axis.
     assert names(5, **{"datasets.labyrinth.seed": [1, 2]}) == [names(1)[0], names(2)[0]]
 
 
