@@ -1,4 +1,4 @@
-"""Small datasets, generated in the test process by the functions that workers call."""
+"""Small datasets, made in the process of the test by the plain functions that workers call."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from rayspin.jobs.generate.job import Generate, make_here
 from rayspin.rundir import RunDir
 
 SHORT = {"sweeps": 20, "quench_sweeps": 20}
-"""A schedule that takes a millisecond. The spins are smooth, but far from the ground state."""
+"""A schedule of a millisecond; the fields are smooth, and far from their ground state."""
 
 
 def labyrinths(samples: int, size: int, **more: Any) -> Generate:
-    """Return a job that generates labyrinths with the short schedule."""
+    """A job of labyrinths by the short schedule."""
     table = {"samples": samples, "size": size, "hamiltonian": "labyrinth", "schedule": SHORT, **more}
     return build(Generate, table, "job.toml")
 
 
 def make(stage: Generate, folder: Path) -> Path:
-    """Generate the dataset of a job in a folder, without its card; return the folder."""
+    """Make the dataset of a job in a folder, without its card; return the folder."""
     with RunDir.at(folder).claimed(stage.identity()):
         make_here(stage, folder)
     return folder
 
 
 def shards(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of the shards in a folder by name."""
+    """The bytes of the shards in a folder, by name."""
     return {path.name: path.read_bytes() for path in folder.glob("*.nc")}
 
 
 class Poisoned(Generate):
-    """A job whose sample 6 raises an exception."""
+    """A job whose sample 6 can't be annealed."""
 
     def anneal_sample(self, sample: int) -> np.ndarray:
         if sample == 6:

@@ -1,4 +1,4 @@
-"""A dataset of four shards, and kinds of damage to its files that a verification must find."""
+"""A dataset of four shards, and what may be done to its files that verification must find."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALL = datasets.labyrinths(12, 16, seed=5, shard_samples=3)
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The dataset of SMALL; tests must not change it."""
+    """The dataset that SMALL asks for, to be read only."""
     folder = tmp_path_factory.mktemp("original") / "data"
     job.run(SMALL, folder, Context(), shards="1/1")
     return folder
@@ -28,7 +28,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def dataset(original: Path, tmp_path: Path) -> Path:
-    """A copy of the dataset that tests may damage."""
+    """A copy of it, to be harmed."""
     return Path(shutil.copytree(original, tmp_path / "data"))
 
 
@@ -61,7 +61,7 @@ def forget(folder: Path) -> None:
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
-    """Replace a shard by a complete one that is recorded in the ledger but has wrong values."""
+    """A shard that is whole and entered in the ledger, and whose values are wrong."""
     values, attributes = read_shard(folder / shard_name(3))
     del attributes["values_sha256"]
     change(values)
@@ -77,7 +77,7 @@ def lose_the_job(folder: Path) -> None:
 
 
 def swap_records(folder: Path) -> None:
-    """Swap the digests of two files in the ledger; the lines remain valid."""
+    """Lines that are whole, with the digests of each other's files."""
     first, second = Catalog.entered(folder).records[1:3]
     for one, other in ((first, second), (second, first)):
         record = replace(one, sha256=other.sha256, values_sha256=other.values_sha256)
@@ -85,14 +85,14 @@ def swap_records(folder: Path) -> None:
 
 
 def ask_for_another_seed(folder: Path) -> None:
-    """Record another job in the ledger than the one that generated the shards."""
+    """A job that the ledger knows and that did not make the shards."""
     job_file = folder / "job.toml"
     job_file.write_text(job_file.read_text().replace("seed = 5", "seed = 6"))
     ledger.append(folder / "ledger.jsonl", *ledger.new_job(folder))
 
 
 def write_another_over_two(folder: Path) -> None:
-    """Write a shard of samples 4 to 6, which are then in two shards."""
+    """Samples 4 to 6, which two shards hold."""
     values, attributes = read_shard(folder / shard_name(3))
     del attributes["values_sha256"]
     renumber(values)

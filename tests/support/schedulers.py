@@ -1,4 +1,4 @@
-"""Run schedulers without training: results arrive from several workers in a random order."""
+"""Courses of sweeps played without training: results come in from several workers in a random order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def trials(count: int) -> list[Trial]:
 def play(
     scheduler: Scheduler, value: Callable[[Segment], float | None], workers: int, seed: int
 ) -> list[tuple[str, int, str]]:
-    """Return (name, end of the last segment, end) of every trial after results from `workers` in a random order."""
+    """Every trial's name, last segment and end after results came in from `workers` in a random order."""
     chance = random.Random(seed)
     out: list[Segment] = []
     while True:

@@ -1,4 +1,4 @@
-"""Generate datasets without Ray: all shards are made in this process, in order."""
+"""Generation without Ray and without other processes: the shards are made here, one after another, in order."""
 
 from __future__ import annotations
 
@@ -26,9 +26,6 @@ def serially(
 
 
 def make_shards_here(patch: Callable[[Any, str, Any], None] = setattr) -> None:
-    """Make `Generate.run` generate its shards in this process.
-
-    `patch` sets an attribute; pass `monkeypatch.setattr` to undo it after a test.
-    """
+    """Let `Generate.run` make its shards in this process; `patch` is pytest's, where that is to end with a test."""
     patch(generate, "dispatch", serially)
     patch(generate, "warm_up_nodes", lambda *_: None)

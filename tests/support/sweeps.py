@@ -1,4 +1,4 @@
-"""A small sweep, its results, and a way to run sweeps without Ray."""
+"""A small sweep, what it leaves, and how to run one without Ray."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def events(folder: Path, event: str) -> list[dict[str, object]]:
 
 
 def run_trials_here(swept: Tune, run: RunDir, context: Context, queue: SegmentQueue) -> None:
-    """Replacement of `Tune._run_trials` that does not use Ray Tune."""
+    """What stands in for Ray Tune: `Tune._run_trials` with its arguments."""
     runner = SegmentRunner(run, Path.cwd())
     while (segment := queue.next()) is not None:
         outcome = runner.execute(segment)
@@ -65,13 +65,13 @@ def run_trials_here(swept: Tune, run: RunDir, context: Context, queue: SegmentQu
 
 
 def run_here(patch: pytest.MonkeyPatch) -> None:
-    """Make sweeps generate their datasets and run their trials in this process."""
+    """Let sweeps make their datasets and run their trials in this process."""
     make_shards_here(patch.setattr)
     patch.setattr(Tune, "_run_trials", run_trials_here)
 
 
 def table_of(swept: Tune, folder: Path) -> bytes:
-    """Return the table of an undisturbed sweep."""
+    """The table that a sweep ends with where nothing happens to it."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         run_here(patch)
