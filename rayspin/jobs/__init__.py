@@ -1,1 +1,1 @@
-"""What a job is, and a package for each kind of job, named as `kind` is in a job file."""
+"""Jobs: their common interface (`stage`, `registry`), and a package for each kind of job."""

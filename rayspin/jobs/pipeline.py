@@ -1,7 +1,7 @@
-"""A pipeline: stages that run one after another, each in its own folder and resumable by itself.
+"""Pipelines: stages that run in order, each in its own folder. Each stage can be resumed independently.
 
-On a cluster its stages can also be jobs of their own (`run_stage`): on different nodes, and at once where none refers
-to the other.
+On a cluster, each stage can also run as a separate job (`run_stage`), and stages that do not depend on each other can
+run at the same time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rayspin.jobs.stage import Context, Plan, Stage, execute
 from rayspin.rundir import RunDir, Summary, Table
 
 MOST_STAGES = 1000
-"""Stages of a pipeline at most."""
+"""Maximum number of stages in a pipeline."""
 
 
 def _stages(tables: Any) -> Any:
@@ -39,14 +39,14 @@ def _stage(name: str, table: Any) -> Any:
     try:
         return build_stage(table, "")
     except InputError as error:
-        # Whoever builds the pipeline puts file and key before what is said here.
+        # The caller prepends the file and the key `stages`.
         raise InputError(f"{name}.{error.where}", error.problem, error.remedy) from None
 
 
 class Pipeline(Stage):
-    """Stages in the order of the file; a later one refers to an earlier one's folder as `@name`."""
+    """Stages in the order of the job file. A stage refers to the folder of an earlier stage as `@name`."""
 
-    # Each stage marks its own folder, and says there what may change.
+    # Each stage applies its own `may_change` to its own folder.
     may_change: ClassVar[frozenset[str]] = frozenset({"stages.*"})
 
     kind: Literal["pipeline"] = "pipeline"
@@ -54,18 +54,19 @@ class Pipeline(Stage):
         dict[Name, pydantic.SerializeAsAny[Stage]],
         pydantic.BeforeValidator(_stages, json_schema_input_type=dict[Name, dict[str, Any]]),
     ] = pydantic.Field(min_length=1)
+    """Stages by name, in the order in which they run; the name is also that of the stage's folder."""
 
     def identity(self) -> Table:
         """The identities of all stages."""
         return {"kind": self.kind, "stages": {name: stage.identity() for name, stage in self.stages.items()}}
 
     def identity_in(self, run: RunDir) -> Table:
-        """Likewise."""
+        """The identities of all stages in their folders (see `Stage.identity_in`)."""
         stages = {name: stage.identity_in(run.child(name)) for name, stage in self.stages.items()}
         return {"kind": self.kind, "stages": stages}
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
-        """Each stage, with those before it."""
+        """Check every stage; see `Stage.check`."""
         run.check_same(self.identity_in(run), self.may_change)
         for name, stage in self.stages.items():
             try:
@@ -79,49 +80,49 @@ class Pipeline(Stage):
         return Plan("pipeline", {}, sum(part.core_seconds for part in parts), sum(part.bytes for part in parts), parts)
 
     def run(self, run: RunDir, context: Context) -> Summary:
-        """All stages in order; those that have ended return at once."""
+        """Run all stages in order; finished stages are skipped."""
         parts = tuple(execute(stage, run.child(name), context) for name, stage in self.stages.items())
         pictures = tuple(f"{name}/{picture}" for name, part in zip(self.stages, parts) for picture in part.pictures)
         return Summary("pipeline", {}, pictures, tuple(hint for part in parts for hint in part.hints), parts)
 
     def needs(self) -> dict[str, tuple[str, ...]]:
-        """For each stage those that it refers to (`@name`): they must have ended before it starts."""
+        """For each stage, the stages that it refers to as `@name`; they must finish before it starts."""
         return {
             name: tuple(earlier for earlier in self._before(name, {}) if earlier in set(_references(stage.to_table())))
             for name, stage in self.stages.items()
         }
 
     def run_stage(self, name: str, run: RunDir, context: Context, work: Callable[[Stage, RunDir], Summary]) -> Summary:
-        """One stage in its folder, the others left to other processes; whoever ends the last one ends the pipeline.
+        """Run one stage. If all stages have finished afterwards, also finish the pipeline.
 
         Args:
-            name: of the stage.
-            run: the folder of the pipeline.
-            context: where it runs and who watches.
-            work: what is done to the stage in its folder: all of it, or a part.
+            name: name of the stage.
+            run: folder of the pipeline.
+            context: execution environment.
+            work: function that runs the stage, or a part of it, in its folder.
 
         Raises:
-            InputError: there is no such stage, or one that it refers to has not ended.
+            InputError: the pipeline has no such stage, or a stage that it refers to has not finished.
         """
         if name not in self.stages:
             raise InputError(f"stage {name}", "is not in this pipeline", suggestion(name, self.stages))
         self.mark(run)
         for earlier in self.needs()[name]:
             if not self._finished(earlier, run):
-                raise InputError(f"stage {name}", f"stage {earlier!r} has not ended", "run that one first")
+                raise InputError(f"stage {name}", f"stage {earlier!r} has not finished", f"run stage {earlier!r} first")
         summary = work(self.stages[name], run.child(name))
         if all(self._finished(other, run) for other in self.stages):
-            # Two stages may end last at the same moment; then one of them finds the folder locked by the other.
+            # If two processes finish the last two stages at the same time, one of them finds the folder locked.
             with suppress(HeldError):
                 execute(self, run, context)
         return summary
 
     def mark(self, run: RunDir) -> None:
-        """Make the folder this pipeline's, if it isn't yet.
+        """Create the folder of the pipeline and write its `job.toml`, unless they exist.
 
         Raises:
-            InputError: it holds the run of another job.
-            HeldError: another process works on it.
+            InputError: the folder belongs to another job.
+            HeldError: another process uses the folder.
         """
         job = self.identity_in(run)
         if run.asked() != job:
@@ -132,12 +133,12 @@ class Pipeline(Stage):
         return self.stages[name].done(run.child(name)) is not None
 
     def _before(self, name: str, earlier: Mapping[str, Stage]) -> dict[str, Stage]:
-        """The stages that `name` can refer to."""
+        """Stages that stage `name` may refer to."""
         return {**earlier, **dict(itertools.takewhile(lambda item: item[0] != name, self.stages.items()))}
 
 
 def _references(value: Any) -> Iterator[str]:
-    """The names of stages that the values of a table refer to."""
+    """Yield the names of the stages that the values of a table refer to."""
     if isinstance(value, str) and value.startswith("@"):
         yield value[1:].partition("/")[0]
     elif isinstance(value, Mapping):
@@ -149,7 +150,7 @@ def _references(value: Any) -> Iterator[str]:
 
 
 def progress(run: RunDir, job: Table) -> dict[str, str]:
-    """Rows of `rayspin status`: those of each stage."""
+    """Return the rows of `rayspin status`: the rows of each stage, prefixed with its name."""
     rows: dict[str, str] = {}
     for name in job["stages"]:
         there = run.child(name).asked()

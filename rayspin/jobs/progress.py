@@ -1,4 +1,4 @@
-"""How far a run is, whatever its kind: read from files alone."""
+"""Progress of a run of any kind, read from the files in its folder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from rayspin.rundir import RunDir, Table
 
 
 def describe_run(run: RunDir, job: Table) -> dict[str, str]:
-    """Rows of `rayspin status` for the run in a folder: kind, state, and what its kind has to say.
+    """Return the rows of `rayspin status` for a run: its kind, its state, and the rows that its kind adds.
 
     Args:
-        run: the folder.
-        job: the resolved job that it was made for.
+        run: folder of the run.
+        job: resolved job of the folder.
     """
     return {"kind": job["kind"], "state": _state(run, job), **registry.progress(run, job)}
 
@@ -21,4 +21,4 @@ def _state(run: RunDir, job: Table) -> str:
     if run.finished(job) is not None:
         return "finished"
     at_work = described(holders(run.path))
-    return f"{at_work} works on it" if at_work else "nobody works on it; the same command goes on"
+    return f"running: {at_work}" if at_work else "not running; run the same command again to resume"

@@ -1,6 +1,6 @@
-"""The kinds of job. A new kind needs a line here and a package of its own, and no change elsewhere.
+"""Registry of the kinds of job. To add a kind, add an entry to `KINDS` and a package that implements it.
 
-What belongs to a kind is imported when it is asked for, so that a dataset can be generated without PyTorch.
+The code of a kind is imported on first use, so that a dataset can be generated without PyTorch.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from rayspin.rundir import RunDir, Table
 
 @dataclass(frozen=True)
 class Kind:
-    """Where the parts of a kind of job are, as "module:name".
+    """Import paths of the parts of a kind of job, as "module:name".
 
     Attributes:
-        stage: its class.
-        progress: a function of a run folder and its job that returns rows of `rayspin status`, read from files; empty
-            if there is none.
+        stage: subclass of `Stage`.
+        progress: function that takes a run folder and its job and returns rows of `rayspin status`, read from files;
+            empty if the kind has none.
     """
 
     stage: str
@@ -43,14 +43,14 @@ KINDS = {
 
 
 def build_stage(table: Mapping[str, Any], where: str) -> Stage:
-    """The stage that a table of a job file describes, by its `kind`.
+    """Build the stage that a table of a job file describes; the key `kind` selects its class.
 
     Args:
-        table: keys and values.
-        where: what an error calls the table.
+        table: keys and values of the stage.
+        where: name of the table in error messages.
 
     Raises:
-        InputError: an unknown kind, or anything wrong in its keys and values.
+        InputError: the kind is missing or unknown, or a key or a value is invalid.
     """
     kind = table.get("kind")
     if not isinstance(kind, str):
@@ -59,14 +59,14 @@ def build_stage(table: Mapping[str, Any], where: str) -> Stage:
 
 
 def stage_type(kind: str, where: str) -> type[Stage]:
-    """The class of a kind of job.
+    """Return the class of a kind of job.
 
     Args:
-        kind: its name in job files.
-        where: what an error calls the table that names it.
+        kind: value of `kind` in a job file.
+        where: name of the table in error messages.
 
     Raises:
-        InputError: there is no such kind.
+        InputError: the kind is unknown.
     """
     if kind not in KINDS:
         raise InputError(_kind(where), f"unknown value {kind!r}", suggestion(kind, KINDS))
@@ -75,11 +75,11 @@ def stage_type(kind: str, where: str) -> type[Stage]:
 
 
 def progress(run: RunDir, job: Table) -> dict[str, str]:
-    """How far the run in a folder is: rows of `rayspin status`, read from files.
+    """Return the rows of `rayspin status` that the kind of a run adds, read from files.
 
     Args:
-        run: the folder.
-        job: the resolved job that it was made for.
+        run: folder of the run.
+        job: resolved job of the folder.
     """
     kind = KINDS.get(job["kind"])
     rows: dict[str, str] = _named(kind.progress)(run, job) if kind and kind.progress else {}

@@ -1,6 +1,6 @@
-"""What every kind of job has in common.
+"""The interface of all kinds of job.
 
-A stage is a frozen config with `run`: a job file holds one stage, or a pipeline of them.
+A `Stage` is an immutable config with a method `run`. A job file describes one stage or a pipeline of stages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ from rayspin.rundir import RunDir, Summary, Table
 
 @dataclass(frozen=True)
 class Context:
-    """What a run is given by whoever starts it, and what is no part of the job: where it runs and who watches."""
+    """Execution environment of a run. It is not part of the job.
+
+    Attributes:
+        session: Ray session whose CPUs and GPUs the run uses.
+        progress: display of progress and messages.
+        stop: stop request (signal or deadline) that the run obeys.
+    """
 
     session: Session = field(default_factory=Session)
     progress: Progress = field(default_factory=Silent)
@@ -30,22 +36,29 @@ class Context:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do and cost."""
+    """Work and cost of a run, estimated before it starts.
+
+    Attributes:
+        title: heading of the plan.
+        figures: rows of the printed table.
+        core_seconds: time of the remaining work on one core of this machine, s.
+        bytes: size of the files still to be written.
+        parts: plans of the stages of a pipeline.
+        listing: one line for each unit of work, if there are several.
+        pieces: number of equal units of work that can run in parallel; more cores than this are not used. 0 if the work
+            is not divided into such units.
+    """
 
     title: str
     figures: dict[str, str]
     core_seconds: float
-    """Of the work still to do, on cores like this machine's."""
     bytes: int = 0
-    """Still to be written."""
     parts: tuple[Plan, ...] = ()
     listing: tuple[str, ...] = ()
-    """The parts of the work one by one, where there is more than one."""
     pieces: int = 0
-    """Equal parts that the work falls into and more cores than which are of no use; 0 if it has no such parts."""
 
     def seconds_on(self, cores: int) -> float:
-        """Walltime on so many cores, start-up aside."""
+        """Wall time on `cores` cores, without the start-up time, s."""
         if not self.pieces:
             return self.core_seconds / cores
         rounds = -(-self.pieces // cores)
@@ -53,25 +66,27 @@ class Plan:
 
 
 class Stage(Config):
-    """One job: what a job file describes."""
+    """A job: the validated content of a job file."""
 
     may_change: ClassVar[frozenset[str]] = frozenset()
-    """Patterns of dotted keys in which a job may differ from the one that its folder was made for."""
+    """Patterns of dotted keys that may change when the job is run again in the same folder."""
 
     references: ClassVar[tuple[str, ...]] = ()
-    """Keys that name what another job made: a path, relative to the working folder, or `@name` of a stage."""
+    """Keys whose value refers to the output of another job: a path relative to the working directory, or `@name` for a
+    stage of the same pipeline."""
 
     sharded: ClassVar[bool] = False
-    """Whether the work falls into shards, which an array of Slurm jobs can share without Ray."""
+    """Whether the work is divided into shards, which a Slurm job array can process without Ray."""
 
     kind: str
+    """Kind of the job, a key of `rayspin.jobs.registry.KINDS`."""
 
     def identity(self) -> Table:
-        """The resolved job without the facts of the machine it runs on: what a folder is marked with."""
+        """The resolved job without `resources`, as stored in the `job.toml` of a folder."""
         return {key: value for key, value in self.to_table().items() if key != "resources"}
 
     def identity_in(self, run: RunDir) -> Table:
-        """The same, with references spelled as the job of this folder has them where both mean the same."""
+        """The identity, with each reference spelled as in the job of this folder if both refer to the same data."""
         own, there = self.identity(), run.asked() or {}
         for key in self.references:
             spelled = there.get(key)
@@ -80,48 +95,69 @@ class Stage(Config):
         return own
 
     def means_same(self, key: str, other: str, run: RunDir) -> bool:
-        """Whether another reference under this key means what the job's own means: they lead to the same place."""
+        """Return whether two references resolve to the same file or folder.
+
+        Args:
+            key: key of the reference in this job.
+            other: another value of that key.
+            run: folder of the run, from which `@name` is resolved.
+        """
         with suppress(OSError, InputError):
             return run.locate(other).samefile(run.locate(getattr(self, key)))
         return False
 
     def done(self, run: RunDir) -> Summary | None:
-        """The summary of this job's run in a folder, if it has ended there."""
+        """The summary of this job in a folder; None if it has not finished there."""
         return run.finished(self.identity_in(run))
 
     @abstractmethod
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
-        """Look at all that can be looked at before anything is written.
+        """Check the job against the files that it reads. Nothing is written.
 
         Args:
-            run: where the job would run.
-            earlier: the stages before this one in its pipeline; `@name` refers to them.
+            run: folder of the run.
+            earlier: stages before this one in its pipeline by name; `@name` refers to them.
 
         Raises:
-            InputError: a file is missing, or things don't fit together.
+            InputError: a file is missing, or the parts of the job are inconsistent.
         """
 
     @abstractmethod
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
-        """What a run in this folder would still do, and its cost from a calibration of seconds on this machine."""
+        """Return the remaining work in this folder and its cost, measured on this machine within seconds.
+
+        Args:
+            run: folder of the run.
+            earlier: stages before this one in its pipeline by name.
+        """
 
     @abstractmethod
     def run(self, run: RunDir, context: Context) -> Summary:
-        """Do the work, or what is left of it. The folder is there, locked, and marked as this job's."""
+        """Do the remaining work and return the summary.
+
+        Args:
+            run: folder of the run; it exists, is locked, and contains the `job.toml` of this job.
+            context: execution environment.
+        """
 
 
 def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
-    """Start or resume a checked stage in its folder; a stage that has ended there returns its summary at once.
+    """Start or resume a checked stage in its folder. If it has finished there, return its summary immediately.
+
+    Args:
+        stage: stage to run; `Stage.check` has passed.
+        run: folder of the run.
+        context: execution environment.
 
     Raises:
-        InputError: the folder holds the run of another job.
-        RunError: another process works on it, or the work failed.
-        Incomplete: it stopped before its end; asked again, it goes on.
+        InputError: the folder belongs to another job.
+        RunError: another process uses the folder, or the work failed.
+        Incomplete: the run was stopped before its end; executing the stage again resumes it.
     """
     job = stage.identity_in(run)
     done = stage.done(run)
     if done is not None:
-        context.progress.say(f"{run.path}: done before")
+        context.progress.say(f"{run.path}: already finished")
         return done
     with run.claimed(job, stage.may_change):
         with interruptible():

@@ -1,4 +1,4 @@
-"""Tables as text that every other program reads."""
+"""Write tables as CSV."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows with the same names as CSV; the first row's names head the columns."""
+    """Return rows as CSV text. All rows have the keys of the first row, which become the header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -55,7 +55,7 @@ def test_a_finished_dataset_is_found_done_and_grows_without_being_touched(contex
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert first.items() < datasets.shards(folder).items()
     np.testing.assert_array_equal(open_dataset(folder)["sample"], np.arange(18))
-    with pytest.raises(InputError, match="18 are there and the job asks for 12; a dataset can only grow"):
+    with pytest.raises(InputError, match="the dataset has 18 samples and the job asks for 12; give at least as many"):
         job.run(SMALL, folder, context)
     with pytest.raises(InputError, match="seed is 5 there and 6 in the job"):
         job.run(SMALL.with_updates(samples=18, seed=6), folder, context)

@@ -114,10 +114,10 @@ def test_trials_that_always_fail_leave_the_others_and_say_why(context: Context, 
 
 
 def test_what_cannot_be_placed_says_so_at_once_with_the_numbers(context: Context, tmp_path: Path) -> None:
-    message = "a trial takes 1 workers of 64 CPUs, and the cluster has 2 CPUs and 0 GPUs; ask for fewer or smaller"
+    message = "a trial needs 1 workers of 64 CPUs, and the cluster has nodes of 2 CPUs and 0 GPUs; reduce the workers"
     with pytest.raises(RunError, match=message):
         job.run(sweep(base={**BASE, "resources": {"cpus_per_worker": 64}}), tmp_path / "cpus", context)
-    message = "a trial takes 1 workers of 1 CPUs and 0.25 GPUs, and the cluster has 2 CPUs and 0 GPUs"
+    message = "a trial needs 1 workers of 1 CPUs and 0.25 GPUs, and the cluster has nodes of 2 CPUs and 0 GPUs"
     shared = sweep(base={**BASE, "resources": {"gpu": True}}, resources={"trials_per_gpu": 4})
     with pytest.raises(RunError, match=message):
         job.run(shared, tmp_path / "gpus", context)

@@ -146,7 +146,7 @@ def test_a_sweep_that_loses_a_trial_its_raylet_and_its_driver_and_is_stopped_end
         run.driver.send_signal(signal.SIGKILL)
         run.driver.wait()
     known = Ledger(folder).order
-    assert "nobody works on it" in describe(folder)[1]["state"]
+    assert "not running" in describe(folder)[1]["state"]
     with started(job_file, folder) as run:
         assert run.ended() == (0, "")
     assert (folder / "trials.csv").read_bytes() == undisturbed

@@ -73,7 +73,7 @@ def test_python_dash_m_is_the_command() -> None:
         (GOOD.replace('"labyrinth"', "{ exchange = nan }"), "hamiltonian.exchange: nan is invalid"),
         (GOOD.replace("test = 4", "test = 40"), "hold back 44 of 24 samples"),
         (TRAIN.format(dataset="nowhere"), "nowhere: is not a dataset (no ledger)"),
-        (TRAIN.format(dataset="@generate"), "'@generate' is no earlier stage that generates"),
+        (TRAIN.format(dataset="@generate"), "no earlier stage '@generate' generates a dataset"),
         ('kind = "pipeline"\n[stages.a]\nkind = "generate"\nsampels = 3', "stages.a.sampels: unknown key"),
         ('kind = "pipeline"\nstages = {}', "stages: "),
     ],

@@ -181,4 +181,4 @@ def test_a_pipe_among_the_notes_of_a_run_is_not_waited_for(tmp_path: Path) -> No
         (tmp_path / ".holder-n2-1-abcdef").write_text("[" * 4_000)
         result = CliRunner().invoke(main, ["status", str(tmp_path)])
         assert result.exit_code == 0, result.output
-        assert "works on it" in result.stdout
+        assert "running: process" in result.stdout

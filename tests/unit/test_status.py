@@ -46,14 +46,14 @@ def half_done(tmp_path: Path) -> Path:
 def test_a_dataset_under_way_tells_how_far_it_is_and_who_did_what(half_done: Path) -> None:
     _, rows = describe(half_done)
     assert rows["samples"] == "8 of 12 (67 %)"
-    assert rows["state"] == "nobody works on it; the same command goes on"
+    assert rows["state"] == "not running; run the same command again to resume"
     # 4 samples in the 4 s between the two shards.
     assert rows["rate"] == "1 samples/s over the last 2 shards"
-    assert rows["time left"] == "4 s once it goes on, as fast"
+    assert rows["time left"] == "4 s at this rate, once resumed"
     assert rows["made by n1"].startswith("1 shards, the last ")
     assert rows["made by n2"].endswith(" h ago")
-    assert rows["core-seconds a sample"] == "0.5"
-    assert datetime.fromisoformat(rows["last sign of life"].split(",")[0]) == datetime(2026, 1, 1, 0, 0, 4).astimezone()
+    assert rows["core-seconds per sample"] == "0.5"
+    assert datetime.fromisoformat(rows["last activity"].split(",")[0]) == datetime(2026, 1, 1, 0, 0, 4).astimezone()
     assert rows["failed: failed-00000008.txt"].startswith("Traceback\nrayspin explain ")
 
 
@@ -71,11 +71,11 @@ def test_what_is_in_the_making_is_told_host_by_host(half_done: Path) -> None:
     run = RunDir.at(half_done)
     with run.claimed(SMALL.identity()), in_the_making(half_done, 8):
         _, rows = describe(half_done)
-        assert rows[f"in the making on {socket.gethostname()}"].startswith(
-            "1 shards from sample 8 on, the longest for "
+        assert rows[f"in progress on {socket.gethostname()}"].startswith(
+            "1 shards, the first from sample 8, the oldest started "
         )
     assert not list(half_done.glob(".tmp-*"))
-    assert not [row for row in describe(half_done)[1] if row.startswith("in the making")]
+    assert not [row for row in describe(half_done)[1] if row.startswith("in progress")]
 
 
 def test_a_job_file_that_has_changed_is_one_line(half_done: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_job_file_that_has_changed_is_one_line(half_done: Path) -> None:
 def test_a_torn_summary_is_none(half_done: Path) -> None:
     for text in ("", "{", '{"title": "dataset"}', "[1]"):
         (half_done / "summary.json").write_text(text)
-        assert describe(half_done)[1]["state"] == "nobody works on it; the same command goes on"
+        assert describe(half_done)[1]["state"] == "not running; run the same command again to resume"
 
 
 def test_who_works_on_a_run_is_told_unless_he_is_dead(half_done: Path) -> None:
@@ -97,15 +97,15 @@ def test_who_works_on_a_run_is_told_unless_he_is_dead(half_done: Path) -> None:
         rows = describe(half_done)[1]
         assert f"process {os.getpid()} on {socket.gethostname()}" in rows["state"]
         assert rows["time left"] == "4 s"
-        assert rows[f"process {os.getpid()} on {socket.gethostname()}"] == "the run, heard 0 s ago"
-        assert rows["last sign of life"].endswith(", 0 s ago")
+        assert rows[f"process {os.getpid()} on {socket.gethostname()}"] == "all shards, active 0 s ago"
+        assert rows["last activity"].endswith(", 0 s ago")
     # A task of an array on another node tells what it does.
     with run.shared(SMALL.identity(), SMALL.may_change, "shards 2:3"):
         (note,) = half_done.glob(".holder-*")
         note.write_text(note.read_text().replace(socket.gethostname(), "elsewhere"))
         rows = describe(half_done)[1]
-        assert rows[f"process {os.getpid()} on elsewhere"].startswith("shards 2:3, heard ")
-    assert "nobody works on it" in describe(half_done)[1]["state"]
+        assert rows[f"process {os.getpid()} on elsewhere"].startswith("shards 2:3, active ")
+    assert "not running" in describe(half_done)[1]["state"]
 
 
 def test_a_pipeline_tells_of_its_stages(half_done: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Jobs that apply trained networks to held-out fields; a module for each experiment."""
+"""Jobs that evaluate trained networks on held-out samples; one module for each experiment."""

@@ -1,4 +1,4 @@
-"""The effective-field network on held-out fields, and its recursive process from noise."""
+"""Evaluate the effective-field network on held-out samples, and run its recursive process from noise."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from rayspin.rundir import Summary, write_text
 
 
 class EvaluateFcn(Evaluation):
-    """The effective-field network on held-out fields, and its recursive process from noise (2021, Figs. 2b, 3d)."""
+    """Evaluation of the effective-field network, and its recursive process from noise (2021 paper, Figs. 2b, 3d)."""
 
     kind: Literal["evaluate-fcn"] = "evaluate-fcn"
     iterations: int = pydantic.Field(default=10, gt=0)
-    """Of the recursive process."""
+    """Number of iterations of the recursive process."""
     noise_amplitude: float = pydantic.Field(default=2.5, ge=0)
-    """alpha of the noise that the recursive process starts from: S' = (S + alpha R) / |S + alpha R|."""
+    """Amplitude alpha of the noise at the start of the recursive process: S' = (S + alpha R) / |S + alpha R|."""
 
     def expects(self) -> type[EffectiveFieldNetConfig]:
-        """An effective-field network."""
+        """Return the config class of effective-field networks."""
         return EffectiveFieldNetConfig
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
-        """Errors by component, and energies."""
+        """Return the errors of each component and the energies, one row per sample."""
         estimation = evaluate_estimation(case.network, case.read(first, count), case.reader.hamiltonian)
         return estimation.rows()
 
     def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
-        """The table, some fields as the 2021 paper draws them, and one denoised."""
+        """Write the table, pictures of some fields as in the 2021 paper, and a picture of one recursive process."""
         write_text(folder / "estimation.csv", as_csv(rows))
         hamiltonian = case.reader.hamiltonian
         shown_NYXC = case.read(0, min(len(rows), SHOWN_FIELDS))
@@ -74,5 +74,5 @@ class EvaluateFcn(Evaluation):
                 **energy_rows(recursion.energies_IN.mean(axis=1), float(energy(clean_YXC, hamiltonian))),
             },
             ("estimation.png", "fields.png"),
-            ("more data and epochs: rayspin run jobs/train_fcn.toml",),
+            ("to train with more data and epochs: rayspin run jobs/train_fcn.toml",),
         )

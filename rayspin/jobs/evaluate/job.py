@@ -1,4 +1,4 @@
-"""What all evaluations share: a trained network on the fields of a split, spread over Ray."""
+"""Base class of the evaluations: a trained network is applied to the samples of a split, in parallel over Ray."""
 
 from __future__ import annotations
 
@@ -31,100 +31,146 @@ from rayspin.training import BEST
 
 Spins = npt.NDArray[np.float32]
 Row = dict[str, float]
-"""The figures of one field, by name."""
+"""Results for one sample by name."""
 Share = tuple[int, int]
-"""Fields that are worked on in one go: the position of the first one in the split, and how many."""
+"""A batch of samples: (position of the first sample in the split, number of samples)."""
 
 SHOWN_FIELDS = 2
-"""Fields in the pictures of an evaluation."""
+"""Number of samples in the pictures of an evaluation."""
 
 SHARE = 25
-"""Fields in a share: a second or two of work."""
+"""Number of samples in a share, about one or two seconds of work."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What an evaluation is about, opened: the network, where it comes from, the fields of a split."""
+    """The inputs of an evaluation, loaded.
+
+    Attributes:
+        network: trained network.
+        trained_for: table of the objective that the network was trained with; empty if the weights file has none.
+        reader: samples of the split.
+    """
 
     network: Any
     trained_for: Mapping[str, Any]
-    """The table of its objective; empty if its file does not tell."""
     reader: SpinReader
 
     @classmethod
     def open(cls, dataset: Path, weights: Path, split: Split, *, incomplete: bool = False) -> Case:
-        """The network of a weights file and one split of a dataset; samples may be missing only if `incomplete`."""
+        """Load the network and open the split.
+
+        Args:
+            dataset: folder of the dataset.
+            weights: weights file.
+            split: split to read.
+            incomplete: accept a dataset with missing samples.
+
+        Raises:
+            InputError: the dataset or the weights cannot be used.
+        """
         reader = Catalog.open(dataset, incomplete=incomplete).reader(split)
         return cls(load_weights(weights), weights_info(weights)["provenance"].get("objective", {}), reader)
 
     def read(self, first: int, count: int) -> Spins:
-        """Fields of the split, (count, Y, X, 3)."""
+        """Read the spins of `count` samples of the split from position `first`, (count, Y, X, 3)."""
         return self.reader.read(np.arange(first, first + count))
 
 
 class FieldMeter(Worker[Share, list[Row]]):
-    """Measures shares of a split one after another; lives in an actor, one on each core."""
+    """Evaluates shares of a split in a Ray actor; there is one actor per core.
+
+    Args:
+        job: evaluation.
+        dataset: folder of the dataset.
+        weights: weights file.
+    """
 
     def __init__(self, job: Evaluation, dataset: Path, weights: Path) -> None:
         self._job, self._case = job, Case.open(dataset, weights, job.split, incomplete=job.incomplete)
 
     def work(self, item: Share) -> list[Row]:
-        """The figures of each field of a share."""
+        """Return the results for each sample of a share."""
         return self._job.measure(self._case, *item)
 
 
 class Evaluation(DatasetStage):
-    """What all evaluations share: a network, and fields of one split."""
+    """Base class of the evaluations of a network on the samples of one split."""
 
     references: ClassVar[tuple[str, ...]] = ("dataset", "weights")
 
     weights: str
-    """A weights file, or the folder of a training, whose best epoch is taken; `@name` as above."""
+    """Weights file, or folder of a training, of which the best epoch is used; or `@name` for an earlier stage."""
     split: Split = "test"
+    """Split of the dataset to evaluate."""
     samples: int | None = pydantic.Field(default=None, gt=0)
-    """How many fields, from the split's first on; by default all."""
+    """Number of samples, counted from the first of the split; default: all."""
     seed: int = pydantic.Field(default=0, ge=0)
-    """Root of the noise: sample i is disturbed with the stream (seed, i)."""
+    """Root seed of the noise. The i-th sample of the split uses the random stream (seed, i)."""
 
     @abstractmethod
     def expects(self) -> type[EffectiveFieldNetConfig] | type[SuperResolutionNetConfig]:
-        """The kind of network that this evaluates."""
+        """Return the config class of the networks that this job evaluates."""
 
     @abstractmethod
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
-        """The figures of `count` fields of the split from position `first` on, a row each."""
+        """Evaluate some samples of the split.
+
+        Args:
+            case: network and samples.
+            first: position of the first sample in the split.
+            count: number of samples.
+
+        Returns:
+            One row of results per sample.
+        """
 
     @abstractmethod
     def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
-        """Tables and pictures from the rows of all fields, in their order."""
+        """Write tables and pictures, and return the summary.
+
+        Args:
+            case: network and samples.
+            rows: results for all samples, in the order of the split.
+            folder: folder of the run.
+        """
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
-        """Dataset and weights are there, or earlier stages make them; they fit together."""
+        """Check that dataset and weights exist or are made by earlier stages, and that they fit together."""
         run.check_same(self.identity_in(run), self.may_change)
         facts = self.facts(run, earlier)
-        there = facts.counts[self.split]
-        if there < (self.samples or 1):
-            problem = f"{self.samples or 1} fields asked for, and the split {self.split!r} has {there}"
-            raise InputError("samples", problem, "ask for fewer, take another split, or generate with larger [splits]")
+        available = facts.counts[self.split]
+        if available < (self.samples or 1):
+            problem = f"{self.samples or 1} samples requested, and the split {self.split!r} has {available}"
+            raise InputError("samples", problem, "reduce samples, choose another split, or generate larger [splits]")
         network, trained_for = self._trained(run, earlier)
         self.check_network(network, trained_for, facts.shape)
 
     def check_network(self, network: Any, trained_for: Mapping[str, Any], shape: tuple[int, int]) -> None:  # noqa: ARG002
-        """Raise InputError unless a network, trained for an objective's table, takes a lattice of (rows, columns)."""
+        """Check that the network can be applied to the lattice.
+
+        Args:
+            network: config of the network.
+            trained_for: table of the objective that the network is trained with.
+            shape: (rows, columns) of the lattice.
+
+        Raises:
+            InputError: the network does not fit the lattice.
+        """
         network.check_lattice(shape)
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
-        """Seconds: not worth a calibration."""
-        return Plan(self.kind, {"fields": f"{self.samples or 'all'} of the split {self.split!r}"}, 0.0)
+        """Return the number of samples; an evaluation takes seconds, so its cost is not measured."""
+        return Plan(self.kind, {"samples": f"{self.samples or 'all'} of the split {self.split!r}"}, 0.0)
 
     def run(self, run: RunDir, context: Context) -> Summary:
-        """Measure the fields share by share on every core of the session, then draw conclusions here."""
+        """Evaluate the samples on all cores of the session, then write tables and pictures in this process."""
         dataset, weights = run.locate(self.dataset).resolve(), _weights_file(run.locate(self.weights)).resolve()
         case = Case.open(dataset, weights, self.split, incomplete=self.incomplete)
         count = self.samples or len(case.reader)
         shares = [(first, min(SHARE, count - first)) for first in range(0, count, SHARE)]
         rows: dict[Share, list[Row]] = {}
-        with context.progress.track(self.kind, count, "field") as track:
+        with context.progress.track(self.kind, count, "sample") as track:
 
             def measured(share: Share, found: list[Row]) -> None:
                 rows[share] = found
@@ -133,26 +179,27 @@ class Evaluation(DatasetStage):
             outcome = dispatch(context.session, context.stop, FieldMeter, (self, dataset, weights), shares, measured)
         if outcome.failed:
             (run.path / "error.txt").write_text(outcome.failed[0].trace, encoding="utf-8")
-            problem = f"fields can't be evaluated ({outcome.failed[0].error})"
+            problem = f"samples cannot be evaluated ({outcome.failed[0].error})"
             raise RunError(str(run.path), problem, f"see {run.path / 'error.txt'}")
         if outcome.remaining:
-            raise context.stop.incomplete(str(run.path), f"{sum(map(len, rows.values()))} of {count} fields done")
+            raise context.stop.incomplete(str(run.path), f"{sum(map(len, rows.values()))} of {count} samples done")
         return self.conclude(case, [row for share in shares for row in rows[share]], run.path)
 
     def _trained(self, run: RunDir, earlier: Mapping[str, Stage]) -> tuple[NetworkConfig, Mapping[str, Any]]:
-        """The network's config and its objective's table, from the stage that will train it or the weights file."""
+        """Return the config of the network and the table of its objective."""
         if self.weights.startswith("@"):
             stage = earlier.get(self.weights[1:])
             if not isinstance(stage, Training):
                 makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Training)]
-                problem = f"{self.weights!r} is no earlier stage that trains"
+                problem = f"no earlier stage {self.weights!r} trains a network"
                 raise InputError("weights", problem, suggestion(self.weights, makers))
             config, trained_for = stage.network, stage.objective.to_table()
         else:
             file = _weights_file(run.locate(self.weights))
             config, trained_for = load_weights(file).config, weights_info(file)["provenance"].get("objective", {})
         if not isinstance(config, self.expects()):
-            raise InputError("weights", f"{self.weights!r} is the other kind of network", f"give one for {self.kind}")
+            problem = f"the network of {self.weights!r} is of the wrong kind for a job of kind {self.kind!r}"
+            raise InputError("weights", problem, "give weights of the other kind of network")
         return config, trained_for
 
 

@@ -1,4 +1,4 @@
-"""The recursive process of the 2021 paper on damaged fields."""
+"""Run the recursive process of the 2021 paper on damaged spin configurations."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ from rayspin.physics.corruption import defect_rows, defect_square, noisy, out_of
 from rayspin.rundir import Summary, write_text
 
 SHOWN_ITERATIONS = (0, 1, 3)
-"""Iterations of a recursive process that its picture shows, before the last."""
+"""Iterations shown in the picture of a recursive process, in addition to the last one."""
 
 
 class Recursive(Evaluation):
-    """The recursive process of the 2021 paper on damaged fields (Figs. 3, 4a, 5, 6)."""
+    """The recursive process of the 2021 paper on damaged spin configurations (Figs. 3, 4a, 5, 6)."""
 
     kind: Literal["recursive"] = "recursive"
     start: Literal["sample", "noise", "defect-rows", "defect-square", "out-of-plane", "random"] = "noise"
-    """What the process starts from: a field of the dataset, as it is, damaged, or replaced by random spins."""
+    """Initial spins: a sample of the dataset, unchanged ("sample"), damaged, or replaced by random spins ("random")."""
     noise_amplitude: float = pydantic.Field(default=2.5, ge=0)
-    """alpha, for start = "noise"."""
+    """Amplitude alpha of the noise, for `start = "noise"`: S' = (S + alpha R) / |S + alpha R|."""
     defect_width: int = pydantic.Field(default=32, gt=0)
-    """Rows, or side of the square, for the two defects."""
+    """Number of rows ("defect-rows") or side of the square ("defect-square")."""
     iterations: int = pydantic.Field(default=10, gt=0)
+    """Number of iterations."""
     field: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """External field that is added to the estimate in every iteration, J."""
+    """External field (x, y, z) that is added to the estimated field in every iteration, J."""
 
     def expects(self) -> type[EffectiveFieldNetConfig]:
-        """An effective-field network."""
+        """Return the config class of effective-field networks."""
         return EffectiveFieldNetConfig
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
-        """Energy per site at every iteration, and of the field itself."""
+        """Return the energies per site of each sample at every iteration and of the annealed sample, J."""
         clean_NYXC = case.read(first, count)
         recursion = self._recursion(case, clean_NYXC, first)
         annealed = np.asarray(energy(clean_NYXC, case.reader.hamiltonian))
@@ -52,7 +53,7 @@ class Recursive(Evaluation):
         ]
 
     def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
-        """Energies of every field at every iteration, and the first field's pictures."""
+        """Write the energies of every sample at every iteration, and pictures of the first sample."""
         iterations = range(self.iterations + 1)
         table = [{f"energy_{n}": row[f"energy_{index}"] for n, row in enumerate(rows)} for index in iterations]
         write_text(folder / "energies.csv", as_csv(table))
@@ -92,7 +93,7 @@ class Recursive(Evaluation):
 
 
 def steps_shown(recursion: Recursion, start: str) -> list[tuple[str, Spins]]:
-    """The first field of a batch at some iterations, with titles."""
+    """Return (title, spins) of the first sample of a batch at some iterations; `start` is the title of iteration 0."""
     last = len(recursion.spins_INYXC) - 1
     shown = [*(index for index in SHOWN_ITERATIONS if index < last), last]
     titles = [f"after {index}" if index else start for index in shown]
@@ -100,7 +101,16 @@ def steps_shown(recursion: Recursion, start: str) -> list[tuple[str, Spins]]:
 
 
 def energies_shown(recursion: Recursion, clean_YXC: Spins, hamiltonian: Hamiltonian) -> dict[str, list[float]]:
-    """Energies per site of the first field of a batch at each iteration, and that of its annealed sample, J."""
+    """Return curves of energies per site of the first sample of a batch.
+
+    Args:
+        recursion: recursive process of the batch.
+        clean_YXC: annealed spins of the first sample, (Y, X, 3).
+        hamiltonian: Hamiltonian of the energies.
+
+    Returns:
+        By name, the energy per site after each iteration and, as a constant, that of the annealed sample, J.
+    """
     iterations = len(recursion.energies_IN)
     return {
         "recursive process": recursion.energies_IN[:, 0].tolist(),
@@ -109,6 +119,11 @@ def energies_shown(recursion: Recursion, clean_YXC: Spins, hamiltonian: Hamilton
 
 
 def energy_rows(energies: npt.NDArray[np.float64], annealed: float) -> dict[str, str]:
-    """Of the mean energy per site, J, at each iteration, beside that of the annealed fields."""
-    told = f"{energies[0]:.4f} to {energies[-1]:.4f} J (annealed {annealed:.4f} J)"
-    return {f"energy after {len(energies) - 1} iterations": told}
+    """Return the summary row of the mean energy per site at the first and the last iteration.
+
+    Args:
+        energies: (iterations + 1,) mean energy per site, J.
+        annealed: mean energy per site of the annealed samples, J.
+    """
+    text = f"{energies[0]:.4f} to {energies[-1]:.4f} J (annealed {annealed:.4f} J)"
+    return {f"energy after {len(energies) - 1} iterations": text}

@@ -1,4 +1,4 @@
-"""The super-resolution network beside interpolation."""
+"""Compare the super-resolution network with interpolation."""
 
 from __future__ import annotations
 
@@ -24,26 +24,35 @@ from rayspin.training import SuperResolutionObjective
 from rayspin.training.data import Batch
 
 NETWORK = "network"
-"""What the network is called among the methods."""
+"""Name of the network among the methods."""
 
 
 class EvaluateSr(Evaluation):
-    """The super-resolution network beside interpolation (2023, Tables 1 and 2, Figs. 2 and 3)."""
+    """Comparison of the super-resolution network with interpolation (2023 paper, Tables 1 and 2, Figs. 2 and 3)."""
 
     kind: Literal["evaluate-sr"] = "evaluate-sr"
 
     def expects(self) -> type[SuperResolutionNetConfig]:
-        """A super-resolution network."""
+        """Return the config class of super-resolution networks."""
         return SuperResolutionNetConfig
 
     def check_network(
         self, network: SuperResolutionNetConfig, trained_for: Mapping[str, Any], shape: tuple[int, int]
     ) -> None:
-        """The lattice has a coarse version, by the degradation that the network was trained with."""
+        """Check that the lattice can be coarsened by the degradation that the network was trained with.
+
+        Args:
+            network: config of the network.
+            trained_for: table of the objective that the network is trained with.
+            shape: (rows, columns) of the lattice.
+
+        Raises:
+            InputError: the lattice cannot be coarsened, or the table is not an objective.
+        """
         _objective(trained_for).check(network, shape)
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
-        """MSE, PSNR and correlation of every method, raw and normalized."""
+        """Return MSE, PSNR and correlation of every method, raw and normalized, one row per sample."""
         fine_NYXC = case.read(first, count)
         coarse_NYXC = self._coarse(case, fine_NYXC, first)
         found = evaluate_resolution(_methods(case), fine_NYXC, coarse_NYXC, case.network.config.scale)
@@ -56,7 +65,7 @@ class EvaluateSr(Evaluation):
         return [{name: float(values[index]) for name, values in figures.items()} for index in range(count)]
 
     def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
-        """The table of all methods with the published figures beside ours, and fields as every method draws them."""
+        """Write the table of all methods with the published results, and a picture of the reconstructions."""
         scale, methods = case.network.config.scale, _methods(case)
         published = published_resolution(case.reader.hamiltonian, scale)
         table = [_figures(name, rows, published.get(name)) for name in methods]
@@ -68,11 +77,11 @@ class EvaluateSr(Evaluation):
         pictures = {"coarse": coarse_NYXC, **drawn, "truth": fine_NYXC}
         shown = [{name: spins[index] for name, spins in pictures.items()} for index in range(len(coarse_NYXC))]
         draw_resolution(shown, folder / "resolution.png")
-        figures = {row["method"]: _told(row) for row in table}
+        figures = {row["method"]: _description(row) for row in table}
         return Summary(f"super-resolution x{scale}, {len(rows)} fields", figures, ("resolution.png",))
 
     def _coarse(self, case: Case, fine_NYXC: Spins, first: int) -> Spins:
-        """What the network was trained to see of these fields: degraded, with its noise and without lost pixels."""
+        """Return the coarse spins as in the training: degraded, with noise, and with dropped pixels set to zero."""
         addresses = tuple((self.seed, first + index) for index in range(len(fine_NYXC)))
         batch = Batch(channel_first(torch.from_numpy(fine_NYXC)), addresses)
         task = _objective(case.trained_for).build(case.network.config, case.reader)
@@ -82,7 +91,8 @@ class EvaluateSr(Evaluation):
 
 def _objective(table: Mapping[str, Any]) -> SuperResolutionObjective:
     if not isinstance(table, Mapping) or not table:
-        raise InputError("weights", "don't say what they were trained for", "take a file that a training wrote")
+        problem = "the file does not contain the training objective"
+        raise InputError("weights", problem, "give a weights file that a training wrote")
     return build(SuperResolutionObjective, table, "weights: objective")
 
 
@@ -92,7 +102,16 @@ def _methods(case: Case) -> dict[str, Upsample]:
 
 
 def _figures(method: str, rows: list[Row], published: PublishedResolution | None) -> dict[str, Any]:
-    """A method's row: mean and standard deviation over the fields of each figure, and the published means."""
+    """Return the table row of a method.
+
+    Args:
+        method: name of the method.
+        rows: results for all samples.
+        published: published means, if there are any.
+
+    Returns:
+        Mean and standard deviation over the samples of each result, and the published means.
+    """
     row: dict[str, Any] = {"method": method}
     for name in rows[0]:
         owner, _, figure = name.partition("/")
@@ -104,11 +123,11 @@ def _figures(method: str, rows: list[Row], published: PublishedResolution | None
     return row
 
 
-def _told(row: Mapping[str, Any]) -> str:
-    told = (
+def _description(row: Mapping[str, Any]) -> str:
+    text = (
         f"MSE {row['raw_mse_mean']:.3g} +- {row['raw_mse_std']:.1g}, Corr {row['raw_correlation_mean']:.4f}; "
         f"normalized {row['normalized_mse_mean']:.3g}, {row['normalized_correlation_mean']:.4f}"
     )
     if row["published_mse"] != "":
-        told += f" (published {row['published_mse']:g}, {row['published_correlation']:g})"
-    return told
+        text += f" (published {row['published_mse']:g}, {row['published_correlation']:g})"
+    return text

@@ -1,1 +1,1 @@
-"""Jobs of kind "generate": a dataset of annealed spin configurations, made, resumed, verified and repaired."""
+"""Jobs of kind "generate": generate, resume, verify and repair a dataset of annealed spin configurations."""

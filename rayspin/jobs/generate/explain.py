@@ -1,4 +1,4 @@
-"""Why a shard failed, and how to see it fail here: its samples, seeds and traceback, and the line that repeats it."""
+"""Explain a shard: its samples, seeds, state and traceback, and the commands that reproduce its failure locally."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from rayspin.storage import Catalog, ledger, shard_name
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is known of a shard.
+    """Information on one shard.
 
     Attributes:
-        shard: (first sample, count).
-        rows: for people.
-        trace: the traceback that its last failure left; empty if it did not fail.
-        commands: that repeat it in one process without Ray: the whole shard, and the sample that failed (or the first).
+        job: job of the dataset.
+        shard: (first sample, number of samples).
+        rows: table to print.
+        trace: traceback of its last failure; empty if it has not failed.
+        commands: shell commands that generate in one process without Ray (0) the whole shard and (1) the sample that
+            failed, or the first one.
     """
 
     job: Generate
@@ -39,15 +41,14 @@ class Explanation:
 
 
 def explain(folder: Path, shard: str) -> Explanation:
-    """What a dataset's files tell of a shard.
+    """Collect the information on a shard from the files of its dataset.
 
     Args:
-        folder: the dataset's, finished or not.
-        shard: its number among the shards of the job, as `--shards` counts them; or the name of its file, or of the
-            file that its failure left.
+        folder: folder of the dataset, finished or not.
+        shard: index of the shard as in `--shards`, or the name of its file or of its failure file.
 
     Raises:
-        InputError: no dataset, or no such shard.
+        InputError: the folder has no dataset, or the dataset no such shard.
     """
     job = Generate.of(folder)
     found = _find(job, folder, shard)
@@ -71,66 +72,70 @@ def explain(folder: Path, shard: str) -> Explanation:
 
 
 def one_line(folder: Path, sample: int) -> str:
-    """The shell command that makes one sample in its own process, without Ray."""
+    """Return the shell command that generates one sample in a new process, without Ray."""
     code = f"from rayspin.jobs.generate.job import Generate; print(Generate.of({str(folder)!r}).sample({sample}))"
     return f"python -c {shlex.quote(code)}"
 
 
 def repeat(explanation: Explanation, folder: Path, tell: Callable[[str], None]) -> None:
-    """Make the shard's samples again in this process, one after another, and write nothing; its own error comes out.
+    """Generate the samples of a shard again in this process and compare them with the stored ones. Nothing is written.
+
+    An exception in a sample propagates unchanged.
 
     Args:
-        explanation: of the shard.
-        folder: the dataset's.
-        tell: is given a line for each sample.
+        explanation: explanation of the shard.
+        folder: folder of the dataset.
+        tell: called with one line of text for each sample.
 
     Raises:
-        RunError: the samples come out otherwise than they are stored.
+        RunError: a sample differs from the stored one.
     """
     job, (first, count) = explanation.job, explanation.shard
     records = [record for record in Catalog.read(folder).records if record.first_sample == first]
     stored = Catalog(folder, tuple(records)).reader() if records else None
-    other = []
+    different = []
     for sample in range(first, first + count):
         spins_YXC, energy = job.sample(sample)
-        said = f"sample {sample}: {energy:.6f} J per site"
+        line = f"sample {sample}: {energy:.6f} J per site"
         if stored is not None and sample - first < len(stored):
             same = np.array_equal(spins_YXC, stored.read([sample - first])[0])
-            said += ", as stored" if same else ", NOT as stored"
+            line += ", equal to the stored sample" if same else ", DIFFERS from the stored sample"
             if not same:
-                other.append(sample)
-        tell(said)
-    if other:
-        problem = f"sample {other[0]} comes out otherwise than it is stored ({len(other)} of {count} do)"
-        raise RunError(str(folder), problem, "see whether the package versions are those that the shard names")
+                different.append(sample)
+        tell(line)
+    if different:
+        problem = f"{len(different)} of {count} samples differ from the stored ones, the first is sample {different[0]}"
+        raise RunError(str(folder), problem, "compare the package versions with the attribute `versions` of the shard")
 
 
 def _find(job: Generate, folder: Path, shard: str) -> Shard:
     shards = job.shards()
-    # Of a dataset that was extended, the shards that are there may be cut in another way.
-    there = [(record.first_sample, record.count) for record in Catalog.entered(folder).records]
-    by_name = {name(first): (first, count) for first, count in (*shards, *there) for name in (shard_name, failure_file)}
+    # If the dataset was extended, existing shards may have other boundaries than those of the present job.
+    existing = [(record.first_sample, record.count) for record in Catalog.entered(folder).records]
+    by_name = {
+        name(first): (first, count) for first, count in (*shards, *existing) for name in (shard_name, failure_file)
+    }
     if shard.isdecimal() and int(shard) < len(shards):
         return by_name[shard_name(shards[int(shard)][0])]
     if Path(shard).name in by_name:
         return by_name[Path(shard).name]
-    problem = f"the job has {len(shards)} shards and no {shard!r}"
-    remedy = f"give 0 to {len(shards) - 1}, or a file; {suggestion(Path(shard).name, [shard_name(shards[0][0])])}"
+    problem = f"the job has {len(shards)} shards and none is {shard!r}"
+    remedy = f"give 0 to {len(shards) - 1} or a file name; {suggestion(Path(shard).name, [shard_name(shards[0][0])])}"
     raise InputError(str(folder), problem, remedy)
 
 
 def _state(folder: Path, first: int, *, failed: bool) -> str:
     entry = next((entry for entry in reversed(list(ledger.entries(folder))) if entry["first_sample"] == first), None)
     if entry is None:
-        return "failed, and is set aside" if failed else "not made yet"
-    where = f"on {entry['host']} in {entry['seconds']:g} s" if "host" in entry else entry.get("note", "")
-    return f"in place since {entry['entered']}, made {where}; digest {entry['sha256'][:16]}"
+        return "failed; not generated yet" if failed else "not generated yet"
+    where = f"generated on {entry['host']} in {entry['seconds']:g} s" if "host" in entry else entry.get("note", "")
+    return f"recorded {entry['entered']}, {where}; digest {entry['sha256'][:16]}"
 
 
 def failures(folder: Path) -> dict[str, str]:
-    """The error of each failed shard, by the name of the file that it left."""
+    """Return the error of each failed shard by the name of its failure file."""
     found = {}
     for path in sorted(folder.glob(FAILURES)):
-        # The error, and the note of the sample that it came up in.
+        # The last two lines are the error and the note that names the sample.
         found[path.name] = " ".join(read_text(path, limit=RECORD_BYTES).strip().splitlines()[-2:])
     return found

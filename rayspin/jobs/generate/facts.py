@@ -1,4 +1,4 @@
-"""What a stage needs to know of a dataset before it is read, or even made."""
+"""Lattice size and split sizes of a dataset, available before the dataset is read or generated."""
 
 from __future__ import annotations
 
@@ -20,42 +20,53 @@ from rayspin.storage import SPLITS, Catalog, Split
 
 
 class DatasetStage(Stage):
-    """What all stages share that read a dataset."""
+    """Base class of the stages that read a dataset."""
 
     references: ClassVar[tuple[str, ...]] = ("dataset",)
 
     dataset: str
-    """Folder of a dataset, relative to the working folder; `@name` for the stage of that name in a pipeline."""
+    """Folder of the dataset, relative to the working directory, or `@name` for an earlier stage of the pipeline."""
     incomplete: bool = pydantic.Field(default=False, exclude_if=lambda incomplete: not incomplete)
-    """Take the samples that are there of a dataset that lacks some; by default it is refused."""
+    """Accept a dataset with missing samples and use those that exist; by default it is an error."""
 
     def facts(self, run: RunDir, earlier: Mapping[str, Stage]) -> DatasetFacts:
-        """The facts of the dataset, for a run in this folder after these stages; errors as of `DatasetFacts.of`."""
+        """Return the facts of the dataset; see `DatasetFacts.of` for arguments and errors."""
         return DatasetFacts.of(self.dataset, run, earlier, incomplete=self.incomplete)
 
     def open_dataset(self, folder: Path) -> Catalog:
-        """The catalog of the dataset, which is in `folder`.
+        """Open the catalog of the dataset in `folder`.
 
         Raises:
-            InputError: no dataset, none of its shards is done, or one that lacks samples and is not to be taken so.
+            InputError: the folder has no dataset, no shard is done, or samples are missing and `incomplete` is false.
         """
         return Catalog.open(folder, incomplete=self.incomplete)
 
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """The lattice of a dataset and the sizes of its splits."""
+    """Lattice and splits of a dataset.
+
+    Attributes:
+        shape: (rows, columns) of the lattice.
+        counts: number of samples in each split.
+    """
 
     shape: tuple[int, int]
     counts: dict[Split, int]
-    """Samples in each split."""
 
     @classmethod
     def of(cls, reference: str, run: RunDir, earlier: Mapping[str, Stage], *, incomplete: bool = False) -> DatasetFacts:
-        """The facts of the dataset that a stage refers to: a folder, or `@name` for an earlier stage.
+        """Return the facts of the dataset that a stage refers to.
+
+        Args:
+            reference: folder of a dataset, or `@name` for an earlier stage.
+            run: folder of the stage, from which `reference` is resolved.
+            earlier: stages before it in the pipeline by name.
+            incomplete: accept a dataset with missing samples.
 
         Raises:
-            InputError: no such stage, no dataset there or one that lacks samples, or samples that no network can take.
+            InputError: the stage or the dataset does not exist, samples are missing, or the samples have several
+                Hamiltonians or open boundaries.
         """
         if not reference.startswith("@"):
             return cls.of_catalog(Catalog.open(run.locate(reference), incomplete=incomplete))
@@ -63,17 +74,17 @@ class DatasetFacts:
         if not isinstance(stage, Generate):
             makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Generate)]
             raise InputError(
-                "dataset", f"{reference!r} is no earlier stage that generates", suggestion(reference, makers)
+                "dataset", f"no earlier stage {reference!r} generates a dataset", suggestion(reference, makers)
             )
         _check({point.hamiltonian for point in stage.points}, reference)
         return cls(stage.size, stage.splits.counts(stage.samples))
 
     @classmethod
     def of_catalog(cls, catalog: Catalog) -> DatasetFacts:
-        """The facts of a dataset that is there.
+        """Return the facts of an existing dataset.
 
         Raises:
-            InputError: samples that no network can take.
+            InputError: the samples have several Hamiltonians or open boundaries.
         """
         _check({point.hamiltonian for point in catalog.points}, str(catalog.path))
         codes = catalog.column("split")
@@ -81,10 +92,13 @@ class DatasetFacts:
 
 
 def _check(hamiltonians: set[Hamiltonian], dataset: str) -> None:
-    """Fields, energies and symmetries are those of one Hamiltonian, and the networks are periodic."""
+    """Raise InputError unless all samples have the same Hamiltonian, with periodic boundaries.
+
+    Effective fields, energies and symmetries belong to one Hamiltonian, and the networks use periodic padding.
+    """
     if len(hamiltonians) > 1:
-        problem = f"the samples of {dataset} have {len(hamiltonians)} Hamiltonians, and this needs a single one"
-        raise InputError("dataset", problem, "generate one without variants and without a grid over hamiltonian")
+        problem = f"the samples of {dataset} have {len(hamiltonians)} Hamiltonians, and this job needs a single one"
+        raise InputError("dataset", problem, "use a dataset without variants and without a grid over hamiltonian")
     if any(hamiltonian.boundary == "open" for hamiltonian in hamiltonians):
-        problem = f"the samples of {dataset} have open edges, and the networks wrap around them"
-        raise InputError("dataset", problem, 'generate one with boundary = "periodic"')
+        problem = f"the samples of {dataset} have open boundaries, and the networks assume periodic ones"
+        raise InputError("dataset", problem, 'use a dataset with boundary = "periodic"')

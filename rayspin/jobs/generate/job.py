@@ -1,4 +1,4 @@
-"""The job that makes a dataset over Ray: workers write the shards, this process keeps the ledger."""
+"""Jobs of kind "generate": Ray workers write the shards of a dataset, and the driver process keeps the ledger."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from rayspin.rundir import RunDir, Summary, Table, sweep_temporaries
 from rayspin.storage import Catalog
 
 _EXTENSION = 1000
-"""Samples for which a plan says what they would cost more."""
+"""Number of additional samples for which a plan states the cost."""
 _FEW_CORES = 4
 _WARM_UP_S = 120.0
 
 
 class GenerateResources(Config):
-    """What a dataset is made on: its bytes are the same on all of it."""
+    """Resources for the generation of a dataset. They do not affect the bytes of the dataset."""
 
     gpu: bool = False
-    """Anneal on GPUs, a shard at a time on each. One works on a thousand fields at once: make shards of as many."""
+    """Anneal on GPUs, one shard at a time on each GPU. A GPU anneals about a thousand samples simultaneously, so choose
+    `shard_samples` accordingly."""
 
 
 class Generate(Recipe, Stage):
-    """A dataset of annealed spin configurations."""
+    """A job that generates a dataset of annealed spin configurations."""
 
     may_change: ClassVar[frozenset[str]] = frozenset({"samples"})
     sharded: ClassVar[bool] = True
@@ -40,16 +41,16 @@ class Generate(Recipe, Stage):
     resources: GenerateResources = GenerateResources()
 
     def identity(self) -> Table:
-        """The job without its resources, and without optional keys that have their defaults."""
+        """The job without its resources, and without optional keys that have their default values."""
         unset = self.unset()
         return {key: value for key, value in super().identity().items() if key not in unset}
 
     @classmethod
     def of(cls, folder: str | Path) -> Generate:
-        """The job that the dataset in `folder` is made by.
+        """Return the job of the dataset in `folder`.
 
         Raises:
-            InputError: there is no dataset.
+            InputError: the folder has no dataset.
         """
         run = RunDir.at(Path(folder))
         table = run.asked()
@@ -58,19 +59,19 @@ class Generate(Recipe, Stage):
         return build(cls, table, str(run.job_file))
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:  # noqa: ARG002
-        """Nothing may be there that can't become this dataset, and its samples can be annealed to the end."""
+        """Check that the tolerances are reachable and that the folder is empty or holds a part of this dataset."""
         self.check_reachable()
         run.check_same(self.identity(), self.may_change)
-        there = Catalog.read(run.path).samples_done
-        if there > self.samples:
+        done = Catalog.read(run.path).samples_done
+        if done > self.samples:
             raise InputError(
                 f"{run.path}: samples",
-                f"{there} are there and the job asks for {self.samples}",
-                "a dataset can only grow",
+                f"the dataset has {done} samples and the job asks for {self.samples}",
+                "give at least as many samples, or another folder with --out",
             )
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
-        """Shards, bytes and core-hours still to go, from samples annealed here."""
+        """Return the remaining shards and their size and cost; the cost is measured by annealing some samples."""
         shards = Catalog.read(run.path).missing(self.samples, self.shard_samples)
         left = sum(count for _, count in shards)
         seconds, size = seconds_per_sample(self), bytes_per_sample(self)
@@ -79,13 +80,13 @@ class Generate(Recipe, Stage):
         figures = {
             "samples": f"{self.samples} of {rows} x {columns}, {self.samples - left} done",
             "shards to write": f"{len(shards)} of up to {self.shard_samples} samples",
-            "seconds a sample": f"{seconds:.3g} on one core, measured now",
-            f"each {_EXTENSION} samples more": f"{more[0]:.3g} core-hours, {more[1]:.1f} MB: --set samples=...",
+            "seconds per sample": f"{seconds:.3g} on one core, measured now",
+            f"each additional {_EXTENSION} samples": f"{more[0]:.3g} core-hours, {more[1]:.1f} MB: --set samples=...",
         }
         return Plan("generate", figures, left * seconds, left * size, pieces=len(shards))
 
     def run(self, run: RunDir, context: Context) -> Summary:
-        """Anneal the missing samples, shard by shard, on every core of the session."""
+        """Anneal the missing samples, shard by shard, on all cores (or GPUs) of the session."""
         recorder = Recorder.resume(run.path, self)
         shards = recorder.missing
         if shards:
@@ -101,25 +102,25 @@ class Generate(Recipe, Stage):
                 outcome = dispatch(context.session, context.stop, ShardMaker, maker, shards, finished, gpu=gpu)
             done = f"{recorder.samples_done} of {self.samples} samples done"
             settle(run.path, self, outcome, context.stop, done)
-        # Workers that were lost leave temporary files.
+        # Remove the temporary files of lost workers.
         sweep_temporaries(run.path)
         return recorder.summary()
 
     def done(self, run: RunDir) -> Summary | None:
-        """The summary, if the job has ended in this folder and no shard is missing since."""
+        """The summary, if the job has finished in this folder and all of its shards still exist; else None."""
         summary = super().done(run)
         whole = summary is None or not Catalog.read(run.path).missing(self.samples, self.shard_samples)
         return summary if whole else None
 
     def maker(self, folder: Path) -> tuple[Recipe, Path, bool]:
-        """The arguments of `ShardMaker` for this job in a folder."""
+        """Return the arguments of `ShardMaker` for this job in a folder."""
         return self, folder.resolve(), self.resources.gpu
 
 
 def warm_up_nodes(session: Session, recipe: Recipe) -> None:
-    """Compile the kernels in one process of each node, so that the workers of the node load them from its cache.
+    """Compile the kernels in one process of each node, so that its other workers load them from the cache.
 
-    Nodes with few cores are left out: nothing is saved there. Errors are ignored here: they appear again in a worker.
+    Nodes with few cores are skipped, because nothing would be saved. Errors are ignored; they recur in the workers.
     """
     ray = session.ray()
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > _FEW_CORES]
@@ -135,12 +136,12 @@ def warm_up_nodes(session: Session, recipe: Recipe) -> None:
 
 
 def make_here(job: Generate, folder: Path, stop: Callable[[], bool] = lambda: False) -> Summary:
-    """Make the missing samples of a dataset in this process.
+    """Generate the missing samples of a dataset in this process.
 
     Args:
-        job: the dataset.
-        folder: where it goes; it exists, and is claimed for this job.
-        stop: asked before each shard.
+        job: job of the dataset.
+        folder: folder of the dataset; it exists and is locked by this process.
+        stop: called before each shard; returns whether to stop.
 
     Raises:
         Incomplete: `stop` returned true.
@@ -150,6 +151,6 @@ def make_here(job: Generate, folder: Path, stop: Callable[[], bool] = lambda: Fa
     for shard in recorder.missing:
         if stop():
             done = f"stopped with {recorder.samples_done} of {job.samples} samples done"
-            raise Incomplete(str(folder), done, "the same command goes on")
+            raise Incomplete(str(folder), done, "run the same command again to resume")
         recorder.record(shard, maker.work(shard))
     return recorder.summary(card=False)

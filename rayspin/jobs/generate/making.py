@@ -1,4 +1,4 @@
-"""Make the shards of a recipe: what a worker process does."""
+"""Generate the shards of a recipe in a worker process."""
 
 from __future__ import annotations
 
@@ -31,21 +31,29 @@ from rayspin.storage import (
     variables_of,
 )
 
-# The prefix of temporary files: the next run removes these.
+# The prefix `.tmp-` marks temporary files, which the next run removes.
 _NOTE = ".tmp-making-"
 _NOTE_BYTES = 100
 
 _TIMED_SAMPLES = 5
 _TIMED_S = 3.0
 _TIMED_UPDATES = 1e9
-"""Updates of a spin that take a few seconds with any Hamiltonian; a longer sample is timed by a part of its sweeps."""
+"""Number of spin updates that takes a few seconds with any Hamiltonian. Samples with more updates are timed over a
+fraction of their sweeps."""
 _LIKELY_QUENCH = 6000
-"""Sweeps of a quench until its tolerance of 1e-4 J is reached: the mean of labyrinths of 128 x 128."""
+"""Mean number of quench sweeps of 128 x 128 labyrinths until the tolerance of 1e-4 J is reached."""
 
 
 @dataclass(frozen=True)
 class MadeShard:
-    """What a worker returns for a shard that it has written."""
+    """Result of a worker for a shard that it has written.
+
+    Attributes:
+        record: file name, samples and digests of the shard.
+        host: host name of the worker.
+        seconds: wall time for annealing and writing, s.
+        mean_energy: mean energy per site over the samples, J.
+    """
 
     record: ShardRecord
     host: str
@@ -57,12 +65,12 @@ class ShardMaker(Worker[Shard, MadeShard]):
     """Anneals the samples of a shard and writes them.
 
     Args:
-        recipe: the dataset.
-        folder: where its shards go.
-        gpu: anneal all samples of a shard at once on this process's GPU.
+        recipe: recipe of the dataset.
+        folder: folder of the dataset.
+        gpu: anneal all samples of a shard simultaneously on the GPU of this process.
 
     Raises:
-        InputError: `gpu`, and no GPU can be used here.
+        InputError: `gpu` is true and this process has no usable GPU.
     """
 
     def __init__(self, recipe: Recipe, folder: Path, gpu: bool = False) -> None:
@@ -77,7 +85,7 @@ class ShardMaker(Worker[Shard, MadeShard]):
         warm_up(recipe)
 
     def work(self, item: Shard) -> MadeShard:
-        """Make the shard (first sample, count)."""
+        """Generate and write one shard, given as (first sample, number of samples)."""
         with in_the_making(self._folder, item[0]):
             return self._make(*item)
 
@@ -101,7 +109,7 @@ class ShardMaker(Worker[Shard, MadeShard]):
         return MadeShard(record, socket.gethostname(), seconds, float(energies.mean()))
 
     def _anneal(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """The spins of these samples, (N, Y, X, 3)."""
+        """Return the spins of `samples`, (N, Y, X, 3)."""
         recipe = self._recipe
         spins_NYXC = np.empty((len(samples), *recipe.size, 3), np.float32)
         if not self._gpu:
@@ -118,20 +126,20 @@ def _anneal_named(recipe: Recipe, sample: int) -> npt.NDArray[np.float32]:
     try:
         return recipe.anneal_sample(sample)
     except Exception as error:
-        # `explain` finds the sample by this note in the traceback.
+        # `explain` searches the traceback for this note.
         error.add_note(f"in sample {sample}")
         raise
 
 
 def warm_up(recipe: Recipe) -> None:
-    """Compile the kernels that the samples need, or load them from the cache."""
+    """Compile the kernels that the samples need, or load them from the Numba cache."""
     present = {tuple(bool(np.any(term)) for term in dict(p.hamiltonian).values()): p for p in recipe.points}
     for point in present.values():
         physics.warm_up(point.hamiltonian)
 
 
 def seconds_per_sample(recipe: Recipe) -> float:
-    """Seconds that one core of this machine takes for a sample: measured, as a mean over some of the points."""
+    """Measure the time for one sample on one core of this machine, s: the mean over some of the points."""
     warm_up(recipe)
     seconds: list[float] = []
     end = time.perf_counter() + _TIMED_S
@@ -150,13 +158,13 @@ def seconds_per_sample(recipe: Recipe) -> float:
 
 
 def bytes_per_sample(recipe: Recipe) -> int:
-    """Bytes of a sample's values in a shard, before compression."""
+    """Return the uncompressed size of one sample in a shard."""
     variables = variables_of(recipe.points, recipe.derived).values()
     return sum(np.dtype(of.dtype).itemsize * math.prod(of.shape(1, recipe.size)) for of in variables)
 
 
 def _updates(schedule: AnnealSchedule) -> int:
-    """Most updates of each spin."""
+    """Return the maximum number of updates of each spin."""
     return schedule.sweeps * (1 + schedule.over_relaxation) + _quench_sweeps(schedule)
 
 
@@ -166,9 +174,9 @@ def _quench_sweeps(schedule: AnnealSchedule) -> int:
 
 @contextmanager
 def in_the_making(folder: Path, first_sample: int) -> Iterator[None]:
-    """A context in which a note in the folder says that this process makes the shard that starts with that sample."""
+    """Keep a note file in the folder while this process generates the shard that starts with `first_sample`."""
     note = folder / f"{_NOTE}{socket.gethostname()}-{os.getpid()}"
-    # The notes are for `rayspin status` only: work goes on without them.
+    # Only `rayspin status` reads the notes, so errors in writing them are ignored.
     with suppress(OSError):
         note.write_text(str(first_sample), encoding="utf-8")
     try:
@@ -179,9 +187,9 @@ def in_the_making(folder: Path, first_sample: int) -> Iterator[None]:
 
 
 def shards_in_the_making(folder: Path) -> Iterator[tuple[str, int, float]]:
-    """Host, first sample and start (seconds since the epoch) of each shard for which there is a note.
+    """Yield (host, first sample, start in seconds since the epoch) of each shard for which there is a note file.
 
-    Processes that were killed leave their notes, which the next run removes.
+    The notes of killed processes remain until the next run removes them.
     """
     for note in sorted(folder.glob(f"{_NOTE}*")):
         with suppress(OSError, ValueError):

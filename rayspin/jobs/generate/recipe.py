@@ -1,4 +1,4 @@
-"""The recipe of a dataset: which samples it has, and what each of them is made from."""
+"""The recipe of a dataset: its samples, and the Hamiltonian, schedule and random stream of each sample."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from rayspin.physics.schedule import measured_schedule
 from rayspin.storage import FORMAT, Catalog, Derived, Point, SplitCounts, Storage, energies_at, points_of
 
 MOST_SAMPLES = 10**9
+"""Maximum number of samples in a dataset."""
 MOST_SHARDS = 10**6
-"""Most files of a dataset; the ledger has a line for each."""
+"""Maximum number of shards in a dataset. The ledger has one line for each shard."""
 
 Shard = tuple[int, int]
-"""A shard to make: (first sample, count)."""
+"""A shard: (number of its first sample, number of samples)."""
 
 _OPTIONAL = ("variants", "grid", "storage", "derived")
-"""Keys that a recipe does not mention where they have their defaults."""
+"""Keys that are left out of the identity and of the shard attributes while they have their default values."""
 
 
 def _square(size: Any) -> Any:
@@ -35,40 +36,47 @@ def _square(size: Any) -> Any:
 
 
 class Variant(Config):
-    """Another Hamiltonian or schedule than the job's own; what is unset stays."""
+    """A Hamiltonian or schedule that replaces that of the job for some samples."""
 
     hamiltonian: Hamiltonian | None = None
+    """Replaces the Hamiltonian of the job."""
     schedule: AnnealSchedule | None = None
+    """Replaces the schedule of the job."""
 
 
 class Recipe(Config):
-    """The samples of a dataset, and how they are divided into shards.
+    """Samples of a dataset and their division into shards.
 
-    Sample i has the Hamiltonian and the schedule of point i mod (number of points), and the random stream (seed, i).
+    Sample i uses the Hamiltonian and the schedule of point i mod (number of points), and the random stream (seed, i).
     """
 
     samples: int = pydantic.Field(gt=0, le=MOST_SAMPLES)
-    """How many; a finished dataset grows if it is asked for more."""
+    """Number of samples. A larger number extends a finished dataset."""
     size: Annotated[
         tuple[Annotated[int, pydantic.Field(gt=1)], Annotated[int, pydantic.Field(gt=1)]],
         pydantic.BeforeValidator(_square, json_schema_input_type=int | tuple[int, int]),
     ] = (128, 128)
-    """Rows and columns of the lattice; one number for a square."""
+    """Rows and columns of the lattice; a single integer for a square lattice."""
     seed: int = pydantic.Field(default=0, ge=0, lt=2**63)
-    """Root of all randomness: sample i is annealed with the stream (seed, i)."""
+    """Root seed. Sample i is annealed with the random stream (seed, i)."""
     shard_samples: int = pydantic.Field(default=64, gt=0)
-    """Samples in a file; they don't depend on it. A dataset has a million files at most."""
+    """Samples in each shard (file). The values of the samples do not depend on it. Limit: one million shards."""
     hamiltonian: Hamiltonian
+    """Energy of the spins: a table of couplings or the name of a preset."""
     schedule: AnnealSchedule = pydantic.Field(default_factory=lambda data: measured_schedule(data["hamiltonian"]))
-    """Unset: the preset "domain" where there is a dipole term, else "labyrinth"; docs/schedules.md has the reasons."""
+    """Annealing schedule. Default: preset "domain" if the Hamiltonian has a dipole term, else "labyrinth"; see
+    docs/schedules.md."""
     variants: tuple[Variant, ...] = ()
-    """Several Hamiltonians or schedules in one dataset; its samples take turns."""
+    """Several Hamiltonians or schedules in one dataset; successive samples use them in turn."""
     grid: dict[str, tuple[Any, ...]] = pydantic.Field(default={}, validate_default=True)
-    """Lists of values by dotted key ("hamiltonian.dmi"): every variant at every point of this grid, 50,000 at most."""
+    """Lists of values by dotted key ("hamiltonian.dmi"). Every variant is combined with every point of this grid, up to
+    50,000 points in total."""
     splits: SplitCounts = SplitCounts(test=0)
+    """Number of test and validation samples; all other samples are for training."""
     storage: Storage = Storage()
+    """Compression of the shards."""
     derived: Derived = Derived()
-    """What is stored beside the spins; `open_dataset` computes the same where it isn't."""
+    """Derived variables to store with the spins. `open_dataset` computes those that are not stored."""
 
     _points: tuple[Point, ...] = pydantic.PrivateAttr()
 
@@ -76,15 +84,15 @@ class Recipe(Config):
     def _splits_fit(self) -> Recipe:
         held_back = self.splits.test + self.splits.validation
         if held_back > self.samples:
-            raise InputError("splits", f"hold back {held_back} of {self.samples} samples", "ask for more samples")
+            raise InputError("splits", f"hold back {held_back} of {self.samples} samples", "increase samples")
         return self
 
     @pydantic.model_validator(mode="after")
     def _shards_can_be_listed(self) -> Recipe:
         shards = -(-self.samples // self.shard_samples)
         if shards > MOST_SHARDS:
-            problem = f"{self.samples} samples in shards of {self.shard_samples} are {shards} files"
-            raise InputError("shard_samples", problem, f"make larger shards: at most {MOST_SHARDS} of them")
+            problem = f"{self.samples} samples in shards of {self.shard_samples} give {shards} files"
+            raise InputError("shard_samples", problem, f"increase shard_samples: the limit is {MOST_SHARDS} shards")
         return self
 
     @pydantic.model_validator(mode="after")
@@ -97,19 +105,19 @@ class Recipe(Config):
 
     @property
     def points(self) -> tuple[Point, ...]:
-        """The Hamiltonians and schedules that the samples take turns in."""
+        """The Hamiltonians and schedules of the samples; sample i uses point i mod (number of points)."""
         return self._points
 
     def unset(self) -> set[str]:
-        """The optional keys that have their defaults."""
+        """Return the optional keys that have their default values."""
         return {key for key in _OPTIONAL if getattr(self, key) == type(self).model_fields[key].default}
 
     def shards(self) -> list[Shard]:
-        """All shards of the dataset."""
+        """Return all shards of the dataset in order."""
         return Catalog(Path(), ()).missing(self.samples, self.shard_samples)
 
     def shard_attributes(self) -> dict[str, str]:
-        """Global attributes of each shard: all that its values depend on."""
+        """Return the global attributes of each shard: everything that its values depend on."""
         table, unset = self.to_table(), self.unset()
         packages = ("numpy", "numba", "netCDF4", "h5py")
         return {
@@ -124,16 +132,16 @@ class Recipe(Config):
         }
 
     def check_reachable(self) -> None:
-        """Raise InputError if a schedule asks for torques that no sample can have."""
+        """Raise InputError if the torque tolerance of a schedule is too small to be reached."""
         for point in self.points:
             point.schedule.check_reachable()
 
     def anneal_sample(self, sample: int) -> npt.NDArray[np.float32]:
-        """The spins of one sample, (Y, X, 3), annealed in this process."""
+        """Anneal one sample in this process and return its spins, (Y, X, 3)."""
         point = self.points[sample % len(self.points)]
         return anneal(point.hamiltonian, size=self.size, schedule=point.schedule, seed=(self.seed, sample))
 
     def sample(self, sample: int) -> tuple[npt.NDArray[np.float32], float]:
-        """The spins of one sample, (Y, X, 3), annealed in this process, and their energy per site in J."""
+        """Anneal one sample in this process and return its spins, (Y, X, 3), and its energy per site in J."""
         spins_YXC = self.anneal_sample(sample)
         return spins_YXC, float(energies_at(self.points, np.array([sample]), spins_YXC[None])[0])

@@ -1,4 +1,4 @@
-"""Verify a dataset, and make again what is wrong with it."""
+"""Verify and repair a dataset."""
 
 from __future__ import annotations
 
@@ -23,21 +23,25 @@ from rayspin.rundir import RunDir, write_text, writing
 from rayspin.storage import Catalog, Fault, ShardRecord, Verification, ledger, shard_name, verify
 
 REPLACED = "replaced-by-repair"
-"""The folder in a dataset's where repair keeps what it replaces, until a verification has found the dataset sound."""
+"""Subfolder of a dataset for the files that repair replaces. It is removed once the repaired dataset is verified."""
 
 
 def repair(folder: Path, context: Context) -> list[Fault]:
-    """Mend the ledger and the job of a dataset, and make its bad shards again, and only those; what was wrong.
+    """Restore the ledger and the `job.toml` of a dataset, regenerate its damaged shards, and return the faults found.
 
-    The job is taken from the ledger, lines of the ledger from shards that are whole. A shard is made again to the
-    digest of its values that the ledger has; one that was wrong from the first is made anew. In the end what was mended
-    is verified.
+    A damaged `job.toml` is restored from the ledger, and missing lines of the ledger from intact shards. The values of
+    a regenerated shard must have the digest in the ledger, unless the file is as recorded and its content was already
+    invalid when it was written. The repaired shards are verified at the end.
+
+    Args:
+        folder: folder of the dataset.
+        context: execution environment.
 
     Raises:
-        InputError: there is no dataset.
-        HeldError: another process works on it.
-        RunError: a shard could not be made again as it was, or is not sound when it is; the rest is mended.
-        Incomplete: it stopped on request; asked again, it goes on.
+        InputError: the folder has no dataset.
+        HeldError: another process uses the folder.
+        RunError: a shard could not be reproduced, or faults remain; all other shards are repaired.
+        Incomplete: the repair was stopped; calling it again resumes it.
     """
     job = _job_of(folder)
     with writing(folder), claim(folder):
@@ -52,7 +56,7 @@ def repair(folder: Path, context: Context) -> list[Fault]:
         with RunDir.at(folder).claimed(job.identity()):
             _mend(folder, job, faults, context)
             _check_mended(folder, sound, context.progress)
-    # All of the dataset was verified, before or after.
+    # Every shard has been verified, either before or after the repair.
     shutil.rmtree(folder / REPLACED, ignore_errors=True)
     return faults
 
@@ -72,7 +76,7 @@ def _mend(folder: Path, job: Generate, faults: list[Fault], context: Context) ->
             recorder.record(shard, made, note="repaired")
             return
         changed.append(name)
-        # Of two that the ledger does not know, the one that was there stays.
+        # Neither file matches the ledger: keep the original one.
         with writing(folder):
             (folder / name).unlink()
             if name in kept:
@@ -83,15 +87,15 @@ def _mend(folder: Path, job: Generate, faults: list[Fault], context: Context) ->
         maker = job.maker(folder)
         outcome = dispatch(context.session, context.stop, ShardMaker, maker, shards, finished)
         done = len(shards) - len(outcome.remaining) - len(outcome.failed)
-        settle(folder, job, outcome, context.stop, f"{done} of {len(shards)} repaired")
+        settle(folder, job, outcome, context.stop, f"{done} of {len(shards)} shards repaired")
     if changed:
-        problem = f"made again, {', '.join(changed)} came out with other values than the ledger has"
-        raise RunError(str(folder), problem, "use the package versions that its shards name")
+        problem = f"{', '.join(changed)} could not be reproduced: the new values differ from the digests in the ledger"
+        raise RunError(str(folder), problem, "install the package versions in the attribute `versions` of the shards")
     ledger.append(folder / ledger.LEDGER, *ledger.new_job(folder))
 
 
 def _keep(folder: Path, names: Iterable[str]) -> dict[str, Path]:
-    """Keep the files of these names beside the dataset, too; where, by the names of those that are there."""
+    """Link the existing files among `names` into `REPLACED`; return the paths of the links by name."""
     kept = {}
     with writing(folder):
         for name in names:
@@ -99,7 +103,7 @@ def _keep(folder: Path, names: Iterable[str]) -> dict[str, Path]:
             if not os.path.lexists(path):
                 continue
             (folder / REPLACED).mkdir(exist_ok=True)
-            # An earlier repair, which was stopped, may have kept others.
+            # A stopped repair may have left files of the same name.
             numbered = (folder / REPLACED / (f"{name}.{n}" if n else name) for n in itertools.count())
             kept[name] = next(place for place in numbered if not os.path.lexists(place))
             _link(path, kept[name])
@@ -107,30 +111,30 @@ def _keep(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def _link(path: Path, to: Path) -> None:
-    """The file at `path` under another name as well; what is no file is moved there."""
+    """Hard-link or copy a regular file to another path; move anything else."""
     if path.is_symlink() or not path.is_file():
         path.rename(to)
         return
     try:
         to.hardlink_to(path)
     except OSError:
-        # Some file systems have no links.
+        # Some file systems do not support hard links.
         shutil.copy2(path, to)
 
 
 def _check_mended(folder: Path, sound: set[str], progress: Progress) -> None:
-    """Raise RunError unless the shards that were not sound before are so now, and ledger and job with them."""
+    """Raise RunError unless the shards other than `sound` and the ledger and job are intact."""
     mended = [record for record in Catalog.entered(folder).records if record.file not in sound]
     faults = verify_with_progress(folder, progress, mended).faults
     if faults:
         first = f"{faults[0].file} {faults[0].problem}".strip()
-        kept = f"what it replaced is kept in {folder / REPLACED}; " if (folder / REPLACED).exists() else ""
-        problem = f"{len(faults)} faults are left after the repair, the first: {first}"
+        kept = f"the replaced files are in {folder / REPLACED}; " if (folder / REPLACED).exists() else ""
+        problem = f"{len(faults)} faults remain after the repair, the first: {first}"
         raise RunError(str(folder), problem, f"{kept}see {command('verify', folder)}")
 
 
 def _job_of(folder: Path) -> Generate:
-    """The job of a dataset, by its ledger if its file is damaged."""
+    """Return the job of a dataset, from its ledger if `job.toml` is damaged."""
     if not ledger.begun(folder) and ledger.read_job(folder) is None:
         raise InputError(str(folder), "no dataset", "give the folder that a generate job wrote")
     return build(Generate, Catalog(folder, ()).job, str(folder / ledger.JOB))
@@ -139,11 +143,16 @@ def _job_of(folder: Path) -> Generate:
 def verify_with_progress(
     folder: Path, progress: Progress, records: Sequence[ShardRecord] | None = None
 ) -> Verification:
-    """Everything wrong with the dataset in `folder`, or with some of its shards; see `rayspin.storage.verify`.
+    """Verify a dataset with a progress display; see `rayspin.storage.verify`.
+
+    Args:
+        folder: folder of the dataset.
+        progress: display to use.
+        records: shards to verify; default: all shards in the ledger.
 
     Raises:
-        InputError: there is no dataset.
-        MachineError: a file can't be read.
+        InputError: the folder has no dataset.
+        MachineError: a file cannot be read.
     """
     _job_of(folder)
     catalog = Catalog.entered(folder)

@@ -1,1 +1,1 @@
-"""Jobs of kinds "train-fcn" and "train-sr": `rayspin.training` over the workers of Ray Train."""
+"""Jobs of kinds "train-fcn" and "train-sr": training of networks with Ray Train."""

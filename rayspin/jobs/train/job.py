@@ -1,7 +1,7 @@
-"""Train a network with Ray Train: data-parallel workers around `rayspin.training.fit`.
+"""Train a network with Ray Train: data-parallel workers that call `rayspin.training.fit`.
 
-All that resumes a training (checkpoint, metrics) is written by `fit` into the run's folder, which every node sees.
-Ray Train's own state is thrown away after each run: it would be a second truth.
+The checkpoint and the metrics, from which a training resumes, are written by `fit` to the folder of the run, which must
+be visible on all nodes. The state of Ray Train is deleted after each run, so that there is only one record.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ from rayspin.training import (
 )
 
 WORKER_RESTARTS = 3
-"""How often lost workers are replaced before a training, or a segment of a trial, is held to be the cause."""
+"""Number of times that a training, or a segment of a trial, is restarted after the loss of workers before it fails."""
 
 STOP = ".stop"
-"""The file in a run's folder that asks its trainings to return after the epoch they are in."""
+"""Name of the file in the folder of a run that makes its trainings stop after the current epoch."""
 
 _SCRATCH = ".ray"
 _HEARTBEAT = ".progress"
@@ -58,64 +58,76 @@ _HEARTBEAT_S = 1.0
 
 
 class TrainingResources(Config):
-    """What a training asks of the cluster; no part of what it computes, and free to change when it resumes."""
+    """Resources of a training. They are not part of the job and may be changed when a training is resumed."""
 
     workers: int | None = pydantic.Field(default=None, gt=0)
-    """Data-parallel workers; by default one on each GPU, or else one on each CPU, as far as batches split evenly."""
+    """Number of data-parallel workers. Default: as many as fit on the GPUs (or CPUs) and divide the batches evenly."""
     cpus_per_worker: int = pydantic.Field(default=1, gt=0)
+    """Number of CPUs of each worker."""
     gpu: bool = False
-    """One GPU for each worker."""
+    """Train on GPUs, one for each worker."""
 
     def world_size(self, nodes: Sequence[Mapping[str, float]], shares: Callable[[int], bool]) -> int:
-        """The number of workers on these nodes, whose resources are given as Ray names them.
+        """Return the number of workers that can run on the nodes.
 
         Args:
-            nodes: the resources of each.
-            shares: whether the samples split over so many workers; over one they do.
+            nodes: resources of each node, named as in Ray ("CPU", "GPU").
+            shares: returns whether the samples can be divided evenly over a number of workers; true for 1.
 
         Raises:
-            RunError: the nodes have no room for them; they would wait for ever.
+            RunError: the workers do not fit on the nodes; Ray would wait for resources indefinitely.
         """
         fitting = sum(places_on(node, self.cpus_per_worker, int(self.gpu)) for node in nodes)
         wanted = self.workers or 1
         if fitting < wanted:
-            there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes[:4])
+            available = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes[:4])
             more = f" and {len(nodes) - 4} more nodes" if len(nodes) > 4 else ""
             needs = f"{wanted} workers of {self.cpus_per_worker} CPUs" + (" and a GPU each" if self.gpu else "")
-            raise RunError("resources", f"{needs} don't fit on nodes of {there}{more}", "ask for fewer or smaller ones")
+            problem = f"{needs} don't fit on nodes of {available}{more}"
+            raise RunError("resources", problem, "reduce workers or cpus_per_worker, or use larger nodes")
         return self.workers or next(workers for workers in range(fitting, 0, -1) if shares(workers))
 
 
 class Training(DatasetStage):
-    """What the trainings of both networks share."""
+    """Base class of the trainings of both networks."""
 
     may_change: ClassVar[frozenset[str]] = MAY_CHANGE
 
     training: TrainingConfig = TrainingConfig()
+    """Epochs, batches, learning rate and random seed."""
     resources: TrainingResources = TrainingResources()
+    """Workers, CPUs and GPUs."""
 
     network: EffectiveFieldNetConfig | SuperResolutionNetConfig
+    """Architecture of the network."""
     objective: FieldObjective | SuperResolutionObjective
+    """Inputs, loss and metrics of the training."""
 
     @abstractmethod
     def figures(self, best: Line) -> dict[str, str]:
-        """What the best epoch reached, for people."""
+        """Return the metrics of the best epoch as rows of the summary."""
 
     def fit(self, dataset: Path, folder: Path, **placement: Any) -> FitResult:
-        """Train in this process, alone or as one rank of many; `placement` as the keywords of `training.fit`."""
+        """Train in this process, alone or as one of several ranks.
+
+        Args:
+            dataset: folder of the dataset.
+            folder: folder of the training.
+            placement: keyword arguments of `rayspin.training.fit`.
+        """
         catalog = self.open_dataset(dataset)
         train, validation = catalog.reader("train"), catalog.reader("validation")
         return fit(self.objective, self.network, self.training, train, validation, folder, **placement)
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
-        """The dataset is there, or an earlier stage makes it; it suits the network and fills a batch."""
+        """Check that the dataset exists or is made by an earlier stage, fits the network, and fills a batch."""
         run.check_same(self.identity_in(run), self.may_change)
-        if there := run.asked():
-            self.training.check_follows(build(TrainingConfig, there["training"], str(run.path)), str(run.path))
+        if previous := run.asked():
+            self.training.check_follows(build(TrainingConfig, previous["training"], str(run.path)), str(run.path))
         self.check_data(self.facts(run, earlier))
 
     def means_same(self, key: str, other: str, run: RunDir) -> bool:
-        """Also a dataset that was moved: what was trained so far tells the digest of its data."""
+        """Also return true for a moved dataset: its digest must equal the one in the weights of the best epoch."""
         if super().means_same(key, other, run):
             return True
         with suppress(InputError, LookupError, TypeError):
@@ -124,13 +136,13 @@ class Training(DatasetStage):
         return False
 
     def check_data(self, facts: DatasetFacts) -> None:
-        """Raise InputError unless a dataset suits the network and fills a batch."""
+        """Raise InputError unless the dataset fits the network and fills a batch."""
         self.objective.check(self.network, facts.shape)  # type: ignore[arg-type]
         workers = self.resources.workers or 1
         self.training.check_samples(facts.counts["train"], facts.counts["validation"], workers)
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
-        """The epochs still to go, from a few timed steps on random spins here."""
+        """Return the remaining epochs and their cost, measured by a few training steps on random spins."""
         done = len(read_metrics(run.path))
         left = max(0, self.training.epochs - done)
         figures = {
@@ -144,7 +156,7 @@ class Training(DatasetStage):
         )
 
     def run(self, run: RunDir, context: Context) -> Summary:
-        """Train over Ray Train until the last epoch, from the last checkpoint on."""
+        """Train with Ray Train from the last checkpoint to the last epoch."""
         dataset, folder = run.locate(self.dataset).resolve(), run.path.resolve()
         counts = DatasetFacts.of_catalog(self.open_dataset(dataset)).counts
         samples = self._samples_an_epoch(counts["train"])
@@ -164,7 +176,7 @@ class Training(DatasetStage):
                 if context.stop.requested:
                     (folder / STOP).touch()
 
-            # What a killed driver left behind.
+            # Remove the stop file of a killed driver.
             (folder / STOP).unlink(missing_ok=True)
             try:
                 with context.stop.draining(), polling(look):
@@ -179,15 +191,22 @@ class Training(DatasetStage):
         return self.summary(run)
 
     def fit_on_workers(self, dataset: Path, folder: Path, until: int, stop: Path) -> None:
-        """Train over Ray Train until so many epochs are done in all, or until the file `stop` is there.
+        """Train with Ray Train inside a Ray task whose caller has checked that the workers fit.
 
-        The caller is in Ray and counted the CPUs.
+        Args:
+            dataset: folder of the dataset.
+            folder: folder of the training.
+            until: total number of epochs after which the training stops.
+            stop: path of a file; once it exists, the training stops after the current epoch.
+
+        Raises:
+            RayspinError: the job failed, or workers were lost more than `WORKER_RESTARTS` times.
         """
         _ray_train(self, dataset, folder, lambda: self.resources.workers or 1, Session(), stop, until)
 
     def summary(self, run: RunDir) -> Summary:
-        """The table and the loss curves of a finished training in this folder."""
-        from rayspin.analysis.figures import draw_curves  # matplotlib takes a second, and workers draw nothing
+        """Draw the loss curves of a finished training and return its summary."""
+        from rayspin.analysis.figures import draw_curves  # importing matplotlib takes a second, and workers do not draw
 
         history = read_metrics(run.path)
         curves = {name: [line[name] for line in history] for name in ("training_loss", "validation_loss")}
@@ -220,27 +239,27 @@ class Training(DatasetStage):
 
 
 class TrainFcn(Training):
-    """Training of the network that estimates effective fields (2021 paper)."""
+    """Training of the effective-field network (2021 paper)."""
 
     kind: Literal["train-fcn"] = "train-fcn"
     network: EffectiveFieldNetConfig = EffectiveFieldNetConfig()
     objective: FieldObjective = FieldObjective()
 
     def figures(self, best: Line) -> dict[str, str]:
-        """Errors by component and the energy, as the 2021 paper judges them."""
+        """Return the MSE of each component and the energy ratio, the metrics of the 2021 paper."""
         components = ", ".join(f"{best[f'validation_mse_{name}']:.4g}" for name in "xyz")
         return {"MSE of x, y, z": f"{components} J^2", "energy of F* over F": f"{best['energy_ratio']:.4f}"}
 
 
 class TrainSr(Training):
-    """Training of the super-resolution network, on coarse data alone (2023 paper)."""
+    """Training of the super-resolution network on coarse spins only (2023 paper)."""
 
     kind: Literal["train-sr"] = "train-sr"
     network: SuperResolutionNetConfig
     objective: SuperResolutionObjective = SuperResolutionObjective()
 
     def figures(self, best: Line) -> dict[str, str]:
-        """What the loss never sees: the distance from the true fine spins."""
+        """Return the MSE and the correlation with the true fine spins, which the loss does not use."""
         return {
             "MSE against fine spins": f"{best['fine_mse']:.4g}",
             "correlation with fine spins": f"{best['fine_correlation']:.4f}",
@@ -256,29 +275,29 @@ def _ray_train(
     stop: Path,
     until: int | None = None,
 ) -> None:
-    """Run `_train_worker` on each of the workers, in one gloo or NCCL process group.
+    """Run `_train_worker` on all workers, in one gloo or NCCL process group.
 
-    Where a worker or node is lost, all start again from the checkpoint, as many as fit by then. Ray Train's own retries
-    would repeat an error of the job too, which comes again.
+    If a worker or a node is lost, all workers are restarted from the last checkpoint; their number is determined anew.
+    The retries of Ray Train are not used, because they would also repeat errors of the job.
 
     Args:
-        job: the training.
-        dataset: its folder.
-        folder: of the training.
-        world_size: how many workers there can be now.
-        session: Ray.
-        stop: a file; once it is there, the training ends after its epoch.
-        until: so many epochs in all; by default those of the job.
+        job: training.
+        dataset: folder of the dataset.
+        folder: folder of the training.
+        world_size: returns the number of workers that can run at present.
+        session: Ray session.
+        stop: path of a file; once it exists, the training stops after the current epoch.
+        until: total number of epochs; default: that of the job.
 
     Raises:
-        RayspinError: an error of the job; or workers were lost too often.
+        RayspinError: the job failed, or workers were lost more than `WORKER_RESTARTS` times.
     """
     session.ray()
     from ray.train import RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
     class Trainer(TorchTrainer):
-        """Leaves Ctrl-C to the run."""
+        """Does not install a SIGINT handler: `StopRequest` handles Ctrl-C."""
 
         def _register_sigint_handler(self, controller: object) -> None:
             pass
@@ -291,7 +310,7 @@ def _ray_train(
     }
     each = {"CPU": job.resources.cpus_per_worker, **({"GPU": 1} if job.resources.gpu else {})}
     for restarts_left in reversed(range(WORKER_RESTARTS + 1)):
-        # What a killed driver, or the workers that were lost, left behind.
+        # Remove the state of a killed driver or of the previous attempt.
         shutil.rmtree(scratch, ignore_errors=True)
         scaling = ScalingConfig(num_workers=world_size(), use_gpu=job.resources.gpu, resources_per_worker=each)
         trainer = Trainer(
@@ -311,7 +330,7 @@ def _ray_train(
 
 
 def _train_worker(config: dict[str, Any]) -> None:
-    """One data-parallel worker; runs where Ray Train placed it."""
+    """Train as one data-parallel worker in a process of Ray Train."""
     from ray.train import get_context
     from ray.train.torch import get_device
 
@@ -331,13 +350,13 @@ def _train_worker(config: dict[str, Any]) -> None:
             **({"on_batch": _Heartbeat(folder / _HEARTBEAT)} if context.get_world_rank() == 0 else {}),
         )
     except Exception as error:
-        # The traceback does not travel, and Ray Train's own account of it is cut.
+        # Pickling drops the traceback, and Ray Train shortens its own copy.
         error.add_note(f"worker {context.get_world_rank()}: {traceback.format_exc()}")
         raise
 
 
 class _Heartbeat:
-    """Tells the driver through a file how far the epoch is, at most once a second."""
+    """Writes the progress of the epoch to a file for the driver, at most once per second."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._next = path, 0.0
@@ -356,20 +375,24 @@ def _show_progress(folder: Path, track: Track, samples: int) -> None:
         epoch, part = (folder / _HEARTBEAT).read_text().split()
         done = max(done, int(epoch) - 1 + float(part))
     except (FileNotFoundError, ValueError):
-        # Not there yet, or just being written.
+        # The file does not exist yet or is being written.
         pass
     last = history[-1] if history else {}
-    shown = {name: last[name] for name in ("epoch", "training_loss", "validation_loss") if name in last}
-    track.update(round(done * samples), **shown)
+    metrics = {name: last[name] for name in ("epoch", "training_loss", "validation_loss") if name in last}
+    track.update(round(done * samples), **metrics)
 
 
 def _own(error: BaseException) -> RayspinError | None:
-    """The error of ours that Ray Train wrapped, if there is one."""
+    """Return the RayspinError among the errors of the workers, or None."""
     return next((cause for cause in _causes(error) if isinstance(cause, RayspinError)), None)
 
 
 def _is_loss(error: BaseException) -> bool:
-    """Whether a worker or a node was lost, as Ray says it; or a rank misses another, which is a RuntimeError."""
+    """Return whether a worker or a node was lost.
+
+    Ray reports a lost worker with an exception of its own; the other ranks raise RuntimeError in their next collective
+    operation.
+    """
     raised = [cause for cause in _causes(error) if not type(cause).__module__.startswith("ray.")]
     return all(isinstance(cause, RuntimeError) and not isinstance(cause, torch.OutOfMemoryError) for cause in raised)
 
@@ -379,17 +402,18 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _unknown(error: BaseException, folder: Path) -> RunError:
-    """One that names the cause; what all ranks have to say goes into a file."""
-    # A rank that misses another has a RuntimeError to tell, and not the cause.
+    """Write the tracebacks of all ranks to `error.txt` and return an error that names the cause."""
+    # Ranks that lost their peer raise RuntimeError, so other exceptions are listed first: they are the cause.
     causes = sorted(_causes(error), key=lambda cause: isinstance(cause, RuntimeError))
-    told = [note for cause in causes for note in getattr(cause, "__notes__", [])] or [str(error)]
-    write_text(folder / "error.txt", "\n".join(told))
-    last = told[0].strip().splitlines()[-1]
-    return RunError(str(folder), f"training failed ({last})", f"see {folder / 'error.txt'}; the same command goes on")
+    traces = [note for cause in causes for note in getattr(cause, "__notes__", [])] or [str(error)]
+    write_text(folder / "error.txt", "\n".join(traces))
+    last = traces[0].strip().splitlines()[-1]
+    remedy = f"see {folder / 'error.txt'}; run the same command again to resume"
+    return RunError(str(folder), f"training failed ({last})", remedy)
 
 
 class _RandomSpins:
-    """Random unit vectors in memory, to time a step with."""
+    """Dataset of random unit vectors in memory, for timing."""
 
     hamiltonian = Hamiltonian()
     digest = ""
@@ -404,6 +428,6 @@ class _RandomSpins:
         return len(self.samples)
 
     def read(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """The spins at these positions."""
+        """Return the spins at `positions`, (N, Y, X, 3)."""
         chosen: npt.NDArray[np.float32] = self._spins[positions]
         return chosen

@@ -1,7 +1,7 @@
-"""Jobs of kind "tune": sweeps over the keys of a training or of a generation, over Ray Tune.
+"""Jobs of kind "tune": sweeps over the keys of a training or of the generation of a dataset, with Ray Tune.
 
-`space` and `trials` turn a search space into checked jobs. A scheduler (`schedulers`, `population`) says which segment
-of which trial runs next, as a pure function of the results so far; `segment_queue` plays it against the `ledger`;
-`engine` runs the missing segments over Ray Tune by the code in `segments`; `report` makes the table and the pictures.
-Only `engine` imports Ray.
+`space` and `trials` turn the points of a search space into checked jobs. A scheduler (`schedulers`, `population`)
+chooses the next segment of a trial as a pure function of the results so far. `segment_queue` reports the results in the
+`ledger` to the scheduler and gives out the missing segments. `engine` runs them with Ray Tune; `segments` has the code
+that runs in the workers. `report` writes the table and the pictures. Only `engine` imports Ray.
 """

@@ -1,8 +1,9 @@
-"""Runs the segments that a queue gives out over Ray Tune: one Tune trial for each, on reused actors.
+"""Run the segments of a queue with Ray Tune: one Tune trial for each segment, on reused actors.
 
-Tune places and restarts; what to run is the queue's business and what came of it the ledger's. Tune can't extend a
-finished experiment, so its own state is thrown away. Two kinds of failure are told apart: an exception is caught where
-it is raised and comes back as a result; what Tune itself sees fail is a lost worker or node, and is run again.
+Tune places the segments on the cluster and restarts lost workers. The queue decides what runs, and the ledger records
+the outcomes. The state of Tune is deleted, because Tune cannot extend a finished experiment. Exceptions of a trial are
+caught in the worker and returned as outcomes. A failure that Tune sees is therefore a lost worker or node, and the
+segment is run again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-# Tune's own files and handlers: the ledger is the record, and a run that is asked to stop must hear it.
+# Disable the log files and the SIGINT handler of Tune: the ledger is the record, and `StopRequest` handles the signal.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
@@ -34,68 +35,72 @@ from rayspin.jobs.tune.segments import SegmentRunner
 from rayspin.progress import polling
 
 _ONE_BYTE = {"memory": 1}
-"""What the process takes that starts the workers of a trial and then waits: a CPU would be one too few for them."""
+"""Resources of the process that starts the workers of a trial and waits for them. It must not occupy a CPU."""
 
 
 @dataclass(frozen=True)
 class ResourcesPerTrial:
-    """What one trial takes of the cluster."""
+    """Resources of one trial.
+
+    Attributes:
+        workers: number of workers.
+        cpus: CPUs of each worker.
+        gpus: GPUs of each worker; a fraction shares a GPU with other trials.
+    """
 
     workers: int = 1
     cpus: int = 1
-    """Of each worker."""
     gpus: float = 0.0
-    """Of each worker; a part of one is shared with other trials."""
 
     def places(self) -> int:
-        """How many trials fit on the session's nodes at a time.
+        """Return the number of trials that can run on the cluster at the same time.
 
         Raises:
-            RunError: not even one; it would wait for ever.
+            RunError: no trial fits; Ray would wait for resources indefinitely.
         """
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         fitting = sum(places_on(node, self.cpus, self.gpus) for node in nodes) // self.workers
         if not fitting:
-            there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes[:4])
+            available = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes[:4])
             each = f"{self.cpus} CPUs" + (f" and {self.gpus:.3g} GPUs" if self.gpus else "")
             more = f" and {len(nodes) - 4} more nodes" if len(nodes) > 4 else ""
             raise RunError(
                 "resources",
-                f"a trial takes {self.workers} workers of {each}, and the cluster has {there}{more}",
-                "ask for fewer or smaller workers in [base.resources]",
+                f"a trial needs {self.workers} workers of {each}, and the cluster has nodes of {available}{more}",
+                "reduce the workers or their CPUs in [base.resources]",
             )
         return fitting
 
     def bundle(self) -> dict[str, float]:
-        """What Tune reserves for a trial."""
+        """Return the resources that Tune reserves for a trial."""
         if self.workers > 1:
             return dict(_ONE_BYTE)
         return {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}
 
 
 def run_segments(
-    context: Context, queue: SegmentQueue, runner: SegmentRunner, needs: ResourcesPerTrial, most: int | None
+    context: Context, queue: SegmentQueue, runner: SegmentRunner, needs: ResourcesPerTrial, limit: int | None
 ) -> None:
     """Run segments until the queue has none left, or a stop is requested.
 
     Args:
-        context: the session, started; the stop request; the progress.
-        queue: gives the segments out and takes what they end with.
-        runner: what the segments have in common.
-        needs: what a trial takes.
-        most: how many trials may run at a time; None: as many as fit.
+        context: execution environment; its session is connected to Ray.
+        queue: gives out the segments and takes their outcomes.
+        runner: runs a segment in a worker.
+        needs: resources of a trial.
+        limit: maximum number of trials that run at the same time; None: as many as fit.
 
     Raises:
-        RunError: no trial fits, the machine refuses to write (`MachineError`), or Tune itself failed.
-        RayspinError: what the queue has against a result.
+        RunError: no trial fits, or a folder cannot be written (`MachineError`).
+        RayspinError: the queue rejects a result.
     """
-    # What fails is told by the sweep itself, once and with its cause.
+    # The sweep reports failures itself, once and with their cause.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     folder = runner.run.path
-    places = min(needs.places(), most or math.inf)
+    places = min(needs.places(), limit or math.inf)
     searcher = _SegmentSearcher(context, queue, runner)
     scratch, stop = folder / ".ray", folder / STOP
-    # What a killed driver left behind.
+    # Remove the files of a killed driver.
     shutil.rmtree(scratch, ignore_errors=True)
     stop.unlink(missing_ok=True)
 
@@ -131,7 +136,7 @@ def run_segments(
 
 
 class _SegmentSearcher(Searcher):
-    """The queue as Tune asks for it."""
+    """Adapter of the queue to the interface of Tune searchers."""
 
     def __init__(self, context: Context, queue: SegmentQueue, runner: SegmentRunner) -> None:
         super().__init__()
@@ -140,7 +145,7 @@ class _SegmentSearcher(Searcher):
         self.problem: RayspinError | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """The next segment; None: not yet."""
+        """Return the config of the next segment; None if the queue needs more results first."""
         if self._context.stop.requested or self.problem is not None:
             return Searcher.FINISHED
         try:
@@ -154,10 +159,10 @@ class _SegmentSearcher(Searcher):
         return {"parcel": _Parcel(cloudpickle.dumps((self._runner, segment)))}  # type: ignore[no-untyped-call]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A segment has come back, or its worker was lost for good."""
+        """Take the outcome of a segment, or the final loss of its worker."""
         segment = self._out.pop(trial_id)
         if error or result is None or "outcome" not in result:
-            cause = f"its worker was lost {WORKER_RESTARTS + 1} times (out of memory? a crash?)"
+            cause = f"its worker was lost {WORKER_RESTARTS + 1} times (possibly out of memory or a crash)"
             outcome: Outcome = Failed(cause, hopeless=True)
         else:
             outcome = decode(result["outcome"])
@@ -171,19 +176,19 @@ class _SegmentSearcher(Searcher):
             self.problem = problem
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its searcher with its own state, which nobody reads.
+        # Tune pickles the searcher as part of its state, which is never read.
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger holds it."""
+        """Do nothing: the ledger holds the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger holds it."""
+        """Do nothing: the ledger holds the state."""
 
 
 @dataclass(frozen=True)
 class _Parcel:
-    """What an actor needs for a segment; Tune writes configs into names, so it shows nothing."""
+    """Pickled input of a segment. Its `repr` is short, because Tune uses the `repr` of configs in names."""
 
     content: bytes
 

@@ -1,8 +1,8 @@
-"""Sweep any key of a job: over a grid, at random, with Optuna, or with a population; with early stopping if asked for.
+"""Sweep keys of a job: grid search, random search, Optuna or population-based training, with optional early stopping.
 
-A trial is a job of its own, known by the hash of its resolved job, in a folder of that name. What was run is in the
-sweep's ledger (`rayspin.jobs.tune.ledger`), so a sweep that was killed runs what is missing, and a larger space or more
-trials run only what is new.
+A trial is a job in a folder of its own, named by the hash of the resolved job. The ledger of the sweep
+(`rayspin.jobs.tune.ledger`) records what has run. A resumed sweep runs only the missing segments, and a sweep with a
+larger space or more trials runs only the new ones.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ from rayspin.rundir import RunDir, Summary, Table
 from rayspin.training import branch
 
 CALIBRATED = 3
-"""How many trials a plan times to say what all of them cost."""
+"""Maximum number of trials whose cost is measured for a plan."""
 
 
 class TrialResources(Config):
-    """How the trials share the cluster; no part of what they compute. What one trial takes is in its own job."""
+    """Division of the cluster between the trials. The resources of one trial are in the base job."""
 
     concurrent: int | None = pydantic.Field(default=None, gt=0)
-    """Most trials at a time; by default as many as fit."""
+    """Maximum number of trials that run at the same time; default: as many as fit."""
     trials_per_gpu: int = pydantic.Field(default=1, gt=0)
-    """How many trials of one worker share a GPU, where the base job asks for one."""
+    """Number of trials that share a GPU, for trials with one worker and a GPU."""
     memory_gib: float | None = pydantic.Field(default=None, gt=0)
-    """What a trial of one worker may allocate; one that wants more fails alone. By default nothing is limited."""
+    """Memory that a trial with one worker may allocate, GiB; a trial that exceeds it fails. Default: unlimited."""
     retries: int = pydantic.Field(default=1, ge=0)
-    """How often a trial that raised is tried again. Errors of the job itself (a loss that is not finite) are not."""
+    """Number of times that a trial is run again after an exception. Errors of the job, such as a loss that is not
+    finite, are not retried."""
 
 
 def _first_figure(fields: dict[str, Any]) -> str:
@@ -56,9 +57,9 @@ def _first_figure(fields: dict[str, Any]) -> str:
 
 
 class Tune(Stage):
-    """A sweep over dotted keys of a training or of the generation of a dataset."""
+    """A sweep over keys of a training or of the generation of a dataset."""
 
-    # Trials are known by their own jobs; another space or another base only makes other trials.
+    # A trial is named by its own job, so another space or base only adds trials.
     may_change: ClassVar[frozenset[str]] = frozenset(
         {"base.*", "space.*", "datasets.*", "search.*", "asha.*", "asha", "metric", "goal"}
     )
@@ -68,32 +69,33 @@ class Tune(Stage):
         pydantic.SerializeAsAny[Job],
         pydantic.BeforeValidator(sweepable, json_schema_input_type=dict[str, Any]),
     ]
-    """A complete job: train-fcn, train-sr or generate."""
+    """Complete job of kind train-fcn, train-sr or generate."""
     space: Space
-    """What to try: for each dotted key of the base job, or of one of the datasets; 20,000 trials at most."""
+    """Axes of the sweep: values or a range for dotted keys of the base job or of `datasets`. At most 20,000 trials."""
     datasets: dict[Name, Generate] = pydantic.Field(default_factory=dict)
-    """Datasets that the sweep generates itself, before its trials; `@name` in the base job. Where the space changes one
-    of their keys, each distinct dataset is generated once."""
+    """Datasets that the sweep generates before its trials; the base job refers to them as `@name`. If an axis changes a
+    key of a dataset, each distinct dataset is generated once."""
     search: Search = Grid()
-    """How points are chosen: grid, random, optuna, population."""
+    """Search method: grid, random, optuna or population."""
     asha: Asha | None = None
-    """Stops trainings that fall behind, by successive halving; by default all have all their epochs."""
+    """Early stopping of trainings by successive halving; default: no early stopping."""
     metric: str = pydantic.Field(default_factory=_first_figure)
-    """The figure that trials are compared by: of a training (unset: validation_loss), or what is measured on a dataset
-    (unset: energy; magnetization_z, topological_charge, wall_length and others)."""
+    """Metric that trials are compared by: of a training (default: validation_loss), or an observable of a dataset
+    (default: energy; others are magnetization_z, topological_charge, wall_length ...)."""
     goal: Literal["min", "max"] = "min"
-    """Whether the least or the most of it is best."""
+    """Whether the metric is minimized or maximized."""
     resources: TrialResources = TrialResources()
+    """Division of the cluster between the trials."""
     mlflow: str | None = pydantic.Field(default=None, min_length=1)
-    """Where MLflow keeps its runs (`http://server:5000`, `sqlite:////path/mlflow.db`); at its end the sweep logs each
-    trial there, in an experiment with the name of its folder. Unset: no MLflow."""
+    """MLflow tracking URI (`http://server:5000`, `sqlite:////path/mlflow.db`). A finished sweep logs its trials
+    to an experiment with the name of its folder. Default: no logging."""
 
     _known: list[Trial] | None = pydantic.PrivateAttr(None)
 
     @pydantic.model_validator(mode="after")
     def _space_suits_the_job(self) -> Tune:
         if isinstance(self.search, Grid):
-            # First: there may be too many of them to look at each value.
+            # Check the number of points first: there may be too many to check every value.
             self.search.points(self.space)
         maker = self._maker()
         for key, axis in self.space.items():
@@ -101,13 +103,17 @@ class Tune(Stage):
             for value in values:
                 maker.trial(((key, value),))
         if isinstance(self.base, Generate) and (self.asha is not None or isinstance(self.search, Population)):
-            raise InputError("base", "a dataset has no epochs to stop it after", "leave out asha, or sweep a training")
+            raise InputError(
+                "base",
+                "a dataset has no epochs after which to stop it",
+                "remove [asha], or use another search.method than population",
+            )
         names = reported(self.base)
         if self.metric not in names:
             raise InputError("metric", f"no trial reports {self.metric!r}", suggestion(self.metric, names))
         shared = self.resources.trials_per_gpu > 1
         if shared and isinstance(self.base, Training) and (self.base.resources.workers or 1) > 1:
-            problem, remedy = "a trial of several workers has GPUs of its own", "leave it out, or ask for one worker"
+            problem, remedy = "a trial with several workers cannot share GPUs", "remove the key, or set workers = 1"
             raise InputError("resources.trials_per_gpu", problem, remedy)
         if isinstance(self.search, Population):
             self._check_population()
@@ -115,28 +121,30 @@ class Tune(Stage):
 
     def _check_population(self) -> None:
         if self.asha is not None:
-            raise InputError("asha", "a population replaces its worst members already", "leave it out")
+            raise InputError("asha", "a population already replaces its worst members", "remove [asha]")
         if isinstance(self.base, Training) and self.base.training.patience is not None:
-            problem = "a population compares its members after the same number of epochs"
-            raise InputError("base.training.patience", problem, "leave it out")
+            problem = "the members of a population must have the same number of epochs"
+            raise InputError("base.training.patience", problem, "remove patience")
         for key in self.space:
             if not key.startswith(("training.", "objective.")) or key in {"training.epochs", "training.seed"}:
                 raise InputError(
-                    f"space.{key}", "can't change in mid-training", "a population takes keys of training and objective"
+                    f"space.{key}",
+                    "cannot change during a training",
+                    "use keys of training and objective, except training.epochs and training.seed",
                 )
 
     def identity(self) -> Table:
-        """Also without where it is logged."""
+        """The job without its resources and without the MLflow URI."""
         return {key: value for key, value in super().identity().items() if key != "mlflow"}
 
     def _maker(self) -> TrialBuilder:
         return TrialBuilder.of(self.base, self.datasets)
 
     def trials(self) -> list[Trial]:
-        """Every trial that is known before the sweep has run: of Optuna none, of a population the first members.
+        """Return the trials that are known before the sweep runs: none for Optuna, the first members for a population.
 
         Raises:
-            InputError: values that don't go together.
+            InputError: a combination of values is invalid.
         """
         if self._known is None:
             self._known = self._listed()
@@ -154,12 +162,12 @@ class Tune(Stage):
         return list({trial.name: trial for trial in map(maker.trial, points)}.values())
 
     def _examples(self) -> list[Trial]:
-        """Where no trial is known yet: the base job, and with each listed value of the space put into it alone."""
+        """Return trials to check if none is known yet: the base job, and the base job with each listed value."""
         listed = [(key, value) for key, axis in self.space.items() if isinstance(axis, Values) for value in axis.values]
         return [self._maker().trial(point) for point in ((), *(((key, value),) for key, value in listed))]
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
-        """Every trial is checked like a job of its own."""
+        """Check every trial as a job."""
         run.check_same(self.identity(), self.may_change)
         if isinstance(self.search, Optuna):
             optuna_module()
@@ -185,7 +193,7 @@ class Tune(Stage):
             trial.job.check_data(facts[reference])
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
-        """The trials still to run, and their cost from a few of them."""
+        """Return the remaining trials and their cost, measured for a few of them."""
         trials, ledger = self.trials(), Ledger(run.path)
         left = [trial for trial in trials if not ledger.has(trial)]
         figures = {"trials": f"{len(trials)}, {len(trials) - len(left)} done"}
@@ -193,7 +201,7 @@ class Tune(Stage):
         if parts:
             figures["datasets"] = f"{len(parts)}, {sum(not part.core_seconds for part in parts)} done"
         if isinstance(self.search, Optuna):
-            figures["trials"] = f"{self.search.trials}, chosen one after another; {len(ledger.trials)} known"
+            figures["trials"] = f"{self.search.trials}, chosen one after another; {len(ledger.trials)} chosen so far"
         if self.asha is not None:
             figures["early stopping"] = "after " + ", ".join(map(str, self.asha.rungs(self._budget)[:-1])) + " epochs"
         timed = left[:: max(1, math.ceil(len(left) / CALIBRATED))]
@@ -213,7 +221,7 @@ class Tune(Stage):
         return self._maker().trial(()).budget
 
     def run(self, run: RunDir, context: Context) -> Summary:
-        """Generate the datasets that are missing, run the trials that are missing; then the table and the pictures."""
+        """Generate the missing datasets, run the missing trials, and write the table and the pictures."""
         (run.path / TRIALS).mkdir(exist_ok=True)
         here = RunDir(run.path.resolve(), run.root.resolve())
         queue = SegmentQueue(self._scheduler(here), Ledger(here.path), self._metric, self.resources.retries)
@@ -233,7 +241,7 @@ class Tune(Stage):
             raise RunError(
                 str(run.path),
                 f"{len(failed)} of {queue.scheduler.count} trials failed, the first with {failed[0]}",
-                "trials.csv has them all; the same command tries them again",
+                "see trials.csv for all of them; run the same command again to retry them",
             )
         return summary
 
@@ -287,7 +295,7 @@ class Tune(Stage):
 
 
 def _datasets(trials: list[Trial]) -> dict[str, Generate]:
-    """The distinct datasets that the sweep makes for these trials, by name."""
+    """Return the distinct datasets that the sweep generates for the trials, by name."""
     return {
         trial.job.dataset.removeprefix(f"@{DATASETS}/"): trial.data
         for trial in trials
@@ -296,21 +304,21 @@ def _datasets(trials: list[Trial]) -> dict[str, Generate]:
 
 
 def _with_data(trial: Trial, earlier: Mapping[str, Stage]) -> dict[str, Stage]:
-    """The stages that a trial can refer to: those before the sweep, and its own dataset."""
+    """Return the stages that a trial may refer to: those before the sweep, and the trial's dataset."""
     if trial.data is None or not isinstance(trial.job, Training):
         return dict(earlier)
     return {**earlier, trial.job.dataset[1:]: trial.data}
 
 
 def _in_order(trials: list[Trial], ledger: Ledger) -> list[Trial]:
-    """Trials of the ledger first, as they came: what a larger space adds changes no earlier decision."""
+    """Return the trials in the order of the ledger, then new ones, so that these do not change earlier decisions."""
     by_name = {trial.name: trial for trial in trials}
     known = [by_name.pop(name) for name in ledger.trials if name in by_name]
     return [*known, *by_name.values()]
 
 
 def _branch(run: RunDir, child: Trial, parent: Trial, epochs: int) -> None:
-    """Give a branch the state of its parent, if it has none yet."""
+    """Copy the state of the parent to a branch that has no checkpoint yet."""
     assert isinstance(child.job, Training)
     branch(
         parent.folder(run).path,

@@ -1,7 +1,7 @@
-"""The ledger of a sweep: one line for everything that happened, written by the driver alone.
+"""The ledger of a sweep: one JSON line for each event, written only by the driver.
 
-It is the truth about a sweep: which trials there are, what each part of them ended with, what failed and why. Progress,
-status and table come from it without a look at the trials' folders, so they are quick for ten thousand trials.
+It records the trials, the outcome of each segment, and the errors. Progress, status and table are computed from it
+without reading the folders of the trials, which keeps them fast for ten thousand trials.
 """
 
 from __future__ import annotations
@@ -24,68 +24,84 @@ LEDGER = "trials.jsonl"
 
 @dataclass
 class Entry:
-    """What the ledger says of one trial."""
+    """State of one trial in the ledger.
+
+    Attributes:
+        point: values of the axes by dotted key.
+        results: metrics at the end of each finished segment, by the total number of epochs (or samples) at that end.
+        epochs: number of epochs actually done, by the same key; smaller if the patience of a training was exhausted.
+        error: error of the last attempt; empty if it succeeded.
+        started: end of the running segment (total epochs or samples); 0 if none is running.
+        ended: how the trial left the sweep: "done", "stopped" or "failed"; empty while it is in progress.
+    """
 
     point: dict[str, Any]
     results: dict[int, Figures] = field(default_factory=dict)
-    """The figures after so many epochs or samples."""
     epochs: dict[int, int] = field(default_factory=dict)
-    """How many were really done by then: a training may run out of patience."""
     error: str = ""
-    """Why it failed when it was last tried."""
     started: int = 0
-    """The end of the segment that it was last sent on; 0 when it is back."""
     ended: str = ""
-    """How it left the sweep: "done", "stopped" or "failed"; empty while it is under way."""
 
     @property
     def label(self) -> str:
-        """The point as people read it."""
+        """The point as text."""
         return label(self.point)
 
 
 class Ledger:
-    """The ledger in a sweep's folder, read once and kept up by what this process adds."""
+    """The ledger in the folder of a sweep. It is read once and then updated by the entries of this process.
+
+    Args:
+        folder: folder of the sweep.
+
+    Attributes:
+        trials: state of each trial by name, in the order in which they were planned.
+        order: (trial, end of the segment) of each result, in the order of arrival.
+        seconds: total wall time of all results, s.
+        last: time of the last entry, ISO 8601.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LEDGER
         self.trials: dict[str, Entry] = {}
         self.order: list[tuple[str, int]] = []
-        """The results in the order of their coming in: (trial, until)."""
         self.seconds = 0.0
-        """Core time of all results."""
         self.last = ""
-        """When the last entry was made."""
         for line in read_lines(self._path):
             self._take(line)
 
     def plan(self, trials: Iterable[Trial]) -> None:
-        """Enter trials that are not there yet."""
+        """Record the trials that are not in the ledger yet."""
         new = [trial for trial in trials if trial.name not in self.trials]
         self._append([{"event": "planned", "trial": trial.name, "point": dict(trial.point)} for trial in new])
 
     def start(self, segment: Segment) -> None:
-        """A segment was given out."""
+        """Record that a segment was given out."""
         self._append([{"event": "started", "trial": segment.trial.name, "until": segment.until}], durably=False)
 
     def record(self, segment: Segment, outcome: Finished | Failed) -> None:
-        """Record how a segment ended."""
+        """Record the outcome of a segment."""
         event = "failed" if isinstance(outcome, Failed) else "result"
         fields = {key: value for key, value in asdict(outcome).items() if value not in (None, "")}
         self._append([{"event": event, "trial": segment.trial.name, "until": segment.until, **fields}])
 
     def end(self, trial: Trial, how: str) -> None:
-        """Nothing of a trial is left to run."""
+        """Record that a trial has left the sweep: `how` is "done", "stopped" or "failed"."""
         if self.trials[trial.name].ended != how:
             self._append([{"event": "ended", "trial": trial.name, "how": how}], durably=False)
 
     def result(self, segment: Segment) -> Figures | None:
-        """The figures at the end of a segment, if it was run."""
+        """Return the metrics at the end of a segment; None if it has not finished."""
         entry = self.trials.get(segment.trial.name)
         return None if entry is None else entry.results.get(segment.until)
 
     def best(self, metric: str, *, most: bool) -> tuple[str, float] | None:
-        """The trial with the least, or the most, of a figure in any result, and that value; None if none has it."""
+        """Return (trial, value) of the best value of a metric over all results; None if no result has it.
+
+        Args:
+            metric: name of the metric.
+            most: maximize instead of minimize.
+        """
         sign = -1 if most else 1
         values = [
             (sign * value, name)
@@ -96,11 +112,11 @@ class Ledger:
         return (min(values)[1], sign * min(values)[0]) if values else None
 
     def has(self, trial: Trial) -> bool:
-        """Whether a trial has ended, and not failed."""
+        """Return whether a trial has ended without failing."""
         return self.state(trial) in {"done", "stopped"}
 
     def state(self, trial: Trial) -> str:
-        """How a trial left the sweep, or "waiting"."""
+        """Return how a trial left the sweep: "done", "stopped" or "failed"; "waiting" if it has not."""
         entry = self.trials.get(trial.name)
         return "waiting" if entry is None or not entry.ended else entry.ended
 

@@ -1,4 +1,4 @@
-"""A sweep's trials as runs of MLflow, where a group keeps its experiments there."""
+"""Log the trials of a sweep as MLflow runs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from rayspin.errors import InputError, RunError
 _KEY = "rayspin.trial"
 _STATE = "rayspin.state"
 _AT_ONCE = 1000
-"""Figures in a request: MLflow takes no more."""
+"""Maximum number of metrics, and of runs, in one MLflow request."""
 
 
 @dataclass(frozen=True)
 class LoggedTrial:
-    """What is logged of a trial.
+    """Content of the MLflow run of a trial.
 
     Attributes:
-        name: the hash of its job, by which it is found again.
-        state: "done", "stopped" or "failed", and after how many epochs: what differs is logged anew.
-        failed: whether MLflow shall call it failed.
-        parameters: its point, by dotted key.
-        figures: (step, figures by name) of each epoch, or once of a dataset.
-        tags: what else is told of it.
+        name: name of the trial, which identifies its MLflow run.
+        state: "done", "stopped" or "failed", and the number of epochs; a run with another state is replaced.
+        failed: whether the MLflow run gets the status FAILED.
+        parameters: point of the trial by dotted key.
+        figures: (step, metrics by name) of each epoch, or a single entry for a dataset.
+        tags: additional tags.
     """
 
     name: str
@@ -41,42 +41,42 @@ class LoggedTrial:
 
 
 def mlflow_module() -> Any:
-    """MLflow, or the line that says how to get it.
+    """Import MLflow.
 
     Raises:
-        InputError: it is not installed.
+        InputError: MLflow is not installed.
     """
     try:
         import mlflow
     except ImportError:
         raise InputError("mlflow", "MLflow is not installed", "pip install 'rayspin[mlflow]'") from None
-    # It tells of every table that it makes.
+    # By default, MLflow logs a message for each database table that it creates.
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return mlflow
 
 
 def log_trials(uri: str, experiment: str, trials: list[LoggedTrial]) -> None:
-    """Log trials as runs of an experiment; those that are there as they are now stay untouched.
+    """Log trials as runs of an experiment. Runs that are up to date are not changed.
 
     Args:
-        uri: where MLflow keeps its runs: `http://server:5000`, `sqlite:////path/mlflow.db`.
-        experiment: its name, made if it isn't there.
-        trials: of the whole sweep.
+        uri: MLflow tracking URI: `http://server:5000`, `sqlite:////path/mlflow.db`.
+        experiment: name of the experiment; it is created if it does not exist.
+        trials: all trials of the sweep.
 
     Raises:
         InputError: MLflow is not installed.
-        RunError: MLflow refuses, or can't be reached.
+        RunError: MLflow reports an error or cannot be reached.
     """
     mlflow = mlflow_module()
     try:
         with warnings.catch_warnings():
-            # Of MLflow's own dealings with its libraries.
+            # Ignore warnings that MLflow causes in its dependencies.
             warnings.simplefilter("ignore")
             _log_all(mlflow.MlflowClient(uri), experiment, trials)
     except (mlflow.MlflowException, OSError) as error:
-        problem = f"MLflow can't log the trials ({str(error).splitlines()[0]})"
-        raise RunError(uri, problem, "the table is written; the same command tries again") from None
+        problem = f"MLflow cannot log the trials ({str(error).splitlines()[0]})"
+        raise RunError(uri, problem, "the table of trials is written; run the same command again to log them") from None
 
 
 def _log_all(client: Any, experiment: str, trials: list[LoggedTrial]) -> None:
@@ -118,5 +118,5 @@ def _log(client: Any, experiment: str, trial: LoggedTrial) -> None:
     while some := list(itertools.islice(metrics, _AT_ONCE)):
         client.log_batch(run, metrics=some)
     client.set_terminated(run, "FAILED" if trial.failed else "FINISHED")
-    # Last of all: a run without it was cut off, and is logged anew.
+    # The state is written last: a run without it is incomplete and will be replaced.
     client.log_batch(run, tags=[RunTag(_STATE, trial.state)])

@@ -1,4 +1,4 @@
-"""How a segment of a trial ended: one type for each way, which travel from workers to the driver as JSON."""
+"""Outcomes of the segments of a trial. Workers return them to the driver as JSON."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 Figures: TypeAlias = dict[str, float]
-"""Figures of a trial by name."""
+"""Metrics of a trial by name."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The segment ran to its end, or the trial ended before it by its own rule of patience.
+    """The segment reached its end, or the training ended earlier because its patience was exhausted.
 
     Attributes:
-        figures: the trial's figures by then.
-        epochs: epochs (or samples) that were done.
-        seconds: wall time of the segment.
-        host: where it ran.
+        figures: metrics of the trial at the end of the segment.
+        epochs: total number of epochs (or samples) done.
+        seconds: wall time of the segment, s.
+        host: host name of the worker.
     """
 
     figures: Figures
@@ -32,10 +32,10 @@ class Failed:
     """The trial raised an exception, or its worker was lost too often.
 
     Attributes:
-        error: type and message.
-        hopeless: whether another attempt would fail in the same way.
-        seconds: wall time of the segment; None if its worker was lost.
-        host: where it ran; empty if its worker was lost.
+        error: type and message of the exception.
+        hopeless: whether another attempt would fail in the same way; such a trial is not retried.
+        seconds: wall time of the segment, s; None if its worker was lost.
+        host: host name of the worker; empty if it was lost.
     """
 
     error: str
@@ -46,7 +46,15 @@ class Failed:
 
 @dataclass(frozen=True)
 class Refused:
-    """The machine failed, by a full disk for example, and no trial is to blame; the arguments of a `MachineError`."""
+    """The machine failed, for example because of a full disk. The failure is not counted against the trial.
+
+    The attributes are the arguments of a `MachineError`.
+
+    Attributes:
+        where: folder that could not be written.
+        problem: error of the operating system.
+        remedy: what to do about it.
+    """
 
     where: str
     problem: str
@@ -64,12 +72,12 @@ _TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in (Finished, Faile
 
 
 def encode(outcome: Outcome) -> str:
-    """The outcome as JSON."""
+    """Return the outcome as JSON."""
     return json.dumps([type(outcome).__name__, asdict(outcome)])
 
 
 def decode(text: str) -> Outcome:
-    """The outcome that `encode` wrote."""
+    """Return the outcome that `encode` serialized."""
     kind, fields = json.loads(text)
     outcome: Outcome = _TYPES[kind](**fields)
     return outcome

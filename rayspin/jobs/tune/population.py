@@ -12,18 +12,24 @@ from rayspin.jobs.tune.trials import Trial, TrialBuilder
 from rayspin.rng import generator
 
 Branch = Callable[[Trial, Trial, int], None]
-"""Make the first trial go on from the second one's state after so many epochs."""
+"""Function (child, parent, epochs) that gives the child the state of its parent after that number of epochs."""
 
 STEP = 1.2
-"""A setting that is moved is multiplied or divided by this, as in the paper."""
+"""Factor by which a perturbed setting is multiplied or divided, as in the paper."""
 
 
 class PopulationScheduler:
-    """Members train side by side; after each interval the worst ones give way to branches of the best.
+    """Trains all members in parallel; after each interval, branches of the best members replace the worst ones.
 
-    A branch is a trial of its own, with changed settings. All members are compared at once, when the last one has
-    come so far: who is replaced by whom follows from the results alone, and no state that a branch starts from is
-    overwritten before it was taken.
+    A branch is a new trial that continues from the state of its parent with changed settings. Members are compared only
+    when all of them have finished the interval. Therefore, replacements depend only on the results, and the state of a
+    parent is not overwritten before it is copied.
+
+    Args:
+        search: size of the population, interval and rates of replacement.
+        space: axes of the search space by dotted key.
+        maker: builds the trials.
+        branch: called for each new branch.
     """
 
     def __init__(self, search: Population, space: Mapping[str, Axis], maker: TrialBuilder, branch: Branch) -> None:
@@ -38,16 +44,16 @@ class PopulationScheduler:
 
     @property
     def count(self) -> int:
-        """Members and branches so far."""
+        """Number of members and branches so far."""
         return len(self._states)
 
     @property
     def ended(self) -> bool:
-        """Whether every member has all its epochs."""
+        """Whether every member has finished all epochs."""
         return not self._under_way
 
     def next(self) -> Segment | None:
-        """The next member of this generation."""
+        """Return the segment of the next member in this generation, or None if all have been given out."""
         if not self._ready:
             return None
         number = self._ready.pop()
@@ -55,7 +61,10 @@ class PopulationScheduler:
         return Segment(number, self._states[number].trial, self._until)
 
     def tell(self, segment: Segment, value: float | None) -> None:
-        """Take note of a result; the last one of a generation starts the next."""
+        """Take the metric at the end of a segment (smaller is better; None if it failed).
+
+        The last result of a generation starts the next generation.
+        """
         state = self._states[segment.number]
         state.values.append(value)
         self._under_way -= 1
@@ -68,11 +77,11 @@ class PopulationScheduler:
             self._next_generation()
 
     def trial_states(self) -> list[TrialState]:
-        """Every member and branch, in order."""
+        """Return the states of all members and branches, in the order in which they were created."""
         return self._states
 
     def newly_settled(self) -> list[TrialState]:
-        """The trials of which nothing is left to run since this was last asked."""
+        """Return the trials that have ended since the last call."""
         new, self._new = self._new, []
         return new
 
@@ -107,7 +116,7 @@ class PopulationScheduler:
         return len(self._states) - 1
 
     def _moved(self, point: SearchPoint, place: int) -> SearchPoint:
-        """The point with every setting moved a step up or down, or drawn anew."""
+        """Return a point in which every setting is multiplied or divided by `STEP`, or drawn again from its axis."""
         address = (self._search.seed, self._generation, place)
         moved = []
         for key, value in point:

@@ -1,4 +1,4 @@
-"""How far a sweep is, from its ledger; only the trials under way are looked at themselves."""
+"""Progress of a sweep, read from its ledger and from the metrics of the running trials."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rayspin.rundir import RunDir, Table
 from rayspin.training import read_metrics
 
 SHOWN_TRIALS = 8
-"""Trials of a sweep that are told of one by one, of those under way and of those that failed."""
+"""Maximum number of running trials, and of failed trials, that are listed one by one."""
 
 
 def progress(run: RunDir, job: Table) -> dict[str, str]:
-    """Rows of `rayspin status`: trials by state, the best one, and those that run or failed."""
+    """Return the rows of `rayspin status` for a sweep: trials by state, the best, the running and the failed trials."""
     path = run.path
     ledger = Ledger(path)
     ends = Counter(entry.ended or ("running" if entry.started else "waiting") for entry in ledger.trials.values())
@@ -29,5 +29,5 @@ def progress(run: RunDir, job: Table) -> dict[str, str]:
         rows[f"failed {name}"] = f"{entry.label}: {entry.error} ({path / 'trials' / name / 'error.txt'})"
     if ledger.last:
         rows["core time"] = f"{ledger.seconds:.0f} s"
-        rows["last sign of life"] = ledger.last
+        rows["last activity"] = ledger.last
     return rows

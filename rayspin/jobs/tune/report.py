@@ -1,4 +1,4 @@
-"""What a sweep leaves: one tidy table as CSV and NetCDF, the best trial as a job file, and pictures."""
+"""Results of a sweep: a tidy table as CSV and NetCDF, the best trial as a job file, and pictures."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SHOWN_FAILURES = 5
 
 @dataclass(frozen=True)
 class Report:
-    """The results of a sweep that has ended, in the order of its trials.
+    """Writes the results of a finished sweep, in the order of its trials.
 
     Attributes:
-        run: the sweep's folder.
-        space: its axes.
-        metric: the figure that trials are compared by, and whether the most is best instead of the least.
-        queue: its scheduler and its ledger.
+        run: folder of the sweep.
+        space: axes of the search space by dotted key.
+        metric: (name of the metric that trials are compared by, whether it is maximized instead of minimized).
+        queue: scheduler and ledger of the sweep.
         grid: whether the trials are all combinations of the axes.
     """
 
@@ -48,7 +48,7 @@ class Report:
     grid: bool
 
     def write(self) -> Summary:
-        """Table, best job and pictures in the sweep's folder; its summary."""
+        """Write table, best job and pictures to the folder of the sweep, and return the summary."""
         trial_states = self._unique()
         rows = [self.row(state) for state in trial_states]
         write_text(self.run.path / "trials.csv", as_csv(_filled(rows)))
@@ -77,7 +77,7 @@ class Report:
         )
 
     def row(self, state: TrialState) -> Row:
-        """A trial as a row: point, figures, how far it came, how it ended, its name."""
+        """Return the row of a trial: its point, metrics, number of epochs (or samples), end and name."""
         trial = state.trial
         entry = self.queue.ledger.trials[trial.name]
         reached = max((until for until in entry.results if until <= state.until), default=0)
@@ -92,7 +92,7 @@ class Report:
         }
 
     def logged(self) -> list[LoggedTrial]:
-        """The trials as other programs keep them, with the curve of each."""
+        """Return the trials for MLflow, each with its metrics after every epoch."""
         return [self._logged(state) for state in self._unique()]
 
     def _logged(self, state: TrialState) -> LoggedTrial:
@@ -115,7 +115,7 @@ class Report:
         )
 
     def _history(self, state: TrialState) -> list[Line]:
-        """The curve of a training, as far as it counts here."""
+        """Return the metrics of a training up to the last epoch that this sweep uses."""
         return read_metrics(state.trial.folder(self.run).path)[: state.until]
 
     @property
@@ -137,16 +137,16 @@ class Report:
         table = trial.job.to_table()
         if (dataset := trial.dataset(self.run)) is not None:
             table["dataset"] = str(dataset)
-            # As the trial ran: another number of workers would round otherwise.
+            # Use the number of workers of the trial: rounding errors depend on it.
             table["resources"].setdefault("workers", 1)
-        head = f"# The best trial of {self.run.path} ({self.metric[0]} {row[self.metric[0]]:.6g}): {trial.label}.\n"
+        header = f"# The best trial of {self.run.path} ({self.metric[0]} {row[self.metric[0]]:.6g}): {trial.label}.\n"
         if trial.parent is not None:
             parent, epochs = trial.parent
-            head += (
-                f"# It went on from trial {parent} as that was after {epochs} epochs. This job begins anew;\n"
-                f"# what the trial itself came to lies in {trial.folder(self.run).path}.\n"
+            header += (
+                f"# It continues trial {parent} after epoch {epochs}, whereas this job starts from the beginning.\n"
+                f"# The results of the trial itself are in {trial.folder(self.run).path}.\n"
             )
-        write_text(self.run.path / "best.toml", head + tomli_w.dumps(table))
+        write_text(self.run.path / "best.toml", header + tomli_w.dumps(table))
 
     def _write_netcdf(self, rows: list[Row]) -> None:
         numbers = sorted({name for row in rows for name, value in row.items() if _is_number(value)} - set(self.space))
@@ -173,7 +173,7 @@ class Report:
         return tuple(axis.values.index(row[key]) for key, axis in self.space.items() if isinstance(axis, Values))
 
     def _draw(self, trial_states: list[TrialState], rows: list[Row]) -> tuple[str, ...]:
-        """The pictures that suit the sweep, the most telling one last."""
+        """Draw the pictures that apply to the sweep; return their names, the most informative one last."""
         metric = self.metric[0]
         drawn = []
         curves = [] if self._generates else [self._curve(state) for state in trial_states]
@@ -201,7 +201,7 @@ class Report:
         return tuple(drawn)
 
     def _draw_table(self, values: Any, names: dict[str, str], rows: tuple[Any, ...], columns: tuple[Any, ...]) -> str:
-        """A phase diagram over two axes of ascending numbers, if the trials are datasets; else a heat map."""
+        """Draw a phase diagram if the trials are datasets and both axes ascending numbers, otherwise a heat map."""
         first, second = names.values()
         title = self.metric[0].replace("_", " ")
         if self._generates and _ascending(rows) and _ascending(columns):
@@ -217,7 +217,7 @@ class Report:
         return [line[self.metric[0]] for line in self._history(state) if self.metric[0] in line]
 
     def _best_against_budget(self) -> tuple[list[int], list[float]]:
-        """What all trials together had spent when each result came in, and the best result by then."""
+        """Return the total epochs (or samples) and the best metric after each result, in order of arrival."""
         ours = {state.trial.name for state in self.queue.scheduler.trial_states()}
         spent, best = 0, math.inf
         budgets, bests = [], []
@@ -236,7 +236,13 @@ class Report:
 
 
 def failures(run: RunDir, trial_states: Sequence[TrialState], queue: SegmentQueue) -> list[str]:
-    """The trials that failed, a line for each: point, cause, where the job and the traceback lie."""
+    """Describe each failed trial in one line: its point, error and folder.
+
+    Args:
+        run: folder of the sweep.
+        trial_states: trials of the sweep.
+        queue: queue whose ledger has the errors.
+    """
     return [
         f"{state.trial.label}: {queue.ledger.trials[state.trial.name].error} ({state.trial.folder(run).path})"
         for state in trial_states
@@ -245,7 +251,7 @@ def failures(run: RunDir, trial_states: Sequence[TrialState], queue: SegmentQueu
 
 
 def _filled(rows: list[Row]) -> list[Row]:
-    """The rows with the same columns; what a failed trial lacks is empty."""
+    """Return the rows with identical columns; missing values are empty."""
     longest = max(range(len(rows)), key=lambda index: len(rows[index]))
     names = dict.fromkeys([*rows[longest], *sorted({name for row in rows for name in row})])
     return [{name: _plain(row.get(name, "")) for name in names} for row in rows]

@@ -1,8 +1,9 @@
-"""The scheduler of a sweep: which trial runs next and for how long, as a function of the results so far.
+"""Schedulers of a sweep: which trial runs next and for how many epochs, as a function of the results so far.
 
-A scheduler never looks at a clock or at the order in which results come in: every decision about trial i follows from
-the trials before it. So a sweep that was killed is played again from its ledger and goes on as it would have, a
-sweep on one core ends with the table of a sweep on a thousand, and more trials change no earlier decision.
+The decisions of a scheduler depend neither on time nor on the order in which results arrive: a decision about trial i
+depends only on results of trial i and earlier ones. Therefore, a killed sweep can be replayed from its ledger and
+continues as if it had not been interrupted, the table of a sweep does not depend on the number of cores, and additional
+trials do not change earlier decisions.
 """
 
 from __future__ import annotations
@@ -22,57 +23,66 @@ from rayspin.jobs.tune.trials import Trial
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a trial that runs in one go: until so many epochs (or samples) are done in all."""
+    """A part of a trial that runs without interruption.
+
+    Attributes:
+        number: index of the trial in the scheduler.
+        trial: trial to run.
+        until: total number of epochs (or samples) of the trial at the end of the segment.
+    """
 
     number: int
-    """Place of the trial in the course."""
     trial: Trial
     until: int
 
 
 class Scheduler(Protocol):
-    """What runs next."""
+    """Interface of schedulers."""
 
     @property
     def count(self) -> int:
-        """How many trials there will be, as far as is known."""
+        """Number of trials, as far as it is known."""
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is left to run, or under way."""
+        """Whether all trials have ended and no further trial will start."""
 
     def next(self) -> Segment | None:
-        """The next segment, or None if none is ready before more is told."""
+        """Return the next segment to run, or None if more results are needed first or all trials have ended."""
 
     def tell(self, segment: Segment, value: float | None) -> None:
-        """What the metric was at the end of a segment, the less the better; None if the trial failed."""
+        """Take the metric at the end of a segment; smaller is better. None means that the trial failed."""
 
     def trial_states(self) -> list[TrialState]:
-        """Every trial that was given out, in order."""
+        """Return the states of all trials that have started, in order."""
 
     def newly_settled(self) -> list[TrialState]:
-        """The trials of which nothing is left to run since this was last asked."""
+        """Return the trials that have ended since the last call."""
 
 
 @dataclass
 class TrialState:
-    """How far a trial is."""
+    """State of a trial in a scheduler.
+
+    Attributes:
+        trial: trial.
+        segment: index of its current segment.
+        until: total number of epochs (or samples) at the end of that segment.
+        values: metric at the end of each finished segment; the last one is None if the trial failed.
+        stopped: whether the trial was stopped before its last epoch.
+        settled: whether the trial has ended.
+    """
 
     trial: Trial
     segment: int = 0
-    """The last segment that it was sent on."""
     until: int = 0
-    """The end of that segment."""
     values: list[float | None] = field(default_factory=list)
-    """Of the segments it has done; None in the last place if it failed."""
     stopped: bool = False
-    """Whether it was stopped before its end."""
     settled: bool = False
-    """Whether nothing of it is left to run."""
 
     @property
     def end(self) -> str:
-        """How it left the sweep: "done", "stopped" or "failed"; empty while something is left to run."""
+        """How the trial left the sweep: "done", "stopped" or "failed"; empty while it is in progress."""
         if not self.settled:
             return ""
         if self.values and self.values[-1] is None:
@@ -81,30 +91,30 @@ class TrialState:
 
 
 class Asha(Config):
-    """Asynchronous successive halving (Li et al., arXiv:1810.05934): trials that fall behind are stopped early.
+    """Asynchronous successive halving (Li et al., arXiv:1810.05934): stops trials with poor metrics early.
 
-    At each rung a trial goes on if it is among the best 1 / `reduction` of those that came this far, itself included.
-    Here only the trials before it count, whoever arrives first: nothing depends on the speed of a machine. No worker
-    waits at a rung while there are trials to start.
+    At each rung, a trial continues if it is among the best 1 / `reduction` of the trials that reached the rung, itself
+    included. Unlike in the paper, it is compared only with trials of lower index, not with those that arrived earlier,
+    so the result does not depend on the speed of machines. Workers do not wait at a rung while new trials can start.
     """
 
     reduction: int = pydantic.Field(default=3, gt=1)
-    """Of so many trials one goes on, and so many times the epochs it gets."""
+    """Factor between rungs: one of `reduction` trials continues, to `reduction` times as many epochs."""
     first: int = pydantic.Field(default=1, gt=0)
-    """Epochs until the first rung."""
+    """Number of epochs before the first rung."""
 
     def rungs(self, budget: int) -> list[int]:
-        """The epochs after which trials are compared, and the whole budget at the end."""
+        """Return the numbers of epochs at which trials are compared, followed by the whole budget."""
         steps = math.ceil(math.log(max(budget / self.first, 1), self.reduction) - 1e-9)
         return [*(self.first * self.reduction**step for step in range(steps)), budget]
 
 
 class Halving:
-    """The scheduler of trials from a source: each to its end, or with successive halving.
+    """Scheduler that runs the trials of a source completely or with successive halving.
 
     Args:
-        source: where the trials come from.
-        asha: how trials are stopped early; None: not at all.
+        source: source of the trials.
+        asha: successive halving; None runs every trial to its end.
     """
 
     def __init__(self, source: Source, asha: Asha | None = None) -> None:
@@ -117,16 +127,16 @@ class Halving:
 
     @property
     def count(self) -> int:
-        """How many trials there will be."""
+        """Number of trials."""
         return self._source.count
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is left to run, or under way."""
+        """Whether all trials have ended and no further trial will start."""
         return self._source.ended and self._settled == len(self._states)
 
     def next(self) -> Segment | None:
-        """The next segment: those that came far go first."""
+        """Return the next segment; trials that have passed more rungs have priority over others and over new trials."""
         if self._promoted:
             _, number = heapq.heappop(self._promoted)
             return self._segment(number)
@@ -137,7 +147,7 @@ class Halving:
         return self._segment(len(self._states) - 1)
 
     def tell(self, segment: Segment, value: float | None) -> None:
-        """Take note of a result, and decide what can be decided by now."""
+        """Take the metric at the end of a segment, and make all decisions that are possible now."""
         state = self._states[segment.number]
         state.values.append(value)
         if value is None or state.segment == len(self._ends(state.trial)) - 1:
@@ -151,16 +161,16 @@ class Halving:
             self._settled += 1
 
     def trial_states(self) -> list[TrialState]:
-        """Every trial that was given out, in order."""
+        """Return the states of all trials that have started, in order."""
         return self._states
 
     def newly_settled(self) -> list[TrialState]:
-        """The trials of which nothing is left to run since this was last asked."""
+        """Return the trials that have ended since the last call."""
         new, self._new = self._new, []
         return new
 
     def _decide(self, level: int, rung: _Rung) -> None:
-        """Decide at a rung, trial by trial in order, as far as their results are known."""
+        """Decide at a rung for one trial after another, up to the first whose result is missing."""
         while rung.next < len(self._states):
             state = self._states[rung.next]
             if not state.settled:
@@ -177,7 +187,7 @@ class Halving:
         assert self._asha is not None
         if bisect.bisect_left(rung.values, value) < math.ceil(len(rung.values) / self._asha.reduction):
             state.segment = level + 1
-            # The farther, the earlier; then by number.
+            # Trials at higher rungs run first; ties are resolved by index.
             heapq.heappush(self._promoted, (-state.segment, number))
             self._rungs.setdefault(state.segment, _Rung())
         else:
@@ -199,9 +209,12 @@ class Halving:
 
 @dataclass
 class _Rung:
-    """Where decisions have come to at one rung."""
+    """State of the decisions at one rung.
+
+    Attributes:
+        next: index of the trial to decide on next.
+        values: metrics at this rung of the trials with lower index, in ascending order.
+    """
 
     next: int = 0
-    """Number of the trial that is decided next."""
     values: list[float] = field(default_factory=list)
-    """Of the trials before it that came here, in ascending order."""

@@ -1,7 +1,7 @@
-"""How the points of a sweep are chosen: the `[search]` table of a job, and the sources of trials it stands for.
+"""Search methods: the `[search]` table of a sweep, and the sources of trials that implement it.
 
-A source is asked for trial after trial and told, in the order of the trials, what became of them. It draws on nothing
-else, so a sweep that is played again from its ledger asks for the same trials.
+A source returns one trial after another, and receives their results in the order of the trials. It depends on nothing
+else, so a sweep that is replayed from its ledger asks for the same trials.
 """
 
 from __future__ import annotations
@@ -21,84 +21,92 @@ from rayspin.rng import seed_words
 
 
 class Source(Protocol):
-    """Where trials come from."""
+    """Interface of the sources of trials.
+
+    Attributes:
+        count: number of trials, as far as it is known.
+    """
 
     count: int
-    """How many trials there will be, as far as is known."""
 
     def next(self) -> Trial | None:
-        """The next trial, or None: until more is told if `ended` is false, for good if it is true."""
+        """Return the next trial, or None if the source has ended or needs more results first (see `ended`)."""
 
     @property
     def ended(self) -> bool:
-        """Whether every trial has been given out."""
+        """Whether all trials have been returned."""
 
     def settled(self, value: float | None) -> None:
-        """The next trial in order has ended with this value, the less the better; None if it failed."""
+        """Take the final metric of the next trial in order; smaller is better. None means that the trial failed."""
 
 
 class Grid(Config):
-    """Every combination of the values of all axes."""
+    """Grid search: all combinations of the values of the axes."""
 
     method: Literal["grid"] = "grid"
 
     def points(self, space: Mapping[str, Axis]) -> Iterator[SearchPoint]:
-        """The points in order, the last axis fastest.
+        """Return the points in order; the last axis varies fastest.
 
         Raises:
-            InputError: an axis is a range, or there are too many.
+            InputError: an axis is a range, or the grid has more than `MOST_TRIALS` points.
         """
         count = math.prod(len(axis.values) for axis in space.values() if isinstance(axis, Values))
         if count > MOST_TRIALS:
-            problem, remedy = f"has {count} points", f'give at most {MOST_TRIALS}, or search.method = "random"'
+            problem, remedy = f"has {count} points", f'give at most {MOST_TRIALS}, or use search.method = "random"'
             raise InputError("space", problem, remedy)
         for key, axis in space.items():
             if not isinstance(axis, Values):
                 raise InputError(
-                    f"space.{key}", "a grid takes values one by one", 'write a list, or search.method = "random"'
+                    f"space.{key}", "a grid needs a list of values", 'write a list, or use search.method = "random"'
                 )
         axes = [[(key, value) for value in axis.values] for key, axis in space.items() if isinstance(axis, Values)]
         return itertools.product(*axes)
 
 
 class Random(Config):
-    """Points drawn independently; more of them leave those there are as they are."""
+    """Random search: independent points. A larger number of trials does not change the earlier ones."""
 
     method: Literal["random"]
     trials: int = pydantic.Field(gt=0, le=MOST_TRIALS)
-    """How many points; those that are drawn twice are run once."""
+    """Number of points; a point that is drawn twice runs once."""
     seed: int = pydantic.Field(default=0, ge=0)
+    """Root seed; the value of an axis in trial i depends on (seed, key of the axis, i)."""
 
     def points(self, space: Mapping[str, Axis]) -> Iterator[SearchPoint]:
-        """The points in order."""
+        """Return the points in order."""
         return (drawn(space, self.seed, number) for number in range(self.trials))
 
 
 class Optuna(Config):
-    """Points that Optuna's tree-structured Parzen estimator asks for (needs the extra `optuna`)."""
+    """Search with the tree-structured Parzen estimator of Optuna (requires the extra `optuna`)."""
 
     method: Literal["optuna"]
     trials: int = pydantic.Field(gt=0, le=MOST_TRIALS)
+    """Number of points."""
     seed: int = pydantic.Field(default=0, ge=0)
+    """Root seed; the sampler for trial i is seeded with (seed, i)."""
     start: int = pydantic.Field(default=10, gt=0)
-    """Points that are drawn at random before the estimator takes over."""
+    """Number of points that are drawn at random before the estimator is used."""
     parallel: int = pydantic.Field(default=4, gt=0)
-    """Trials that may be under way when a point is chosen: the choice knows the results of all but the last so many.
-    Part of the search and not of the machine, so that every machine asks for the same points."""
+    """Maximum number of trials in progress at a time: the choice of trial i uses the results of the first
+    i + 1 - parallel trials. It belongs to the search, so that the points do not depend on the machine."""
 
 
 class Population(Config):
-    """Population-based training: now and then the worst members go on from the best ones, with changed settings."""
+    """Population-based training: after each interval, modified copies of the best members replace the worst ones."""
 
     method: Literal["population"]
     members: int = pydantic.Field(gt=1, le=MOST_TRIALS)
+    """Size of the population."""
     interval: int = pydantic.Field(gt=0)
-    """Epochs between two comparisons."""
+    """Number of epochs between two comparisons."""
     quantile: float = pydantic.Field(default=0.25, gt=0, le=0.5)
-    """The part of the population that is replaced each time, and the part that it is replaced from."""
+    """Fraction of the population that is replaced each time; also the fraction of best members that replace it."""
     resample: float = pydantic.Field(default=0.25, ge=0, le=1)
-    """How often a setting is drawn anew instead of being moved by a fifth."""
+    """Probability that a setting is drawn again; otherwise it is multiplied or divided by 1.2."""
     seed: int = pydantic.Field(default=0, ge=0)
+    """Root seed of the first members and of the changes of settings."""
 
 
 METHODS: dict[str, type[Config]] = {"grid": Grid, "random": Random, "optuna": Optuna, "population": Population}
@@ -120,7 +128,7 @@ Search: TypeAlias = Annotated[
 
 
 class Listed:
-    """A source whose trials are known from the start."""
+    """Source with a fixed list of trials."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
         self._trials, self._given = trials, 0
@@ -128,24 +136,32 @@ class Listed:
 
     @property
     def ended(self) -> bool:
-        """Whether every trial has been given out."""
+        """Whether all trials have been returned."""
         return self._given == self.count
 
     def next(self) -> Trial | None:
-        """The next trial."""
+        """Return the next trial, or None after the last."""
         if self.ended:
             return None
         self._given += 1
         return self._trials[self._given - 1]
 
     def settled(self, value: float | None) -> None:
-        """Nothing follows from it."""
+        """Ignore the result."""
 
 
 class OptunaSource:
-    """A source that asks Optuna.
+    """Source that chooses points with Optuna.
 
-    Each question is a function of (seed, number, results known by then): the sampler is seeded anew for it.
+    Each point is a function of (seed, index, earlier results): the sampler is seeded again for each one.
+
+    Args:
+        search: settings of the search.
+        space: axes of the search space by dotted key.
+        maker: builds the trials.
+
+    Raises:
+        InputError: Optuna is not installed.
     """
 
     def __init__(self, search: Optuna, space: Mapping[str, Axis], maker: TrialBuilder) -> None:
@@ -154,23 +170,23 @@ class OptunaSource:
         self._study = self._optuna.create_study(direction="minimize")
         self._asked: list[Any] = []
         self._values: list[float | None] = []
-        self._told = 0
+        self._reported = 0
         self.count = search.trials
 
     @property
     def ended(self) -> bool:
-        """Whether every trial has been given out."""
+        """Whether all trials have been returned."""
         return len(self._asked) == self.count
 
     def next(self) -> Trial | None:
-        """The next point that Optuna asks for, once enough results are in."""
+        """Return a trial at the next point that Optuna chooses, or None until enough results are available."""
         number = len(self._asked)
         enough = max(number - self._search.parallel + 1, 0)
         if self.ended or len(self._values) < enough:
             return None
-        while self._told < enough:
-            self._tell(self._asked[self._told], self._values[self._told])
-            self._told += 1
+        while self._reported < enough:
+            self._report(self._asked[self._reported], self._values[self._reported])
+            self._reported += 1
         self._study.sampler = self._optuna.samplers.TPESampler(
             seed=int(seed_words("sweep optuna", (self._search.seed, number), 1)[0]),
             n_startup_trials=self._search.start,
@@ -182,10 +198,10 @@ class OptunaSource:
         return self._maker.trial(point)
 
     def settled(self, value: float | None) -> None:
-        """The next trial in order has ended; Optuna is told of it no sooner than a question needs it."""
+        """Take the final metric of the next trial in order; it is reported to Optuna when a later point needs it."""
         self._values.append(value)
 
-    def _tell(self, asked: Any, value: float | None) -> None:
+    def _report(self, asked: Any, value: float | None) -> None:
         if value is None or not math.isfinite(value):
             self._study.tell(asked, state=self._optuna.trial.TrialState.FAIL)
         else:
@@ -195,7 +211,7 @@ class OptunaSource:
         kinds = self._optuna.distributions
         match axis:
             case Values():
-                # By place: a value may be a table, which Optuna does not take.
+                # Categories are indices, because values may be tables, which Optuna does not accept.
                 return kinds.CategoricalDistribution(range(len(axis.values)))
             case Integers():
                 return kinds.IntDistribution(*axis.integers)
@@ -207,10 +223,10 @@ class OptunaSource:
 
 
 def optuna_module() -> Any:
-    """Optuna, or the line that says how to get it.
+    """Import Optuna.
 
     Raises:
-        InputError: it is not installed.
+        InputError: Optuna is not installed.
     """
     try:
         import optuna

@@ -1,4 +1,4 @@
-"""Plays a scheduler against its ledger: known results are reported to it, missing segments are given out."""
+"""Replay a scheduler from its ledger: report the known results to it and give out the missing segments."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from rayspin.jobs.tune.schedulers import Scheduler, Segment
 
 
 class SegmentQueue:
-    """The segments of a sweep that are still to run, one by one.
+    """Gives out the segments of a sweep that are still to run, and records their outcomes.
 
     Args:
-        scheduler: what runs next.
-        ledger: what was run.
-        metric: the figure that trials are compared by, and whether the most is best instead of the least.
-        retries: how often a trial is tried again after an exception.
+        scheduler: chooses the segments.
+        ledger: record of what has run.
+        metric: (name of the metric that trials are compared by, whether it is maximized instead of minimized).
+        retries: how often a trial is run again after an exception.
+
+    The arguments `scheduler` and `ledger` are also attributes.
     """
 
     def __init__(self, scheduler: Scheduler, ledger: Ledger, metric: tuple[str, bool], retries: int = 0) -> None:
         self.scheduler, self.ledger = scheduler, ledger
-        self._metric, self._most = metric
+        self._metric, self._maximize = metric
         self._retries = retries
         self._again: list[Segment] = []
         self._failures: dict[str, int] = {}
@@ -32,10 +34,10 @@ class SegmentQueue:
         self._best = math.inf
 
     def next(self) -> Segment | None:
-        """The next segment to run, or None if none is ready before a result comes in.
+        """Return the next segment to run; None if the scheduler needs more results first, or if all are given out.
 
         Raises:
-            InputError: the metric is none of the figures of a result.
+            InputError: a result does not contain the metric.
         """
         segment = self._again.pop() if self._again else self._next_new()
         if segment is not None:
@@ -48,9 +50,9 @@ class SegmentQueue:
             known = self.ledger.result(segment)
             key = (segment.trial.name, segment.until)
             if known is not None:
-                self._tell(segment, known)
+                self._report(segment, known)
             elif key in self._out:
-                # The same trial was asked for twice: it runs once.
+                # The scheduler chose the same trial twice; it runs only once.
                 self._out[key].append(segment)
             else:
                 self._out[key] = [segment]
@@ -58,30 +60,34 @@ class SegmentQueue:
         return None
 
     def play(self) -> None:
-        """Tell the scheduler all that was run before, as far as it goes."""
+        """Report the results in the ledger to the scheduler, up to the first missing one."""
         segment = self._next_new()
         if segment is not None:
             self._again.append(segment)
 
     @property
     def done(self) -> int:
-        """How many trials have ended."""
+        """Number of trials that have ended."""
         return self._done
 
     def progress(self) -> dict[str, float]:
-        """Figures to show: the best so far, trials under way, failures."""
-        shown = {"running": float(len(self._out))}
+        """Return values for the progress display: running trials, the best metric so far, and failed trials."""
+        values = {"running": float(len(self._out))}
         if self._best < math.inf:
-            shown[f"best {self._metric}"] = -self._best if self._most else self._best
-        return shown | ({"failed": float(self._failed)} if self._failed else {})
+            values[f"best {self._metric}"] = -self._best if self._maximize else self._best
+        return values | ({"failed": float(self._failed)} if self._failed else {})
 
     @property
     def ended(self) -> bool:
-        """Whether all is run."""
+        """Whether all segments have run."""
         return self.scheduler.ended and not self._out
 
     def take(self, segment: Segment, outcome: Finished | Failed) -> None:
-        """Record how a segment that was given out ended, and decide what follows from it."""
+        """Record the outcome of a segment, and report it to the scheduler unless the segment is to be retried.
+
+        Raises:
+            InputError: the result does not contain the metric.
+        """
         self.ledger.record(segment, outcome)
         name = segment.trial.name
         figures = None
@@ -93,9 +99,9 @@ class SegmentQueue:
                 self._again.append(segment)
                 return
         for same in self._out.pop((name, segment.until)):
-            self._tell(same, figures)
+            self._report(same, figures)
 
-    def _tell(self, segment: Segment, figures: Figures | None) -> None:
+    def _report(self, segment: Segment, figures: Figures | None) -> None:
         value = None if figures is None else self.value(figures)
         self._best = min(self._best, math.inf if value is None else value)
         self.scheduler.tell(segment, value)
@@ -105,8 +111,12 @@ class SegmentQueue:
             self._failed += state.end == "failed"
 
     def value(self, figures: Figures) -> float:
-        """The metric, the less the better."""
+        """Return the metric, negated if it is maximized, so that smaller is better; NaN becomes infinity.
+
+        Raises:
+            InputError: `figures` does not contain the metric.
+        """
         if self._metric not in figures:
             raise InputError("metric", f"no trial reports {self._metric!r}", suggestion(self._metric, figures))
         value = float(figures[self._metric])
-        return math.inf if math.isnan(value) else -value if self._most else value
+        return math.inf if math.isnan(value) else -value if self._maximize else value

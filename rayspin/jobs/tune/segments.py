@@ -1,4 +1,4 @@
-"""The work of one segment of a trial, in whatever process: train some epochs, or make and measure a dataset."""
+"""Run one segment of a trial in the current process: train some epochs, or generate and measure a dataset."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ from rayspin.storage import Catalog
 from rayspin.training import Line, best_epoch, read_metrics
 
 ERROR = "error.txt"
+"""Name of the file with the traceback of a failed trial."""
 NO_RESULTS = frozenset({"epoch", "seconds", "samples_per_second", "learning_rate"})
-"""What is told of an epoch and follows from the job, or from the machine."""
+"""Entries of the metrics of an epoch that are not results: they depend on the job or on the machine only."""
 
 OBSERVABLES = (
     *("energy", "topological_charge", "topological_charge_magnitude"),
     *("magnetization", "magnetization_x", "magnetization_y", "magnetization_z", "wall_length"),
 )
-"""What is measured on a dataset."""
+"""Observables that are measured on a dataset."""
 
 _PROBE_BYTES = 2**20
 _LOCK_S = 20.0
@@ -45,14 +46,14 @@ _POLL_S = 2.0
 
 @dataclass(frozen=True)
 class SegmentRunner:
-    """What the segments of a sweep have in common.
+    """Runs the segments of a sweep.
 
     Attributes:
-        run: the sweep's folder, with absolute paths.
-        start: where paths of datasets start from: an actor has a working directory of its own.
-        threads: CPUs of a trial that runs in one process.
-        device: where such a trial trains.
-        memory_bytes: what the process of a trial may take more than it has at the start; None: all there is.
+        run: folder of the sweep, with absolute paths.
+        start: directory that relative paths of datasets refer to; an actor has another working directory.
+        threads: number of threads of a trial that runs in one process.
+        device: device of a trial that runs in one process.
+        memory_bytes: additional memory that the process of a trial may allocate; None: unlimited.
     """
 
     run: RunDir
@@ -62,7 +63,7 @@ class SegmentRunner:
     memory_bytes: int | None = None
 
     def execute(self, segment: Segment) -> Outcome:
-        """Run a segment and return how it ended; nothing is raised."""
+        """Run a segment and return its outcome. Exceptions are converted to outcomes."""
         start = time.perf_counter()
         folder = segment.trial.folder(self.run)
         job = segment.trial.job
@@ -107,7 +108,7 @@ class SegmentRunner:
         return observed(Catalog.open(folder.path)), segment.until
 
     def _make_dataset(self, data: Generate, path: Path) -> None:
-        """Make the dataset of a trial that nobody knew of before, or wait for another trial that does."""
+        """Generate the dataset of a trial, or wait while another trial generates it."""
         folder = RunDir.at(path)
         while data.done(folder) is None:
             if self._stop.exists():
@@ -125,7 +126,7 @@ class SegmentRunner:
 
 
 def _keep_traceback(folder: RunDir) -> None:
-    """Write the traceback of the exception that is handled into the trial's folder."""
+    """Write the traceback of the current exception to the folder of the trial."""
     folder.path.mkdir(parents=True, exist_ok=True)
     write_text(folder.path / ERROR, traceback.format_exc())
 
@@ -135,27 +136,27 @@ def _since(start: float) -> float:
 
 
 def _stopped(when: str) -> Incomplete:
-    return Incomplete("trial", f"stopped {when}", "the same command goes on")
+    return Incomplete("trial", f"stopped {when}", "run the same command again to resume")
 
 
 def reported(job: Job) -> tuple[str, ...]:
-    """The names of all figures that a trial of such a job ends with."""
+    """Return the names of the metrics that a trial of this job reports."""
     if isinstance(job, Generate):
         return tuple(f"{name}{end}" for name in OBSERVABLES for end in ("", "_error"))
     return "best_epoch", "training_loss", *job.objective.measured
 
 
 def figures_of(history: list[Line]) -> Figures:
-    """The figures of a curve's best epoch, as a training judges itself; its number as `best_epoch`."""
+    """Return the metrics of the best epoch of a training, and its number as `best_epoch`."""
     best = best_epoch(history)
     return {"best_epoch": int(best["epoch"]), **{name: value for name, value in best.items() if name not in NO_RESULTS}}
 
 
 def observed(catalog: Catalog) -> Figures:
-    """What is measured on a dataset: means over its samples, and their standard errors as `..._error`.
+    """Measure the observables of a dataset: means over the samples, and their standard errors as `..._error`.
 
-    Energy per site, J; magnetization, (x, y, z) and its length; topological charge, and the sum of its absolute values
-    over the samples; length of walls per site (see `rayspin.physics.observables`).
+    Observables: energy per site, J; magnetization (x, y, z) and its magnitude; topological charge and its absolute
+    value; length of walls per site (see `rayspin.physics.observables`).
     """
     reader = catalog.reader()
     edges = [catalog.points[number].hamiltonian.boundary for number in catalog.point_numbers]
@@ -168,14 +169,18 @@ def observed(catalog: Catalog) -> Figures:
     found: Figures = {}
     for name, values in zip(OBSERVABLES, columns, strict=True):
         found[name] = float(values.mean())
-        # Of a single sample nothing can be said.
+        # The standard error of a single sample is undefined; it is reported as 0.
         found[f"{name}_error"] = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
     return found
 
 
 @contextmanager
 def _claimed(folder: RunDir, job: Job, patience_s: float) -> Iterator[None]:
-    """The folder of a job, claimed. A worker whose driver was killed writes on for some seconds: it is waited for."""
+    """Lock the folder of a job for the block.
+
+    Wait for up to `patience_s` seconds for another process: a worker continues for some seconds after its driver was
+    killed.
+    """
     end = time.monotonic() + patience_s
     while True:
         try:
@@ -190,7 +195,7 @@ def _claimed(folder: RunDir, job: Job, patience_s: float) -> Iterator[None]:
 
 @contextmanager
 def _limited(memory_bytes: int | None) -> Iterator[None]:
-    """The process may take so much more memory in this block: what asks for more gets an exception, not the machine."""
+    """Limit the additional memory of this process in the block: larger allocations fail with an exception."""
     if memory_bytes is None:
         yield
         return
@@ -205,7 +210,10 @@ def _limited(memory_bytes: int | None) -> Iterator[None]:
 
 
 def _refusal(folder: Path) -> MachineError | None:
-    """What the system has against writing a little there: whatever failed on a full disk, that is the cause."""
+    """Return the error of a test write to the folder, or None if the write succeeds.
+
+    If it fails, for example because the disk is full, this is the cause of any other failure.
+    """
     try:
         with writing(folder), tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(_PROBE_BYTES))

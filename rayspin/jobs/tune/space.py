@@ -1,7 +1,7 @@
-"""A search space: for each dotted key of a job, the values to try or the range to draw from.
+"""Search spaces: for each dotted key of a job, a list of values or a range to draw from.
 
-Draws are addressed, not consumed: the value of key k in trial i is a function of (seed, k, i), so that more trials or
-another key leave the draws there are as they are.
+The random value of key k in trial i is a function of (seed, k, i) alone. Additional trials or keys therefore do not
+change the other values.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from rayspin.errors import InputError
 from rayspin.rng import generator
 
 MOST_TRIALS = 20_000
-"""Trials of a sweep at most: each one is checked like a job of its own, some thousands in a second."""
+"""Maximum number of trials in a sweep. Each trial is checked as a job, at a few thousand per second."""
 
 SearchPoint = tuple[tuple[str, Any], ...]
-"""A place in the search space: (dotted key, value) for every axis."""
+"""A point in the search space: (dotted key, value) for each axis."""
 
 
 class Values(Config):
-    """Values one by one: the ticks of a grid, and equally likely where points are drawn."""
+    """A list of values: coordinates of a grid, or equally likely values of random points."""
 
     values: tuple[Any, ...]
 
@@ -35,19 +35,19 @@ class Values(Config):
         return self
 
     def at(self, quantile: float) -> Any:
-        """The value at a quantile, 0 to 1."""
+        """Return the value at a quantile in [0, 1]."""
         return self.values[min(int(quantile * len(self.values)), len(self.values) - 1)]
 
 
 class _Range(Config):
-    """What ranges share: two ends in the right order."""
+    """Base class of the ranges: a lower and an upper bound."""
 
     name: ClassVar[str]
     lowest: ClassVar[float] = -math.inf
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The least and the greatest value."""
+        """(lower bound, upper bound)."""
         ends: tuple[float, float] = getattr(self, self.name)
         return ends
 
@@ -56,43 +56,43 @@ class _Range(Config):
         low, high = self.ends
         if not self.lowest < low < high:
             least = "" if self.lowest == -math.inf else f", both above {self.lowest:g}"
-            raise InputError(self.name, f"[{low:g}, {high:g}] is no range", f"give the lower end first{least}")
+            raise InputError(self.name, f"[{low:g}, {high:g}] is not a range", f"give the lower bound first{least}")
         return self
 
 
 class Uniform(_Range):
-    """Numbers that are equally likely between two ends."""
+    """Real numbers with a uniform distribution between two bounds."""
 
     name: ClassVar[str] = "uniform"
     uniform: tuple[float, float]
 
     def at(self, quantile: float) -> float:
-        """The value at a quantile, 0 to 1."""
+        """Return the value at a quantile in [0, 1]."""
         low, high = self.uniform
         return low + quantile * (high - low)
 
 
 class LogUniform(_Range):
-    """Positive numbers whose logarithms are equally likely between two ends."""
+    """Positive real numbers whose logarithm has a uniform distribution between two bounds."""
 
     name: ClassVar[str] = "log_uniform"
     lowest: ClassVar[float] = 0.0
     log_uniform: tuple[float, float]
 
     def at(self, quantile: float) -> float:
-        """The value at a quantile, 0 to 1."""
+        """Return the value at a quantile in [0, 1]."""
         low, high = self.log_uniform
         return min(low * math.exp(quantile * math.log(high / low)), high)
 
 
 class Integers(_Range):
-    """Whole numbers that are equally likely, both ends included."""
+    """Integers with a uniform distribution between two bounds, both included."""
 
     name: ClassVar[str] = "integers"
     integers: tuple[int, int]
 
     def at(self, quantile: float) -> int:
-        """The value at a quantile, 0 to 1."""
+        """Return the value at a quantile in [0, 1]."""
         low, high = self.integers
         return min(low + int(quantile * (high - low + 1)), high)
 
@@ -116,7 +116,7 @@ def _axis(key: str, what: Any) -> Any:
     names = list(what)
     if len(names) != 1 or names[0] not in KINDS:
         unknown = next((name for name in names if name not in KINDS), None)
-        problem = "no axis" if unknown is None else f"unknown key {unknown!r}"
+        problem = "not an axis" if unknown is None else f"unknown key {unknown!r}"
         remedy = "write one of " + ", ".join(KINDS) if unknown is None else suggestion(unknown, KINDS)
         raise InputError(key, problem, remedy)
     try:
@@ -146,41 +146,51 @@ Space = Annotated[
     pydantic.PlainSerializer(_plain),
     pydantic.Field(min_length=1),
 ]
-"""Dotted key of the job: a list of values, or { uniform = [low, high] }, { log_uniform = [low, high] },
+"""For each dotted key of the job, a list of values, { uniform = [low, high] }, { log_uniform = [low, high] } or
 { integers = [low, high] }."""
 
 
 def drawn(space: Mapping[str, Axis], seed: int, number: int) -> SearchPoint:
-    """Point `number` of the random points that (space, seed) names."""
+    """Return a random point.
+
+    Args:
+        space: axes by dotted key.
+        seed: root seed.
+        number: index of the point.
+    """
     return tuple(
         (key, axis.at(float(generator(f"sweep {key}", (seed, number)).random()))) for key, axis in space.items()
     )
 
 
 def short_names(keys: Sequence[str], taken: Collection[str] = ()) -> dict[str, str]:
-    """A name for each dotted key as short as can be: its last word, more words where two would be the same or `taken`.
+    """Return the shortest unique name of each dotted key: its last word, or more words if the name would be ambiguous.
 
-    Numbers (the place in a vector) are no words of their own. The names are fit for NetCDF and CSV.
+    Integers (indices into vectors) do not count as words. The names are valid in NetCDF and CSV.
+
+    Args:
+        keys: dotted keys.
+        taken: names that must not be used.
     """
     names = {key: _tail(key, 1) for key in keys}
     words = 1
     while twice := {name for name in names.values() if name in taken or list(names.values()).count(name) > 1}:
         words += 1
         if words > max(key.count(".") + 1 for key in keys):
-            # Whole keys that are taken still: a top key with the name of a figure.
+            # A whole key is taken if a top-level key has the name of a metric.
             return {key: f"{name}_swept" if name in twice else name for key, name in names.items()}
         names = {key: _tail(key, words) if name in twice else name for key, name in names.items()}
     return names
 
 
 def label(point: Mapping[str, Any]) -> str:
-    """A point as people read it."""
+    """Return a point as text."""
     names = short_names(list(point))
     return ", ".join(f"{names[key]} {shown(value)}" for key, value in point.items()) or "the base job"
 
 
 def shown(value: Any) -> str:
-    """A value of an axis as people read it."""
+    """Return a value of an axis as text."""
     if isinstance(value, Mapping):
         return " ".join(f"{key}={shown(inner)}" if inner else key for key, inner in value.items())
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Trials: the points of a search space as checked jobs, each known by the hash of its resolved job."""
+"""Trials: the points of a search space as checked jobs. A trial is named by the hash of its resolved job."""
 
 from __future__ import annotations
 
@@ -23,38 +23,43 @@ TRIALS = "trials"
 DATASETS = "datasets"
 
 Job = Training | Generate
-"""What can be swept."""
+"""Jobs that can be swept."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One job of a sweep."""
+    """One job of a sweep.
+
+    Attributes:
+        name: hash of the resolved job; also the name of the trial's folder.
+        point: point in the search space.
+        job: job at this point.
+        data: job of the dataset, if the sweep generates it.
+        parent: for a branch, (name of the trial that it continues, number of epochs of that trial).
+    """
 
     name: str
-    """Hash of the trial's resolved job: its folder."""
     point: SearchPoint
     job: Job
     data: Generate | None = None
-    """The job of the dataset that the sweep itself generates for this trial."""
     parent: tuple[str, int] | None = None
-    """The trial that this one was branched off, and after how many epochs."""
 
     @property
     def label(self) -> str:
-        """The point as people read it."""
+        """The point as text."""
         return label(dict(self.point))
 
     @property
     def budget(self) -> int:
-        """What the whole trial takes: epochs of a training, samples of a dataset."""
+        """Total number of epochs (training) or samples (dataset)."""
         return self.job.training.epochs if isinstance(self.job, Training) else self.job.samples
 
     def folder(self, run: RunDir) -> RunDir:
-        """Where the trial lives in the sweep's folder."""
+        """Return the folder of the trial inside the folder of the sweep."""
         return run.child(TRIALS).child(self.name)
 
     def dataset(self, run: RunDir) -> Path | None:
-        """The dataset that the trial reads, if it reads one."""
+        """Return the folder of the dataset that the trial reads; None if the trial generates a dataset."""
         if isinstance(self.job, Generate):
             return None
         return run.path / self.job.dataset[1:] if self.data is not None else run.locate(self.job.dataset)
@@ -62,21 +67,30 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialBuilder:
-    """Makes trials of points: a base job, and the jobs of datasets that the sweep generates itself."""
+    """Builds trials from points.
+
+    Attributes:
+        base: table of the base job.
+        datasets: tables of the datasets that the sweep generates, by name.
+    """
 
     base: Table
     datasets: Mapping[str, Table] = field(default_factory=dict)
 
     @classmethod
     def of(cls, base: Job, datasets: Mapping[str, Generate]) -> TrialBuilder:
-        """The maker for a base job as it stands."""
+        """Return a builder for validated jobs."""
         return cls(base.to_table(), {name: data.to_table() for name, data in datasets.items()})
 
     def trial(self, point: SearchPoint, parent: tuple[str, int] | None = None) -> Trial:
-        """The checked job at a point.
+        """Build the trial at a point.
+
+        Args:
+            point: (dotted key, value) for each axis.
+            parent: for a branch, the name of its parent and the parent's number of epochs.
 
         Raises:
-            InputError: a key or a value that the job doesn't take.
+            InputError: the job does not accept a key or a value.
         """
         table, datasets = self._at(point)
         job = sweepable(table, "space")
@@ -91,7 +105,7 @@ class TrialBuilder:
         for key, value in point:
             first, _, rest = key.partition(".")
             if first == "resources":
-                raise InputError(f"space.{key}", "resources change no result", "set them in the base job")
+                raise InputError(f"space.{key}", "resources do not change results", "set them in the base job")
             if first == DATASETS and rest.partition(".")[0] not in self.datasets:
                 raise InputError(f"space.{key}", "no such dataset", suggestion(rest.partition(".")[0], self.datasets))
             replace_key(whole, key, copy.deepcopy(value), f"space.{key}")
@@ -107,10 +121,14 @@ class TrialBuilder:
 
 
 def sweepable(table: Any, where: str = "") -> Any:
-    """The job that a table describes, if it is one that can be swept.
+    """Build the base job that a table describes.
+
+    Args:
+        table: keys and values of the job.
+        where: name of the table in error messages.
 
     Raises:
-        InputError: it can't be, or something in it is wrong.
+        InputError: the table is invalid, or its kind of job cannot be swept.
     """
     if not isinstance(table, Mapping):
         return table
@@ -120,7 +138,7 @@ def sweepable(table: Any, where: str = "") -> Any:
         raise InputError(f"{where}: {error.where}".removeprefix(": "), error.problem, error.remedy) from None
     if not isinstance(stage, Training | Generate):
         kinds = [kind for kind in KINDS if issubclass(stage_type(kind, ""), Training | Generate)]
-        raise InputError("kind", f"{stage.kind!r} can't be swept", f"sweep one of: {', '.join(kinds)}")
+        raise InputError("kind", f"a job of kind {stage.kind!r} cannot be swept", f"use one of: {', '.join(kinds)}")
     return stage
 
 

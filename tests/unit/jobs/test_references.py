@@ -1,4 +1,4 @@
-"""A run is resumed with the dataset that it was made with, however its path is spelled and wherever it lies now."""
+"""A run resumes with its dataset, even if the path is spelled differently or the dataset was moved."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TRAINING = {"epochs": 1, "batch_size": 2}
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with two datasets of different seeds, `one` and `two`."""
+    """A working directory with two datasets of different seeds, `one` and `two`."""
     monkeypatch.chdir(tmp_path)
     for name, seed in (("one", 1), ("two", 2)):
         data = DATA.with_updates(seed=seed)
@@ -46,7 +46,7 @@ def training(dataset: str) -> TrainFcn:
 
 
 def trained(dataset: str, *, ended: bool = False) -> RunDir:
-    """The folder of a training on a dataset that has an epoch behind it."""
+    """Train for one epoch on a dataset and return the folder."""
     run, job = RunDir.at(Path("run")), training(dataset)
     with run.claimed(job.identity()):
         job.fit(Path(dataset), run.path)

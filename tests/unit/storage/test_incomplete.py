@@ -111,7 +111,7 @@ def test_a_pipeline_makes_what_is_missing_before_the_next_stage(lacking: Path) -
     assert GENERATE.done(run) is None
     stages = {"data": JOB, "train": train(Path("@data")).to_table()}
     pipeline = Pipeline.model_validate({"kind": "pipeline", "stages": stages})
-    with pytest.raises(InputError, match="stage 'data' has not ended"):
+    with pytest.raises(InputError, match="stage 'data' has not finished"):
         pipeline.run_stage("train", RunDir.at(lacking.parent), Context(), lambda stage, run: Summary("", {}))
     datasets.make(GENERATE, lacking)
     assert GENERATE.done(run) is not None

@@ -1,4 +1,4 @@
-"""Evaluations see what their network was trained to see; what does not fit is refused before anything is written."""
+"""Evaluations use the inputs of the training, and reject networks and data that do not fit before writing anything."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def test_fields_carry_the_noise_that_the_network_was_trained_with(dataset: Path,
         evaluation = _evaluation(dataset, tmp_path, {"objective": objective.to_table()})
         case = Case.open(dataset, tmp_path / "w.safetensors", "test")
         whole = evaluation.measure(case, 0, 2)
-        # However the fields are shared out, each has its own noise.
+        # The noise of a sample does not depend on the division into shares.
         assert whole[1] == pytest.approx(evaluation.measure(case, 1, 1)[0], rel=1e-4)
         mse[alpha] = [row["bicubic/normalized_mse"] for row in whole]
         assert np.isfinite(whole[0][f"{NETWORK}/raw_mse"])
-    # Of noise, interpolation knows nothing.
+    # Interpolation does not remove noise.
     assert np.mean(mse[0.5]) > np.mean(mse[0.0]) + 0.01
 
 
 @pytest.mark.parametrize(
     ("provenance", "message"),
     [
-        ({}, "weights: don't say what they were trained for"),
-        ({"objective": 5}, "weights: don't say what they were trained for"),
+        ({}, "weights: the file does not contain the training objective"),
+        ({"objective": 5}, "weights: the file does not contain the training objective"),
         ({"objective": {"degradation": {"sigma": "wide"}}}, r"weights: objective: degradation\.sigma"),
         ({"objective": {"degradation": {"mosaic": 3}}}, "32 x 32 sites don't divide into blocks of 12"),
     ],
@@ -70,5 +70,5 @@ def test_weights_that_do_not_suit_are_refused(
 
 def test_open_edges_are_refused(tmp_path: Path) -> None:
     dataset = _dataset(tmp_path / "open", hamiltonian={"dmi": 0.3, "boundary": "open"})
-    with pytest.raises(InputError, match="have open edges, and the networks wrap around them"):
+    with pytest.raises(InputError, match="have open boundaries, and the networks assume periodic ones"):
         job.plan(_evaluation(dataset, tmp_path, {"objective": {"dropped": 0.1}}), tmp_path / "run")

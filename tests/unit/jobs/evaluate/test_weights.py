@@ -1,4 +1,4 @@
-"""An evaluation of weights that can't be used ends before anything is written, and never in figures that are NaN."""
+"""An evaluation rejects unusable weights before it writes anything, and never reports NaN."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_weights_of_nan_or_integers_end_it_with_the_exit_code_of_bad_input(datas
 
 
 def test_figures_that_would_not_be_finite_are_an_error(dataset, tmp_path):
-    """Convolutions of finite weights whose products are not."""
+    """The weights are finite, but the convolutions overflow."""
     path = weights(tmp_path, lambda t: torch.full_like(t, 1e30) if t.ndim == 4 else t)
     case = Case.open(dataset, path, "test")
     with pytest.raises(InputError, match="its output is not finite"):

@@ -1,4 +1,4 @@
-"""Array mode: parts of a dataset without Ray, in any order or at once, killed or not: the bytes of a whole run."""
+"""Array mode: parts of a dataset, generated without Ray in any order, have the bytes of a single run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SMALL = datasets.labyrinths(22, 16, seed=5, shard_samples=4, splits={"test": 2, 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The shards as one process makes them, one after another."""
+    """The shards as one process generates them in order."""
     folder = tmp_path_factory.mktemp("reference")
     maker = ShardMaker(SMALL, folder)
     for shard in SMALL.shards():
@@ -49,7 +49,7 @@ def test_parts(text: str, part: tuple[int, int]) -> None:
 def test_a_full_disk_at_the_ledger_lets_the_shards_in_flight_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last shard has one sample and is the first to be done; what the ledger missed is adopted."""
+    """The last shard has one sample and finishes first; shards missing from the ledger are adopted by the next run."""
     stage = SMALL.with_updates(samples=5, schedule={"sweeps": 400_000, "quench_sweeps": 20})
 
     def full(*_: object, **__: object) -> None:
@@ -99,7 +99,7 @@ def test_parts_in_any_order_give_the_bytes_of_a_whole_run_and_the_last_marks_it(
     assert run.finished(SMALL.identity()) == summary
     assert datasets.shards(folder) == reference
     assert verify(Catalog.entered(folder)).faults == []
-    # The ledgers of the tasks are one now.
+    # The ledgers of the tasks have been merged.
     assert [path.name for path in folder.glob("*.jsonl")] == ["ledger.jsonl"]
     assert job.run(SMALL, folder, Context(), shards="0:1") == summary
     assert job.run(SMALL, folder, Context()) == summary
@@ -165,18 +165,18 @@ def test_a_poison_sample_leaves_the_rest_of_the_part(tmp_path: Path) -> None:
 
     told = CliRunner().invoke(main, ["explain", str(folder), "1"])
     assert told.exit_code == 0
-    assert "failed, and is set aside" in told.stdout
+    assert "failed; not generated yet" in told.stdout
     assert "sample 6, seed (5, 6)" in told.stdout
     assert "in anneal_sample" in told.stdout
     for shard in ("shard-00000004.nc", str(folder / "failed-00000004.txt")):
         assert explain(folder, shard).shard == (4, 4)
-    # It fails here as it failed there, without Ray or another process.
+    # The failure is reproduced in this process.
     found = replace(explain(folder, "1"), job=datasets.Poisoned(**dict(SMALL)))
     said: list[str] = []
     with pytest.raises(FloatingPointError, match="spin 6 diverged"):
         repeat(found, folder, said.append)
     assert [line.split(":")[0] for line in said] == ["sample 4", "sample 5"]
-    # Made at last, it is no failure any more.
+    # The failure file is removed once the shard is generated.
     job.run(SMALL, folder, Context(), shards="1/1")
     assert not list(folder.glob("failed-*"))
 
@@ -186,14 +186,14 @@ def test_explain_repeats_a_shard_that_is_there(tmp_path: Path) -> None:
     job.run(SMALL, folder, Context(), shards="0:2")
     told = CliRunner().invoke(main, ["explain", str(folder), "1", "--run"])
     assert told.exit_code == 0, told.output
-    assert told.stdout.count(", as stored") == 4
-    assert "not made yet" in CliRunner().invoke(main, ["explain", str(folder), "3"]).stdout
+    assert told.stdout.count(", equal to the stored sample") == 4
+    assert "not generated yet" in CliRunner().invoke(main, ["explain", str(folder), "3"]).stdout
     line = explain(folder, "0").commands[1]
     printed = subprocess.run(
         line.replace("python", sys.executable, 1), shell=True, check=True, capture_output=True, text=True
     ).stdout
     assert f"{Catalog.read(folder).column('energy')[0]:.10f}"[:12] in printed
-    with pytest.raises(InputError, match="the job has 6 shards and no '6'; give 0 to 5"):
+    with pytest.raises(InputError, match="the job has 6 shards and none is '6'; give 0 to 5"):
         explain(folder, "6")
     with pytest.raises(InputError, match="no dataset"):
         explain(tmp_path, "0")

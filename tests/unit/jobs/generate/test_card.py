@@ -1,4 +1,4 @@
-"""The card of a dataset says what is in it, and the lines that load it do."""
+"""The card describes the dataset, and its code loads the dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs of generation without running them over Ray: what they ask for, cost, and say of what failed."""
+"""Jobs of kind "generate" without Ray: settings, cost, and reports of failures."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def test_a_seed_is_one_that_fits_into_a_coordinate() -> None:
 
 @pytest.mark.timeout(120)
 def test_a_plan_of_huge_samples_looks_at_some_sweeps_of_one(tmp_path: Path) -> None:
-    """A whole sample of this job is the work of half an hour."""
+    """One complete sample of this job takes half an hour."""
     huge = Generate.model_validate(
         SMALL.to_table() | {"size": 1024, "schedule": {"sweeps": 1_000_000, "quench_sweeps": 20}}
     )
     found = huge.plan(RunDir.at(tmp_path / "data"), {})
-    # 2^20 spins, 10^6 sweeps: no core does 10 updates a nanosecond, and none takes 100 ns for one.
+    # 2^20 spins, 10^6 sweeps: every core does less than 10 updates per ns and takes less than 100 ns per update.
     assert 1e2 < found.core_seconds / 12 < 1e5

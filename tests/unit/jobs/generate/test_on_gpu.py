@@ -1,4 +1,4 @@
-"""Generation on a GPU: the shards have the bytes of a CPU; where there is none, one line says so."""
+"""Shards generated on a GPU have the same bytes as on a CPU; a missing GPU is a one-line error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.simulated_gpu import ON_GPU, TWO_POINTS, simulate
 
 
 def test_a_shard_made_on_a_gpu_has_the_bytes_of_a_cpu(tmp_path: Path) -> None:
-    """On Numba's simulator of one."""
+    """Uses the CUDA simulator of Numba."""
     for folder in ("cpu", "gpu"):
         (tmp_path / folder).mkdir()
     ShardMaker(Generate.model_validate(TWO_POINTS), tmp_path / "cpu").work((0, 4))

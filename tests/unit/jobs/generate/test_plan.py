@@ -1,4 +1,4 @@
-"""Plans of datasets: what is to do, on how many cores it is of use, and what more samples would cost."""
+"""Plans of datasets: remaining work, usable number of cores, and cost of additional samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL = datasets.labyrinths(22, 16, shard_samples=4)
 def test_walltime_goes_by_whole_shards(tmp_path: Path) -> None:
     plan = job.plan(SMALL, tmp_path / "data")
     assert plan.pieces == 6
-    # Spins, and beside them the number, the energy and the split of each sample.
+    # Spins, and the number, energy and split of each sample.
     assert plan.bytes == 22 * (16 * 16 * 3 * 4 + 8 + 8 + 1)
     assert plan.core_seconds > 0
     rounds = {1: 6, 2: 3, 4: 2, 6: 1, 1000: 1}
@@ -32,7 +32,7 @@ def test_a_finished_dataset_says_what_more_would_cost(tmp_path: Path) -> None:
     job.run(SMALL, tmp_path / "data", Context(), shards="1/1")
     plan = job.plan(SMALL, tmp_path / "data")
     assert plan.core_seconds == plan.bytes == 0
-    hours, megabytes = plan.figures["each 1000 samples more"].split(" core-hours, ")
+    hours, megabytes = plan.figures["each additional 1000 samples"].split(" core-hours, ")
     assert 0 < float(hours) < 1
     assert megabytes.startswith("3.1 MB")
 

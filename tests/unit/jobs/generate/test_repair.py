@@ -1,4 +1,4 @@
-"""Repair: nothing that is sound is lost, and what it says follows from a verification."""
+"""Repair loses no intact file, and reports what a verification found."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_swapped_files_that_no_ledger_knows_are_not_taken_for_each_other(dataset
 
 
 def test_a_ledger_line_that_names_another_file_than_its_sample_is_none(dataset: Path, original: Path) -> None:
-    """As an earlier version adopted swapped files."""
+    """An earlier version recorded swapped files like this."""
     first, second, _ = Catalog.entered(dataset).records
     swap(dataset, SHARDS[0], SHARDS[1])
     LedgerWriter(dataset).record(replace(first, file=second.file))
@@ -92,7 +92,7 @@ def test_a_ledger_line_that_names_another_file_than_its_sample_is_none(dataset: 
 def test_what_can_not_be_made_as_it_was_stays_as_it_was(
     dataset: Path, original: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With other packages another shard comes out: the faulty one is not given up for it."""
+    """If other package versions produce another shard, the damaged original is kept."""
     path = dataset / SHARDS[1]
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -104,7 +104,7 @@ def test_what_can_not_be_made_as_it_was_stays_as_it_was(
     make, other = ShardMaker._make, ShardMaker(JOB.with_updates(seed=6), dataset)
     other._make = ShardMaker._make.__get__(other)  # type: ignore[method-assign]
     monkeypatch.setattr(ShardMaker, "_make", made_otherwise)
-    with pytest.raises(RunError, match=rf"{SHARDS[1]} came out with other values than the ledger has"):
+    with pytest.raises(RunError, match=rf"{SHARDS[1]} could not be reproduced: the new values differ"):
         repair(dataset, Context())
     assert path.read_bytes() == bytes(content)
     assert Catalog.entered(dataset).records == Catalog.entered(original).records
@@ -119,9 +119,7 @@ def test_a_shard_that_is_made_again_as_faulty_is_no_success_and_what_it_replaced
         return 0.0, energy_bounds(hamiltonian)[1]
 
     monkeypatch.setattr(verification, "energy_bounds", too_narrow)
-    with pytest.raises(
-        RunError, match=r"3 faults are left after the repair, the first: shard-00000000.nc has energies"
-    ):
+    with pytest.raises(RunError, match=r"3 faults remain after the repair, the first: shard-00000000.nc has energies"):
         repair(dataset, Context())
     assert (dataset / REPLACED / SHARDS[0]).read_bytes() == before
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""Trainings without Ray: how many workers there is room for, and what is told of their errors."""
+"""Trainings without Ray: number of workers, and reports of their errors."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def test_workers_are_counted_node_by_node_and_share_a_batch_evenly(resources: di
 
 
 def test_workers_that_fit_on_no_node_are_refused() -> None:
-    message = "1 workers of 2 CPUs and a GPU each don't fit on nodes of 4 CPUs and 0 GPUs, 1 CPUs and 8 GPUs; ask"
+    message = "1 workers of 2 CPUs and a GPU each don't fit on nodes of 4 CPUs and 0 GPUs, 1 CPUs and 8 GPUs; reduce"
     nodes = [{"CPU": 4.0}, {"CPU": 1.0, "GPU": 8.0}]
     with pytest.raises(RunError, match=message):
         TrainingResources(gpu=True, cpus_per_worker=2).world_size(nodes, lambda _: True)
 
 
 class WorkersFailedError(Exception):
-    """As Ray Train tells of workers that raised."""
+    """The error that Ray Train raises if workers raise an exception."""
 
     def __init__(self, *causes: Exception) -> None:
         super().__init__("workers failed")
@@ -54,7 +54,7 @@ def test_the_error_of_the_worker_that_failed_first_is_told_and_all_tracebacks_ar
     error = train._unknown(WorkersFailedError(missing, cause), tmp_path)
     assert str(error) == (
         f"{tmp_path}: training failed (OSError: the disk is gone); "
-        f"see {tmp_path / 'error.txt'}; the same command goes on"
+        f"see {tmp_path / 'error.txt'}; run the same command again to resume"
     )
     kept = (tmp_path / "error.txt").read_text()
     assert kept.index("the disk is gone") < kept.index("no peer")

@@ -1,4 +1,4 @@
-"""Sweeps without Ray: what becomes of trials, and of the table."""
+"""Sweeps without Ray: outcomes of trials, and the table."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_loss_that_is_not_finite_is_a_failed_trial(dataset: str, tmp_path: Pat
     with pytest.raises(RunError, match=message):
         job.run(swept, tmp_path, Context())
     assert [row["state"] for row in rows(tmp_path)] == ["done", "failed"]
-    # The job itself is to blame: nothing is gained by a second try.
+    # An error of the job itself is not retried.
     assert len(events(tmp_path, "failed")) == 1
 
 
@@ -134,7 +134,7 @@ def test_a_sweep_over_hamiltonians_measures_what_it_makes(tmp_path: Path) -> Non
     summary = job.run(swept, tmp_path / "run", Context())
     grid = xr.load_dataset(tmp_path / "run" / "trials.nc")
     assert grid["magnetization_z"].dims == ("anisotropy", "external_field_2")
-    # A field of 2 J, beyond saturation, leaves nothing but spins along it.
+    # A field of 2 J is above saturation: all spins are parallel to it.
     np.testing.assert_allclose(grid["magnetization_z"].sel(external_field_2=2.0), 1, atol=1e-3)
     np.testing.assert_allclose(grid["topological_charge"].sel(external_field_2=2.0), 0, atol=1e-6)
     assert (abs(grid["magnetization_z"].sel(external_field_2=0.0)) < 0.5).all()

@@ -1,4 +1,4 @@
-"""The scheduler of a sweep follows from the results alone: from no clock, no order of arrival, no kill."""
+"""The decisions of a scheduler depend only on the results, not on time, order of arrival or interruptions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.schedulers import EPOCHS, MAKER, NOISE, play, trials
 
 
 def loss(segment: Segment) -> float:
-    """Falls with the epochs, towards a floor that the trial's noise sets; curves never cross."""
+    """A loss that falls with the epochs to a minimum given by the noise of the trial; the curves do not cross."""
     return float(dict(segment.trial.point)[NOISE]) + 1 / segment.until
 
 
@@ -52,7 +52,8 @@ def test_halving_keeps_the_best_and_saves_most_of_the_epochs() -> None:
     assert by_name[best.name] == (EPOCHS, "done")
     spent = sum(until for _, until, _ in ends)
     assert spent < 81 * EPOCHS / 4
-    # In a random order the ranks among those before are independent: so the n-th passes with probability ceil(n/3) / n.
+    # In a random order, the ranks among the earlier trials are independent: trial n passes with probability
+    # ceil(n/3) / n.
     chances = np.ceil(np.arange(1, 82) / 3) / np.arange(1, 82)
     passed = sum(until > 1 for _, until, _ in ends)
     assert abs(passed - chances.sum()) < 4 * math.sqrt((chances * (1 - chances)).sum())
@@ -66,7 +67,7 @@ def test_more_trials_change_no_earlier_decision() -> None:
 
 def test_a_failed_trial_leaves_the_others_as_they_are() -> None:
     everything = trials(20)
-    # Beyond the end of the list, so that nobody is compared with it in either case.
+    # A noise amplitude that no other trial has.
     poison = MAKER.trial(((NOISE, 100.0),))
     with_poison = [*everything[:10], poison, *everything[10:]]
 
@@ -132,7 +133,7 @@ def test_a_member_that_fails_gives_way_to_a_branch() -> None:
     assert len(branched) >= 4
 
 
-# --- the queue: the scheduler played against a ledger ---
+# --- the queue: the scheduler replayed from a ledger ---
 
 
 def result(segment: Segment) -> Finished:
@@ -156,7 +157,7 @@ def test_a_sweep_that_is_killed_anywhere_runs_what_is_missing_and_ends_the_same(
     ledger = (tmp_path / "trials.jsonl").read_bytes()
     chance = random.Random(1)
     for _ in range(20):
-        # Killed at any byte of the ledger.
+        # The sweep is killed at an arbitrary byte of the ledger.
         folder = tmp_path / "killed"
         folder.mkdir(exist_ok=True)
         (folder / "trials.jsonl").write_bytes(ledger[: chance.randrange(len(ledger))])
@@ -190,7 +191,7 @@ def test_a_failure_is_tried_again_by_rule_and_then_told(tmp_path: Path) -> None:
     assert (tries[bad], tries[worse]) == (3, 1)
     entry = Ledger(tmp_path).trials[bad]
     assert (entry.ended, entry.error) == ("failed", "ValueError: no")
-    # Asked again, it is tried again; what is done is not.
+    # A new run retries only the failed trials.
     again = queue(tmp_path, 3)
     out = []
     while (segment := again.next()) is not None:

@@ -1,4 +1,4 @@
-"""Search spaces and the trials they stand for: names, draws, and every mistake in one line before anything runs."""
+"""Search spaces and their trials: names, random points, and one-line errors before anything runs."""
 
 from __future__ import annotations
 
@@ -66,22 +66,22 @@ def test_values_may_be_tables_and_texts() -> None:
         ({"space": {"training.learning_rate": {"log_uniform": [0, 1]}}}, "both above 0"),
         (
             {"space": {"training.learning_rate": {"uniform": [1, 0.5]}}},
-            "[1, 0.5] is no range; give the lower end first",
+            "[1, 0.5] is not a range; give the lower bound first",
         ),
-        ({"space": {"training.learning_rate": {"uniform": [0.1, 0.5]}}}, "a grid takes values one by one"),
+        ({"space": {"training.learning_rate": {"uniform": [0.1, 0.5]}}}, "a grid needs a list of values"),
         ({"space": {"training.epochs": {"uniform": [1, 8]}}, "search": {"method": "random", "trials": 2}}, "epochs"),
-        ({"space": {"resources.workers": [1, 2]}}, "space.resources.workers: resources change no result"),
+        ({"space": {"resources.workers": [1, 2]}}, "space.resources.workers: resources do not change results"),
         ({"search": {"method": "optun", "trials": 2}}, "unknown value 'optun'; did you mean 'optuna'?"),
         ({"search": {"method": "random", "trial": 2}}, "trial: unknown key; did you mean 'trials'?"),
-        ({"base": {"kind": "recursive", "dataset": "a", "weights": "b"}}, "'recursive' can't be swept"),
-        ({"base": FIELDS, "space": {"seed": [1, 2]}, "asha": {}}, "a dataset has no epochs to stop it after"),
+        ({"base": {"kind": "recursive", "dataset": "a", "weights": "b"}}, "'recursive' cannot be swept"),
+        ({"base": FIELDS, "space": {"seed": [1, 2]}, "asha": {}}, "a dataset has no epochs after which to stop it"),
         (
             {"space": {"datasets.labyrint.seed": [1]}, "datasets": {"labyrinth": LABYRINTHS}},
             "no such dataset; did you mean 'labyrinth'?",
         ),
         (
             {"search": {"method": "population", "members": 4, "interval": 1}},
-            "space.network.scale: can't change in mid-training",
+            "space.network.scale: cannot change during a training",
         ),
         ({"metrics": "fine_mse"}, "metrics: unknown key; did you mean 'metric'?"),
         ({"metric": "fine_mes"}, "metric: no trial reports 'fine_mes'; did you mean 'fine_mse'?"),
@@ -92,11 +92,11 @@ def test_values_may_be_tables_and_texts() -> None:
                 "base": TRAINING | {"training": {"patience": 3}},
                 "search": {"method": "population", "members": 4, "interval": 1},
             },
-            "base.training.patience: a population compares its members after the same number of epochs; leave it out",
+            "base.training.patience: the members of a population must have the same number of epochs; remove patience",
         ),
         (
             {"base": TRAINING | {"resources": {"workers": 2}}, "resources": {"trials_per_gpu": 2}},
-            "resources.trials_per_gpu: a trial of several workers has GPUs of its own",
+            "resources.trials_per_gpu: a trial with several workers cannot share GPUs",
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_dataset_of_the_sweep_is_part_of_the_name_of_its_trials() -> None:
     both = names(1, dataset=["@labyrinth", "@domain"])
     assert both[0] == names(1)[0]
     assert both[1] == names(2, dataset=["@domain"])[0]
-    # A key of the dataset is an axis like any other.
+    # A key of the dataset can be an axis.
     assert names(5, **{"datasets.labyrinth.seed": [1, 2]}) == [names(1)[0], names(2)[0]]
 
 
