@@ -105,7 +105,7 @@ def test_a_node_that_does_not_come_is_done_without_where_fewer_will_do(slurm: La
     finally:
         slurm.on("n1", "rm", "-r", scratch)
     assert events(submission, "ready")[0]["hosts"] == ["n1"]
-    assert f"scratch {scratch}: is no folder that can be written" in told(submission)
+    assert f"scratch {scratch}: is not a writable folder" in told(submission)
     assert_samples_are_right(tmp_path, 8)
 
 
