@@ -130,7 +130,8 @@ def test_a_second_ctrl_c_ends_a_run_at_once_and_in_one_line(tmp_path: Path) -> N
             # Two that come before the first was taken are one.
             with suppress(subprocess.TimeoutExpired):
                 run.driver.wait(5)
-        assert run.ended() == (75, "run: stopped by SIGINT with completed work saved; run the same command again to resume\n")
+        said = "run: stopped by SIGINT with completed work saved; run the same command again to resume\n"
+        assert run.ended() == (75, said)
         run.check_gone()
 
 

@@ -30,7 +30,8 @@ def test_a_generation_that_is_asked_to_stop_drains_exits_75_and_goes_on(tmp_path
             run.driver.send_signal(number)
             code, said = run.ended()
         assert code == 75, said
-        assert f"stopped by {number.name} with {run.samples()} of 30 samples done; run the same command again to resume" in said
+        line = f"stopped by {number.name} with {run.samples()} of 30 samples done; run the same command again to resume"
+        assert line in said
         # What was in flight has ended: no half-made files, and every shard in the ledger.
         assert not list(folder.glob(".tmp-*"))
         assert len(datasets.shards(folder)) == run.samples() < 30

@@ -41,7 +41,9 @@ def test_an_unusable_tmpdir_is_skipped(tmp_path: Path, monkeypatch: pytest.Monke
             Path(folder).rmdir()
 
 
-def test_without_a_usable_folder_the_error_names_each_candidate_and_its_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_usable_folder_the_error_lists_all_candidates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     long = tmp_path / ("x" * 60)
     long.mkdir()
     monkeypatch.setenv("TMPDIR", str(long))
