@@ -200,7 +200,7 @@ def test_one_line_hands_a_job_over_and_stays_with_it(slurm: Lab, tmp_path: Path)
     assert "Ray was up on n1, n2" in status
     again = rayspin(slurm, "cancel", run)
     assert (again.returncode, again.stderr) == (
-        2, f"job {submission.job_ids}: is done already; submit again to go on with the run\n"
+        2, f"job {submission.job_ids}: already done; submit again to resume the run\n"
     )  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def test_the_doctor_looks_at_both_nodes_at_once(slurm: Lab, tmp_path: Path) -> N
     doctor = (sys.executable, "-m", "rayspin", "doctor", "--out", tmp_path, "--profile", site_profile(tmp_path))
     # It fails if anything is wrong.
     said = re.sub(r"[│\s]+", " ", slurm.run("srun", *nodes, *map(str, doctor), timeout=300))
-    for found in ("doctor on n1", "doctor on n2", "n2 came, at port", "task 0 answers at"):
+    for found in ("doctor on n1", "doctor on n2", "n2 connected, at port", "connected to task 0 at"):
         assert found in said, said
-    assert said.count("lets in by its token only") == 2
+    assert said.count("requires its token") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["site.toml"]

@@ -51,10 +51,10 @@ def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> N
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="Memory specification can not be satisfied"):
         start(tmp_path, memory_per_node="1000G")
-    with pytest.raises(InputError, match="nothing was submitted"):
+    with pytest.raises(InputError, match="this run was never submitted"):
         latest(tmp_path / "run")
     refused = rayspin(slurm, "submit", tmp_path / "job.toml", "--out", tmp_path / "run", "--partition", "nowhere")
-    problem = "sbatch refuses it (invalid partition specified: nowhere)"
+    problem = "refused by sbatch (invalid partition specified: nowhere)"
     assert (refused.returncode, refused.stdout, refused.stderr) == (
         2, "", f"submit: {problem}; change the options or the site profile\n"
     )  # fmt: skip
@@ -72,7 +72,7 @@ def test_an_account_that_is_not_there_is_said_in_one_line(with_accounts: Lab, tm
     (tmp_path / "pipeline.toml").write_text((REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text())
     site = SiteProfile({"account": "spins", "time": "30", "scratch": "/var/tmp"}, {"train-*": {"account": "spinz"}})
     stages = pieces(load(tmp_path / "pipeline.toml"), site, {})
-    with pytest.raises(InputError, match=r"submit train: sbatch refuses it \(Invalid account"):
+    with pytest.raises(InputError, match=r"submit train: refused by sbatch \(Invalid account"):
         submit(tmp_path / "pipeline.toml", tmp_path / "stages", (), stages)
     wait_until(lambda: state(latest(tmp_path / "stages")).final)
     assert state(latest(tmp_path / "stages")).name == "stopped"
@@ -84,7 +84,7 @@ def test_a_folder_that_the_nodes_do_not_see_is_said_in_one_line(slurm: Lab) -> N
         submission = start(Path(folder))
         wait_until(lambda: state(submission).final, lambda: slurm.run("scontrol", "show", "job"))
         assert state(submission).name == "gone"
-        assert state(submission).why == f"it never started: do the nodes see {submission.folder}?"
+        assert state(submission).why == f"it never started: check that the nodes share {submission.folder}"
 
 
 def test_what_a_site_cannot_set_up_is_said_and_nothing_runs_without_it(slurm: Lab, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_job_in_the_queue_says_what_it_waits_for_until_it_is_cancelled(slurm: 
     # Versions of Slurm call it differently.
     assert state(submission).why in {"PartitionConfig", "PartitionNodeLimit"}
     assert re.fullmatch(
-        r"queued \(Partition\w+: it asks for more .*than the partition has.*; cancel it .*\)", str(state(submission))
+        r"queued \(Partition\w+: the job requests more .*than the partition has.*; cancel it .*\)", str(state(submission))
     )
     cancel(submission)
     wait_until(lambda: state(submission).final)

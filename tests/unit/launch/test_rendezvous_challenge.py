@@ -104,13 +104,13 @@ def test_silent_strangers_delay_nobody_and_are_disconnected(tmp_path: Path, monk
         strangers = [stack.enter_context(socket.create_connection((LOCALHOST, host.endpoint.port))) for _ in range(200)]
         for number, stranger in enumerate(strangers):
             stranger.sendall([b"", b"hel", b"hello 1 n1 abc\n"][number % 3])
-        wait_until(lambda: len(host._unproved) >= 100)
+        wait_until(lambda: len(host._unauthenticated) >= 100)
         stack.enter_context(host.endpoint.published(tmp_path / "rendezvous.json"))
         monkeypatch.setattr(rendezvous, "_GREETING_S", 10.0)
         joined = pool.submit(Member.join, tmp_path / "rendezvous.json", 1, 20)
         turn_until(host, lambda: set(host.present) == {1})
-        host._close_unproved(math.inf)
-        turn_until(host, lambda: not host._unproved)
+        host._close_unauthenticated(math.inf)
+        turn_until(host, lambda: not host._unauthenticated)
         for stranger in strangers:
             drained(stranger)
         host.turn(0.05)

@@ -16,10 +16,10 @@ from rayspin.status import describe
 @pytest.mark.parametrize(
     ("reason", "said"),
     [
-        ("PartitionNodeLimit", "asks for more nodes than the partition has or allows; cancel it and ask for fewer"),
+        ("PartitionNodeLimit", "requests more nodes than the partition has or allows; cancel it and request fewer"),
         ("PartitionTimeLimit", "more time than the partition allows"),
         ("Resources", "waits for nodes to become free"),
-        ("ReqNodeNotAvail, UnavailableNodes:n1", "are down, or reserved"),
+        ("ReqNodeNotAvail, UnavailableNodes:n1", "are down or reserved"),
         ("QOSMaxCpuPerUserLimit", "a limit of your account or QOS"),
         ("AssocGrpNodeLimit", "a limit of your account or QOS"),
     ],
@@ -39,8 +39,8 @@ def test_a_pipeline_says_for_what_its_stages_wait(tmp_path: Path) -> None:
     stages = {"generate": State("queued", "PartitionNodeLimit"), "train": State("queued", "Dependency")}
     by_part = {Part(name, tmp_path, tmp_path / "log", name): now for name, now in stages.items()}
     told = str(submissions.overall(by_part))
-    assert told.startswith("queued (generate queued (PartitionNodeLimit: it asks for more nodes")
-    assert "train queued (Dependency: a job before it has not ended)" in told
+    assert told.startswith("queued (generate queued (PartitionNodeLimit: the job requests more nodes")
+    assert "train queued (Dependency: the job depends on a job that has not ended)" in told
 
 
 @pytest.fixture
@@ -86,16 +86,16 @@ def test_nothing_is_left_of_a_submission_that_failed_at_the_first_job(
     (tmp_path / "job.toml").write_text('kind = "generate"\n')
 
     def refuse(*_: object) -> list[Part]:
-        raise submit.InputError("submit", "sbatch refuses it", "change the options")
+        raise submit.InputError("submit", "refused by sbatch", "change the options")
 
     # What a real Slurm refuses is in tests/slurm.
-    monkeypatch.setattr(submit, "_hand_over", refuse)
+    monkeypatch.setattr(submit, "_submit_tasks", refuse)
     piece = JobRequest("", SubmitOptions(cluster="local"))
     for out in (tmp_path / "runs" / "new", tmp_path / "old"):
         there = out.name == "old"
         if there:
             out.mkdir()
-        with pytest.raises(submit.InputError, match="sbatch refuses it"):
+        with pytest.raises(submit.InputError, match="refused by sbatch"):
             submit.submit(tmp_path / "job.toml", out, (), [piece])
         assert sorted(path.name for path in tmp_path.iterdir()) == (["job.toml", "old"] if there else ["job.toml"])
         assert not there or not list(out.iterdir())
