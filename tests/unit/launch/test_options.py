@@ -1,4 +1,4 @@
-"""Submission on this machine through submitit's local executor: real tasks, one real Ray cluster."""
+"""Options of submissions: their validation, the sbatch scripts and the job requests made from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a submission says to its user and to Slurm."""
+"""Texts of a submission: states and reasons shown to the user, and scripts for Slurm."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_pipeline_says_for_what_its_stages_wait(tmp_path: Path) -> None:
 
 @pytest.fixture
 def array(tmp_path: Path) -> Submission:
-    """Two tasks of an array in Slurm, which the queue knows; numbered from 0 there."""
+    """A submission of an array of two tasks, which Slurm numbers from 0."""
     inside = tmp_path / "submissions" / "001"
     inside.mkdir(parents=True)
     parts = [Part(f"2_{task - 1}", inside / str(task), inside / f"{task}.out", "", task) for task in (1, 2)]
@@ -57,7 +57,7 @@ def array(tmp_path: Path) -> Submission:
 def test_status_says_which_shards_a_task_makes_and_for_what_it_waits(
     array: Submission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The answer of a queue that is full: no Slurm here can be made to give it.
+    # The Slurm clusters of the tests can't be made to give this answer of a full queue.
     monkeypatch.setattr(scheduler, "queue", lambda jobs: dict.fromkeys(jobs, ("PENDING", "PartitionNodeLimit")))
     _, rows = describe(array.folder.parent.parent)
     assert rows["task 1, shards 1/2: job 2_0"] == str(State("queued", "PartitionNodeLimit"))
@@ -88,7 +88,7 @@ def test_nothing_is_left_of_a_submission_that_failed_at_the_first_job(
     def refuse(*_: object) -> list[Part]:
         raise submit.InputError("submit", "refused by sbatch", "change the options")
 
-    # What a real Slurm refuses is in tests/slurm.
+    # Refusals of a real Slurm are tested in tests/slurm.
     monkeypatch.setattr(submit, "_submit_tasks", refuse)
     piece = JobRequest("", SubmitOptions(cluster="local"))
     for out in (tmp_path / "runs" / "new", tmp_path / "old"):

@@ -1,4 +1,4 @@
-"""What is said of a submission, from its files; site profiles; the doctor."""
+"""States and events of submissions, read from their files; site profiles; the doctor."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_state_of_a_job_that_is_no_longer_there(
 
 
 def test_a_running_job_is_running_until_it_is_cancelled(tmp_path: Path) -> None:
-    # The command line says submitit, as that of its controller does.
+    # The command line contains "submitit", like that of submitit's controller.
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", "submitit"]) as process:
         there = submission(tmp_path, STARTED, job_id=str(process.pid))
         assert (state(there).name, state(there).final) == ("running", False)
@@ -110,9 +110,9 @@ def test_the_latest_submission_of_a_run_is_found(tmp_path: Path) -> None:
 
 
 def test_the_story_of_a_run_is_that_of_all_its_submissions_and_of_none_that_came_to_nothing(tmp_path: Path) -> None:
-    # A submission that was killed before it could write its record.
+    # A submission that was killed before it wrote its record.
     (tmp_path / "submissions" / "refused").mkdir(parents=True)
-    # Plain scripts call their folders after their jobs; these two were submitted in the same second.
+    # Folders of plain scripts are named after job IDs; these two jobs were submitted in the same second.
     for job_id, code in (("9", 1), ("10", 0)):
         folder = tmp_path / "submissions" / job_id
         folder.mkdir()
