@@ -1,1 +1,1 @@
-"""Ray: sessions, the embedded cluster, dispatch of work to processes, and requests to stop."""
+"""Execution of work: Ray sessions, the Ray node of a single command, dispatch of items to workers, stop requests."""

@@ -1,11 +1,16 @@
-"""Spread independent items over Ray actors, and survive whatever happens to the actors.
+"""Dispatch of independent items to Ray actors, with recovery from the loss of actors and nodes.
 
-One call in flight per actor, no retries of Ray's own: they would be burnt by innocent calls while a node dies. A call
-costs some 5 ms of CPU time here and there, so that short items go several to a call: as many as fill `CALL_S`. Two
-kinds of failure are told apart. An exception of the worker is the item's fault: it counts, and after `ATTEMPTS` the
-item is set aside, while the rest goes on. A lost actor, worker or node is the machine's: the item goes back to the
-front of the queue, the actor is replaced, and nothing is counted. So is a full disk (`MachineError`), but another actor
-would fare no better: no further item is given out, those in flight end, and the error ends the run.
+Each actor has one call in flight. Ray's own retries are off, because calls that fail while a node dies would use them
+up. A call costs about 5 ms of CPU time, so short items are grouped: a call takes as many items as fit into `CALL_S`.
+
+Failures are handled by their cause:
+
+- An exception raised by the worker counts against the item. After `ATTEMPTS` failures the item is set aside, and the
+  other items continue.
+- A lost actor, worker or node does not count against the item. The item returns to the front of the queue, and the
+  actor is replaced.
+- A `MachineError` (such as a full disk) does not count against the item either, but would occur on other actors too.
+  No further items are dispatched, the items in flight finish, and the error ends the run.
 """
 
 from __future__ import annotations
@@ -23,17 +28,20 @@ from rayspin.execution.session import Session
 from rayspin.execution.stopping import StopRequest, interruptible
 
 ATTEMPTS = 2
-"""Tries of an item that raises: a second one tells a hiccup of the file system from a poison item."""
+"""Attempts per item. The second attempt separates a temporary error of the file system from an item that always fails.
+"""
 
 LOST_IN_A_ROW = 20
-"""Lost actors, made since the last success, after which the machine is held to be at fault for good. Older ones don't
-count: a node takes all of its actors with it, however many."""
+"""Number of actors lost in a row, each created since the last success, after which the run fails.
+
+Actors created before the last success do not count, because the loss of a node takes all of its actors at once.
+"""
 
 CALL_S = 0.1
-"""What a call of several items lasts at most, but for its last item; it is also what is lost with the actor."""
+"""Seconds after which a call starts no further item. This also limits the work that is lost with an actor."""
 
-_LOOK_S = 0.5
-"""Seconds after which a signal is heard at the latest."""
+_POLL_S = 0.5
+"""Timeout in seconds of each wait for results, which bounds the delay until a signal is handled."""
 
 Item = TypeVar("Item", bound=Hashable)
 Item_contra = TypeVar("Item_contra", contravariant=True)
@@ -42,16 +50,17 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Worker(Protocol[Item_contra, Result_co]):
-    """What runs in an actor: made once from the worker's arguments, then called item by item."""
+    """Base class of workers: each actor or process creates one worker, which then processes item after item."""
 
     @abstractmethod
     def work(self, item: Item_contra) -> Result_co:
-        """Do one item; its result is small (arrays go to files, not through the object store)."""
+        """Process one item. The result must be small: arrays go to files, not through Ray's object store."""
 
     def work_through(self, items: Sequence[Item_contra]) -> Sequence[Result_co]:
-        """The results of the first of these items: of all that could be begun within `CALL_S`, at least of one.
+        """Process items in order until `CALL_S` has passed, and return their results; at least one item is processed.
 
-        An item that raises ends the call before it, so that it is first in another: there its exception is raised.
+        If an item other than the first raises, the call ends before it and the exception is dropped. The next call
+        starts with that item and raises the exception.
         """
         end = time.monotonic() + CALL_S
         results = [self.work(items[0])]
@@ -65,7 +74,13 @@ class Worker(Protocol[Item_contra, Result_co]):
 
 @dataclass(frozen=True)
 class FailedItem(Generic[Item]):
-    """An item that failed `ATTEMPTS` times, with its last traceback."""
+    """An item that failed `ATTEMPTS` times.
+
+    Attributes:
+        item: the item.
+        error: type and message of the last exception.
+        trace: traceback of the last exception.
+    """
 
     item: Item
     error: str
@@ -74,7 +89,12 @@ class FailedItem(Generic[Item]):
 
 @dataclass(frozen=True)
 class Outcome(Generic[Item]):
-    """What was not done: items that failed, and items that a stop left over."""
+    """The items that were not completed.
+
+    Attributes:
+        failed: items that failed `ATTEMPTS` times.
+        remaining: items that were not processed because a stop was requested.
+    """
 
     failed: list[FailedItem[Item]]
     remaining: list[Item]
@@ -90,20 +110,20 @@ def dispatch(
     *,
     gpu: bool = False,
 ) -> Outcome[Item]:
-    """Have every item done by a pool of actors, one on each CPU of the session, spread over the nodes.
+    """Process all items with a pool of actors, one per CPU of the session, spread over the nodes.
 
     Args:
-        session: where the actors live.
-        stop: once it is requested no further item is given out; those in flight end.
-        worker: the actors' class.
-        arguments: what each actor is made with.
-        items: what to do, in order of dispatch; hashable and small.
-        on_result: called in this process with each item and its result, as they come in.
-        gpu: one actor on each GPU instead.
+        session: Ray session in which the actors run.
+        stop: stop request. Once a stop is requested, no further items are dispatched and the items in flight finish.
+        worker: class of the actors.
+        arguments: arguments with which each actor is created.
+        items: items in order of dispatch; hashable and small.
+        on_result: called in this process with each item and its result, in order of arrival.
+        gpu: use one actor per GPU instead of one per CPU.
 
     Raises:
-        RunError: an actor can't be made, or they keep dying without a single success; there is no GPU for one.
-        MachineError: raised by a worker or by `on_result`; what was not done yet was left.
+        RunError: an actor can't be created, actors keep dying without a result, or no GPU is available.
+        MachineError: raised by a worker or by `on_result`. The items in flight were finished, the rest was not started.
     """
     pool = _ActorPool(session, stop, worker, arguments, deque(items), gpu=gpu)
     try:
@@ -118,8 +138,8 @@ def dispatch(
 class _Actor:
     handle: Any
     successes_before: int
-    """Of the whole pool, when it was made."""
-    items_a_call: int = 1
+    """Successes of the whole pool when this actor was created."""
+    items_per_call: int = 1
 
 
 @dataclass(frozen=True)
@@ -154,60 +174,60 @@ class _ActorPool(Generic[Item, Result]):
         self._successes = 0
         self._size = min(session.gpus() if gpu else session.cpus(), len(queue))
         if queue and not self._size:
-            raise RunError("resources.gpu", "no GPU is there", "ask for nodes with GPUs, or leave it out")
+            raise RunError("resources.gpu", "no GPU is available", "use nodes with GPUs, or remove this key")
         self._halted: MachineError | None = None
         self.failed: list[FailedItem[Item]] = []
 
     def run(self, on_result: Callable[[Item, Result], None]) -> None:
         for _ in range(self._size):
-            self._give_next(self._new_actor())
+            self._assign_next(self._new_actor())
         while self._in_flight:
-            ready, _ = self._ray.wait(list(self._in_flight), num_returns=1, timeout=_LOOK_S)
+            ready, _ = self._ray.wait(list(self._in_flight), num_returns=1, timeout=_POLL_S)
             for reference in ready:
-                self._take(reference, self._in_flight.pop(reference), on_result)
+                self._handle_call(reference, self._in_flight.pop(reference), on_result)
         if self._halted is not None:
             raise self._halted
 
     def close(self) -> None:
         if self._session.lost:
             return
-        # Whatever ended the work is told; what goes wrong in clearing up is not.
+        # Errors of this cleanup must not hide the error that ended the work.
         with suppress(Exception):
             for call in self._in_flight.values():
                 self._ray.kill(call.actor.handle)
         self._in_flight.clear()
 
-    def _take(self, ready: Any, call: _Call[Item], on_result: Callable[[Item, Result], None]) -> None:
+    def _handle_call(self, ready: Any, call: _Call[Item], on_result: Callable[[Item, Result], None]) -> None:
         actor, items = call.actor, call.items
         errors = self._ray.exceptions
         try:
             results = self._ray.get(ready)
         except errors.RayTaskError as error:
             self._put_back(items[1:])
-            self._failed(items[0], error)
+            self._count_failure(items[0], error)
         except errors.RayError as error:
             self._put_back(items)
-            self._lost(actor, error)
+            self._handle_loss(actor, error)
             actor = self._new_actor()
         else:
             self._put_back(items[len(results) :])
             self._successes += 1
             self._lost_in_a_row = 0
-            actor.items_a_call = len(results)
+            actor.items_per_call = len(results)
             if len(results) == len(items) and time.monotonic() - call.start < CALL_S / 2:
-                actor.items_a_call *= 2
+                actor.items_per_call *= 2
             try:
                 for item, result in zip(items, results):
                     on_result(item, result)
             except MachineError as error:
                 self._halted = error
-        self._give_next(actor)
+        self._assign_next(actor)
 
     def _put_back(self, items: Sequence[Item]) -> None:
         self.queue.extendleft(reversed(items))
 
-    def _failed(self, item: Item, error: Exception) -> None:
-        # `cause` is the exception itself; RayTaskError's own text repeats Ray's internals.
+    def _count_failure(self, item: Item, error: Exception) -> None:
+        # `cause` is the worker's exception; the text of RayTaskError also contains Ray's internals.
         cause = getattr(error, "cause", None) or error
         if isinstance(cause, MachineError):
             self._put_back([item])
@@ -219,26 +239,27 @@ class _ActorPool(Generic[Item, Result]):
             return
         self.failed.append(FailedItem(item, f"{type(cause).__name__}: {cause}", str(error)))
 
-    def _lost(self, actor: _Actor, error: Exception) -> None:
+    def _handle_loss(self, actor: _Actor, error: Exception) -> None:
         if actor.successes_before == self._successes:
             self._lost_in_a_row += 1
-        # A worker that can't even be made will not be made better by another try.
+        # If the worker's constructor raises, another attempt would fail in the same way.
         if getattr(error, "actor_init_failed", False) or self._lost_in_a_row >= LOST_IN_A_ROW:
             reason = str(error).strip().splitlines()[-1].strip()
             raise RunError(
                 "workers",
-                f"{self._lost_in_a_row} lost in a row without one result ({reason})",
-                "look at memory and at Ray's logs, then run the same command again",
+                f"{self._lost_in_a_row} lost in a row without a result ({reason})",
+                "check the free memory and Ray's logs, then run the same command again to resume",
             ) from None
         self._ray.kill(actor.handle)
 
     def _new_actor(self) -> _Actor:
         return _Actor(self._actor.remote(*self._arguments), self._successes)
 
-    def _give_next(self, actor: _Actor) -> None:
+    def _assign_next(self, actor: _Actor) -> None:
         if self.queue and not self._stop.requested and self._halted is None:
-            items = [self.queue.popleft() for _ in range(min(actor.items_a_call, len(self.queue)))]
+            items = [self.queue.popleft() for _ in range(min(actor.items_per_call, len(self.queue)))]
             self._in_flight[actor.handle.work_through.remote(items)] = _Call(actor, items, time.monotonic())
         else:
-            # After the loss of nodes there are more actors than CPUs: one that waits for a CPU holds an item.
+            # After the loss of nodes there are more actors than CPUs. An idle actor must release its CPU, because an
+            # actor that waits for a CPU already holds an item.
             self._ray.kill(actor.handle)

@@ -1,9 +1,9 @@
-"""The Ray of one command: none of its processes dies unnoticed, and none outlives the command.
+"""The Ray node of a single command: it ends with the command, and the command notices if it dies.
 
-It is a node as those of submitted jobs are: a private folder, a token of its own, `ray start` in a session of its own,
-at the loopback address. A process beside the command, the keeper (`python -m rayspin.execution.embedded`), starts the
-node, tells the command over a pipe when it is up and when one of its daemons dies, and ends it with the command,
-however that ends. Signals to the command's process group reach neither the keeper nor the node.
+The node is set up like those of submitted jobs, with a private folder, its own token, and `ray start` in its own
+session. It listens on the loopback address. A separate process, the keeper (`python -m rayspin.execution.embedded`),
+starts the node, reports over a pipe when the node is up and when one of its daemons dies, and stops the node when the
+command ends for any reason. Signals sent to the command's process group reach neither the keeper nor the node.
 """
 
 from __future__ import annotations
@@ -38,41 +38,41 @@ WHERE = "Ray on this machine"
 _DAEMONS = {
     "gcs_server": "gcs_server",
     "raylet": "raylet",
-    # The kernel keeps 15 letters of a name. The raylet ends with either of these two.
+    # The kernel truncates process names to 15 characters. The raylet ends if one of these two agents ends.
     "ray::RuntimeEnv": "RuntimeEnvAgent",
     "ray::DashboardA": "DashboardAgent",
 }
-"""Processes that Ray needs: the first 15 letters of their names, and how messages call them."""
+"""Processes that Ray needs: the first 15 characters of their names, and their names in messages."""
 
 _REMEDIES = {
     errno.ENOSPC: "free space there, or set TMPDIR to another folder",
     errno.EDQUOT: "free space there, or set TMPDIR to another folder",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
-    errno.ENFILE: "close files: the machine has no more",
+    errno.ENFILE: "close open files: the machine's limit is reached",
     errno.EAGAIN: "raise the limit of processes (ulimit -u)",
     errno.ENOMEM: "free memory",
 }
-"""What mends a start that the system refused."""
+"""Remedies for system errors during the start, by error number."""
 
 _GRACE_S = 20.0
-"""What a command gets to end in order after it has lost its Ray: calls into a Ray without GCS block for a minute."""
+"""Seconds for a command to return from Ray after Ray has died: calls into a Ray without GCS block for a minute."""
 
-_LOOK_S = 0.25
-"""Seconds between two looks at a command that has lost its Ray."""
+_POLL_S = 0.25
+"""Seconds between two checks of a command after its Ray node has died."""
 
 _START_S = 180.0
-"""What Ray gets to start. It gives its own processes 30 seconds each, but its raylet all the time in the world."""
+"""Seconds in which Ray must start. Ray itself limits its processes to 30 seconds each, except for the raylet."""
 
 
 class EmbeddedRay:
-    """The command's side: starts the keeper, which starts a node.
+    """The command's handle of its Ray node: starts the keeper, which starts the node.
 
     Args:
-        cpus: of the node.
-        start_s: seconds that the start may take; then the process ends.
+        cpus: number of CPUs of the node.
+        start_s: time limit of the start in seconds; this process exits when it is exceeded.
 
     Attributes:
-        lost: what became of Ray; None as long as all is well.
+        lost: error that describes the loss of Ray; None while Ray is running.
     """
 
     def __init__(self, cpus: int, start_s: float = _START_S) -> None:
@@ -84,80 +84,83 @@ class EmbeddedRay:
         self._keeper = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
         assert self._keeper.stdin is not None
         assert self._keeper.stdout is not None
-        self._news: IO[bytes] = self._keeper.stdout
-        self._life: IO[bytes] = self._keeper.stdin
-        self._too_long = threading.Timer(start_s, _exit, (_late(start_s),))
-        self._too_long.daemon = True
-        signals.start(self._too_long)
+        self._keeper_output: IO[bytes] = self._keeper.stdout
+        self._keeper_input: IO[bytes] = self._keeper.stdin
+        self._start_timer = threading.Timer(start_s, _exit, (_start_timeout(start_s),))
+        self._start_timer.daemon = True
+        signals.start(self._start_timer)
 
     def wait(self) -> tuple[str, dict[str, str]]:
-        """The node's "host:port" and what a driver needs in its environment, once the node is up.
+        """Wait until the node is up.
+
+        Returns:
+            The node's "host:port", and the environment variables that a driver needs.
 
         Raises:
-            RayspinError: it does not start.
+            RayspinError: the node does not start.
         """
-        up = self._hear()
-        if isinstance(up, RayspinError):
-            raise up
-        return up["address"], up["environment"]
+        report = self._read_report()
+        if isinstance(report, RayspinError):
+            raise report
+        return report["address"], report["environment"]
 
     def watch(self) -> None:
-        """From now on the loss of Ray is raised in the main thread wherever that calls Ray; call this from there."""
-        signal.signal(signal.SIGUSR1, self._raise)
-        self._watch = threading.Thread(target=self._look, daemon=True)
+        """Raise the loss of Ray in the main thread as soon as that calls Ray; call this from the main thread."""
+        signal.signal(signal.SIGUSR1, self._raise_loss)
+        self._watch = threading.Thread(target=self._watch_keeper, daemon=True)
         signals.start(self._watch)
 
     def connected(self) -> None:
-        """The start is over, and with it the limit on its time."""
-        self._too_long.cancel()
+        """Cancel the time limit of the start; call this when the driver is connected."""
+        self._start_timer.cancel()
 
     def close(self) -> None:
-        """End the node, and see off all that belongs to it; nothing is raised, whatever became of Ray or the keeper."""
+        """Stop the node and the keeper, and wait for the keeper; nothing is raised if either has died before."""
         self._closing.set()
-        self._too_long.cancel()
+        self._start_timer.cancel()
         with suppress(OSError):
-            self._life.close()
+            self._keeper_input.close()
         self._keeper.wait()
         if self._watch is not None:
             self._watch.join()
-        self._news.close()
+        self._keeper_output.close()
 
-    def _hear(self) -> Any:
-        """The next news of the keeper; the error, if they are bad."""
-        line = self._news.readline()
+    def _read_report(self) -> Any:
+        """Read the next report of the keeper; return an error object if it reports a failure or has ended."""
+        line = self._keeper_output.readline()
         if not line.endswith(b"\n"):
             code = self._keeper.wait()
-            how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-            problem = f"the process that keeps it ended ({how}, rayspin.execution.embedded)"
-            return RunError(WHERE, problem, "what is done is kept, and the same command goes on")
-        news = json.loads(line)
-        if "error" not in news:
-            return news
-        return (InputError if news["code"] == InputError.exit_code else RunError)(*news["error"])
+            ending = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+            problem = f"its keeper process ended ({ending}, rayspin.execution.embedded)"
+            return RunError(WHERE, problem, "completed work is saved; run the same command again to resume")
+        report = json.loads(line)
+        if "error" not in report:
+            return report
+        return (InputError if report["code"] == InputError.exit_code else RunError)(*report["error"])
 
-    def _look(self) -> None:
-        bad = self._hear()
+    def _watch_keeper(self) -> None:
+        loss = self._read_report()
         if self._closing.is_set():
             return
-        self.lost = bad
-        # Work that needs no Ray may go on to its end.
+        self.lost = loss
+        # Work that does not call Ray may finish.
         calls_since = time.monotonic()
-        while not self._closing.wait(_LOOK_S):
+        while not self._closing.wait(_POLL_S):
             main = threading.main_thread().ident or 0
             if not _in_ray(sys._current_frames().get(main)):
                 calls_since = time.monotonic()
                 continue
             signal.pthread_kill(main, signal.SIGUSR1)
             if time.monotonic() - calls_since > _GRACE_S:
-                _exit(bad)
+                _exit(loss)
 
-    def _raise(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _raise_loss(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.lost is not None and _in_ray(frame):
             raise self.lost
 
 
 def _in_ray(frame: FrameType | None) -> bool:
-    """Whether a call into Ray is under way there."""
+    """Whether this frame is inside a call of Ray."""
     while frame is not None:
         if str(frame.f_globals.get("__name__")).partition(".")[0] == "ray":
             return True
@@ -165,18 +168,18 @@ def _in_ray(frame: FrameType | None) -> bool:
     return False
 
 
-def _late(start_s: float) -> RunError:
-    return RunError(WHERE, f"no start within {start_s:.0f} s", "run the same command again")
+def _start_timeout(start_s: float) -> RunError:
+    return RunError(WHERE, f"did not start within {start_s:.0f} s", "run the same command again")
 
 
 def _exit(error: RayspinError) -> NoReturn:
-    """End the command at once; the keeper ends Ray."""
+    """Exit at once; the keeper then stops Ray."""
     complain(error)
     os._exit(error.exit_code)
 
 
-def _keep(cpus: int) -> None:
-    """The keeper: a node as long as the command lives, which holds the other end of this process's standard input."""
+def _run_keeper(cpus: int) -> None:
+    """Run the keeper: keep the node until the command, at the other end of this process's standard input, ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     adopt_orphans()
@@ -185,13 +188,13 @@ def _keep(cpus: int) -> None:
             try:
                 _run_node(folder, cpus)
             finally:
-                # At once: nothing in it is worth an end in order, and it may be dead in part.
+                # Kill at once: the node holds nothing that a regular shutdown would save, and parts of it may be dead.
                 end_descendants()
     except RayspinError as error:
-        _tell(error=error.args, code=error.exit_code)
+        _report(error=error.args, code=error.exit_code)
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "`rayspin doctor` tries each step of the start")
-        _tell(error=(WHERE, f"did not start ({error})", remedy), code=RunError.exit_code)
+        remedy = _REMEDIES.get(error.errno or 0, "run `rayspin doctor`, which tests each step of the start")
+        _report(error=(WHERE, f"did not start ({error})", remedy), code=RunError.exit_code)
 
 
 def _run_node(folder: Path, cpus: int) -> None:
@@ -204,22 +207,24 @@ def _run_node(folder: Path, cpus: int) -> None:
             return
     daemons = {os.pidfd_open(pid): name for pid, name in _daemons().items()}
     needed = {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")}
-    _tell(address=address, environment=needed)
+    _report(address=address, environment=needed)
     poll = select.poll()
     for descriptor in (sys.stdin.fileno(), *daemons):
         poll.register(descriptor, select.POLLIN)
     died = [daemons[descriptor] for descriptor, _ in poll.poll() if descriptor in daemons]
     if died and not _command_ended(0):
-        remedy = "what is done is kept, and the same command goes on; if it comes again, look at memory"
-        # What is left of it would only complain at length.
+        remedy = (
+            "completed work is saved; run the same command again to resume, and check the free memory if this recurs"
+        )
+        # The remaining daemons would only log errors.
         end_descendants()
-        # The one takes others with it, and which was the first is not to be told.
-        _tell(error=(WHERE, f"its {' and '.join(died)} died", remedy), code=RunError.exit_code)
+        # The death of one daemon ends others, and the first one can't be identified afterwards.
+        _report(error=(WHERE, f"its {' and '.join(died)} died", remedy), code=RunError.exit_code)
         _command_ended(None)
 
 
 def _daemons() -> dict[int, str]:
-    """The processes of this node that Ray needs, by process number."""
+    """The processes of this node that Ray needs: names in messages, by process ID."""
     found = {}
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
@@ -229,25 +234,25 @@ def _daemons() -> dict[int, str]:
 
 
 def _not_started(node: RayNode) -> RunError:
-    """Why `ray start` ended, with all that it and its daemons have left to say kept for reading."""
-    said = [line.strip() for line in node.log.read_text(errors="replace").splitlines() if line.strip()]
-    kept = Path(tempfile.mkdtemp(prefix="rayspin-ray-"))
+    """Save the logs of a node that did not start to a new temporary folder, and return the error."""
+    lines = [line.strip() for line in node.log.read_text(errors="replace").splitlines() if line.strip()]
+    log_folder = Path(tempfile.mkdtemp(prefix="rayspin-ray-"))
     with suppress(OSError):
-        shutil.copy(node.log, kept)
-    node.keep_logs(kept)
-    return RunError(WHERE, f"did not start ({said[-1] if said else 'without a word'})", f"see its logs in {kept}")
+        shutil.copy(node.log, log_folder)
+    node.keep_logs(log_folder)
+    return RunError(WHERE, f"did not start ({lines[-1] if lines else 'no output'})", f"see its logs in {log_folder}")
 
 
 def _command_ended(seconds: float | None) -> bool:
-    """Whether the command ends, or has ended, within so many seconds."""
+    """Wait at most `seconds` seconds (None: without limit) for the command to end, and return whether it has ended."""
     return bool(select.select([sys.stdin], [], [], seconds)[0])
 
 
-def _tell(**news: Any) -> None:
+def _report(**report: Any) -> None:
     with suppress(BrokenPipeError):
-        sys.stdout.write(f"{json.dumps(news)}\n")
+        sys.stdout.write(f"{json.dumps(report)}\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    _keep(int(sys.argv[1]))
+    _run_keeper(int(sys.argv[1]))

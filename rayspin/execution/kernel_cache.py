@@ -1,7 +1,7 @@
-"""Compiled kernels that outlive a job: a folder of this user alone on the node's own disk.
+"""Cache of compiled Numba kernels that outlives a job: a private folder on the node's local disk.
 
-It is for one CPU type and one version of what compiles: a home or disk image may come from a machine with another CPU,
-whose code would end in an illegal instruction.
+Each combination of CPU type and compiler version has a folder of its own. A home folder or a disk image may come from a
+machine with another CPU, whose compiled code would fail with an illegal instruction.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from pathlib import Path
 from rayspin import __version__
 
 _UNUSED_S = 30 * 86400.0
-"""Seconds without a job after which compiled kernels are swept."""
+"""Seconds since the last use after which compiled kernels are deleted."""
 
 
 def kernel_cache(base: Path) -> Path | None:
-    """The folder for compiled kernels in `base`, mode 0700; None where it can't be made or isn't this user's alone."""
+    """Return the folder for compiled kernels below `base`, creating it if needed; its parent has mode 0700.
+
+    Returns:
+        The folder; None if it can't be created, or if its parent is accessible to other users.
+    """
     root = base / f"rayspin-kernels-{os.getuid()}"
     folder = root / hashlib.sha256("\n".join(_facts()).encode()).hexdigest()[:16]
     try:
@@ -34,7 +38,7 @@ def kernel_cache(base: Path) -> Path | None:
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
             return None
         folder.mkdir(exist_ok=True)
-        # The sign that it is in use.
+        # The modification time marks the folder as in use, see `_sweep`.
         os.utime(folder)
         _sweep(root)
     except OSError:
@@ -43,7 +47,7 @@ def kernel_cache(base: Path) -> Path | None:
 
 
 def _facts() -> list[str]:
-    """What machine code depends on beside its source, for which Numba itself looks."""
+    """Properties that compiled code depends on, apart from the source code, which Numba checks itself."""
     wanted = ("model name", "flags", "Features", "CPU part", "CPU implementer")
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

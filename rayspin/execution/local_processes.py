@@ -1,6 +1,6 @@
-"""Spread items over processes of this machine without Ray: what `dispatch` does over a cluster, for one node alone.
+"""Dispatch of items to processes of one machine without Ray: the counterpart of `dispatcher.dispatch` for one node.
 
-The same kinds of failure are told apart: an exception counts against its item, a lost process or a full disk does not.
+Failures are handled in the same way: an exception counts against its item, a lost process or a full disk does not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rayspin.errors import MachineError, RunError
 from rayspin.execution.dispatcher import ATTEMPTS, LOST_IN_A_ROW, FailedItem, Item, Outcome, Result, Worker
 from rayspin.execution.stopping import StopRequest
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
 
 def dispatch_to_processes(
@@ -33,9 +33,21 @@ def dispatch_to_processes(
     on_result: Callable[[Item, Result], None],
     warm_up: Callable[[], None],
 ) -> Outcome[Item]:
-    """Have every item done by so many processes; the rest as in `fanout.dispatch`.
+    """Process all items with a pool of local processes; see `dispatcher.dispatch`.
 
-    `warm_up` is called once in a process of its own before they start: what it leaves on disk, they need not make each.
+    Args:
+        processes: maximum number of worker processes.
+        stop: stop request. Once a stop is requested, no further items are dispatched and the items in flight finish.
+        worker: class of the workers.
+        arguments: arguments with which each worker is created.
+        items: items in order of dispatch; hashable and small.
+        on_result: called in this process with each item and its result, in order of arrival.
+        warm_up: called once in a process of its own before several workers start, to write files that all of them use,
+            such as compiled kernels.
+
+    Raises:
+        RunError: a worker can't be created, or processes keep dying without a result.
+        MachineError: raised by a worker or by `on_result`. The items in flight were finished, the rest was not started.
     """
     pool = _ProcessPool(worker, arguments, deque(items), warm_up)
     try:
@@ -62,7 +74,7 @@ class _ProcessPool(Generic[Item, Result]):
         warm_up: Callable[[], None],
     ) -> None:
         self._worker, self._arguments, self.queue, self._warm_up = worker, arguments, queue, warm_up
-        # Forked from a process that has all imported and no threads: on a node of 128 cores, one import instead of 128.
+        # The fork server has no threads and imports the modules once: one import instead of 128 on a node of 128 cores.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([worker.__module__])
         self._busy: dict[Any, _Process[Item]] = {}
@@ -72,10 +84,10 @@ class _ProcessPool(Generic[Item, Result]):
         self.failed: list[FailedItem[Item]] = []
 
     def run(self, processes: int, stop: StopRequest, on_result: Callable[[Item, Result], None]) -> None:
-        with _for_workers():
+        with _inherited_by_workers():
             forkserver.ensure_running()
         if processes > 1 and len(self.queue) > 1:
-            # What goes wrong in it goes wrong again in a worker, and is told there.
+            # An error in this process occurs again in a worker, which reports it.
             first = self._context.Process(target=self._warm_up, daemon=True)
             first.start()
             first.join()
@@ -83,47 +95,47 @@ class _ProcessPool(Generic[Item, Result]):
             if not stop.requested:
                 self._start(self.queue.popleft())
         while self._busy:
-            for pipe in connection.wait(list(self._busy), _LOOK_S):
-                at_work = self._busy.pop(pipe)
+            for pipe in connection.wait(list(self._busy), _POLL_S):
+                busy = self._busy.pop(pipe)
                 try:
-                    outcome = at_work.pipe.recv()
+                    outcome = busy.pipe.recv()
                 except (EOFError, OSError):
-                    self._lost(at_work)
+                    self._handle_loss(busy)
                     if not stop.requested and self._halted is None:
                         self._start(self.queue.popleft())
                     continue
-                self._take(at_work.item, outcome, on_result)
+                self._handle_outcome(busy.item, outcome, on_result)
                 if self.queue and not stop.requested and self._halted is None:
-                    self._give(at_work, self.queue.popleft())
+                    self._send(busy, self.queue.popleft())
                 else:
-                    at_work.pipe.close()
-                    at_work.process.join()
+                    busy.pipe.close()
+                    busy.process.join()
         if self._halted is not None:
             raise self._halted
 
     def close(self) -> None:
-        for at_work in self._busy.values():
-            at_work.process.kill()
-            at_work.process.join()
-            at_work.pipe.close()
+        for busy in self._busy.values():
+            busy.process.kill()
+            busy.process.join()
+            busy.pipe.close()
         self._busy.clear()
 
     def _start(self, item: Item) -> None:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs, self._worker, self._arguments), daemon=True)
         process.start()
-        # Else the pipe of a dead process would never end.
+        # With this end open, reading from the pipe of a dead process would never end.
         theirs.close()
-        self._give(_Process(process, ours, item), item)
+        self._send(_Process(process, ours, item), item)
 
-    def _give(self, at_work: _Process[Item], item: Item) -> None:
-        at_work.item = item
-        # A process that died meanwhile shows when its answer is read.
+    def _send(self, busy: _Process[Item], item: Item) -> None:
+        busy.item = item
+        # The death of a process is detected when its outcome is read.
         with suppress(OSError):
-            at_work.pipe.send(item)
-        self._busy[at_work.pipe] = at_work
+            busy.pipe.send(item)
+        self._busy[busy.pipe] = busy
 
-    def _take(self, item: Item, outcome: Any, on_result: Callable[[Item, Result], None]) -> None:
+    def _handle_outcome(self, item: Item, outcome: Any, on_result: Callable[[Item, Result], None]) -> None:
         match outcome:
             case ("made", result):
                 self._lost_in_a_row = 0
@@ -141,23 +153,24 @@ class _ProcessPool(Generic[Item, Result]):
                 self.queue.appendleft(item)
                 self._halted = error
             case (_, error):
-                raise RunError("workers", f"can't start ({error})", "mend that, then run the same command again")
+                remedy = "fix this error, then run the same command again to resume"
+                raise RunError("workers", f"can't start ({error})", remedy)
 
-    def _lost(self, at_work: _Process[Item]) -> None:
-        at_work.process.join()
-        at_work.pipe.close()
+    def _handle_loss(self, busy: _Process[Item]) -> None:
+        busy.process.join()
+        busy.pipe.close()
         self._lost_in_a_row += 1
         if self._lost_in_a_row >= LOST_IN_A_ROW:
             raise RunError(
                 "workers",
-                f"{self._lost_in_a_row} lost in a row without one result (exit code {at_work.process.exitcode})",
-                "look at memory, then run the same command again",
+                f"{self._lost_in_a_row} lost in a row without a result (exit code {busy.process.exitcode})",
+                "check the free memory, then run the same command again to resume",
             )
-        self.queue.appendleft(at_work.item)
+        self.queue.appendleft(busy.item)
 
 
 def _serve(pipe: connection.Connection, worker: type[Worker[Item, Result]], arguments: Sequence[Any]) -> None:
-    """The main function of a worker's process: items in, outcomes out, until the pipe ends."""
+    """Main function of a worker process: receive items and send outcomes until the pipe is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         made = worker(*arguments)
@@ -184,12 +197,15 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _for_workers() -> Iterator[None]:
-    """What the workers inherit: signals are for this process alone to hear, and a worker has one core."""
-    deaf = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR2}
+def _inherited_by_workers() -> Iterator[None]:
+    """Context to start the fork server in: workers inherit a limit of one thread, and that signals are blocked.
+
+    Signals are handled by this process only.
+    """
+    blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR2}
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     before = {name: os.environ.get(name) for name in threads}
-    signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
+    signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     os.environ |= threads
     try:
         yield
@@ -199,5 +215,5 @@ def _for_workers() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-        # What came meanwhile is heard now.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, deaf)
+        # Signals that arrived in the meantime are delivered now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)

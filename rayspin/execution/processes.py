@@ -1,8 +1,8 @@
-"""The child processes of a supervisor or keeper: out of reach of the signals meant for it, and ended to the last one.
+"""Child processes of a supervisor or keeper: shielded from the signals meant for their parent, and all ended with it.
 
-Slurm sends its signals to every process of a step. The warning before the walltime is SIGUSR2, whose default
-action would kill Ray's daemons on all nodes at once; children are therefore started with it ignored, which
-survives exec.
+Slurm sends its signals to every process of a step. Its warning before the walltime is SIGUSR2, whose default action
+would kill Ray's daemons on all nodes at once. Children are therefore started with SIGUSR2 ignored; exec keeps this
+setting.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 if os.getppid() == int(sys.argv[1]):
     os.execvp(sys.argv[2], sys.argv[2:])
 """
-"""What a child does before it becomes its command. `preexec_fn` would do it in a fork of a process with threads."""
+"""Program that sets up a child and then executes its command. `preexec_fn` is not safe in a process with threads."""
 _MANY_FILES = 65536
 _libc = ctypes.CDLL(None)
 
 
 class Child:
-    """A process in a session of its own that gets SIGTERM when its parent dies, however that dies.
+    """A child process in its own session, which gets SIGTERM when its parent dies for any reason.
 
     Args:
-        command: what to run.
-        environment: its environment, whole.
-        log: the file that takes its output; None to share the parent's.
+        command: program and arguments.
+        environment: complete environment of the child.
+        log: file to which its output is appended; None to share the output of the parent.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path | None = None) -> None:
@@ -59,22 +59,22 @@ class Child:
                 output.close()
 
     def ended(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs."""
+        """The exit code, negative if the child was ended by a signal; None while the child runs."""
         return self._process.poll()
 
     def ask_to_stop(self) -> None:
-        """Send it SIGTERM."""
+        """Send SIGTERM to the child."""
         if self.ended() is None:
             self._process.terminate()
 
     def kill(self) -> None:
-        """Kill it and what it started, as far as that stayed in its process group."""
+        """Kill the child's process group and wait for the child."""
         if self.ended() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def stop(self, seconds: float) -> None:
-        """Ask it to stop, and kill it after so many seconds."""
+        """Send SIGTERM to the child, and kill it if it has not ended within `seconds` seconds."""
         self.ask_to_stop()
         try:
             self._process.wait(seconds)
@@ -83,21 +83,21 @@ class Child:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of orphans among its descendants, so that `end_descendants` finds them."""
+    """Make this process the new parent of orphaned descendants, so that `end_descendants` finds them."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def allow_many_files() -> None:
-    """Raise this process's limit of open files: a host has a socket for each node, and Ray's head has more."""
+    """Raise the limit of open files of this process: the host has one socket per node, and Ray's head has more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(_MANY_FILES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def end_descendants(seconds: float = 10.0) -> None:
-    """Kill whatever this process started, directly or not, and wait until all of it is gone."""
+    """Kill all descendants of this process and wait up to `seconds` seconds until they have ended."""
     deadline = time.monotonic() + seconds
-    # An orphan becomes a child of this process when its own parent is dead.
+    # Repeat, because an orphan becomes a child of this process only once its own parent is dead.
     while (left := psutil.Process().children(recursive=True)) and time.monotonic() < deadline:
         for process in left:
             with suppress(psutil.NoSuchProcess):

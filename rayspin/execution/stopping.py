@@ -1,8 +1,9 @@
-"""Stop on request: what is in flight ends, the rest waits for the same command.
+"""Stop requests: the work in flight finishes, and running the same command again resumes the rest.
 
-SIGTERM, SIGINT (Ctrl-C), SIGUSR2 (Slurm, before the walltime) and a deadline all ask for the same. Work that can drain
-says so with `draining` and looks at `requested`; other work ends at once, as everything does at a second request.
-Either way the run ends with `Incomplete` (exit code 75): its files are whole at any moment.
+SIGTERM, SIGINT (Ctrl-C), SIGUSR2 (sent by Slurm before the walltime) and a deadline all request a stop. Work that can
+drain runs inside `StopRequest.draining` and checks `StopRequest.requested`. Other work ends at once, and a second
+request ends all work at once. In both cases the run ends with `Incomplete` (exit code 75); its files are valid at any
+time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGALRM)
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """What a signal's handler raises in the block comes out as it is; Ray wraps it while it waits."""
+    """Unwrap the errors that signal handlers raise in the block: Ray's waiting functions wrap them in a SystemError."""
     try:
         yield
     except SystemError as error:
@@ -28,7 +29,7 @@ def interruptible() -> Iterator[None]:
 
 
 class StopRequest:
-    """Whether this process was asked to stop, and by what."""
+    """Records whether this process was asked to stop, and by which signal or deadline."""
 
     def __init__(self) -> None:
         self._reason: str | None = None
@@ -36,20 +37,24 @@ class StopRequest:
 
     @property
     def requested(self) -> bool:
-        """Whether a stop was asked for."""
+        """Whether a stop was requested."""
         return self._reason is not None
 
     def listen(self, deadline_s: float | None = None) -> None:
-        """Take the signals of this process, from its main thread; ask for a stop after `deadline_s` seconds."""
+        """Install the signal handlers of this process; call this from the main thread.
+
+        Args:
+            deadline_s: seconds after which a stop is requested; None for no deadline.
+        """
         for number in _SIGNALS:
-            signal.signal(number, self._take)
+            signal.signal(number, self._handle_signal)
         signals.release()
         if deadline_s is not None:
             signal.setitimer(signal.ITIMER_REAL, deadline_s)
 
     @contextmanager
     def draining(self) -> Iterator[None]:
-        """The block sees to a first request itself."""
+        """Context in which a first request only sets `requested`, so that the block can finish its work in flight."""
         around, self._draining = self._draining, True
         try:
             yield
@@ -57,17 +62,26 @@ class StopRequest:
             self._draining = around
 
     def heed(self) -> None:
-        """End a run that was asked to stop before its work began: raise `Incomplete`."""
+        """End the run if a stop was requested.
+
+        Raises:
+            Incomplete: a stop was requested.
+        """
         if self.requested:
-            raise self.incomplete("run", "what its folder holds")
+            raise self.incomplete("run", "completed work saved")
 
     def incomplete(self, where: str, done: str) -> Incomplete:
-        """The error that ends a run which stopped on request with so much `done`."""
-        return Incomplete(where, f"stopped by {self._reason} with {done}", "the same command goes on")
+        """Return the error that ends a run stopped on request.
 
-    def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        Args:
+            where: the run, usually its folder.
+            done: what was completed ("5 of 30 samples done").
+        """
+        return Incomplete(where, f"stopped by {self._reason} with {done}", "run the same command again to resume")
+
+    def _handle_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         again = self.requested
-        # A walltime that is near twice is no nearer.
+        # A second warning about the same walltime or deadline does not make the stop more urgent.
         if again and number in (signal.SIGUSR2, signal.SIGALRM):
             return
         self._reason = "the deadline" if number == signal.SIGALRM else signal.Signals(number).name

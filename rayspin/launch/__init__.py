@@ -1,1 +1,1 @@
-"""Submission of jobs to Slurm, and what runs on their nodes. Nothing here imports Ray: a supervisor outlives it."""
+"""Submission of jobs to Slurm, and the programs on their nodes. Nothing here imports Ray: a supervisor outlives it."""

@@ -1,4 +1,4 @@
-"""From one attempt at a job to the next: who asks for another, and who says that there is none."""
+"""Attempts of a job: whether a job that stopped before its end is requeued or fails."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ from rayspin.output import complain
 
 
 def in_slurm(job: ClusterJob, task: TaskInfo, requests: Requests) -> int:
-    """`supervise`; if the job stopped before its end, and nobody cancelled it, have Slurm run it again."""
+    """Supervise this task of a Slurm job, and requeue the job if it stopped before its end and was not cancelled.
+
+    Args:
+        job: the job.
+        task: this task.
+        requests: requests received by this process.
+
+    Returns:
+        The exit code of the task, see `supervise`.
+    """
     code = supervise(job, task, requests)
     if code != INCOMPLETE:
         return code
     if task.rank > 0:
-        # The host is lost, and with it whoever else would do this. One after the other: the first is enough.
+        # Rank 0, which would requeue the job, is lost. The tasks wait for different times; one request is enough.
         time.sleep(5 + task.rank)
     try:
         entry = scheduler.queue([task.job_id]).get(task.job_id)
@@ -34,7 +43,15 @@ def in_slurm(job: ClusterJob, task: TaskInfo, requests: Requests) -> int:
 
 
 def goes_on(job: ClusterJob, task: TaskInfo) -> bool:
-    """Whether there is to be another attempt; the event is recorded either way."""
+    """Decide whether the job makes another attempt, and record the decision as an event.
+
+    Args:
+        job: the job.
+        task: this task.
+
+    Returns:
+        False if the last attempts made no progress.
+    """
     try:
         check_progress(job.folder, progress_mark(job.out), job.max_attempts_without_progress)
     except RunError as error:

@@ -1,4 +1,4 @@
-"""The events of a job, told in its own folder: asking the scheduler often is rude, and it forgets."""
+"""Events of a job, recorded in its folder: sites limit queries of the scheduler, which also forgets ended jobs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ _FILE = "events.jsonl"
 
 
 def record_event(folder: Path, event: str, **facts: object) -> None:
-    """Add a line: when, what, and the facts that go with it."""
+    """Append an event with the current time to the events of a job.
+
+    Args:
+        folder: folder of the job, created if needed.
+        event: name of the event.
+        **facts: further values of the event, which JSON can hold.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     append_lines(folder / _FILE, [{"time": round(time.time(), 1), "event": event, **facts}], durably=False)
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
-    """All that was told so far, the oldest first; a torn line, or one of another kind, is passed over."""
+    """Return all events of a job, oldest first. Incomplete lines and lines of other formats are skipped."""
     return [entry for entry in read_lines(folder / _FILE) if {"time", "event"} <= entry.keys()]

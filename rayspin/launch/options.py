@@ -1,4 +1,4 @@
-"""What a submission asks of a cluster: the facts of a site and of one job, never of what the job computes."""
+"""Options of a submission: the resources of a job on a cluster and the settings of a site."""
 
 from __future__ import annotations
 
@@ -20,62 +20,70 @@ from rayspin.jobs.stage import Stage
 from rayspin.paths import expanded_path
 
 SITE_PROFILE = Path("~/.config/rayspin/site.toml")
-"""Where a user keeps the options that are always the same on a site."""
+"""The user's site profile: options that are the same for all jobs on a site."""
 
 
 class SubmitOptions(Config):
-    """Where a job runs and with what."""
+    """Options of a job: the cluster, its nodes and the resources on each node."""
 
     cluster: Literal["slurm", "local"] = "slurm"
+    """The scheduler: "slurm", or "local" for processes on this machine."""
     nodes: int = pydantic.Field(default=1, gt=0)
-    """With cluster "local", tasks on this machine that play the nodes."""
+    """Number of nodes. With cluster "local", the number of tasks on this machine that stand in for nodes."""
     min_nodes: int | None = pydantic.Field(default=None, gt=0)
-    """The job starts with so many if the others don't come; by default it wants all."""
+    """Number of nodes with which the job starts if the others do not come up; by default all nodes."""
     array: int | None = pydantic.Field(default=None, gt=0)
-    """Generation as so many jobs of one node each, which come and go by themselves, in place of one Ray cluster."""
+    """Number of tasks of a job array, which replaces the Ray cluster for generation. Each task has one node and starts
+    and ends independently of the others."""
     time: str = "1:00:00"
-    """Walltime as Slurm takes it: minutes, hours:minutes:seconds, days-hours, days-hours:minutes, ..."""
+    """Walltime in the formats of Slurm: minutes, hours:minutes:seconds, days-hours, days-hours:minutes, ..."""
     partition: str | None = None
+    """Slurm partition; by default that of the site."""
     account: str | None = None
+    """Slurm account to charge; by default that of the user."""
     qos: str | None = None
+    """Slurm quality of service."""
     constraint: str | None = None
+    """Features that the nodes must have (sbatch --constraint)."""
     exclusive: bool | None = None
-    """Whole nodes, or nodes shared with other jobs; by default whole ones unless `cpus_per_node` is given."""
+    """Whether the job gets whole nodes, not shared with other jobs; by default only if `cpus_per_node` is not set."""
     cpus_per_node: int | None = pydantic.Field(default=None, gt=0)
+    """Number of CPUs on each node."""
     gpus_per_node: int = pydantic.Field(default=0, ge=0)
+    """Number of GPUs on each node."""
     memory_per_node: str | None = None
-    """As Slurm takes it: "64G", "0" for all of a node's."""
+    """Memory on each node in the format of Slurm: "64G", or "0" for all memory of a node."""
     interface: str | None = None
-    """Network interface between the nodes ("ib0"), if the host names lead to another."""
+    """Network interface between the nodes ("ib0"); by default the one that the host names resolve to."""
     scratch: str | None = None
-    """Folder on the nodes' own disks, at most 30 characters; by default $TMPDIR or /tmp."""
+    """Folder on the nodes' local disks, at most 30 characters; by default $TMPDIR or /tmp."""
     modules: tuple[str, ...] = ()
-    """Loaded before the job, in this order: ["gcc/12", "python/3.11"]."""
+    """Environment modules to load before the job, in this order: ["gcc/12", "python/3.11"]."""
     setup: tuple[str, ...] = ()
-    """Lines of shell that run before the job, after the modules."""
+    """Shell commands to run before the job, after the modules are loaded."""
     drain_seconds: int = pydantic.Field(default=120, ge=30)
-    """So long before the walltime the job takes up no more work, so that it ends in time and is requeued."""
+    """Seconds before the walltime at which the job starts no further work, so that it can end and be requeued."""
     max_attempts_without_progress: int = pydantic.Field(default=3, gt=0)
-    """So many attempts in a row may end without progress; then the job fails instead of being requeued for ever."""
+    """Number of attempts in a row without progress after which the job fails instead of being requeued."""
     options: dict[str, str] = pydantic.Field(default={})
     """Further options of sbatch, without dashes: {"reservation": "weekend"}."""
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> SubmitOptions:
         if self.min_nodes is not None and self.min_nodes > self.nodes:
-            problem = f"{self.min_nodes} of {self.nodes} nodes"
-            raise InputError("min_nodes", problem, "ask for more nodes, or for fewer at least")
+            problem = f"{self.min_nodes} is more than nodes ({self.nodes})"
+            raise InputError("min_nodes", problem, "increase nodes or reduce min_nodes")
         if self.array is not None and self.nodes > 1:
-            problem = f"{self.nodes} for each of {self.array} tasks that need no other node"
-            raise InputError("nodes", problem, "leave it out, or leave out array")
+            problem = f"{self.nodes} nodes, but each of the {self.array} tasks of an array runs on one node"
+            raise InputError("nodes", problem, "remove nodes or array")
         if self.minutes * 60 <= 2 * self.drain_seconds:
-            problem = f"{self.time} leaves no time to work before the drain, {self.drain_seconds} s before its end"
-            raise InputError("time", problem, "ask for more time, or set drain_seconds")
+            problem = f"{self.time} is too short: the drain starts {self.drain_seconds} s before the end"
+            raise InputError("time", problem, "increase time or reduce drain_seconds")
         return self
 
     @property
     def whole_nodes(self) -> bool:
-        """Whether the job shares its nodes with no other."""
+        """Whether the job gets whole nodes, not shared with other jobs."""
         return self.cpus_per_node is None if self.exclusive is None else self.exclusive
 
     @property
@@ -83,12 +91,12 @@ class SubmitOptions(Config):
         """The walltime, rounded up to whole minutes.
 
         Raises:
-            InputError: it is no time as Slurm takes them.
+            InputError: `time` is not in a format of Slurm.
         """
         found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", self.time)
         if found is None:
             remedy = 'write "minutes", "hours:minutes:seconds" or "days-hours"'
-            raise InputError("time", f"{self.time!r} is no walltime", remedy)
+            raise InputError("time", f"{self.time!r} is not a valid walltime", remedy)
         days, *rest = found.groups()
         parts = [int(part) for part in rest if part is not None]
         if days is not None:
@@ -102,11 +110,12 @@ class SubmitOptions(Config):
 
 @dataclass(frozen=True)
 class SiteProfile:
-    """The options of a site, and those of some kinds of job on it.
+    """Default options of jobs on a site.
 
     Attributes:
         table: options of all jobs, by name.
-        kinds: options of the kinds of job that a pattern matches ("train-*"); later ones go before earlier ones.
+        kinds: options of some kinds of job, by a pattern that matches their names ("train-*"). Later patterns take
+            precedence over earlier ones.
     """
 
     table: Mapping[str, Any]
@@ -114,14 +123,17 @@ class SiteProfile:
 
     @classmethod
     def read(cls, path: Path | None = None) -> SiteProfile:
-        """The profile at `path`, or `SITE_PROFILE` if there is one, else none.
+        """Read a site profile.
+
+        Args:
+            path: TOML file; None for `SITE_PROFILE`, or an empty profile if that file does not exist.
 
         Raises:
-            InputError: there is no such file, or anything is wrong in it.
+            InputError: the file does not exist or is invalid.
         """
         try:
             file = expanded_path(path or SITE_PROFILE, "--profile")
-            text = read_text(file, limit=SETTINGS_BYTES, remedy="give a TOML file of site options")
+            text = read_text(file, limit=SETTINGS_BYTES, remedy="give a TOML file with site options")
         except MissingFileError:
             if path is None:
                 return cls({}, {})
@@ -130,43 +142,47 @@ class SiteProfile:
         kinds = table.pop("kind", {})
         build(SubmitOptions, table, str(file))
         if not isinstance(kinds, Mapping):
-            raise InputError(f"{file}: kind", f"{kinds!r} won't do", 'write a table: [kind."train-*"]')
+            raise InputError(f"{file}: kind", f"{kinds!r} is not a table", 'write a table: [kind."train-*"]')
         for pattern, section in kinds.items():
             if not any(fnmatchcase(kind, pattern) for kind in KINDS):
-                raise InputError(f"{file}: kind.{pattern}", "no kind of job", suggestion(pattern, KINDS))
+                raise InputError(f"{file}: kind.{pattern}", "matches no kind of job", suggestion(pattern, KINDS))
             if not isinstance(section, Mapping):
-                raise InputError(f"{file}: kind.{pattern}", f"{section!r} won't do", "write a table of options")
+                raise InputError(f"{file}: kind.{pattern}", f"{section!r} is not a table", "write a table of options")
             build(SubmitOptions, {**table, **section}, f"{file}: kind.{pattern}")
         return cls(table, kinds)
 
     def options(self, kind: str, *given: Mapping[str, Any]) -> SubmitOptions:
-        """The options of a job of this kind; what is `given` for one submission goes before the site's.
+        """Return the options of a job.
+
+        Args:
+            kind: kind of the job.
+            *given: options of one submission, which take precedence over the profile; later ones over earlier ones.
 
         Raises:
-            InputError: they don't fit together.
+            InputError: an option is invalid, or options contradict each other.
         """
         table = dict(self.table)
         for pattern, section in self.kinds.items():
             if fnmatchcase(kind, pattern):
                 table |= section
-        for more in given:
-            # Several nodes or an array: the latest word decides which.
-            if more.get("nodes", 1) > 1 and "array" not in more:
+        for update in given:
+            # `nodes` and `array` exclude each other; the one with the higher precedence is kept.
+            if update.get("nodes", 1) > 1 and "array" not in update:
                 table.pop("array", None)
-            if "array" in more and "nodes" not in more:
+            if "array" in update and "nodes" not in update:
                 table.pop("nodes", None)
-            table |= more
+            table |= update
         return build(SubmitOptions, table, "submit")
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What is handed over as one job, or as one array of jobs.
+    """A request for one job, or one job array, of a submission.
 
     Attributes:
-        stage: the stage of a pipeline that it runs; empty for the whole job file.
-        options: where and with what.
-        after: stages that must have ended well before it starts.
+        stage: stage of a pipeline that the job runs; empty for the whole job file.
+        options: options of the job.
+        after: stages that must be done before the job starts.
     """
 
     stage: str
@@ -181,36 +197,38 @@ def pieces(
     for_stages: Mapping[str, Mapping[str, Any]] | None = None,
     one_job: bool = False,
 ) -> list[JobRequest]:
-    """A job as it is handed over: in one piece, or a pipeline in one for each stage.
+    """Return the job requests of a submission: one per stage of a pipeline, otherwise one for the whole job file.
 
     Args:
-        job: a checked job.
-        profile: of the site.
-        given: options for all pieces.
-        for_stages: options for single stages of a pipeline, by their names.
-        one_job: keep a pipeline in one piece, on the same nodes from its first stage to its last.
+        job: validated job.
+        profile: profile of the site.
+        given: options of all jobs of the submission.
+        for_stages: options of single stages of a pipeline, by the names of the stages.
+        one_job: run all stages of a pipeline in one job, on the same nodes.
 
     Raises:
-        InputError: options don't fit together, or not to the job.
+        InputError: an option is invalid, options contradict each other, or an option does not apply to the job.
     """
     by_stage = for_stages or {}
     if not isinstance(job, Pipeline) or one_job:
         if by_stage:
-            raise InputError("--for", "only stages of a pipeline have options of their own", "leave it out")
+            raise InputError("--for", "applies only to the stages of a pipeline", "remove it")
         options = profile.options(job.kind, given)
         if options.array is not None and not job.sharded:
-            raise InputError("array", f"{job.kind!r} is no generation", "leave it out, or set it for generation alone")
+            remedy = "remove it, or set it for kind 'generate' only"
+            raise InputError("array", f"{job.kind!r} jobs can't run as an array", remedy)
         return [JobRequest("", options)]
     for name in by_stage:
         if name not in job.stages:
-            raise InputError(f"--for {name}", "no stage of this pipeline", suggestion(name, job.stages))
+            raise InputError(f"--for {name}", "not a stage of this pipeline", suggestion(name, job.stages))
     needs = job.needs()
     found = []
     for name, stage in job.stages.items():
-        # An array is asked of a pipeline for what can be one.
-        asked = {key: value for key, value in given.items() if key != "array" or stage.sharded}
-        options = profile.options(stage.kind, asked, by_stage.get(name, {}))
+        # An option `array` for the whole pipeline applies only to the stages that can run as an array.
+        stage_given = {key: value for key, value in given.items() if key != "array" or stage.sharded}
+        options = profile.options(stage.kind, stage_given, by_stage.get(name, {}))
         if options.array is not None and not stage.sharded:
-            raise InputError(f"{name}: array", f"{stage.kind!r} is no generation", "set it for generation alone")
+            problem = f"{stage.kind!r} jobs can't run as an array"
+            raise InputError(f"{name}: array", problem, "set it for kind 'generate' only")
         found.append(JobRequest(name, options, needs[name]))
     return found

@@ -1,4 +1,4 @@
-"""Whether a job gets anywhere: one that is requeued again and again without progress must end with a word."""
+"""Detection of progress between attempts: a job that is requeued repeatedly without progress must fail."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rayspin.launch.events import read_events
 
 
 def progress_mark(out: Path) -> str:
-    """A text that changes whenever the run in `out` has got further.
+    """Return a hash that changes whenever the run in the folder `out` makes progress.
 
-    A run gets further by lines (ledgers of shards, curves of losses, trials), by checkpoints, and by stages that end.
+    Progress is made by lines in ledgers of shards and trials or in loss curves, by checkpoints, and by stages that end.
     """
     signs = []
     for folder, folders, files in os.walk(out):
@@ -22,26 +22,27 @@ def progress_mark(out: Path) -> str:
             path = Path(folder, name)
             if name.endswith((".jsonl", ".pt")) or name == "summary.json":
                 facts = path.stat()
-                # A curve is written anew, with the same lines, when a training goes on; a checkpoint never is.
+                # A resumed training rewrites its curves with the same lines, so only sizes count for them. Checkpoints
+                # are never rewritten without progress, so for these the time counts too.
                 signs.append((str(path), facts.st_size, facts.st_mtime_ns if name.endswith(".pt") else 0))
     return hashlib.sha256(repr(signs).encode()).hexdigest()[:16]
 
 
 def check_progress(folder: Path, mark: str, limit: int) -> None:
-    """Refuse to go on if the last attempts, `limit` of them, all started where the run is now.
+    """Check that at least one of the last `limit` attempts made progress.
 
     Args:
-        folder: of the job's events.
-        mark: of the run as it is now.
-        limit: how many attempts in a row may make no progress.
+        folder: folder of the job's events.
+        mark: current progress mark of the run.
+        limit: number of attempts in a row without progress after which the job fails.
 
     Raises:
-        RunError: that many were.
+        RunError: the last `limit` attempts all started with the same mark as the current one.
     """
     marks = [entry.get("mark") for entry in read_events(folder) if entry["event"] == "started"]
     if len(marks) >= limit and set(marks[-limit:]) == {mark}:
         raise RunError(
             "job",
             f"{limit} attempts in a row made no progress",
-            f"see the logs in {folder}; give it more time or smaller pieces of work, and submit again to go on",
+            f"see the logs in {folder}; use a longer walltime or smaller work items, then submit again to resume",
         )

@@ -1,13 +1,12 @@
-"""How the nodes of a job find each other, without Ray and with one small file on the shared file system.
+"""Rendezvous of the nodes of a job, without Ray and with one small file on the shared file system.
 
-The host (rank 0) listens on a port that the kernel chooses, and publishes its endpoint in a folder that all nodes see,
-in a file that only its user can read. A member (any other rank) reads the file, connects, and keeps the connection
-while its node is part of the cluster. A closed connection means that the other side is gone. A thousand members cost
-the host a thousand sockets, and the file system nothing.
+The host (rank 0) listens on a port chosen by the kernel and publishes its endpoint in a file on the shared file system,
+which only its user can read. A member (any other rank) reads the file, connects, and keeps the connection while its
+node is part of the cluster. A closed connection means that the other side has ended. The host has a socket per member.
 
-Both sides prove that they know the secret of the endpoint by the challenges of `multiprocessing.connection`, so that
-recorded messages are useless to others. Then a member sends `RANK HOST` and, once its Ray node is up, `up`; the host
-sends `join ADDRESS`, and `end` when the job is over.
+Both sides prove that they know the secret of the endpoint with the challenges of `multiprocessing.connection`, so that
+recorded messages can't be replayed. Then a member sends `RANK HOST` and, once its Ray node is up, `up`. The host sends
+`join ADDRESS`, and `end` when the job is over.
 """
 
 from __future__ import annotations
@@ -35,12 +34,18 @@ from rayspin.errors import RunError
 _LONGEST_MESSAGE = 4096
 
 _GREETING_S = 10.0
-"""Seconds in which a new connection must have proved itself; then it is closed."""
+"""Seconds in which a new connection must authenticate before it is closed."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The address of the host, and the secret of the job, which is also the token of its Ray cluster."""
+    """The address of the host and the secret of the job.
+
+    Attributes:
+        host: IP address of the host.
+        port: port on which the host listens.
+        secret: secret of the job, which is also the token of its Ray cluster.
+    """
 
     host: str
     port: int
@@ -48,9 +53,9 @@ class Endpoint:
 
     @contextmanager
     def published(self, path: Path) -> Iterator[None]:
-        """A context in which the endpoint lies at `path`, with mode 0600; afterwards, an empty file does.
+        """Context in which the file `path` holds the endpoint, with mode 0600; afterwards the file is empty.
 
-        The empty file tells a member that comes too late that there is nothing to wait for.
+        An empty file tells late members that the host has ended.
         """
         _put(path, json.dumps([self.host, self.port, self.secret]))
         try:
@@ -60,7 +65,7 @@ class Endpoint:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """The endpoint at `path`; None if there is no file yet.
+        """Read the endpoint from `path`; return None if the file does not exist yet.
 
         Raises:
             RendezvousOverError: the host has ended.
@@ -75,26 +80,26 @@ class Endpoint:
 
     @property
     def key(self) -> bytes:
-        """The secret as `multiprocessing.connection` takes it."""
+        """The secret in the type that `multiprocessing.connection` expects."""
         return self.secret.encode()
 
 
 class RendezvousOverError(Exception):
-    """The host ended before this member came."""
+    """The host ended before this member connected."""
 
 
 class HostLostError(Exception):
-    """The connection to the host was closed without an `end`: the host, or its node, is gone."""
+    """The connection to the host was closed without an `end` message: the host or its node is lost."""
 
 
 class Host:
-    """Rank 0's side.
+    """The server side of the rendezvous, used by rank 0.
 
     Args:
-        ip: the address to listen on.
+        ip: address to listen on.
 
     Attributes:
-        endpoint: what to publish.
+        endpoint: endpoint to publish.
         present: host names of the connected members, by rank.
         up: ranks of the members whose Ray node is up.
     """
@@ -102,12 +107,12 @@ class Host:
     def __init__(self, ip: str) -> None:
         self._listener = socket.create_server((ip, 0), backlog=1024)
         self.endpoint = Endpoint(ip, self._listener.getsockname()[1], secrets.token_hex(32))
-        self._unproved: dict[socket.socket, float] = {}
-        self._proved: queue.SimpleQueue[tuple[Connection, int, str]] = queue.SimpleQueue()
-        # The admitting threads wake `turn` through this pipe.
-        self._bell, self._ring = Pipe(duplex=False)
+        self._unauthenticated: dict[socket.socket, float] = {}
+        self._authenticated: queue.SimpleQueue[tuple[Connection, int, str]] = queue.SimpleQueue()
+        # The threads that authenticate connections wake `turn` through this pipe.
+        self._wake_receiver, self._wake_sender = Pipe(duplex=False)
         self._ranks: dict[Connection, int] = {}
-        self._news: list[str] = []
+        self._broadcasts: list[str] = []
         self.present: dict[int, str] = {}
         self.up: set[int] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -119,67 +124,68 @@ class Host:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(OSError):
-            # Wakes the accepting thread, which a plain close would not.
+            # A shutdown wakes the accepting thread; closing the socket would not.
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._close_unproved(math.inf)
+        self._close_unauthenticated(math.inf)
         for member in list(self._ranks):
             self._drop(member)
 
     def turn(self, seconds: float) -> bool:
-        """Handle what members send, for `seconds` seconds; return true."""
+        """Handle connections and messages of members for `seconds` seconds; return True."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            for ready in wait([self._bell, *self._ranks], left):
+            for ready in wait([self._wake_receiver, *self._ranks], left):
                 assert isinstance(ready, Connection)
-                if ready is self._bell:
-                    self._bell.recv_bytes()
-                    self._admit(*self._proved.get())
+                if ready is self._wake_receiver:
+                    self._wake_receiver.recv_bytes()
+                    self._admit(*self._authenticated.get())
                 else:
                     self._receive(ready)
-            self._close_unproved(time.monotonic())
+            self._close_unauthenticated(time.monotonic())
         return True
 
-    def tell(self, news: str) -> None:
-        """Send a message to all members, and to those still to come."""
-        self._news.append(news)
+    def tell(self, message: str) -> None:
+        """Send a message to all members, including those that connect later."""
+        self._broadcasts.append(message)
         for member in list(self._ranks):
-            self._send(member, news)
+            self._send(member, message)
 
     def dismiss(self, seconds: float) -> None:
-        """Tell all members that the job is over, and wait `seconds` seconds at most until they have left."""
+        """Send `end` to all members, and wait at most `seconds` seconds until they have disconnected."""
         self.tell("end")
         deadline = time.monotonic() + seconds
         while self.present and time.monotonic() < deadline:
             self.turn(0.05)
 
     def _accept(self) -> None:
-        """The accepting thread: a thread for each new connection, since a challenge blocks."""
+        """Accept connections, and authenticate each in a thread of its own, since a challenge blocks."""
         with suppress(OSError):
             while True:
                 stranger, _ = self._listener.accept()
-                self._unproved[stranger] = time.monotonic() + _GREETING_S
+                self._unauthenticated[stranger] = time.monotonic() + _GREETING_S
                 threading.Thread(target=self._challenge, args=(stranger,), daemon=True).start()
 
     def _challenge(self, stranger: socket.socket) -> None:
-        # Closing the socket from another thread would not end a read; a shutdown of it ends that of its duplicate.
+        # To end a blocked read, another thread shuts down `stranger`, which also affects this duplicate; closing the
+        # socket would not end the read.
         connection = _connection(stranger.dup())
         try:
             deliver_challenge(connection, self.endpoint.key)
             answer_challenge(connection, self.endpoint.key)
             rank, name = connection.recv_bytes(_LONGEST_MESSAGE).decode().split()
-            self._proved.put((connection, int(rank), name))
+            self._authenticated.put((connection, int(rank), name))
         except (OSError, EOFError, ValueError, AuthenticationError):
             connection.close()
         else:
-            self._ring.send_bytes(b"")
+            self._wake_sender.send_bytes(b"")
         finally:
-            self._unproved.pop(stranger, None)
+            self._unauthenticated.pop(stranger, None)
             stranger.close()
 
-    def _close_unproved(self, now: float) -> None:
-        """Close the connections that have not proved themselves in time."""
-        for stranger, until in list(self._unproved.items()):
+    def _close_unauthenticated(self, now: float) -> None:
+        """Shut down the connections that have not authenticated by the time `now`."""
+        for stranger, until in list(self._unauthenticated.items()):
             if until < now:
                 with suppress(OSError):
                     stranger.shutdown(socket.SHUT_RDWR)
@@ -187,8 +193,8 @@ class Host:
     def _admit(self, member: Connection, rank: int, name: str) -> None:
         self._ranks[member] = rank
         self.present[rank] = name
-        for news in self._news:
-            self._send(member, news)
+        for message in self._broadcasts:
+            self._send(member, message)
 
     def _receive(self, member: Connection) -> None:
         try:
@@ -198,9 +204,9 @@ class Host:
         except (OSError, EOFError):
             self._drop(member)
 
-    def _send(self, member: Connection, news: str) -> None:
+    def _send(self, member: Connection, message: str) -> None:
         try:
-            member.send_bytes(news.encode())
+            member.send_bytes(message.encode())
         except OSError:
             self._drop(member)
 
@@ -213,11 +219,11 @@ class Host:
 
 
 class Member:
-    """The side of all other ranks: a connection to the host.
+    """The client side of the rendezvous, used by all other ranks: a connection to the host.
 
     Attributes:
-        endpoint: the one that it connected to.
-        ip: the address of this node as the host sees it.
+        endpoint: endpoint of the host.
+        ip: address of this node on the network that leads to the host.
     """
 
     def __init__(self, connection: Connection, ip: str, endpoint: Endpoint) -> None:
@@ -225,19 +231,19 @@ class Member:
 
     @classmethod
     def join(cls, path: Path, rank: int, seconds: float, given_up: Callable[[], bool] = lambda: False) -> Self:
-        """Connect to the host whose endpoint is published at `path`.
+        """Connect to the host whose endpoint is published in the file `path`.
 
-        The endpoint of a host that was killed leads nowhere; the file is read again until a host answers.
+        The file is read repeatedly until a host answers, because a killed host leaves an endpoint that is not valid.
 
         Args:
-            path: the file of the endpoint.
+            path: file with the endpoint.
             rank: rank of this task.
-            seconds: how long to try.
-            given_up: called before each attempt; true to stop trying.
+            seconds: time limit in seconds.
+            given_up: called before each attempt; returns True to stop trying.
 
         Raises:
-            RendezvousOverError: the host has ended already.
-            RunError: no host answered in time, or `given_up` returned true.
+            RendezvousOverError: the host has ended.
+            RunError: no host answered in time, or `given_up` returned True.
         """
         deadline, pause = time.monotonic() + seconds, 0.05
         while time.monotonic() < deadline and not given_up():
@@ -245,13 +251,13 @@ class Member:
             if endpoint is not None:
                 with suppress(OSError, EOFError, ValueError, AuthenticationError):
                     return cls._connect(endpoint, rank)
-            # At random, and ever more slowly: a thousand nodes ask the same file server.
+            # Random and increasing pauses reduce the load on the file server when there are a thousand nodes.
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
             pause = min(1.5 * pause, 2.0)
         raise RunError(
             str(path),
             f"no host answered task {rank} within {seconds:.0f} s",
-            "see the log of task 0; is the folder shared?",
+            "see the log of task 0, and check that all nodes share this folder",
         )
 
     @classmethod
@@ -272,7 +278,7 @@ class Member:
         """Send a message to the host.
 
         Raises:
-            HostLostError: the host is gone.
+            HostLostError: the host is lost.
         """
         try:
             self._connection.send_bytes(message.encode())
@@ -280,10 +286,10 @@ class Member:
             raise HostLostError from None
 
     def hear(self, seconds: float) -> str | None:
-        """The next message of the host; None if there is none within `seconds` seconds.
+        """Return the next message of the host; None if none arrives within `seconds` seconds.
 
         Raises:
-            HostLostError: the host is gone.
+            HostLostError: the host is lost.
         """
         try:
             if self._connection.poll(seconds):
@@ -293,17 +299,17 @@ class Member:
         return None
 
     def leave(self) -> None:
-        """Close the connection, which tells the host that this node has left."""
+        """Close the connection, by which the host notices that this node has left."""
         self._connection.close()
 
 
 def _connection(stream: socket.socket) -> Connection:
-    """The socket as a connection of messages: no read or write of it takes longer than a greeting may."""
+    """Return a message connection over a socket, with `_GREETING_S` as the time limit of each read and write."""
     stream.settimeout(None)
     limit = struct.pack("ll", int(_GREETING_S), 0)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-    # A node that loses its power closes no connection: this detects it within a minute.
+    # A node that loses power does not close its connections; keep-alive detects this within a minute.
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
@@ -312,7 +318,7 @@ def _connection(stream: socket.socket) -> Connection:
 
 
 def _put(path: Path, text: str) -> None:
-    """Replace the file at `path` by one that only its user can read."""
+    """Replace the file `path` atomically by one that only its user can read."""
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     temporary.touch(mode=0o600)
     temporary.write_text(text, encoding="utf-8")

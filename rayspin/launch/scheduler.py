@@ -1,4 +1,4 @@
-"""The few commands of Slurm that are called here, each with a time limit: Slurm's way to fail is to wait."""
+"""The commands of Slurm that rayspin calls, each with a time limit, because they block if Slurm does not respond."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from rayspin.errors import RunError
 
 _REASONS = {
     "AssociationJobLimit": "a limit of your account is reached",
-    "BadConstraints": "no node has what it asks for; cancel it and ask for less",
+    "BadConstraints": "no node satisfies the job's constraints; cancel it and request less",
     "BeginTime": "Slurm starts a requeued job after two minutes",
-    "Dependency": "a job before it has not ended",
-    "DependencyNeverSatisfied": "a job before it failed; cancel it",
-    "InvalidAccount": "the account is none of yours; cancel it and give another",
-    "InvalidQOS": "the QOS is none of yours; cancel it and give another",
-    "JobHeldAdmin": "an administrator holds it; ask them",
-    "JobHeldUser": "it is held; scontrol release starts it",
-    "NodeDown": "a node that it needs is down",
-    "PartitionConfig": "it asks for more than the partition has; cancel it and ask for fewer or smaller nodes",
+    "Dependency": "the job depends on a job that has not ended",
+    "DependencyNeverSatisfied": "the job depends on a job that failed; cancel it",
+    "InvalidAccount": "you can't use the job's account; cancel it and set another account",
+    "InvalidQOS": "you can't use the job's QOS; cancel it and set another QOS",
+    "JobHeldAdmin": "an administrator holds the job; ask the site's support",
+    "JobHeldUser": "the job is held; scontrol release starts it",
+    "NodeDown": "a node required by the job is down",
+    "PartitionConfig": "the job requests more than the partition has; cancel it and request fewer or smaller nodes",
     "PartitionDown": "the partition is down",
-    "PartitionInactive": "the partition takes no jobs up",
-    "PartitionNodeLimit": "it asks for more nodes than the partition has or allows; cancel it and ask for fewer",
-    "PartitionTimeLimit": "it asks for more time than the partition allows; cancel it and ask for less",
-    "Priority": "others go first",
-    "ReqNodeNotAvail": "nodes that it needs are down, or reserved for others",
-    "Reservation": "its reservation has not begun",
-    "Resources": "it waits for nodes to become free",
+    "PartitionInactive": "the partition does not start jobs",
+    "PartitionNodeLimit": "the job requests more nodes than the partition has or allows; cancel it and request fewer",
+    "PartitionTimeLimit": "the job requests more time than the partition allows; cancel it and request less",
+    "Priority": "other jobs have a higher priority",
+    "ReqNodeNotAvail": "nodes required by the job are down or reserved",
+    "Reservation": "the job's reservation has not begun",
+    "Resources": "the job waits for nodes to become free",
 }
-"""What the scheduler's reasons for a job to wait mean (squeue(1), JOB REASON CODES)."""
+"""Explanations of the reasons for which a job is pending (squeue(1), JOB REASON CODES)."""
 
 _LIMITS = ("Assoc", "QOS", "MaxMemPerLimit")
 
 
 def meaning(reason: str) -> str:
-    """A reason of the scheduler's, with what it means to a user, as far as it is known here."""
+    """Return a pending reason of the scheduler with its explanation, or alone if it is unknown."""
     word = reason.partition(",")[0]
     known = _REASONS.get(word, "a limit of your account or QOS is reached" if word.startswith(_LIMITS) else "")
     return f"{reason}: {known}" if known else reason
 
 
 def queue(job_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """The state of each job and the reason for it ("PENDING", "Resources"), of those that are still in the queue.
+    """Return state and reason ("PENDING", "Resources") of each job that is still in the queue, by job ID.
 
     Args:
-        job_ids: "17", or "17_3" for a task of an array; all tasks of an array cost no more than one.
+        job_ids: job IDs: "17", or "17_3" for a task of an array. All tasks of an array are requested together.
 
     Raises:
-        RunError: Slurm does not answer.
+        RunError: Slurm does not respond.
     """
     jobs = sorted({job_id.partition("_")[0] for job_id in job_ids})
     try:
-        answer = _ask("squeue", "--noheader", "--array", "--format=%i %T %r", f"--jobs={','.join(jobs)}")
+        answer = _slurm("squeue", "--noheader", "--array", "--format=%i %T %r", f"--jobs={','.join(jobs)}")
     except RunError as error:
         if "Invalid job id" in error.problem:
             return {}
@@ -64,46 +64,47 @@ def queue(job_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def log_and_submit_time(job_id: str) -> tuple[Path, float]:
-    """Where the output of a job goes, and when it was submitted, in seconds since 1970.
+    """Return the path of a job's log, and the time of its submission in seconds since 1970.
 
     Raises:
-        RunError: Slurm does not answer.
+        RunError: Slurm does not respond.
     """
-    answer = _ask("scontrol", "--oneliner", "show", "job", job_id)
+    answer = _slurm("scontrol", "--oneliner", "show", "job", job_id)
     facts = dict(re.findall(r"(\w+)=(\S*)", answer))
     try:
         return Path(facts["StdOut"]), datetime.fromisoformat(facts["SubmitTime"]).astimezone().timestamp()
     except (KeyError, ValueError):
-        raise RunError(f"scontrol show job {job_id}", f"says: {answer[:200]}", "tell the developers") from None
+        problem = f"unexpected output: {answer[:200]}"
+        raise RunError(f"scontrol show job {job_id}", problem, "report this to the developers") from None
 
 
 def requeue(job_id: str) -> None:
-    """Have a job run again; Slurm ends it first, and waits two minutes.
+    """Requeue a job: Slurm ends it, and starts it again after two minutes or more.
 
     Raises:
         RunError: Slurm refuses.
     """
-    _ask("scontrol", "requeue", job_id)
+    _slurm("scontrol", "requeue", job_id)
 
 
 def cancel(job_ids: Iterable[str]) -> None:
-    """End jobs, or take them out of the queue; of an array, all tasks that have not ended yet.
+    """Cancel running or pending jobs; for an array, all tasks that have not ended.
 
     Raises:
         RunError: Slurm refuses.
     """
-    _ask("scancel", *sorted({job_id.partition("_")[0] for job_id in job_ids}))
+    _slurm("scancel", *sorted({job_id.partition("_")[0] for job_id in job_ids}))
 
 
-def _ask(*command: str) -> str:
+def _slurm(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     except FileNotFoundError:
-        problem = "is not on this machine"
+        problem = "command not found"
     except subprocess.TimeoutExpired:
-        problem = "does not answer"
+        problem = "no response"
     except subprocess.CalledProcessError as error:
-        problem = f"says: {' '.join(error.stderr.split())}"
+        problem = f"failed: {' '.join(error.stderr.split())}"
     else:
         return done.stdout.strip()
-    raise RunError(" ".join(command), problem, "ask again later, or where Slurm runs")
+    raise RunError(" ".join(command), problem, "try again later, or on a machine with Slurm")

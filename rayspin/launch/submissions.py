@@ -1,7 +1,7 @@
-"""What became of a submission: its state, events and logs, from its files; the scheduler is asked once a minute.
+"""State, events and logs of submissions, read from their files; the scheduler is queried at most once a minute.
 
-A submission has one part for each job that it handed over: one in all, one for each stage of a pipeline, or one for
-each task of an array. Each part has a folder of its own, in which it records its events.
+A submission has one part per submitted job: a single one, one per stage of a pipeline, or one per task of an array.
+Each part records its events in a folder of its own.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from rayspin.launch.exit_codes import BAD_INPUT, DONE, FAILED, INCOMPLETE
 from rayspin.rundir import write_text
 
 ASK_EVERY_SECONDS = 60.0
-"""Sites ban users whose programs ask the scheduler more often."""
+"""Seconds between two queries of the scheduler. Sites ban users whose programs query it more often."""
 
 FEW = 8
-"""Parts that are told of one by one; of more, only how many are in which state."""
+"""Maximum number of parts that are listed one by one; of more parts, only the counts per state are shown."""
 
 RECORD = "submission.json"
-"""The file in a submission's folder that holds all but its events."""
+"""File in a submission's folder that holds everything except its events."""
 
-_DAMAGED = "look who else writes in that folder; its jobs go on all the same"
+_DAMAGED = "check which other program writes in this folder; the jobs themselves are not affected"
 
 _ENDS = {DONE: "done", FAILED: "failed", BAD_INPUT: "refused", INCOMPLETE: "stopped"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """One job that was handed over.
+    """One submitted job.
 
     Attributes:
-        job_id: as the scheduler calls it; with cluster "local" the process that runs the tasks.
-        folder: where it records its events.
-        log: what its first task, and so the run itself, prints.
-        stage: of a pipeline; empty if there are none.
-        task: number of an array's task, from 1 on; None if there is no array.
-        after: stages that must have ended well before it starts.
+        job_id: ID of the job in the scheduler; with cluster "local", the ID of the process that runs the tasks.
+        folder: folder in which the job records its events.
+        log: file with the output of the first task, which includes the output of the run.
+        stage: stage of a pipeline; empty for a single job.
+        task: number of the task of an array, counted from 1; None without an array.
+        after: stages that must be done before the job starts.
     """
 
     job_id: str
@@ -62,17 +62,17 @@ class Part:
 
     @property
     def name(self) -> str:
-        """What people call it; empty for the only one."""
+        """Name for messages, from stage and task; empty for a single job."""
         return " ".join(filter(None, (self.stage, "" if self.task is None else f"task {self.task}")))
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a part, or a whole submission, stands.
+    """The state of a part or of a whole submission.
 
     Attributes:
-        name: queued, running, done, failed, refused (bad input), stopped, or gone (ended without a word).
-        why: more of it; may be empty. Of a queued job the scheduler's reason.
+        name: queued, running, done, failed, refused (bad input), stopped, or gone (ended without an exit code).
+        why: explanation, which may be empty; for a queued job, the reason given by the scheduler.
     """
 
     name: str
@@ -80,7 +80,7 @@ class State:
 
     @property
     def final(self) -> bool:
-        """Whether nothing more will happen by itself."""
+        """Whether the state can no longer change by itself."""
         return self.name not in {"queued", "running"}
 
     def __str__(self) -> str:
@@ -90,13 +90,13 @@ class State:
 
 @dataclass(frozen=True)
 class Submission:
-    """What was handed over at once.
+    """The jobs that were submitted together.
 
     Attributes:
-        folder: its own: the job as submitted, scripts, logs, events.
+        folder: folder of the submission, with the job file as submitted, scripts, logs and events.
         cluster: "slurm" or "local".
-        time: when, in seconds since 1970.
-        parts: in the order of the stages and tasks.
+        time: time of the submission in seconds since 1970.
+        parts: the submitted jobs, in the order of stages and tasks.
     """
 
     folder: Path
@@ -106,14 +106,14 @@ class Submission:
 
     @property
     def job_ids(self) -> str:
-        """The numbers of its jobs; an array has one."""
+        """The IDs of the jobs, separated by commas; a Slurm array has one ID."""
         if self.cluster == "local":
             return ", ".join(part.job_id for part in self.parts)
         return ", ".join(dict.fromkeys(part.job_id.partition("_")[0] for part in self.parts))
 
     def write(self) -> None:
-        """Put the record into the folder, where `latest` finds it."""
-        # Paths below the folder are kept relative, so that a run can be moved.
+        """Write the record of the submission to its folder, where `latest` finds it."""
+        # Paths below the folder are written as relative paths, so that the run can be moved.
         parts = [
             asdict(part) | {"folder": self._inside(part.folder), "log": self._inside(part.log)} for part in self.parts
         ]
@@ -125,10 +125,10 @@ class Submission:
 
     @classmethod
     def read(cls, folder: Path) -> Submission:
-        """The submission whose folder this is.
+        """Read the submission whose folder this is.
 
         Raises:
-            InputError: it was never completed, or its record is not what was written.
+            InputError: the submission was not completed, or its record is damaged.
         """
         record = folder / RECORD
         table = parse_json(read_text(record, limit=RECORD_BYTES), str(record), _DAMAGED)
@@ -139,58 +139,58 @@ class Submission:
             ]
             return cls(folder, table["cluster"], float(table["time"]), tuple(Part(**part) for part in parts))
         except (LookupError, TypeError, ValueError) as error:
-            raise InputError(str(record), f"is not what was written ({error!r})", _DAMAGED) from None
+            raise InputError(str(record), f"the record is damaged ({error!r})", _DAMAGED) from None
 
 
 def latest(out: Path) -> Submission:
-    """The last submission of the run in the folder `out`.
+    """Return the last submission of the run in the folder `out`.
 
     Raises:
-        InputError: there is none.
+        InputError: the run was never submitted.
     """
     found = history(out)
     if not found:
-        remedy = "rayspin submit JOB.toml --out, or another folder"
-        raise InputError(str(out), "nothing was submitted for this run", remedy)
+        remedy = "submit it with `rayspin submit JOB.toml --out`, or give another folder"
+        raise InputError(str(out), "this run was never submitted", remedy)
     return found[-1]
 
 
 def history(out: Path) -> list[Submission]:
-    """All submissions of the run in the folder `out`, the latest last."""
+    """Return all submissions of the run in the folder `out`, the latest last."""
     records = (out / "submissions").glob(f"*/{RECORD}")
     found = (Submission.read(record.parent) for record in records)
-    # Of two that one script hands over, Slurm knows whole seconds only: their numbers say which was later.
+    # Slurm rounds times to seconds, so the job ID in the folder's name decides between submissions of one script.
     return sorted(found, key=lambda one: (one.time, len(one.folder.name), one.folder.name))
 
 
 def states(submission: Submission) -> dict[Part, State]:
-    """Where each part stands now; asks the scheduler unless all their events have an end."""
+    """Return the current state of each part. The scheduler is queried unless all parts have recorded their end."""
     events_of = {part: read_events(part.folder) for part in submission.parts}
-    found = {part: end for part, events in events_of.items() if (end := _told_end(part, events)) is not None}
+    found = {part: end for part, events in events_of.items() if (end := _recorded_end(part, events)) is not None}
     left = [part for part in submission.parts if part not in found]
     if not left:
         return {part: found[part] for part in submission.parts}
     queue = _in_slurm(left) if submission.cluster == "slurm" else _on_this_machine(left)
     for part in submission.parts:
         if part not in found:
-            found[part] = queue.get(part) or _gone(part, events_of[part], found)
+            found[part] = queue.get(part) or _state_without_end(part, events_of[part], found)
     return {part: found[part] for part in submission.parts}
 
 
 def state(submission: Submission) -> State:
-    """Where the submission as a whole stands now."""
+    """Return the current state of the submission as a whole."""
     return overall(states(submission))
 
 
 def overall(by_part: dict[Part, State]) -> State:
-    """The state of a whole: of its liveliest part, or else of the one that fared worst."""
+    """Combine the states of parts: running or queued if any part is, otherwise the worst final state."""
     if len(by_part) == 1:
         return next(iter(by_part.values()))
     order = ("running", "queued", "failed", "refused", "gone", "stopped", "done")
     names = Counter(state.name for state in by_part.values())
     name = next(name for name in order if name in names)
     if len(by_part) <= FEW and all(part.stage for part in by_part):
-        # What a stage waits for may be what keeps all of them.
+        # The pending reason of each stage is shown, because it may delay the whole pipeline.
         stages = (f"{part.name} {now if now.name == 'queued' else now.name}" for part, now in by_part.items())
         return State(name, ", ".join(stages))
     counts = ", ".join(f"{names[name]} {name}" for name in reversed(order) if name in names)
@@ -198,7 +198,7 @@ def overall(by_part: dict[Part, State]) -> State:
 
 
 def wait(submission: Submission) -> State:
-    """The final state of the submission, once it has one."""
+    """Wait until the submission has a final state, and return it."""
     for end in _until_final(submission):
         if end.final:
             return end
@@ -206,17 +206,17 @@ def wait(submission: Submission) -> State:
 
 
 def follow(submission: Submission) -> Iterator[str]:
-    """What the run prints, as it comes, until the submission has ended.
+    """Yield the output of the run as it is printed, until the submission has ended.
 
-    Stages of a pipeline put their names before their lines; of an array's tasks it is told how many are in which state.
-    While all wait, it is told for what.
+    Lines of the stages of a pipeline start with the name of the stage. For an array, the counts of tasks per state are
+    yielded instead. While the submission is queued, the reasons are yielded.
     """
-    told = ""
+    last_shown = ""
     counted = any(part.task is not None for part in submission.parts)
     positions = dict.fromkeys(submission.parts, 0)
     for now in _until_final(submission):
-        if (counted or now.name == "queued") and now.why != told:
-            told = now.why
+        if (counted or now.name == "queued") and now.why != last_shown:
+            last_shown = now.why
             yield f"{now}\n"
         for part in submission.parts:
             if part.task is None:
@@ -225,41 +225,41 @@ def follow(submission: Submission) -> Iterator[str]:
 
 
 def logs(submission: Submission) -> Iterator[str]:
-    """What the run has printed so far, of each part after the other."""
+    """Yield the output of the run so far, part by part."""
     for part in submission.parts:
         yield _prefixed(part, _read_from(part.log, 0)[0])
 
 
 def cancel(submission: Submission) -> None:
-    """End all parts of the submission, on all nodes; what is done is kept.
+    """Cancel all parts of the submission, on all nodes; completed work is kept.
 
     Raises:
-        InputError: it has ended already.
-        RunError: the scheduler refuses.
+        InputError: the submission has ended already.
+        RunError: the scheduler does not respond, or refuses.
     """
     by_part = states(submission)
     if overall(by_part).final:
         where = f"job {submission.job_ids}"
-        raise InputError(where, f"is {overall(by_part).name} already", "submit again to go on with the run")
-    living = [part for part, now in by_part.items() if not now.final]
-    for part in living:
+        raise InputError(where, f"already {overall(by_part).name}", "submit again to resume the run")
+    unfinished = [part for part, now in by_part.items() if not now.final]
+    for part in unfinished:
         record_event(part.folder, "cancelled")
     if submission.cluster == "slurm":
-        scheduler.cancel([part.job_id for part in living])
+        scheduler.cancel([part.job_id for part in unfinished])
     else:
-        for part in living:
+        for part in unfinished:
             os.kill(int(part.job_id), signal.SIGTERM)
 
 
 def describe(submission: Submission) -> list[str]:
-    """The events of the submission, a line for each event, with its time; of a large array only its exceptions."""
+    """Return the events of the submission with their times, one per line; large arrays omit regular starts and ends."""
     start = (submission.time, "", f"submitted as job {submission.job_ids} ({submission.cluster})")
     many = sum(part.task is not None for part in submission.parts) > FEW
     events = [
         (entry["time"], f"{part.name}: " if part.name else "", _sentence(entry))
         for part in submission.parts
         for entry in read_events(part.folder)
-        if not (many and part.task is not None and entry["event"] in {"started", "ready"} | _good_end(entry))
+        if not (many and part.task is not None and entry["event"] in {"started", "ready"} | _regular_ends(entry))
     ]
     return [
         f"{datetime.fromtimestamp(when).astimezone():%Y-%m-%d %H:%M:%S}  {who}{what}"
@@ -267,7 +267,7 @@ def describe(submission: Submission) -> list[str]:
     ]
 
 
-def _good_end(entry: dict[str, Any]) -> set[str]:
+def _regular_ends(entry: dict[str, Any]) -> set[str]:
     return {"ended"} if entry.get("code") == DONE else set()
 
 
@@ -279,18 +279,18 @@ def _sentence(entry: dict[str, Any]) -> str:
         case "ready":
             return f"Ray was up on {', '.join(entry['hosts'])} after {entry['seconds']} s"
         case "lost":
-            return f"lost {entry['host']}"
+            return f"lost node {entry['host']}"
         case "draining":
-            return "drained: the walltime was near" if entry["reason"] == "walltime" else "asked to stop"
+            return "draining before the walltime" if entry["reason"] == "walltime" else "stop requested"
         case "requeued":
-            return f"requeued, {entry['attempt'] + 1} times by now" if entry.get("attempt") else "requeued"
+            return f"requeued ({entry['attempt'] + 1} times so far)" if entry.get("attempt") else "requeued"
         case "ended":
             return f"{_ENDS[entry['code']]}{': ' + entry['problem'] if 'problem' in entry else ''}"
     return str(entry["event"])
 
 
-def _told_end(part: Part, events: Sequence[dict[str, Any]]) -> State | None:
-    """The end that the part itself told of; None if it may go on."""
+def _recorded_end(part: Part, events: Sequence[dict[str, Any]]) -> State | None:
+    """The final state that the part has recorded; None if it may still continue."""
     code = events[-1].get("code") if events else None
     if code is None or code == INCOMPLETE:
         return None
@@ -298,18 +298,18 @@ def _told_end(part: Part, events: Sequence[dict[str, Any]]) -> State | None:
     return State(_ENDS[code], problem if problem or code == DONE else _last_line(part.log))
 
 
-def _gone(part: Part, events: Sequence[dict[str, Any]], others: dict[Part, State]) -> State:
-    """The state of a part that the scheduler knows no more, and that did not say how it ended."""
+def _state_without_end(part: Part, events: Sequence[dict[str, Any]], others: dict[Part, State]) -> State:
+    """The state of a part that is no longer known to the scheduler and has not recorded a final exit code."""
     if any(entry["event"] == "cancelled" for entry in events):
         return State("stopped", "cancelled")
     if events and events[-1].get("code") == INCOMPLETE:
         return State("stopped", events[-1].get("problem", ""))
     if events:
-        return State("gone", f"it ended without a word; see {part.log}")
+        return State("gone", f"it ended without an exit code; see {part.log}")
     for other, end in others.items():
         if other.stage in part.after and end.final and end.name != "done":
             return State("stopped", f"it never started: {other.name} {end.name}")
-    return State("gone", f"it never started: {_last_line(part.log) or f'do the nodes see {part.folder}?'}")
+    return State("gone", f"it never started: {_last_line(part.log) or f'check that the nodes share {part.folder}'}")
 
 
 def _prefixed(part: Part, text: str) -> str:
@@ -317,17 +317,17 @@ def _prefixed(part: Part, text: str) -> str:
 
 
 def _until_final(submission: Submission) -> Iterator[State]:
-    """The state, about once a second, until it is final: that one comes last."""
-    asked, told, now = -ASK_EVERY_SECONDS, -1, State("queued")
-    # This machine can be asked at any time.
+    """Yield the state about once a second until it is final; the final state is yielded last."""
+    last_query, seen, now = -ASK_EVERY_SECONDS, -1, State("queued")
+    # Local processes can be checked at any time.
     pause = ASK_EVERY_SECONDS if submission.cluster == "slurm" else 0.0
     while not now.final:
         events = sum(_size(part.folder) for part in submission.parts)
-        if events != told or time.monotonic() - asked > pause:
-            told, asked = events, time.monotonic()
+        if events != seen or time.monotonic() - last_query > pause:
+            seen, last_query = events, time.monotonic()
             now = state(submission)
         yield now
-        # Many small files on a shared file system are looked at less often.
+        # With many parts, their files on the shared file system are read less often.
         time.sleep(0 if now.final else max(1.0, len(submission.parts) / 100))
 
 
@@ -349,7 +349,7 @@ def _on_this_machine(parts: Sequence[Part]) -> dict[Part, State]:
 
 
 def _runs_submitit(process: str) -> bool:
-    # The number may have gone to another process since.
+    # The process ID may have been reused by another process.
     try:
         return any("submitit" in word for word in psutil.Process(int(process)).cmdline())
     except psutil.Error:
@@ -358,13 +358,19 @@ def _runs_submitit(process: str) -> bool:
 
 def _last_line(log: Path) -> str:
     text, _ = _read_from(log, max(0, log.stat().st_size - 2000) if log.exists() else 0)
-    # What Slurm adds says only that the task failed.
+    # Lines added by Slurm say only that the task failed.
     lines = (line for line in reversed(text.splitlines()) if not line.startswith(("srun: ", "slurmstepd: ")))
     return next((line for line in lines if line.strip()), "")
 
 
 def _read_from(log: Path, position: int, whole: bool = False) -> tuple[str, int]:
-    """What is in the log from `position` on (`whole` lines only), and where it ends."""
+    """Return the text of a log from a position on, and the position of its end.
+
+    Args:
+        log: the log file, which may not exist yet.
+        position: position of the first byte.
+        whole: whether to leave out an incomplete last line.
+    """
     try:
         with log.open("rb") as file:
             file.seek(position)

@@ -1,8 +1,7 @@
-"""Submission: any job file on a Slurm cluster, or on this machine for a trial, through submitit.
+"""Submission of job files through submitit to a Slurm cluster, or to this machine for tests.
 
-One task a node; what the tasks do is `supervisor`. Submitit writes the script, keeps the logs and starts the
-tasks; that a job goes on after a walltime, a preemption or a lost node needs nothing of it but the same
-command again.
+A job has one task per node, which runs `supervisor.supervise`. Submitit writes the sbatch script, starts the tasks and
+stores their logs. To continue after the walltime, a preemption or a lost node, the same command is run again.
 """
 
 from __future__ import annotations
@@ -36,75 +35,89 @@ if TYPE_CHECKING:
     from submitit import Job, JobEnvironment
     from submitit.core.core import PicklingExecutor
 
-_handed_over: list[object] = []
-"""Jobs of the local executor: they outlive their handles, but Python warns of a process that is forgotten."""
+_handles: list[object] = []
+"""Handles of submitted jobs. A local job outlives its handle, but Python would warn if the handle were deleted."""
 
-# Submitit's handles look at files when they go; later in the end of the interpreter they no longer can.
-atexit.register(_handed_over.clear)
+# Submitit's handles access files when they are deleted, which fails late in the shutdown of the interpreter.
+atexit.register(_handles.clear)
 
 _PYTHON = f"{shlex.quote(sys.executable)} -P"
-"""Without the working folder on its path, where a user's files may shadow modules."""
+"""Python without the working folder on its path, where files of the user may shadow modules."""
 
 _LOCAL_REQUEUE = 144
-"""The exit code by which a task asks submitit's local executor to run the job again."""
+"""Exit code by which a task requests submitit's local executor to run the job again."""
 
 
-def submit(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequence[JobRequest]) -> Submission:
-    """Hand a job over to the cluster and return at once.
+def submit(job_file: Path, out: Path, overrides: tuple[str, ...], requests: Sequence[JobRequest]) -> Submission:
+    """Submit a job file to the cluster and return without waiting for its jobs.
 
-    What runs is the job file as it is now, whatever becomes of it while the job waits.
+    The job file is copied, so later changes to it do not affect the submission.
 
     Args:
-        job_file: already checked; read here once more.
-        out: folder of the run, which all nodes see.
-        overrides: "dotted.key=value", as `--set` takes them.
-        pieces: of the job, each after those that it waits for.
+        job_file: a valid job file.
+        out: folder of the run, on a file system shared by all nodes.
+        overrides: settings in the form "dotted.key=value", as for `--set`.
+        requests: job requests, each after the requests on which it depends.
+
+    Returns:
+        The submission.
 
     Raises:
-        InputError: there is no such cluster here, it refuses what is asked for, or the run is under way already.
-        RunError: the scheduler does not answer.
+        InputError: the cluster does not exist on this machine or refuses the request, or the run is already queued or
+            running.
+        RunError: the scheduler does not respond.
     """
     out = out.resolve()
-    _refuse_twice(out)
-    cluster = _cluster(pieces)
+    _refuse_if_active(out)
+    cluster = _cluster(requests)
     parent = out / "submissions"
     made = [path for path in (parent, *parent.parents) if not path.exists()]
     folder = _new_folder(parent)
     write_text(folder / "job.toml", read_text(job_file, limit=SETTINGS_BYTES))
     parts: list[Part] = []
     try:
-        for piece in pieces:
-            earlier = tuple(part for part in parts if part.stage in piece.after)
-            parts += _hand_over(piece, _tasks(piece, folder, out, overrides, earlier), folder, job_file.stem)
+        for request in requests:
+            earlier = tuple(part for part in parts if part.stage in request.after)
+            parts += _submit_tasks(request, _tasks(request, folder, out, overrides, earlier), folder, job_file.stem)
     finally:
-        # Even if the third of three stages is refused: what was handed over can be seen, and cancelled.
+        # If a later stage is refused, the record of the stages already submitted is written, so that they can be
+        # cancelled.
         submission = Submission(folder, cluster, time.time(), tuple(parts))
         if parts:
             submission.write()
-            if len({part.stage for part in parts}) < len(pieces):
+            if len({part.stage for part in parts}) < len(requests):
                 submissions.cancel(submission)
         else:
             shutil.rmtree(folder)
             for path in made:
-                # Another submission may have come meanwhile.
+                # The folder is not empty if another submission has been made in the meantime.
                 with suppress(OSError):
                     path.rmdir()
     return submission
 
 
-def script(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequence[JobRequest]) -> str:
-    """What `submit` would hand to sbatch, piece by piece; nothing is written, and no Slurm is needed."""
+def script(job_file: Path, out: Path, overrides: tuple[str, ...], requests: Sequence[JobRequest]) -> str:
+    """Return the sbatch scripts that `submit` would submit, one per request.
+
+    Nothing is written, and Slurm need not be installed.
+
+    Args:
+        job_file: the job file.
+        out: folder of the run.
+        overrides: settings in the form "dotted.key=value".
+        requests: job requests, each after the requests on which it depends.
+    """
     from submitit.slurm.slurm import _make_sbatch_string
 
     folder = out.resolve() / "submissions" / "001"
     command = f"{_PYTHON} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     texts = []
-    for piece in pieces:
-        parameters = _slurm_parameters(piece, job_file.stem, [f"JOB-ID-OF-{stage}" for stage in piece.after])
-        tasks = piece.options.array if piece.options.array != 1 else None
+    for request in requests:
+        parameters = _slurm_parameters(request, job_file.stem, [f"JOB-ID-OF-{stage}" for stage in request.after])
+        tasks = request.options.array if request.options.array != 1 else None
         text = _make_sbatch_string(command, folder, map_count=tasks, **parameters)
         shards = f"K/{tasks}" if tasks else ""
-        driver = driver_command(folder / "job.toml", out.resolve(), overrides, piece.stage, shards)
+        driver = driver_command(folder / "job.toml", out.resolve(), overrides, request.stage, shards)
         texts.append(
             f"{text}# which runs, on the first node: {shlex.join(driver)}{'' if shards else ' --address HOST:PORT'}\n"
         )
@@ -113,18 +126,18 @@ def script(job_file: Path, out: Path, overrides: tuple[str, ...], pieces: Sequen
 
 @dataclass(frozen=True)
 class Task:
-    """What submitit runs on each node; it carries no state, so that a requeued job starts from the same.
+    """The callable that submitit runs on each node. It has no state, so a requeued job starts from the same object.
 
     Attributes:
-        job: what to do.
-        after: jobs that must have ended well before; Slurm knows that by itself, this machine doesn't.
+        job: the job.
+        after: jobs that must be done before. Only local tasks use this; with Slurm, the scheduler checks it.
     """
 
     job: ClusterJob
     after: tuple[Part, ...] = ()
 
     def __call__(self) -> None:
-        """Do this task's part; the exit code tells how it ended."""
+        """Supervise this task, and exit with its exit code unless it is 0."""
         from submitit import JobEnvironment
 
         requests = Requests()
@@ -148,52 +161,57 @@ class Task:
         return code
 
     def _wait_for_others(self, task: TaskInfo, requests: Requests) -> int:
-        """DONE once all jobs before this one are done; else how this one ends without having started."""
+        """Wait for the jobs on which this one depends.
+
+        Returns:
+            DONE once they are done; INCOMPLETE if one of them ended otherwise or a stop was requested.
+        """
         before = Submission(self.job.folder, "local", 0.0, self.after)
         while self.after:
             ends = submissions.states(before)
-            bad = next((part for part, end in ends.items() if end.final and end.name != "done"), None)
-            if bad is None and not requests.any():
+            failed = next((part for part, end in ends.items() if end.final and end.name != "done"), None)
+            if failed is None and not requests.any():
                 if all(end.final for end in ends.values()):
                     break
                 time.sleep(0.5)
                 continue
             if task.rank == 0:
-                problem = f"it never started: {bad.name} {ends[bad].name}" if bad else "it never started"
+                problem = f"it never started: {failed.name} {ends[failed].name}" if failed else "it never started"
                 record_event(self.job.folder, "ended", attempt=task.attempt, code=INCOMPLETE, problem=problem)
             requests.stop = True
             return INCOMPLETE
         return DONE
 
 
-def _refuse_twice(out: Path) -> None:
+def _refuse_if_active(out: Path) -> None:
     try:
-        there = submissions.latest(out)
+        last = submissions.latest(out)
     except InputError:
         return
-    now = submissions.state(there)
+    now = submissions.state(last)
     if not now.final:
-        remedy = f"{command_line('cancel', out)}, or wait for it"
-        raise InputError(str(out), f"job {there.job_ids} does this run and is {now}", remedy)
+        remedy = f"wait for it, or cancel it with {command_line('cancel', out)}"
+        raise InputError(str(out), f"job {last.job_ids} of this run is {now}", remedy)
 
 
-def _cluster(pieces: Sequence[JobRequest]) -> str:
-    """The one cluster that all pieces go to.
+def _cluster(requests: Sequence[JobRequest]) -> str:
+    """The cluster of all requests.
 
     Raises:
-        InputError: there are two, or it isn't here.
+        InputError: the requests name different clusters, or Slurm is not available on this machine.
     """
-    clusters = {piece.options.cluster for piece in pieces}
+    clusters = {request.options.cluster for request in requests}
     if len(clusters) > 1:
-        raise InputError("cluster", "stages on two clusters share no files", "take one for all")
+        raise InputError("cluster", "stages on different clusters share no files", "use one cluster for all stages")
     (cluster,) = clusters
     if cluster == "slurm" and (shutil.which("sbatch") is None or shutil.which("srun") is None):
-        raise InputError("submit", "no Slurm here (sbatch and srun)", 'log in to the cluster, or take cluster "local"')
+        remedy = 'log in to the cluster, or use cluster "local"'
+        raise InputError("submit", "Slurm (sbatch and srun) not found on this machine", remedy)
     return cluster
 
 
 def _new_folder(parent: Path) -> Path:
-    """The next free number as a folder in `parent`."""
+    """Create a folder in `parent`, named with the next free number."""
     number = 1
     while True:
         folder = parent / f"{number:03d}"
@@ -206,18 +224,18 @@ def _new_folder(parent: Path) -> Path:
 
 
 def _tasks(
-    piece: JobRequest, folder: Path, out: Path, overrides: tuple[str, ...], earlier: tuple[Part, ...]
+    request: JobRequest, folder: Path, out: Path, overrides: tuple[str, ...], earlier: tuple[Part, ...]
 ) -> list[tuple[int | None, Task]]:
-    """What the piece runs: one task, or the numbered ones of an array."""
-    options = piece.options
+    """The tasks of a request with their numbers in the array; a single task without a number if there is no array."""
+    options = request.options
     found: list[tuple[int | None, Task]] = []
     for number in [None] if options.array is None else range(1, options.array + 1):
         shards = f"{number}/{options.array}" if number else ""
         job = ClusterJob(
-            command=driver_command(folder / "job.toml", out, overrides, piece.stage, shards),
-            # A stage that is requeued is judged by its own progress.
-            out=out / piece.stage,
-            folder=folder / piece.stage / (str(number) if number else ""),
+            command=driver_command(folder / "job.toml", out, overrides, request.stage, shards),
+            # The progress of a requeued stage is measured in its own folder.
+            out=out / request.stage,
+            folder=folder / request.stage / (str(number) if number else ""),
             ray=number is None,
             max_attempts_without_progress=options.max_attempts_without_progress,
             min_nodes=options.min_nodes,
@@ -229,47 +247,53 @@ def _tasks(
     return found
 
 
-def _hand_over(piece: JobRequest, tasks: Sequence[tuple[int | None, Task]], folder: Path, name: str) -> list[Part]:
-    """Submit the tasks of a piece as one job, or as one array.
+def _submit_tasks(request: JobRequest, tasks: Sequence[tuple[int | None, Task]], folder: Path, name: str) -> list[Part]:
+    """Submit the tasks of a request as one job or one array.
+
+    Args:
+        request: the request.
+        tasks: its tasks with their numbers in the array.
+        folder: folder of the submission.
+        name: name of the job file without its suffix.
 
     Raises:
-        InputError: sbatch refuses.
+        InputError: sbatch refuses the request.
     """
     from submitit.core.utils import FailedJobError
 
     before = tuple(dict.fromkeys(part.job_id.partition("_")[0] for part in tasks[0][1].after))
-    executor = _executor(piece, folder / piece.stage, name, before)
+    executor = _executor(request, folder / request.stage, name, before)
     try:
-        # Submitit repeats all that sbatch complains of; here one line says it.
+        # Submitit prints the whole output of sbatch; the error below has its message in one line.
         with redirect_stderr(io.StringIO()):
-            if piece.options.array is None:
+            if request.options.array is None:
                 jobs = [executor.submit(tasks[0][1])]
             else:
                 jobs = executor.map_array(_call, [task for _, task in tasks])
     except FailedJobError as error:
-        complaint = re.search(r"error: (?:Batch job submission failed: )?(.*)", str(error))
-        problem = f"sbatch refuses it ({complaint[1] if complaint else error})"
-        where = f"submit {piece.stage}".strip()
+        found = re.search(r"error: (?:Batch job submission failed: )?(.*)", str(error))
+        problem = f"refused by sbatch ({found[1] if found else error})"
+        where = f"submit {request.stage}".strip()
         raise InputError(where, problem, "change the options or the site profile") from None
-    _handed_over.extend(jobs)
-    return [_part(piece, job, number, task) for job, (number, task) in zip(jobs, tasks)]
+    _handles.extend(jobs)
+    return [_part(request, job, number, task) for job, (number, task) in zip(jobs, tasks)]
 
 
 def _call(task: Task) -> None:
     task()
 
 
-def _part(piece: JobRequest, job: Job[None], number: int | None, task: Task) -> Part:
-    return Part(job.job_id, task.job.folder, Path(job.paths.stdout), piece.stage, number, piece.after)
+def _part(request: JobRequest, job: Job[None], number: int | None, task: Task) -> Part:
+    return Part(job.job_id, task.job.folder, Path(job.paths.stdout), request.stage, number, request.after)
 
 
-def _executor(piece: JobRequest, folder: Path, name: str, before: Sequence[str]) -> PicklingExecutor:
+def _executor(request: JobRequest, folder: Path, name: str, before: Sequence[str]) -> PicklingExecutor:
     from submitit import LocalExecutor, SlurmExecutor
 
-    options = piece.options
+    options = request.options
     if options.cluster == "slurm":
         slurm = SlurmExecutor(folder, python=_PYTHON)
-        slurm.update_parameters(**_slurm_parameters(piece, name, before))
+        slurm.update_parameters(**_slurm_parameters(request, name, before))
         return slurm
     local = LocalExecutor(folder, python=_PYTHON)
     local.update_parameters(
@@ -282,13 +306,19 @@ def _executor(piece: JobRequest, folder: Path, name: str, before: Sequence[str])
     return local
 
 
-def _slurm_parameters(piece: JobRequest, name: str, before: Sequence[str]) -> dict[str, Any]:
-    """The options in submitit's words."""
-    options = piece.options
-    # Slurm drops a job whose predecessor failed, instead of keeping it in the queue for ever.
+def _slurm_parameters(request: JobRequest, name: str, before: Sequence[str]) -> dict[str, Any]:
+    """The options of a request as parameters of submitit's Slurm executor.
+
+    Args:
+        request: the request.
+        name: name of the job file without its suffix.
+        before: IDs of the jobs on which the job depends.
+    """
+    options = request.options
+    # Slurm removes a job whose dependency failed, instead of keeping it in the queue forever.
     dependency = {"dependency": "afterok:" + ":".join(before), "kill-on-invalid-dep": "yes"} if before else {}
     return {
-        "job_name": "-".join(filter(None, ("rayspin", name, piece.stage))),
+        "job_name": "-".join(filter(None, ("rayspin", name, request.stage))),
         "nodes": options.nodes,
         "array_parallelism": options.array or 1,
         "ntasks_per_node": 1,
@@ -301,15 +331,15 @@ def _slurm_parameters(piece: JobRequest, name: str, before: Sequence[str]) -> di
         "account": options.account,
         "qos": options.qos,
         "constraint": options.constraint,
-        # What can't be set up must not run with something else.
+        # The job must not run if its setup fails.
         "setup": ["set -e", *(f"module load {shlex.quote(module)}" for module in options.modules), *options.setup],
         "signal_delay_s": options.drain_seconds,
         "stderr_to_stdout": True,
-        # Submitit's own default is refused where sites check these keys.
+        # Sites that check this key refuse submitit's default.
         "wckey": None,
-        # A node that dies is done without: neither the job nor its step ends with it.
+        # The job and its step continue without a node that fails.
         "additional_parameters": {"requeue": True, "no-kill": True, **dependency, **options.options},
-        # A single task would be bound to a single core; it starts others and takes all that the job has on
-        # the node.
+        # By default the single task would be bound to one core, but its child processes use all cores of the job on the
+        # node.
         "srun_args": ["--cpu-bind=none", "--no-kill", "--kill-on-bad-exit=0"],
     }

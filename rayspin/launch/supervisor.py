@@ -1,10 +1,10 @@
-"""What runs once on every node of a job: a supervisor that forms one Ray cluster with the others.
+"""The supervisor: one process per node of a job; together the supervisors form a Ray cluster.
 
-It never imports Ray: `ray.init` takes over signal handlers, and a driver that loses Ray's head ends without a
-word. The supervisor stays apart: Ray's daemons and the driver are its children. Rank 0 starts the head,
-invites the others, and when enough of them are up runs the job as `rayspin run ... --address HOST:PORT`; the
-end of that is the end of the job, workers before the head, nothing left on any node. Nothing but the files of
-the run is needed to go on in another job.
+A supervisor never imports Ray, because `ray.init` replaces signal handlers, and because a driver that loses Ray's head
+ends without an error message. Ray's daemons and the driver are child processes of the supervisors. Rank 0 starts the
+head and publishes its address, and once enough nodes are up it runs the driver,
+`rayspin run ... --address HOST:PORT`. When the driver ends, the job ends: first the workers, then the head, and no
+process is left on any node. To continue in another job, only the files of the run are needed.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from rayspin.launch.rendezvous import Host, HostLostError, Member, RendezvousOve
 from rayspin.output import complain
 
 SHUTDOWN_SECONDS = 20.0
-"""Of the time before the walltime that are kept back for stopping Ray on all nodes."""
+"""Seconds before the walltime that are reserved for stopping Ray on all nodes."""
 
 TERMINATION_SECONDS = 20.0
-"""What a driver gets after SIGTERM; Slurm kills after 30 s (KillWait) unless the site says otherwise."""
+"""Seconds in which the driver must end after SIGTERM. Slurm kills after 30 s (KillWait) by default."""
 
 PATIENCE_SECONDS = 30.0
-"""After the last node that came, before a job starts with fewer nodes than it was given."""
+"""Seconds to wait after the last node came up before a job starts with fewer nodes than it has."""
 
 LARGE = 16
-"""Nodes above which the head does no work of its own: it is busy with the others."""
+"""Number of nodes above which the head gets no work, because it is busy managing the other nodes."""
 
 
 @dataclass(frozen=True)
 class ClusterJob:
-    """What all nodes of a job are told.
+    """The settings of a job, the same on all of its nodes.
 
     Attributes:
-        command: the driver; `--address HOST:PORT` is put behind it, if there is a Ray cluster.
-        out: folder of the run; by what grows in it an attempt is judged.
-        folder: that all nodes see, for invitation, logs and events.
-        ray: whether the nodes form a Ray cluster; a task of an array does without.
-        max_attempts_without_progress: after so many in a row without progress the job fails.
-        min_nodes: how many must be up before the driver starts, should the others not come; all if None.
-        drain_seconds: how long before the walltime SIGUSR2 comes.
-        start_seconds: how long to wait for nodes.
-        interface: of the network between the nodes; None for that of the host names.
-        scratch: folder on the nodes' own disks; None for $TMPDIR or /tmp.
+        command: command line of the driver; `--address HOST:PORT` is appended if there is a Ray cluster.
+        out: folder of the run, from which the progress of an attempt is determined.
+        folder: folder of the job for the endpoint, logs and events, on a file system shared by all nodes.
+        ray: whether the nodes form a Ray cluster; False for a task of an array.
+        max_attempts_without_progress: number of attempts in a row without progress after which the job fails.
+        min_nodes: number of nodes with which the driver starts if the others do not come up; None for all nodes.
+        drain_seconds: seconds before the walltime at which Slurm sends SIGUSR2.
+        start_seconds: seconds to wait for nodes.
+        interface: network interface between the nodes; None for the one that the host names resolve to.
+        scratch: folder on the nodes' local disks; None for $TMPDIR or /tmp.
     """
 
     command: tuple[str, ...]
@@ -72,14 +72,14 @@ class ClusterJob:
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """Which task of a job this process is.
+    """Identity of this process among the tasks of its job.
 
     Attributes:
-        job_id: as the scheduler calls it; "17_3" for a task of an array, since "17" would mean all of them.
-        attempt: how many times the job was requeued.
-        rank: 0 for the task with the head and the driver.
-        nodes: tasks of the job.
-        cpus: that this task may use.
+        job_id: ID of the job in the scheduler; "17_3" for a task of an array, since "17" refers to the whole array.
+        attempt: number of times the job was requeued.
+        rank: rank of this task; 0 for the task with the head and the driver.
+        nodes: number of tasks of the job, one per node.
+        cpus: number of CPUs that this task may use.
     """
 
     job_id: str
@@ -90,7 +90,7 @@ class TaskInfo:
 
     @classmethod
     def in_slurm(cls) -> TaskInfo:
-        """The task that `srun` gave to this process."""
+        """Read the task of this process from the environment set by `srun`."""
         get = os.environ
         array_task = (
             f"{get['SLURM_ARRAY_JOB_ID']}_{get['SLURM_ARRAY_TASK_ID']}" if "SLURM_ARRAY_JOB_ID" in get else None
@@ -100,25 +100,30 @@ class TaskInfo:
             attempt=int(get.get("SLURM_RESTART_COUNT", "0")),
             rank=int(get["SLURM_PROCID"]),
             nodes=int(get["SLURM_NTASKS"]),
-            # Without binding of tasks, the affinity is the whole node's, even where it is shared.
+            # Tasks are not bound, so on a shared node the affinity includes CPUs of other jobs.
             cpus=min(usable_cpus(), int(get.get("SLURM_CPUS_ON_NODE", usable_cpus()))),
         )
 
 
 class Requests:
-    """What signals asked for so far: `drain` (SIGUSR2: the walltime is near) or `stop` (SIGTERM, SIGINT)."""
+    """Installs signal handlers and records the requests received.
+
+    Attributes:
+        drain: SIGUSR2 was received: the walltime is near.
+        stop: SIGTERM or SIGINT was received.
+    """
 
     def __init__(self) -> None:
         self.drain = self.stop = False
-        signal.signal(signal.SIGUSR2, self._note)
-        signal.signal(signal.SIGTERM, self._note)
-        signal.signal(signal.SIGINT, self._note)
+        signal.signal(signal.SIGUSR2, self._handle_signal)
+        signal.signal(signal.SIGTERM, self._handle_signal)
+        signal.signal(signal.SIGINT, self._handle_signal)
 
     def any(self) -> bool:
-        """Whether the job is to end early."""
+        """Whether the job must end early."""
         return self.drain or self.stop
 
-    def _note(self, number: int, _frame: object) -> None:
+    def _handle_signal(self, number: int, _frame: object) -> None:
         if number == signal.SIGUSR2:
             self.drain = True
         else:
@@ -126,12 +131,16 @@ class Requests:
 
 
 def supervise(job: ClusterJob, task: TaskInfo, requests: Requests) -> int:
-    """Do this task's part of the job, from its first process to its last.
+    """Run one task of a job; no child processes are left afterwards.
+
+    Args:
+        job: the job.
+        task: this task.
+        requests: requests received by this process.
 
     Returns:
-        On rank 0 how the driver ended: 0 done, 1 failed, 2 bad input, 75 incomplete, to be asked again.
-        Elsewhere 75 if the host was lost, and else 0: a node that fails is done without, and whether the job can
-        go on without it is for rank 0 to say.
+        On rank 0, the result of the driver: 0 done, 1 failed, 2 bad input, 75 incomplete and to be resumed. On other
+        ranks, 75 if the host was lost, otherwise 0: the job continues without nodes that fail, or rank 0 ends it.
     """
     adopt_orphans()
     allow_many_files()
@@ -140,7 +149,7 @@ def supervise(job: ClusterJob, task: TaskInfo, requests: Requests) -> int:
     try:
         with node_folder(job.scratch) as local:
             node = _Node(job, task, requests, local)
-            role = _alone if not job.ray else _lead if task.rank == 0 else _follow
+            role = _run_without_ray if not job.ray else _run_host if task.rank == 0 else _run_member
             code = role(node)
     except RayspinError as error:
         problem = str(error)
@@ -155,7 +164,7 @@ def supervise(job: ClusterJob, task: TaskInfo, requests: Requests) -> int:
 
 @dataclass(frozen=True)
 class _Node:
-    """All that a task knows."""
+    """The job, the task, the received requests, and the private folder of this node."""
 
     job: ClusterJob
     task: TaskInfo
@@ -179,38 +188,51 @@ class _Node:
         return RayNode(self.local, ip, 0 if idle else self.task.cpus, environment, log, join)
 
     def wait_for_ray(self, ray: RayNode, wait: Callable[[float], bool]) -> str:
-        """The head's address, once this node is part of the cluster; `wait` says whether to go on waiting."""
+        """Wait until this node is part of the cluster, and return the head's address.
+
+        Args:
+            ray: Ray node of this task.
+            wait: waits for the given number of seconds; returns False to stop waiting.
+
+        Raises:
+            RunError: the node has died, or did not come up within `start_seconds`.
+            Incomplete: a stop was requested, or `wait` returned False.
+        """
         deadline = time.monotonic() + self.job.start_seconds
         while (address := ray.address()) is None:
             self.check(ray)
             if time.monotonic() > deadline:
-                raise RunError(self.name, "Ray did not come up in time", f"see {ray.log}")
+                raise RunError(self.name, f"Ray did not start within {self.job.start_seconds:.0f} s", f"see {ray.log}")
             if self.requests.any() or not wait(0.1):
-                raise Incomplete(self.name, "was stopped before Ray was up", "submit again to go on")
+                raise Incomplete(self.name, "stopped before Ray was up", "submit again to resume")
         return address
 
     def check(self, ray: RayNode) -> None:
-        """Raise a RunError if this node's Ray has died."""
+        """Check that this node's Ray is running.
+
+        Raises:
+            RunError: it has died.
+        """
         if ray.ended() is not None:
-            kept = self.job.folder / f"ray-{self.task.rank}"
-            ray.keep_logs(kept)
-            raise RunError(self.name, "its Ray node died", f"see {ray.log} and {kept}; submit again to go on")
+            log_folder = self.job.folder / f"ray-{self.task.rank}"
+            ray.keep_logs(log_folder)
+            raise RunError(self.name, "its Ray node died", f"see {ray.log} and {log_folder}; submit again to resume")
 
 
-def _alone(node: _Node) -> int:
-    """A job of one node without Ray: the driver, and nothing else."""
+def _run_without_ray(node: _Node) -> int:
+    """Run a job on one node without Ray, which consists of the driver only."""
     _begin(node)
-    # Whatever it puts on the node's disk goes with the job.
+    # Temporary files of the driver are deleted with the node's folder.
     environment = {**os.environ, "TMPDIR": str(node.local), CPUS: str(node.task.cpus)}
     driver = Child(node.job.command, environment)
     try:
-        return _drive(node, driver, lambda _: time.sleep(0.2))
+        return _wait_for_driver(node, driver, lambda _: time.sleep(0.2))
     finally:
         driver.kill()
 
 
-def _lead(node: _Node) -> int:
-    """Rank 0: the head, the invitation, the driver; then the end of all."""
+def _run_host(node: _Node) -> int:
+    """Run rank 0: start the head, publish the endpoint, run the driver, and stop all nodes."""
     start = time.monotonic()
     alone = node.task.nodes == 1
     with Host(LOOPBACK if alone else own_ip(node.job.interface)) as host, host.endpoint.published(node.rendezvous):
@@ -220,53 +242,75 @@ def _lead(node: _Node) -> int:
         try:
             address = node.wait_for_ray(head, host.turn)
             host.tell(f"join {address}")
-            _gather(node, host, head)
+            _wait_for_nodes(node, host, head)
             hosts = [socket.gethostname(), *(host.present[rank] for rank in sorted(host.present))]
             node.record("ready", hosts=hosts, seconds=round(time.monotonic() - start, 2))
             driver = Child([*node.job.command, "--address", address], environment)
             try:
-                return _drive(node, driver, _attention(node, host, head))
+                return _wait_for_driver(node, driver, _monitor(node, host, head))
             finally:
                 driver.kill()
         finally:
-            # Workers first: a raylet whose head has vanished lingers and complains for a minute.
+            # Workers end before the head, because a raylet that loses its head logs errors for a minute before it ends.
             host.dismiss(seconds=SHUTDOWN_SECONDS / 2)
             head.stop()
 
 
 def _begin(node: _Node) -> None:
-    """Tell that the job has started, unless starting again and again led nowhere."""
+    """Record the start of the job.
+
+    Raises:
+        RunError: the last attempts made no progress.
+    """
     mark = progress_mark(node.job.out)
     check_progress(node.job.folder, mark, node.job.max_attempts_without_progress)
     host, process = socket.gethostname(), os.getpid()
     node.record("started", host=host, process=process, nodes=node.task.nodes, mark=mark)
 
 
-def _gather(node: _Node, host: Host, head: RayNode) -> None:
-    """Wait for the other nodes: for all of them, or for enough of them and no news for a while."""
+def _wait_for_nodes(node: _Node, host: Host, head: RayNode) -> None:
+    """Wait until all other nodes are up, or enough of them and no further node for `PATIENCE_SECONDS`.
+
+    Args:
+        node: this node.
+        host: host of the rendezvous.
+        head: Ray node of rank 0.
+
+    Raises:
+        RunError: too few nodes came up within `start_seconds`, or the head has died.
+        Incomplete: a stop was requested.
+    """
     others = node.task.nodes - 1
     enough = others if node.job.min_nodes is None else min(others, node.job.min_nodes - 1)
     deadline = time.monotonic() + node.job.start_seconds
-    last_news, known = time.monotonic(), 0
+    last_change, known = time.monotonic(), 0
     while len(host.up) < others:
         now = time.monotonic()
         if len(host.up) > known:
-            last_news, known = now, len(host.up)
-        if len(host.up) >= enough and now - last_news > PATIENCE_SECONDS:
+            last_change, known = now, len(host.up)
+        if len(host.up) >= enough and now - last_change > PATIENCE_SECONDS:
             return
         if now > deadline:
             raise RunError("job", f"{known + 1} of {others + 1} nodes came up", f"see the logs in {node.job.folder}")
         if node.requests.any():
-            raise Incomplete("job", "was stopped while it waited for its nodes", "submit again to go on")
+            raise Incomplete("job", "stopped while waiting for its nodes", "submit again to resume")
         node.check(head)
         host.turn(0.1)
 
 
-def _attention(node: _Node, host: Host, head: RayNode) -> Callable[[bool], None]:
-    """What rank 0 does beside the driver: hear the other nodes, and see whether its own Ray lives."""
+def _monitor(node: _Node, host: Host, head: RayNode) -> Callable[[bool], None]:
+    """Return the function that rank 0 calls while the driver runs.
+
+    It handles messages of the other nodes, records lost nodes, and checks that the head is running.
+
+    Args:
+        node: this node.
+        host: host of the rendezvous.
+        head: Ray node of rank 0.
+    """
     present = dict(host.present)
 
-    def look(ending: bool) -> None:
+    def monitor(ending: bool) -> None:
         nonlocal present
         host.turn(0.2)
         for rank in present.keys() - host.present.keys():
@@ -275,20 +319,23 @@ def _attention(node: _Node, host: Host, head: RayNode) -> Callable[[bool], None]
         if not ending:
             node.check(head)
 
-    return look
+    return monitor
 
 
-def _drive(node: _Node, driver: Child, look: Callable[[bool], None]) -> int:
-    """Watch the driver to its end; asked to stop, hand that on and set it a time.
+def _wait_for_driver(node: _Node, driver: Child, monitor: Callable[[bool], None]) -> int:
+    """Wait for the end of the driver; pass requests to stop on to it, and kill it if it does not end in time.
 
     Args:
-        node: what this task knows.
-        driver: the process.
-        look: called a few times a second, with whether the driver was asked to end.
+        node: this node.
+        driver: the driver.
+        monitor: called a few times per second, with an argument that says whether the driver was asked to stop.
+
+    Returns:
+        The exit code of the job.
     """
     deadline = float("inf")
     while (code := driver.ended()) is None:
-        look(deadline < float("inf"))
+        monitor(deadline < float("inf"))
         if node.requests.any() and deadline == float("inf"):
             node.record("draining", reason="stop" if node.requests.stop else "walltime")
             driver.ask_to_stop()
@@ -297,22 +344,22 @@ def _drive(node: _Node, driver: Child, look: Callable[[bool], None]) -> int:
         if time.monotonic() > deadline:
             driver.kill()
     if deadline < float("inf") and code not in (DONE, BAD_INPUT):
-        # However it ended, it was on request: killed, by Ray's own handler, or because its workers were
-        # stopped too.
+        # The driver ended on request, even if it was killed, ended by Ray's signal handler, or failed because its
+        # workers were stopped too.
         return INCOMPLETE
     return code if code in (DONE, BAD_INPUT, INCOMPLETE) else FAILED
 
 
-def _follow(node: _Node) -> int:
-    """Other ranks: join, stay, and leave when the host says so."""
+def _run_member(node: _Node) -> int:
+    """Run any other rank: join the cluster, and leave it when the host ends the job."""
     try:
         member = Member.join(node.rendezvous, node.task.rank, node.job.start_seconds, node.requests.any)
     except RendezvousOverError:
         return DONE
     try:
-        while (news := member.hear(1.0)) is None:
+        while (message := member.hear(1.0)) is None:
             pass
-        verb, _, address = news.partition(" ")
+        verb, _, address = message.partition(" ")
         if verb == "end":
             return DONE
         environment = ray_environment(node.local, member.endpoint.secret, node.job.interface)
@@ -327,7 +374,7 @@ def _follow(node: _Node) -> int:
         finally:
             ray.stop()
     except HostLostError:
-        raise Incomplete(node.name, "the host is gone", "submit again to go on") from None
+        raise Incomplete(node.name, "lost the connection to task 0", "submit again to resume") from None
     finally:
         member.leave()
     return DONE
@@ -336,15 +383,15 @@ def _follow(node: _Node) -> int:
 def driver_command(
     job_file: Path, out: Path, overrides: Sequence[str], stage: str = "", shards: str = ""
 ) -> tuple[str, ...]:
-    """The command line of the driver, run by this Python.
+    """The command line of the driver, `rayspin run` with this Python.
 
     Args:
-        job_file: as `rayspin run` takes it.
+        job_file: the job file.
         out: folder of the run.
-        overrides: "dotted.key=value".
-        stage: the only stage of a pipeline to run; all if empty.
-        shards: "k/n" for the k-th of n parts of a generation; all of it if empty.
+        overrides: settings in the form "dotted.key=value".
+        stage: stage of a pipeline to run; empty for all stages.
+        shards: "k/n" for the k-th of n parts of the shards of a generation; empty for all shards.
     """
     settings = [part for override in overrides for part in ("--set", override)]
-    one = [*(["--stage", stage] if stage else []), *(["--shards", shards] if shards else [])]
-    return (sys.executable, "-P", "-m", "rayspin", "run", str(job_file), "--out", str(out), *settings, *one)
+    selection = [*(["--stage", stage] if stage else []), *(["--shards", shards] if shards else [])]
+    return (sys.executable, "-P", "-m", "rayspin", "run", str(job_file), "--out", str(out), *settings, *selection)

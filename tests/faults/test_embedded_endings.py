@@ -32,7 +32,7 @@ schedule = {{ sweeps = 100_000, quench_sweeps = 200 }}
 """A shard takes a fifth of a second or more."""
 
 KEEPER, AGENT = "rayspin.execution.embedded", "ray::RuntimeEnvAgent"
-GOES_ON = "what is done is kept, and the same command goes on"
+RESUMES = "completed work is saved; run the same command again to resume"
 
 wait_for = functools.partial(wait_until, seconds=120)
 
@@ -111,9 +111,9 @@ def test_sigterm_while_ray_connects_drains_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("victim", "says"),
     [
-        # It takes others with it.
-        (AGENT, rf"its (\w+ and )*RuntimeEnvAgent( and \w+)* died; {GOES_ON}; if it comes again, look at memory"),
-        (KEEPER, rf"the process that keeps it ended \(SIGKILL, {KEEPER}\); {GOES_ON}"),
+        # Its death ends other daemons too.
+        (AGENT, rf"its (\w+ and )*RuntimeEnvAgent( and \w+)* died; {RESUMES}, and check the free memory.*"),
+        (KEEPER, rf"its keeper process ended \(SIGKILL, {KEEPER}\); {RESUMES}"),
     ],
 )
 def test_the_death_of_a_process_beside_the_run_is_told_in_one_line(tmp_path: Path, victim: str, says: str) -> None:

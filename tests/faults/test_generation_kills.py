@@ -86,7 +86,7 @@ def test_a_storm_of_kills_changes_no_byte(undisturbed: Undisturbed, tmp_path: Pa
                 else:
                     assert code == 1
                     assert re.match(
-                        rf"Ray on this machine: its .*\b{last}\b.* died; what is done is kept, and the ", said
+                        rf"Ray on this machine: its .*\b{last}\b.* died; completed work is saved; run the ", said
                     )
                 run.check_gone()
             check_whole(folder, undisturbed.files, writers=2)
@@ -115,7 +115,7 @@ def test_a_ray_that_does_not_start_is_given_up(tmp_path: Path) -> None:
             seen |= family()
         assert driver.returncode == 1
         assert driver.stderr is not None
-        assert driver.stderr.read() == "Ray on this machine: no start within 1 s; run the same command again\n"
+        assert driver.stderr.read() == "Ray on this machine: did not start within 1 s; run the same command again\n"
     assert len(seen) > 1, "it started nothing"
     wait_until(lambda: not family())
 
@@ -130,7 +130,8 @@ def test_a_second_ctrl_c_ends_a_run_at_once_and_in_one_line(tmp_path: Path) -> N
             # Two that come before the first was taken are one.
             with suppress(subprocess.TimeoutExpired):
                 run.driver.wait(5)
-        assert run.ended() == (75, "run: stopped by SIGINT with what its folder holds; the same command goes on\n")
+        said = "run: stopped by SIGINT with completed work saved; run the same command again to resume\n"
+        assert run.ended() == (75, said)
         run.check_gone()
 
 

@@ -1,4 +1,4 @@
-"""Runs over Ray that are asked to stop: what is in flight ends, and the same command goes on."""
+"""Runs over Ray that are asked to stop finish their work in flight, and the same command resumes them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def test_a_generation_that_is_asked_to_stop_drains_exits_75_and_goes_on(tmp_path
             run.driver.send_signal(number)
             code, said = run.ended()
         assert code == 75, said
-        assert f"stopped by {number.name} with {run.samples()} of 30 samples done; the same command goes on" in said
+        line = f"stopped by {number.name} with {run.samples()} of 30 samples done; run the same command again to resume"
+        assert line in said
         # What was in flight has ended: no half-made files, and every shard in the ledger.
         assert not list(folder.glob(".tmp-*"))
         assert len(datasets.shards(folder)) == run.samples() < 30
@@ -86,7 +87,7 @@ def test_a_trial_of_two_workers_that_is_asked_to_stop_ends_after_the_epoch_and_g
         run.driver.send_signal(signal.SIGTERM)
         code, said = run.ended()
     assert code == 75, said
-    assert "stopped by SIGTERM with 0 of 1 trials done; the same command goes on" in said
+    assert "stopped by SIGTERM with 0 of 1 trials done; run the same command again to resume" in said
     assert 2 < len(trained()) < 30
     finished(job_file, folder)
     assert trained() == [line["validation_loss"] for line in read_metrics(tmp_path / "undisturbed")]

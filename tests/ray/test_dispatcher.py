@@ -128,7 +128,7 @@ def test_a_machine_that_only_loses_actors_is_given_up(
     ray_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatcher, "LOST_IN_A_ROW", 3)
-    with pytest.raises(RunError, match="3 lost in a row without one result"):
+    with pytest.raises(RunError, match="3 lost in a row without a result"):
         dispatch(ray_session, StopRequest(), Trouble, (tmp_path,), ["deadly 1", "deadly 2"], lambda *_: None)
 
 
@@ -199,7 +199,7 @@ def test_a_stop_lets_what_is_in_flight_end_and_leaves_the_rest(ray_session: Sess
 
     def first_result_stops(item: str, _result: int) -> None:
         if not done:
-            stop._take(signal.SIGUSR2, None)
+            stop._handle_signal(signal.SIGUSR2, None)
         done.append(item)
 
     outcome = dispatch(ray_session, stop, Trouble, (tmp_path,), items, first_result_stops)

@@ -96,5 +96,5 @@ def test_a_poison_sample_leaves_the_rest_and_says_which(context: Context, tmp_pa
 def test_no_gpu_in_the_session_is_one_clear_error(ray_session: Session, tmp_path: Path) -> None:
     if ray_session.gpus():
         pytest.skip("there is a GPU here")
-    with pytest.raises(RunError, match=r"resources.gpu: no GPU is there; ask for nodes with GPUs, or leave it out"):
+    with pytest.raises(RunError, match=r"resources.gpu: no GPU is available; use nodes with GPUs, or remove this key"):
         job.run(ON_GPU, tmp_path / "data", Context(ray_session))

@@ -1,4 +1,4 @@
-"""A real Slurm for the tests here."""
+"""Fixtures with a real Slurm cluster."""
 
 from tests.support.slurm.fixtures import labs, slurm, with_accounts, without_accounting, without_warning
 

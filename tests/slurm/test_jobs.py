@@ -1,3 +1,5 @@
+"""Jobs on a real Slurm cluster of two nodes: Ray on both nodes, walltime, preemption, cancellation and failures."""
+
 from __future__ import annotations
 
 import json
@@ -33,8 +35,6 @@ from tests.support.slurm.jobs import (
 )
 from tests.support.slurm.lab import Lab
 
-"""Jobs on a real Slurm of two nodes: Ray over both, and what a cluster does to jobs."""
-
 
 def test_a_job_runs_on_both_nodes_and_leaves_nothing(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path)
@@ -57,10 +57,10 @@ def test_a_cancelled_job_ends_on_all_nodes_and_is_not_requeued(slurm: Lab, tmp_p
 
 
 def test_before_its_walltime_a_job_is_requeued_and_goes_on_where_it_was(slurm: Lab, tmp_path: Path) -> None:
-    # More than any machine makes in the minute until then; only the way from one attempt to the next is looked at here.
+    # More samples than any machine makes before the walltime; only the change of attempts is tested.
     submission = start(tmp_path, *LONG, "samples=20000", drain_seconds=40)
     wait_for_shards(slurm, submission, 2)
-    # A real walltime, and Slurm's real warning; a shorter limit for tests than any that may be submitted.
+    # The limit, enforced by Slurm with its usual warning, is shorter than any that can be submitted.
     age = time.time() - events(submission, "started")[0]["time"]
     limit = math.ceil((age + 50) / 60)
     slurm.run("scontrol", "update", f"JobId={submission.job_ids}", f"TimeLimit={limit}")
@@ -73,8 +73,8 @@ def test_before_its_walltime_a_job_is_requeued_and_goes_on_where_it_was(slurm: L
     slurm.run("scancel", submission.job_ids)
     wait_until(lambda: state(submission).name == "stopped", lambda: told(submission))
     files = [entry["file"] for entry in entries(tmp_path / "run")]
-    assert len(files) == len(set(files)), "none was made twice"
-    # The last one was made after the requeue, by however many nodes and whenever: its bytes are those of a run here.
+    assert len(files) == len(set(files)), "no shard was made twice"
+    # The last shard was made after the requeue; its bytes are the same as those of a run on this machine.
     last = max(set(files) - before)
     number = int(re.sub(r"\D", "", last)) + 1
     settings = [part for override in (*LONG, "samples=20000") for part in ("--set", override)]
@@ -111,7 +111,7 @@ def test_a_job_that_is_preempted_without_a_warning_goes_on_after(without_warning
 
 
 def preempted(slurm: Lab, folder: Path) -> dict[str, Any]:
-    """How a job is drained that makes room for another and then ends as if nothing had been."""
+    """Preempt a job by another one, wait until it is done, and return its event `draining`."""
     submission = start(folder, *LONG)
     wait_for_shards(slurm, submission, 2)
     slurm.run("srun", "--partition=high", "--nodes=2", "--exclusive", "hostname", timeout=60)
@@ -135,7 +135,7 @@ def test_two_jobs_share_the_nodes_and_do_not_meet(slurm: Lab, tmp_path: Path) ->
         assert_samples_are_right(folder, 8)
     first, second = (events(submission, "ready")[0]["time"] for submission in submissions)
     assert max(first, second) < min(events(submission, "ended")[0]["time"] for submission in submissions), (
-        "they overlap"
+        "the jobs overlap"
     )
 
 
@@ -158,7 +158,7 @@ def test_a_job_outlives_the_daemons_of_its_nodes(slurm: Lab, tmp_path: Path) -> 
     before = shards_done(tmp_path)
     wait_for_shards(slurm, submission, before + 2)
     assert events(submission, "lost") == []
-    # Ray's daemon on that node is another matter: the node is done without.
+    # If Ray's daemon on a node dies, the job continues without the node.
     assert slurm.on("n2", "pkill", "-9", "-x", "raylet").returncode == 0
     assert wait_for(submission, "lost")["host"] == "n2"
     assert wait_for(submission, "ended")["code"] == 0, told(submission)
@@ -174,7 +174,7 @@ def test_without_the_head_of_its_ray_cluster_a_job_ends_and_says_why(slurm: Lab,
     assert (ended["code"], state(submission).name) == (1, "failed")
     assert "task 0 on n1: its Ray node died; see" in ended["problem"]
     wait_until(lambda: not slurm.run("squeue", "--noheader"))
-    # What was done is kept, and the same command goes on.
+    # Completed shards are kept, and the same command resumes the run.
     done = shards_done(tmp_path)
     again = start(tmp_path, *LONG)
     assert wait_for(again, "ended")["code"] == 0, told(again)
@@ -200,16 +200,16 @@ def test_one_line_hands_a_job_over_and_stays_with_it(slurm: Lab, tmp_path: Path)
     assert "Ray was up on n1, n2" in status
     again = rayspin(slurm, "cancel", run)
     assert (again.returncode, again.stderr) == (
-        2, f"job {submission.job_ids}: is done already; submit again to go on with the run\n"
+        2, f"job {submission.job_ids}: already done; submit again to resume the run\n"
     )  # fmt: skip
 
 
 def test_the_doctor_looks_at_both_nodes_at_once(slurm: Lab, tmp_path: Path) -> None:
     nodes = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=3G", "--cpu-bind=none")
     doctor = (sys.executable, "-m", "rayspin", "doctor", "--out", tmp_path, "--profile", site_profile(tmp_path))
-    # It fails if anything is wrong.
+    # The command fails if a check fails.
     said = re.sub(r"[│\s]+", " ", slurm.run("srun", *nodes, *map(str, doctor), timeout=300))
-    for found in ("doctor on n1", "doctor on n2", "n2 came, at port", "task 0 answers at"):
+    for found in ("doctor on n1", "doctor on n2", "n2 connected, at port", "connected to task 0 at"):
         assert found in said, said
-    assert said.count("lets in by its token only") == 2
+    assert said.count("requires its token") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["site.toml"]

@@ -1,4 +1,4 @@
-"""What Slurm, its nodes or a site refuse is said in one line."""
+"""Requests that Slurm, its nodes or a site refuse are reported in one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.slurm.lab import Lab
 
 
 def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(slurm: Lab, tmp_path: Path) -> None:
-    # One shard takes far longer than the job is given.
+    # One shard takes far longer than the walltime.
     huge = ("samples=1", "size=256", "schedule.sweeps=4000000")
     submission = start(tmp_path, *huge, nodes=1, array=1, max_attempts_without_progress=2, drain_seconds=30)
     (part,) = submission.parts
@@ -51,14 +51,14 @@ def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> N
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="Memory specification can not be satisfied"):
         start(tmp_path, memory_per_node="1000G")
-    with pytest.raises(InputError, match="nothing was submitted"):
+    with pytest.raises(InputError, match="this run was never submitted"):
         latest(tmp_path / "run")
     refused = rayspin(slurm, "submit", tmp_path / "job.toml", "--out", tmp_path / "run", "--partition", "nowhere")
-    problem = "sbatch refuses it (invalid partition specified: nowhere)"
+    problem = "refused by sbatch (invalid partition specified: nowhere)"
     assert (refused.returncode, refused.stdout, refused.stderr) == (
         2, "", f"submit: {problem}; change the options or the site profile\n"
     )  # fmt: skip
-    # Nothing is left.
+    # No files are left.
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="no run in this folder"):
         describe(tmp_path / "run")
@@ -68,23 +68,23 @@ def test_an_account_that_is_not_there_is_said_in_one_line(with_accounts: Lab, tm
     with pytest.raises(InputError, match="Invalid account") as error:
         start(tmp_path, account="spinz")
     assert "\n" not in str(error.value)
-    # Of three stages the second is refused: the first doesn't run for nothing.
+    # The second of three stages is refused, so the first one is cancelled.
     (tmp_path / "pipeline.toml").write_text((REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text())
     site = SiteProfile({"account": "spins", "time": "30", "scratch": "/var/tmp"}, {"train-*": {"account": "spinz"}})
     stages = pieces(load(tmp_path / "pipeline.toml"), site, {})
-    with pytest.raises(InputError, match=r"submit train: sbatch refuses it \(Invalid account"):
+    with pytest.raises(InputError, match=r"submit train: refused by sbatch \(Invalid account"):
         submit(tmp_path / "pipeline.toml", tmp_path / "stages", (), stages)
     wait_until(lambda: state(latest(tmp_path / "stages")).final)
     assert state(latest(tmp_path / "stages")).name == "stopped"
 
 
 def test_a_folder_that_the_nodes_do_not_see_is_said_in_one_line(slurm: Lab) -> None:
-    # Each node has a /var/tmp of its own, and so has this machine.
+    # Each node and this machine have separate folders /var/tmp.
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         submission = start(Path(folder))
         wait_until(lambda: state(submission).final, lambda: slurm.run("scontrol", "show", "job"))
         assert state(submission).name == "gone"
-        assert state(submission).why == f"it never started: do the nodes see {submission.folder}?"
+        assert state(submission).why == f"it never started: check that the nodes share {submission.folder}"
 
 
 def test_what_a_site_cannot_set_up_is_said_and_nothing_runs_without_it(slurm: Lab, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_what_a_site_cannot_set_up_is_said_and_nothing_runs_without_it(slurm: La
     wait_until(lambda: state(submission).final, lambda: slurm.run("scontrol", "show", "job"))
     assert state(submission).name == "gone"
     assert state(submission).why.startswith("it never started: ")
-    # There are no modules on these nodes.
+    # These nodes have no environment modules.
     assert state(submission).why.endswith("module: command not found")
 
 
@@ -105,17 +105,17 @@ def test_a_node_that_does_not_come_is_done_without_where_fewer_will_do(slurm: La
     finally:
         slurm.on("n1", "rm", "-r", scratch)
     assert events(submission, "ready")[0]["hosts"] == ["n1"]
-    assert f"scratch {scratch}: is no folder that can be written" in told(submission)
+    assert f"scratch {scratch}: is not a writable folder" in told(submission)
     assert_samples_are_right(tmp_path, 8)
 
 
 def test_a_job_in_the_queue_says_what_it_waits_for_until_it_is_cancelled(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, nodes=3)
     wait_until(lambda: state(submission).why)
-    # Versions of Slurm call it differently.
+    # The reason depends on the version of Slurm.
     assert state(submission).why in {"PartitionConfig", "PartitionNodeLimit"}
     assert re.fullmatch(
-        r"queued \(Partition\w+: it asks for more .*than the partition has.*; cancel it .*\)", str(state(submission))
+        r"queued \(Partition\w+: the job requests more .*than the partition.*; cancel it .*\)", str(state(submission))
     )
     cancel(submission)
     wait_until(lambda: state(submission).final)

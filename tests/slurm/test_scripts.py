@@ -1,4 +1,4 @@
-"""Plain sbatch scripts on a real Slurm do what `rayspin submit` does."""
+"""Plain sbatch scripts on a real Slurm cluster behave like `rayspin submit`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.slurm.lab import Lab
 
 
 def sbatch(slurm: Lab, folder: Path, *command: str, text: str = JOB, stage: tuple[str, ...] = ()) -> str:
-    """A job through a plain script, as a user of sbatch starts it; its number."""
+    """Submit a job with a plain script and sbatch, and return its ID."""
     (folder / "job.toml").write_text(text)
     venv = folder / "venv" / "bin"
     venv.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def sbatch(slurm: Lab, folder: Path, *command: str, text: str = JOB, stage: tupl
 
 
 def by_hand(slurm: Lab, folder: Path, *command: str) -> Submission:
-    """What such a job has recorded of itself, once its first task has begun."""
+    """Submit a job with a plain script, and return its record once its first task has written it."""
     sbatch(slurm, folder, *command)
     records = folder / "run" / "submissions"
     wait_until(lambda: list(records.glob("*/submission.json")), lambda: [*map(Path.read_text, folder.glob("log*"))])
@@ -68,7 +68,7 @@ def test_the_plain_script_of_an_array_does_the_same(slurm: Lab, tmp_path: Path) 
 
 
 def test_the_plain_scripts_do_a_pipeline_stage_by_stage(slurm: Lab, tmp_path: Path) -> None:
-    """As slurm/README.md has it: an array, and a training with a worker on each of two nodes after it."""
+    """The example of slurm/README.md: an array, followed by a training with a worker on each of two nodes."""
     text = (REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text()
     one = sbatch(slurm, tmp_path, "--array=1-2", "slurm/array.sbatch", text=text, stage=("--stage", "generate"))
     after = (f"--dependency=afterok:{one}", "--kill-on-invalid-dep=yes")

@@ -1,4 +1,4 @@
-"""Pipelines and arrays on a real Slurm: each stage a job of its own."""
+"""Pipelines and arrays on a real Slurm cluster: each stage is a separate job."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.slurm.lab import Lab
 
 
 def test_stages_run_one_after_another_each_on_its_own_nodes(slurm: Lab, tmp_path: Path) -> None:
-    """Generation as an array without Ray, then a training with a worker on each of two nodes, then an evaluation."""
+    """Generation as an array without Ray, a training with a worker on each of two nodes, and an evaluation."""
     (tmp_path / "job.toml").write_text((REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text())
     table = {"time": "30", "scratch": "/var/tmp", "cpus_per_node": 1, "memory_per_node": "3G"}
     site = SiteProfile(table, {"generate": {"array": 2}, "train-*": {"nodes": 2, "gpus_per_node": 1}})
@@ -63,7 +63,7 @@ def test_while_a_stage_is_requeued_those_after_it_wait_on(slurm: Lab, tmp_path: 
     wait_until(lambda: list((tmp_path / "run" / "first").glob("shard-*")), lambda: told(submission))
     slurm.run("scancel", "--signal=USR2", first.job_id)
     released(slurm, first.job_id)
-    # A job that is requeued has not ended.
+    # A requeued job has not ended.
     assert states(submission)[second] == State("queued", "Dependency")
     wait_until(lambda: state(submission).final, lambda: told(submission) + slurm.run("squeue"))
     assert state(submission).name == "done"
@@ -75,7 +75,7 @@ def test_while_a_stage_is_requeued_those_after_it_wait_on(slurm: Lab, tmp_path: 
 def test_a_stage_that_fails_takes_those_after_it_out_of_the_queue(slurm: Lab, tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text((REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text())
     stages = pieces(load(tmp_path / "job.toml"), SiteProfile({"time": "30", "scratch": "/var/tmp"}, {}), {"array": 1})
-    # What a disk full of something else may do: the ledger can't be written.
+    # The ledger can't be written, because a folder has its name.
     (tmp_path / "run" / "generate" / "ledger.jsonl").mkdir(parents=True)
     submission = submit(tmp_path / "job.toml", tmp_path / "run", (), stages)
     wait_until(lambda: state(submission).final, lambda: told(submission))

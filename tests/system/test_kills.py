@@ -89,7 +89,8 @@ def test_a_training_that_loses_a_rank_and_its_driver_and_is_stopped_ends_with_th
             run.driver.send_signal(number)
             code, said = run.ended()
         assert code == 75, said
-        assert f"stopped by {number.name} with {epochs()} of {EPOCHS} epochs done; the same command goes on" in said
+        line = f"stopped by {number.name} with {epochs()} of {EPOCHS} epochs done; run the same command again to resume"
+        assert line in said
         assert said.count("\n") == 1
         # It ends after the epoch, with a checkpoint of it.
         assert kept(folder) == epochs() < EPOCHS
@@ -130,7 +131,7 @@ def test_a_sweep_that_loses_a_trial_its_raylet_and_its_driver_and_is_stopped_end
         run.driver.send_signal(signal.SIGTERM)
         code, said = run.ended()
     assert code == 75, said
-    assert "of 5 trials done; the same command goes on" in said
+    assert "of 5 trials done; run the same command again to resume" in said
     assert "stopped by SIGTERM with " in said
     assert not list(folder.glob("trials/*/.tmp-*"))
     with started(job_file, folder) as run:

@@ -238,7 +238,7 @@ def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(machine: Machine) -> N
 
 def test_a_run_that_is_under_way_is_not_submitted_twice(machine: Machine) -> None:
     submission = machine.submit("run", *LONG, nodes=1, array=1)
-    with pytest.raises(InputError, match=f"job {submission.job_ids} does this run and is running; rayspin cancel"):
+    with pytest.raises(InputError, match=f"job {submission.job_ids} of this run is running; wait for it, or cancel"):
         machine.submit("run", *LONG, nodes=1, array=1)
     machine.wait_for(submission, "started")
     cancel(submission)
@@ -260,6 +260,6 @@ def test_the_doctor_tries_out_a_ray_node_and_its_token(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rayspin", "doctor", "--out", "runs"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
     said = re.sub(r"[│\s]+", " ", done.stdout)
-    assert "lets in by its token only" in said
-    assert re.search(r"Ray of one command came up with \d+ CPUs and ended in", said), said
+    assert "requires its token" in said
+    assert re.search(r"Ray of a command started with \d+ CPUs and stopped in", said), said
     assert list((tmp_path / "runs").iterdir()) == []

@@ -1,4 +1,4 @@
-"""A real Slurm for the tests here, searched for left-overs after each of them."""
+"""Fixtures with real Slurm clusters, which are checked for remaining jobs, processes and files after each test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.slurm.lab import Lab, why_not
 
 
 class _Labs:
-    """Clusters by their options; one that a test may have harmed is booted anew (three seconds) for the next."""
+    """Clusters by their options. A cluster that a test may have damaged is booted again, which takes three seconds."""
 
     def __init__(self) -> None:
         self._booted: dict[tuple[tuple[str, bool], ...], Lab] = {}
@@ -20,12 +20,12 @@ class _Labs:
     def get(self, **options: bool) -> Lab:
         reason = why_not()
         if reason is not None:
-            # CI sets this: there, tests that skip would look like tests that pass.
+            # Set in CI, where skipped tests would look like passed tests.
             refuse = pytest.fail if os.environ.get("RAYSPIN_SLURM") == "require" else pytest.skip
-            refuse(f"no Slurm can be booted here: {reason}")
+            refuse(f"Slurm can't be booted on this machine: {reason}")
         key = tuple(options.items())
         if key not in self._booted:
-            # One at a time is enough for the machine.
+            # Only one cluster runs at a time, to limit the load of the machine.
             self.shut_down()
             self._booted[key] = Lab(**options)
         return self._booted[key]
@@ -52,7 +52,7 @@ def _lent(lab: Lab, labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[La
         for name in lab.running():
             wait_until(lambda name=name: lab.processes(name) == [], lambda name=name: lab.processes(name))
             left = {path.name for path in (lab.folder / name / "tmp").iterdir()}
-            # Compiled kernels stay for the next job.
+            # Compiled kernels are kept for the next job.
             assert left <= {f"rayspin-kernels-{os.getuid()}"}
         harmed = lab.harmed
     finally:
@@ -62,23 +62,23 @@ def _lent(lab: Lab, labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[La
 
 @pytest.fixture
 def slurm(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A cluster with accounting. A test leaves no job, no process and no file on its nodes."""
+    """A cluster with accounting. After a test, its nodes must have no jobs, processes or files left."""
     yield from _lent(labs.get(), labs, monkeypatch)
 
 
 @pytest.fixture
 def without_accounting(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A cluster whose sacct and sacctmgr answer with an error."""
+    """A cluster without accounting, whose sacct and sacctmgr return an error."""
     yield from _lent(labs.get(accounting=False), labs, monkeypatch)
 
 
 @pytest.fixture
 def without_warning(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A cluster, as most are, that preempts jobs with SIGTERM and no signal of their choice."""
+    """A cluster that preempts jobs with SIGTERM instead of the signal they requested, as most clusters do."""
     yield from _lent(labs.get(warning=False), labs, monkeypatch)
 
 
 @pytest.fixture
 def with_accounts(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A cluster that takes jobs of the account "spins" only."""
+    """A cluster that accepts only jobs of the account "spins"."""
     yield from _lent(labs.get(accounts=True), labs, monkeypatch)

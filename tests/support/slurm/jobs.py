@@ -1,4 +1,4 @@
-"""Jobs on the Slurm of the tests, and what becomes of them."""
+"""Helpers to submit jobs to the Slurm clusters of the tests and to follow them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ hamiltonian = "labyrinth"
 schedule = { sweeps = 50, quench_sweeps = 50 }
 """
 LONG = ("samples=60", "size=64", "schedule.sweeps=6000")
-"""Half a minute of work on two nodes of two CPUs."""
+"""Overrides that make half a minute of work on two nodes with two CPUs each."""
 
 
 def start(folder: Path, *overrides: str, text: str = JOB, **table: Any) -> Submission:
-    """A job in one piece, over two nodes, whole ones unless the options say otherwise."""
+    """Submit a job file as a single job, by default on two whole nodes."""
     (folder / "job.toml").write_text(text)
     return submit(folder / "job.toml", folder / "run", overrides, [JobRequest("", options(**table))])
 
@@ -49,7 +49,7 @@ def events(submission: Submission, name: str, part: int = 0) -> list[dict[str, A
 
 
 def wait_for(submission: Submission, event: str, count: int = 1) -> dict[str, Any]:
-    """The event of that name in the attempt numbered `count`."""
+    """Wait for the `count`-th event of that name, and return it."""
     wait_until(lambda: len(events(submission, event)) >= count, lambda: told(submission))
     return events(submission, event)[count - 1]
 
@@ -69,7 +69,7 @@ def wait_for_shards(slurm: Lab, submission: Submission, count: int) -> None:
 
 
 def start_again_now(slurm: Lab, submission: Submission) -> None:
-    """Slurm holds a requeued job for two minutes; a test doesn't."""
+    """Release a requeued job, which Slurm would hold for two minutes, and wait for its second start."""
 
     def released() -> bool:
         if len(events(submission, "started")) == 2:
@@ -82,15 +82,14 @@ def start_again_now(slurm: Lab, submission: Submission) -> None:
 
 
 def final_state(slurm: Lab, submission: Submission) -> str:
-    """The state that accounting comes to hold, some seconds after the end."""
-
+    """Wait for the final state of a job in the accounting, which is recorded some seconds after its end."""
     passing = {"", "RUNNING", "PENDING", "COMPLETING", "REQUEUED"}
     wait_until(lambda: accounted(slurm, submission.job_ids, "State").partition(" ")[0] not in passing)
     return accounted(slurm, submission.job_ids, "State").partition(" ")[0]
 
 
 def accounted(slurm: Lab, job_id: str, what: str) -> str:
-    """What accounting holds of a job by now; of an array, of its first task."""
+    """A field of the accounting record of a job; for an array, of its first task."""
     return slurm.run(
         "sacct", "--noheader", "--parsable2", "--allocations", f"--format={what}", f"--jobs={job_id}"
     ).partition("\n")[0]
@@ -104,7 +103,7 @@ def assert_samples_are_right(folder: Path, count: int, *overrides: str) -> None:
 
 
 def released(slurm: Lab, job_id: str) -> None:
-    """A requeued job that Slurm holds for two minutes starts now."""
+    """Release a requeued job, which Slurm would hold for two minutes."""
     wait_until(
         lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r", f"--jobs={job_id}"),
         lambda: slurm.run("scontrol", "show", "job"),
@@ -113,7 +112,7 @@ def released(slurm: Lab, job_id: str) -> None:
 
 
 def rayspin(slurm: Lab, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command, on the login node."""
+    """Run the command `rayspin` on the login node."""
     return subprocess.run(
         [sys.executable, "-m", "rayspin", *map(str, arguments)],
         env=slurm.environment(), capture_output=True, text=True, check=False, timeout=150,

@@ -1,8 +1,8 @@
-"""A Slurm cluster with accounting on one machine: real daemons, each node in Linux namespaces of its own.
+"""A Slurm cluster with accounting on one machine, with real daemons and each node in its own Linux namespaces.
 
-Needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN) and the packages that `boot/install.sh` installs. Everything lives in
-one folder and below one process: `shut_down` kills that, and takes daemons, jobs and network with it. Nothing listens
-on the machine's own addresses; the machine is the login node, with the address SUBNET.254.
+This needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN) and the packages that `boot/install.sh` installs. All files are in one
+folder and all processes descend from one process; `shut_down` kills it, which ends daemons, jobs and the network.
+Nothing listens on the machine's own addresses. The machine is the login node, with the address SUBNET.254.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sbatch", "
 
 
 def why_not() -> str | None:
-    """Why there can be no lab on this machine; None if there can."""
+    """The reason why no cluster can be booted on this machine; None if it can."""
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if missing:
-        return f"{', '.join(missing)} not installed (tests/support/slurm/boot/install.sh does it, on Debian)"
+        return f"{', '.join(missing)} not installed (tests/support/slurm/boot/install.sh installs them on Debian)"
     if os.geteuid() != 0 or subprocess.run([*NAMESPACES, "true"], capture_output=True, check=False).returncode:
-        return "no root, or no right to make namespaces"
+        return "not root, or no permission to create namespaces"
     return None
 
 
 class Lab:
-    """The cluster: partitions `main` and, above it, `high`; nodes n1, n2, ...; 4 CPUs and 2 pretended GPUs on each.
+    """A cluster with nodes n1, n2, ..., each with 4 CPUs and 2 fake GPUs. Partition `high` preempts partition `main`.
 
     Args:
-        nodes: how many.
-        accounting: with slurmdbd and a database, as `sacct` needs them.
-        accounts: jobs need an account, and "spins" is the only one.
-        warning: a preempted job gets the signal that it asked for, as before its walltime; otherwise SIGTERM.
+        nodes: number of nodes.
+        accounting: run slurmdbd and a database, which `sacct` needs.
+        accounts: jobs need an account, of which "spins" is the only one.
+        warning: send a preempted job the signal that it requested for its walltime, instead of SIGTERM.
     """
 
     def __init__(self, nodes: int = 2, accounting: bool = True, accounts: bool = False, warning: bool = True) -> None:
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
         self.harmed = False
-        # The path is short, for sockets, and the database's user can go through it.
+        # The path must be short, for Unix sockets, and accessible to the user of the database.
         self.folder = Path(tempfile.mkdtemp(prefix="lab", dir="/tmp"))
         self.folder.chmod(0o755)
-        # Apart from other labs on this machine.
+        # A number that separates this cluster from others on this machine.
         self._reservation, number = _reserved_number()
         self._subnet, self._interface, self._init = f"10.88.{number}", f"lab{number}", 0
         self._cgroup = _FREEZER / f"lab{number}"
@@ -66,7 +66,7 @@ class Lab:
             raise
 
     def run(self, *command: str, timeout: float = 60.0) -> str:
-        """What a Slurm command says, on the login node; a controller that waits for a dead node is asked again."""
+        """Run a Slurm command on the login node and return its output; retry if the controller does not respond."""
         for _ in range(3):
             done = subprocess.run(
                 command, env=self.environment(), capture_output=True, text=True, timeout=timeout, check=False
@@ -77,7 +77,7 @@ class Lab:
         return done.stdout.strip()
 
     def on(self, node: str, *command: str) -> subprocess.CompletedProcess[str]:
-        """A command in the namespaces of a node."""
+        """Run a command in the namespaces of a node."""
         init = (self.folder / "run" / f"{node}.init").read_text().strip()
         enter = ["nsenter", "-t", init, "-p", "-m", "-n", "-u", "--", "env", f"SLURM_CONF={self.folder}/slurm.conf"]
         return self._at_controller(*enter, *command)
@@ -87,11 +87,11 @@ class Lab:
         return os.environ | {"SLURM_CONF": f"{self.folder}/slurm.conf"}
 
     def running(self) -> list[str]:
-        """The nodes that have power."""
+        """The nodes that are switched on."""
         return [name for name in self.names if (self.folder / "run" / f"{name}.init").exists()]
 
     def switch_off(self, node: str) -> None:
-        """Cut a node's power: all of it is gone at once, without a goodbye."""
+        """Cut the power of a node: all of its processes are killed at once."""
         self.harmed = True
         self._at_controller("kill", "-9", (self.folder / "run" / f"{node}.init").read_text().strip())
 
@@ -100,35 +100,35 @@ class Lab:
         (self.folder / "run" / f"{node}.power").touch()
 
     def kill_slurmd(self, node: str) -> None:
-        """Kill a node's daemon; its jobs live on."""
+        """Kill the Slurm daemon of a node; its jobs continue."""
         self.harmed = True
         self.on(node, "kill", "-9", (self.folder / "run" / f"{node}.slurmd").read_text().strip())
 
     def start_slurmd(self, node: str) -> None:
-        """Start a node's daemon again."""
+        """Start the Slurm daemon of a node again."""
         pid = self.folder / "run" / f"{node}.slurmd"
         self.on(node, "bash", "-c", f"setsid slurmd -D >/dev/null 2>&1 </dev/null & echo $! >{pid}")
 
     def states(self) -> dict[str, str]:
-        """The state of each node, as sinfo calls it: idle, alloc, down, ..."""
+        """The state of each node as shown by sinfo: idle, alloc, down, ..."""
         lines = self.run("sinfo", "--noheader", "--Node", "--partition=main", "--format=%N %t").splitlines()
         return dict(line.split() for line in lines)
 
     def processes(self, node: str) -> list[str]:
-        """Command lines of what runs on a node, apart from what the node itself consists of."""
+        """Command lines of the processes on a node, without those of the node itself."""
         own = ("bash ", "slurmd", "sleep 3600", "ps ", "slurmstepd")
         lines = self.on(node, "ps", "-eo", "stat=,args=").stdout.splitlines()
         running = [line.split(None, 1)[1] for line in lines if not line.startswith("Z")]
         return [args for args in running if not args.startswith(own)]
 
     def shut_down(self) -> None:
-        """Power everything off, and remove the folder."""
+        """End all processes of the cluster, and delete its folder."""
         self._controller.kill()
         self._controller.wait()
-        # Process 1 of a namespace is gone only when all others in it are.
+        # Process 1 of a namespace ends after all other processes in it.
         wait_until(lambda: not _alive(self._init))
         wait_until(lambda: not Path(f"/sys/class/net/{self._interface}").exists())
-        # Cgroups outlive their processes; Slurm would have removed them.
+        # Cgroups outlive their processes; a regular end of Slurm would have removed them.
         if self._cgroup.exists():
             for path in sorted([*self._cgroup.rglob("*/"), self._cgroup], reverse=True):
                 path.rmdir()
@@ -160,7 +160,7 @@ class Lab:
         wait_until(self._ready)
 
     def _find_init(self) -> bool:
-        """Whether the launcher has a child with a network namespace of its own."""
+        """Whether the launcher has a child with its own network namespace."""
         children = Path(f"/proc/{self._controller.pid}/task/{self._controller.pid}/children").read_text().split()
         for child in children:
             if Path(f"/proc/{child}/ns/net").readlink() != Path("/proc/self/ns/net").readlink():
@@ -176,7 +176,7 @@ class Lab:
         return up and set(self.states().values()) == {"idle"}
 
     def _cgroups(self) -> bool:
-        """Whether Slurm may keep the processes of its jobs in cgroups, below one of this lab."""
+        """Whether Slurm can track the processes of jobs with cgroups, below a cgroup of this cluster."""
         if os.access(_FREEZER, os.W_OK):
             self._cgroup.mkdir(exist_ok=True)
         return self._cgroup.exists()
@@ -192,7 +192,7 @@ class Lab:
         hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in names.items())]
         (folder / "hosts").write_text("\n".join(hosts) + "\n")
         for number in range(2):
-            # slurmd wants character devices: these are copies of /dev/null.
+            # slurmd requires character devices; these are copies of /dev/null.
             os.mknod(folder / f"gpu{number}", 0o20666, os.makedev(1, 3))
         (folder / "gres.conf").write_text(f"NodeName=n[1-{len(self.names)}] Name=gpu File={folder}/gpu[0-1]\n")
         cgroups = self._cgroups()
@@ -217,7 +217,7 @@ class Lab:
 
 
 def _reserved_number() -> tuple[socket.socket, int]:
-    """A number that no other lab of this machine has as long as the socket is open: its name is the reservation."""
+    """A number that no other cluster on this machine uses while the socket, whose name reserves it, is open."""
     for number in range(1, 255):
         reservation = socket.socket(socket.AF_UNIX)
         try:
@@ -226,7 +226,7 @@ def _reserved_number() -> tuple[socket.socket, int]:
             reservation.close()
         else:
             return reservation, number
-    raise RuntimeError("254 labs are there already")
+    raise RuntimeError("254 clusters are running already")
 
 
 def _alive(pid: int) -> bool:

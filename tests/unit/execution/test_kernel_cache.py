@@ -1,4 +1,4 @@
-"""Compiled kernels that outlive a job: private, for one CPU type and version, and swept when nobody used them."""
+"""The cache of compiled kernels: private, separate for each CPU type and version, and deleted when unused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_each_cpu_type_and_version_has_its_own(tmp_path: Path, monkeypatch: pyte
     assert kernel_cache(tmp_path) not in (here, None)
 
 
-def test_what_nobody_used_for_a_month_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_unused_for_a_month_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used = kernel_cache(tmp_path)
     assert used is not None
     unused = used.with_name("unused")
@@ -45,7 +45,7 @@ def test_what_nobody_used_for_a_month_is_swept(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_folder_that_others_can_write_or_own_is_not_trusted(tmp_path: Path) -> None:
-    """Machine code is loaded from it: another user may have made a folder of that name first."""
+    """Compiled code is loaded from the folder, and another user may have created a folder of that name first."""
     root = tmp_path / f"rayspin-kernels-{os.getuid()}"
     root.mkdir()
     root.chmod(0o777)

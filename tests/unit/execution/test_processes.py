@@ -1,4 +1,4 @@
-"""What a supervisor owns on its node: child processes that end with it, a private folder, an address."""
+"""Resources of a supervisor on its node: child processes that end with it, a private folder, an address."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SLEEPS = "[sys.executable, '-c', 'import time; time.sleep(300)']"
 
 
 def run_supervisor(body: str) -> subprocess.Popen[str]:
-    """A process of its own: it makes itself the parent of orphans and kills all that it started."""
+    """Start a separate process that runs `body` with the functions of `processes`."""
     head = """
         import os, signal, subprocess, sys, time
         from pathlib import Path
@@ -49,7 +49,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_a_child_and_its_children_ignore_the_warning_of_the_walltime() -> None:
+def test_a_child_and_its_children_ignore_the_walltime_warning() -> None:
     supervisor = run_supervisor(f"""
         grandchild = "import subprocess, sys; sys.exit(subprocess.run({SLEEPS}).returncode)"
         child = Child([sys.executable, "-c", grandchild], os.environ)
@@ -77,7 +77,7 @@ def test_orphans_that_left_the_process_group_are_ended_too() -> None:
     assert gone(orphan)
 
 
-def test_a_child_is_told_to_end_when_its_parent_is_killed() -> None:
+def test_a_child_ends_when_its_parent_is_killed() -> None:
     supervisor = run_supervisor(f"""
         child = Child({SLEEPS}, os.environ)
         print(child._process.pid, flush=True)
@@ -111,7 +111,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes() -> None:
     assert supervisor.communicate(timeout=LONG_S)[0] == "(3000, 3000)\n"
 
 
-def test_the_folder_of_a_node_is_private_and_goes_away(tmp_path: Path) -> None:
+def test_the_folder_of_a_node_is_private_and_deleted_afterwards(tmp_path: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
     try:
         with node_folder(scratch) as folder:
@@ -122,7 +122,7 @@ def test_the_folder_of_a_node_is_private_and_goes_away(tmp_path: Path) -> None:
             token = Path(environment["RAY_AUTH_TOKEN_PATH"])
             assert (token.read_text(), token.stat().st_mode & 0o777) == ("s3cret", 0o600)
             assert environment["GLOO_SOCKET_IFNAME"] == "ib0"
-        # Compiled kernels stay for the next job.
+        # Compiled kernels are kept for the next job.
         assert [path.name for path in scratch.iterdir()] == [f"rayspin-kernels-{os.getuid()}"]
     finally:
         shutil.rmtree(scratch)
@@ -136,7 +136,7 @@ def test_the_driver_inherits_no_address_of_another_cluster(tmp_path: Path, monke
     assert environment["RAY_AUTH_MODE"] == "token"
 
 
-def test_folders_of_killed_jobs_are_swept_and_those_of_living_ones_are_not(tmp_path: Path) -> None:
+def test_folders_of_killed_jobs_are_deleted_and_those_of_running_jobs_are_kept(tmp_path: Path) -> None:
     dead, living, foreign = tmp_path / "rs-dead", tmp_path / "rs-living", tmp_path / "rs-no-lock"
     for folder in (dead, living, foreign):
         folder.mkdir()
@@ -147,18 +147,18 @@ def test_folders_of_killed_jobs_are_swept_and_those_of_living_ones_are_not(tmp_p
         assert {path.name for path in tmp_path.iterdir()} == {"rs-living", "rs-no-lock"}
 
 
-def test_a_scratch_folder_that_will_not_do_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_an_unusable_scratch_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 60)
     long.mkdir()
     for scratch, problem in (
         (long, "is longer than 30 characters"),
-        (Path("/nowhere"), "no folder that can be"),
+        (Path("/nowhere"), "is not a writable folder"),
     ):
         with pytest.raises(InputError, match=problem), node_folder(scratch):
             pass
 
 
-def test_too_long_a_tmpdir_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tmpdir_with_a_long_path_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / ("x" * 60)))
     with node_folder(None) as folder:
         assert folder.parent == Path("/tmp")
@@ -166,10 +166,10 @@ def test_too_long_a_tmpdir_is_passed_over(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_address_of_an_interface() -> None:
     assert own_ip("lo") == "127.0.0.1"
-    with pytest.raises(InputError, match=r"take one of: .*lo"):
+    with pytest.raises(InputError, match=r"use one of: .*lo"):
         own_ip("ib9")
 
 
-def test_the_own_address_can_be_listened_at() -> None:
+def test_a_server_can_listen_on_the_own_address() -> None:
     with socket.create_server((own_ip(), 0)) as server, socket.create_connection(server.getsockname()[:2]):
         pass

@@ -1,4 +1,4 @@
-"""Signals and a deadline ask a run to stop; work that can drain sees to it, anything else ends at once."""
+"""Signals and a deadline request a stop: work that can drain finishes its items, other work ends at once."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def stop() -> Iterator[StopRequest]:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_work_that_drains_takes_note_of_a_signal_and_goes_on(stop: StopRequest, number: signal.Signals) -> None:
+def test_draining_work_records_a_signal_and_continues(stop: StopRequest, number: signal.Signals) -> None:
     with stop.draining():
         signal.raise_signal(number)
         assert stop.requested
     assert str(stop.incomplete("here", "2 of 4 shards done")) == (
-        f"here: stopped by {number.name} with 2 of 4 shards done; the same command goes on"
+        f"here: stopped by {number.name} with 2 of 4 shards done; run the same command again to resume"
     )
 
 
@@ -49,7 +49,7 @@ def test_a_second_request_ends_draining_work_too(stop: StopRequest) -> None:
             signal.raise_signal(signal.SIGINT)
 
 
-def test_a_walltime_that_is_near_is_said_once(stop: StopRequest) -> None:
+def test_a_second_walltime_warning_is_ignored(stop: StopRequest) -> None:
     with stop.draining():
         signal.raise_signal(signal.SIGUSR2)
         signal.raise_signal(signal.SIGUSR2)
@@ -57,7 +57,7 @@ def test_a_walltime_that_is_near_is_said_once(stop: StopRequest) -> None:
         stop.heed()
 
 
-def test_a_deadline_asks_as_a_signal_does(stop: StopRequest) -> None:
+def test_a_deadline_requests_a_stop_like_a_signal(stop: StopRequest) -> None:
     with stop.draining():
         stop.listen(deadline_s=0.01)
         wait_until(lambda: stop.requested)

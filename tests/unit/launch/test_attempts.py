@@ -1,4 +1,4 @@
-"""When a job on Slurm is run again: what a task makes of the way in which its attempt ended."""
+"""Requeueing of Slurm jobs, depending on how an attempt ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def job(tmp_path: Path) -> ClusterJob:
 
 
 class Slurm:
-    """What Slurm is asked, and what it answers."""
+    """A fake Slurm that reports the given job state and records requeued jobs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, code: int, state: str) -> None:
         self.requeued: list[str] = []
@@ -67,7 +67,7 @@ def test_one_that_made_no_progress_in_so_many_attempts_fails(job: ClusterJob, mo
     assert attempt(job) == FAILED
     assert slurm.requeued == ["17"]
     assert "2 attempts in a row made no progress" in read_events(job.folder)[-1]["problem"]
-    # A shard more, and it goes on.
+    # With one more shard in the ledger, the job is requeued again.
     (job.out / "ledger.jsonl").write_text("{}\n")
     assert attempt(job) == INCOMPLETE
     assert slurm.requeued == ["17", "17"]

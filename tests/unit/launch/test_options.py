@@ -1,4 +1,4 @@
-"""Submission on this machine through submitit's local executor: real tasks, one real Ray cluster."""
+"""Options of submissions: their validation, the sbatch scripts and the job requests made from them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def test_walltimes_are_read_as_slurm_reads_them(time: str, minutes: int) -> None
 @pytest.mark.parametrize(
     ("table", "complaint"),
     [
-        ({"time": "two hours"}, "site.toml: time: 'two hours' is no walltime"),
-        ({"time": "4", "drain_seconds": 120}, "site.toml: time: 4 leaves no time to work"),
-        ({"nodes": 2, "min_nodes": 3}, "site.toml: min_nodes: 3 of 2 nodes"),
+        ({"time": "two hours"}, "site.toml: time: 'two hours' is not a valid walltime"),
+        ({"time": "4", "drain_seconds": 120}, "site.toml: time: 4 is too short: the drain starts 120 s before the end"),
+        ({"nodes": 2, "min_nodes": 3}, r"site.toml: min_nodes: 3 is more than nodes \(2\)"),
         ({"nodes": 0}, "site.toml: nodes: 0 is invalid"),
         ({"partiton": "gpu"}, "site.toml: partiton: unknown key; did you mean 'partition'"),
         ({"cluster": "pbs"}, "site.toml: cluster: unknown value 'pbs'"),
@@ -87,7 +87,7 @@ def test_whole_nodes_unless_cpus_are_asked_for(tmp_path: Path) -> None:
 def test_without_slurm_submission_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     (tmp_path / "job.toml").write_text(JOB)
-    with pytest.raises(InputError, match="no Slurm here"):
+    with pytest.raises(InputError, match=r"Slurm \(sbatch and srun\) not found"):
         submit(tmp_path / "job.toml", tmp_path / "run", (), [JobRequest("", options())])
 
 
@@ -123,10 +123,10 @@ def test_stages_become_pieces_with_resources_and_predecessors_of_their_own(tmp_p
 @pytest.mark.parametrize(
     ("given", "for_stages", "complaint"),
     [
-        ({"array": 4, "nodes": 2}, {}, "submit: nodes: 2 for each of 4 tasks"),
-        ({}, {"trian": {"nodes": 2}}, "--for trian: no stage of this pipeline; did you mean 'train'"),
+        ({"array": 4, "nodes": 2}, {}, "submit: nodes: 2 nodes, but each of the 4 tasks"),
+        ({}, {"trian": {"nodes": 2}}, "--for trian: not a stage of this pipeline; did you mean 'train'"),
         ({}, {"train": {"node": 2}}, "submit: node: unknown key; did you mean 'nodes'"),
-        ({}, {"train": {"array": 2}}, "train: array: 'train-fcn' is no generation"),
+        ({}, {"train": {"array": 2}}, "train: array: 'train-fcn' jobs can't run as an array"),
     ],
 )
 def test_pieces_that_do_not_fit_are_refused(
@@ -140,7 +140,7 @@ def test_pieces_that_do_not_fit_are_refused(
 def test_one_job_has_no_options_for_stages_and_only_generation_is_an_array(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(TRAIN.replace("@data", "runs/data"))
     job = load(tmp_path / "job.toml")
-    with pytest.raises(InputError, match="only stages of a pipeline have options"):
+    with pytest.raises(InputError, match="--for: applies only to the stages of a pipeline"):
         pieces(job, SiteProfile({}, {}), {}, {"train": {"nodes": 2}})
-    with pytest.raises(InputError, match="array: 'train-fcn' is no generation"):
+    with pytest.raises(InputError, match="array: 'train-fcn' jobs can't run as an array"):
         pieces(job, SiteProfile({}, {}), {"array": 2})

@@ -1,4 +1,4 @@
-"""Nodes of a job meet, learn the address, say that they are up, and part: over real sockets, in threads."""
+"""The rendezvous of nodes over real sockets, in threads: join, receive the address, report `up`, and leave."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.runs import LONG_S, wait_until
 
 
 def stay(path: Path, rank: int) -> str:
-    """A member that joins, says that it is up, and leaves when told."""
+    """Join as a member, report `up`, leave on `end`, and return the first message of the host."""
     member = Member.join(path, rank, 20)
     try:
         news = member.hear(20)
@@ -33,11 +33,11 @@ def stay(path: Path, rank: int) -> str:
 def test_many_members_join_and_leave_before_the_host_ends(tmp_path: Path) -> None:
     path, members = tmp_path / "rendezvous.json", 150
     with ThreadPoolExecutor(members) as pool:
-        # They look for the host before there is one.
+        # The members start before the host exists.
         answers = [pool.submit(stay, path, rank) for rank in range(1, members + 1)]
         with Host(LOCALHOST) as host, host.endpoint.published(path):
             turn_until(host, lambda: len(host.present) > 3)
-            # Some are there already, others come later: all hear the same.
+            # Some members are connected already, others connect later; all receive the same message.
             host.tell("join 10.0.0.1:6379")
             turn_until(host, lambda: len(host.up) == members)
             assert host.up == set(range(1, members + 1))

@@ -1,4 +1,4 @@
-"""The proof of nodes: recorded messages are useless, and strangers delay nobody. Over real sockets."""
+"""Authentication of nodes over real sockets: recorded messages are useless, and other clients cause no delay."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.runs import wait_until
 
 @contextlib.contextmanager
 def tapped(port: int) -> Iterator[tuple[int, list[bytes]]]:
-    """A port that passes on what one member and the host say, and what the member was overheard to say."""
+    """Forward the messages of one member and the host; yield the port, and the recorded messages of the member."""
     overheard: list[bytes] = []
     with (
         socket.create_server((LOCALHOST, 0)) as listener,
@@ -47,7 +47,7 @@ def tapped(port: int) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def drained(connection: socket.socket) -> bytes:
-    """All that comes until the other side closes."""
+    """Return all bytes received until the other side closes the connection."""
     heard = b""
     with contextlib.suppress(ConnectionError):
         while data := connection.recv(4096):
@@ -74,7 +74,7 @@ def test_recorded_messages_admit_nobody(tmp_path: Path) -> None:
 
 
 def test_a_host_that_does_not_know_the_secret_is_left(tmp_path: Path) -> None:
-    """The member answers its challenge, and asks for a proof that it cannot give."""
+    """The member answers the challenge of the host, and sends a challenge that the host can't answer."""
 
     def pretend(listener: socket.socket) -> None:
         with listener.accept()[0] as stream:
@@ -104,13 +104,13 @@ def test_silent_strangers_delay_nobody_and_are_disconnected(tmp_path: Path, monk
         strangers = [stack.enter_context(socket.create_connection((LOCALHOST, host.endpoint.port))) for _ in range(200)]
         for number, stranger in enumerate(strangers):
             stranger.sendall([b"", b"hel", b"hello 1 n1 abc\n"][number % 3])
-        wait_until(lambda: len(host._unproved) >= 100)
+        wait_until(lambda: len(host._unauthenticated) >= 100)
         stack.enter_context(host.endpoint.published(tmp_path / "rendezvous.json"))
         monkeypatch.setattr(rendezvous, "_GREETING_S", 10.0)
         joined = pool.submit(Member.join, tmp_path / "rendezvous.json", 1, 20)
         turn_until(host, lambda: set(host.present) == {1})
-        host._close_unproved(math.inf)
-        turn_until(host, lambda: not host._unproved)
+        host._close_unauthenticated(math.inf)
+        turn_until(host, lambda: not host._unauthenticated)
         for stranger in strangers:
             drained(stranger)
         host.turn(0.05)

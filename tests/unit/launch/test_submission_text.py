@@ -1,4 +1,4 @@
-"""What a submission says to its user and to Slurm."""
+"""Texts of a submission: states and reasons shown to the user, and scripts for Slurm."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from rayspin.status import describe
 @pytest.mark.parametrize(
     ("reason", "said"),
     [
-        ("PartitionNodeLimit", "asks for more nodes than the partition has or allows; cancel it and ask for fewer"),
+        ("PartitionNodeLimit", "requests more nodes than the partition has or allows; cancel it and request fewer"),
         ("PartitionTimeLimit", "more time than the partition allows"),
         ("Resources", "waits for nodes to become free"),
-        ("ReqNodeNotAvail, UnavailableNodes:n1", "are down, or reserved"),
+        ("ReqNodeNotAvail, UnavailableNodes:n1", "are down or reserved"),
         ("QOSMaxCpuPerUserLimit", "a limit of your account or QOS"),
         ("AssocGrpNodeLimit", "a limit of your account or QOS"),
     ],
@@ -39,13 +39,13 @@ def test_a_pipeline_says_for_what_its_stages_wait(tmp_path: Path) -> None:
     stages = {"generate": State("queued", "PartitionNodeLimit"), "train": State("queued", "Dependency")}
     by_part = {Part(name, tmp_path, tmp_path / "log", name): now for name, now in stages.items()}
     told = str(submissions.overall(by_part))
-    assert told.startswith("queued (generate queued (PartitionNodeLimit: it asks for more nodes")
-    assert "train queued (Dependency: a job before it has not ended)" in told
+    assert told.startswith("queued (generate queued (PartitionNodeLimit: the job requests more nodes")
+    assert "train queued (Dependency: the job depends on a job that has not ended)" in told
 
 
 @pytest.fixture
 def array(tmp_path: Path) -> Submission:
-    """Two tasks of an array in Slurm, which the queue knows; numbered from 0 there."""
+    """A submission of an array of two tasks, which Slurm numbers from 0."""
     inside = tmp_path / "submissions" / "001"
     inside.mkdir(parents=True)
     parts = [Part(f"2_{task - 1}", inside / str(task), inside / f"{task}.out", "", task) for task in (1, 2)]
@@ -57,7 +57,7 @@ def array(tmp_path: Path) -> Submission:
 def test_status_says_which_shards_a_task_makes_and_for_what_it_waits(
     array: Submission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The answer of a queue that is full: no Slurm here can be made to give it.
+    # The Slurm clusters of the tests can't be made to give this answer of a full queue.
     monkeypatch.setattr(scheduler, "queue", lambda jobs: dict.fromkeys(jobs, ("PENDING", "PartitionNodeLimit")))
     _, rows = describe(array.folder.parent.parent)
     assert rows["task 1, shards 1/2: job 2_0"] == str(State("queued", "PartitionNodeLimit"))
@@ -86,16 +86,16 @@ def test_nothing_is_left_of_a_submission_that_failed_at_the_first_job(
     (tmp_path / "job.toml").write_text('kind = "generate"\n')
 
     def refuse(*_: object) -> list[Part]:
-        raise submit.InputError("submit", "sbatch refuses it", "change the options")
+        raise submit.InputError("submit", "refused by sbatch", "change the options")
 
-    # What a real Slurm refuses is in tests/slurm.
-    monkeypatch.setattr(submit, "_hand_over", refuse)
+    # Refusals of a real Slurm are tested in tests/slurm.
+    monkeypatch.setattr(submit, "_submit_tasks", refuse)
     piece = JobRequest("", SubmitOptions(cluster="local"))
     for out in (tmp_path / "runs" / "new", tmp_path / "old"):
         there = out.name == "old"
         if there:
             out.mkdir()
-        with pytest.raises(submit.InputError, match="sbatch refuses it"):
+        with pytest.raises(submit.InputError, match="refused by sbatch"):
             submit.submit(tmp_path / "job.toml", out, (), [piece])
         assert sorted(path.name for path in tmp_path.iterdir()) == (["job.toml", "old"] if there else ["job.toml"])
         assert not there or not list(out.iterdir())

@@ -1,4 +1,4 @@
-"""What is said of a submission, from its files; site profiles; the doctor."""
+"""States and events of submissions, read from their files; site profiles; the doctor."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ READY = {"event": "ready", "hosts": ["n1", "n2"], "seconds": 6.5}
 @pytest.mark.parametrize(
     ("events", "name", "why"),
     [
-        ([], "gone", "do the nodes see"),
-        ([STARTED, READY], "gone", "ended without a word"),
+        ([], "gone", "check that the nodes share"),
+        ([STARTED, READY], "gone", "ended without an exit code"),
         ([STARTED, READY, {"event": "ended", "code": 0}], "done", ""),
         ([STARTED, {"event": "ended", "code": 1, "problem": "Ray's head: died; see"}], "failed", "Ray's head: died"),
         ([STARTED, READY, {"event": "ended", "code": 2}], "refused", ""),
@@ -56,12 +56,12 @@ def test_the_state_of_a_job_that_is_no_longer_there(
     assert why in state(there).why
     assert state(there).final
     assert wait(there) == state(there)
-    with pytest.raises(InputError, match=f"is {name} already"):
+    with pytest.raises(InputError, match=f"already {name}"):
         cancel(there)
 
 
 def test_a_running_job_is_running_until_it_is_cancelled(tmp_path: Path) -> None:
-    # The command line says submitit, as that of its controller does.
+    # The command line contains "submitit", like that of submitit's controller.
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", "submitit"]) as process:
         there = submission(tmp_path, STARTED, job_id=str(process.pid))
         assert (state(there).name, state(there).final) == ("running", False)
@@ -81,8 +81,8 @@ def test_the_story_is_told_with_times_in_order(tmp_path: Path) -> None:
         "submitted as job 999999999 (local)",
         "started on n1 with 2 nodes",
         "Ray was up on n1, n2 after 6.5 s",
-        "lost n2",
-        "drained: the walltime was near",
+        "lost node n2",
+        "draining before the walltime",
         "stopped",
         "requeued",
     ]
@@ -95,7 +95,7 @@ def test_the_log_is_followed_to_its_end(tmp_path: Path) -> None:
 
 
 def test_the_latest_submission_of_a_run_is_found(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing was submitted"):
+    with pytest.raises(InputError, match="never submitted"):
         latest(tmp_path)
     submission(tmp_path)
     folder = tmp_path / "submissions" / "002"
@@ -110,9 +110,9 @@ def test_the_latest_submission_of_a_run_is_found(tmp_path: Path) -> None:
 
 
 def test_the_story_of_a_run_is_that_of_all_its_submissions_and_of_none_that_came_to_nothing(tmp_path: Path) -> None:
-    # A submission that was killed before it could write its record.
+    # A submission that was killed before it wrote its record.
     (tmp_path / "submissions" / "refused").mkdir(parents=True)
-    # Plain scripts call their folders after their jobs; these two were submitted in the same second.
+    # Folders of plain scripts are named after job IDs; these two jobs were submitted in the same second.
     for job_id, code in (("9", 1), ("10", 0)):
         folder = tmp_path / "submissions" / job_id
         folder.mkdir()
@@ -149,7 +149,7 @@ def test_a_plain_script_whose_first_attempt_never_got_here_is_known_from_its_sec
 
 def test_where_slurm_is_not_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(RunError, match=r"squeue .* is not on this machine"):
+    with pytest.raises(RunError, match=r"squeue .*: command not found"):
         state(submission(tmp_path, STARTED, cluster="slurm"))
 
 
@@ -187,10 +187,10 @@ def test_a_profile_of_the_user_is_taken_without_asking(tmp_path: Path, monkeypat
         ("acount = 'x'", "site.toml: acount: unknown key; did you mean 'account'"),
         ("account = ", "site.toml: not valid TOML"),
         ("nodes = 'four'", "site.toml: nodes: 'four' is invalid"),
-        ("kind = 3", "site.toml: kind: 3 won't do"),
-        ("[kind.tran-fcn]\nnodes = 2", "site.toml: kind.tran-fcn: no kind of job; did you mean 'train-fcn'"),
+        ("kind = 3", "site.toml: kind: 3 is not a table"),
+        ("[kind.tran-fcn]\nnodes = 2", "site.toml: kind.tran-fcn: matches no kind of job; did you mean 'train-fcn'"),
         ("[kind.'train-*']\nnode = 2", r"site.toml: kind.train-\*: node: unknown key; did you mean 'nodes'"),
-        ("time = '4'\ndrain_seconds = 30\n[kind.tune]\ndrain_seconds = 200", "kind.tune: time: 4 leaves no time"),
+        ("time = '4'\ndrain_seconds = 30\n[kind.tune]\ndrain_seconds = 200", "kind.tune: time: 4 is too short"),
     ],
 )
 def test_a_profile_that_is_wrong_is_named_with_its_key(tmp_path: Path, text: str, complaint: str) -> None:
@@ -210,14 +210,14 @@ def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(doctor, check, lambda *_: "not tried: its start is tested elsewhere")
     found = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "ib9", None)}
     assert "add --cpu-bind=none" in found["CPUs"].remedy
-    assert "no sbatch" in found["Slurm"].found
-    assert "take one of" in found["network"].remedy
+    assert "missing: sbatch" in found["Slurm"].found
+    assert "use one of" in found["network"].remedy
     assert found["run folder"].remedy == ""
-    assert "short enough" in found["node's own disk"].found
-    assert "take one of" in found["other nodes"].remedy
+    assert "short enough" in found["local disk"].found
+    assert "use one of" in found["other nodes"].remedy
     assert list((tmp_path / "runs").iterdir()) == []
     alone = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "lo", None)}["other nodes"]
     assert alone == doctor.Finding(
-        "other nodes", "nobody came, of 1", "set interface; or have the site open TCP ports between its nodes"
+        "other nodes", "0 of 1 connected", "set interface, or ask the site to open TCP ports between its nodes"
     )
     assert list((tmp_path / "runs").iterdir()) == []

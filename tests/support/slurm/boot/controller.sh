@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Process 1 of the cluster's own namespaces: it starts munge, accounting and slurmctld, and is the power supply of the
-# nodes. Killing it ends everything: daemons, nodes, jobs, network.
+# Process 1 of the cluster's namespaces: it starts munge, accounting and slurmctld, and switches the nodes on.
+# Killing it ends all daemons, nodes and jobs, and the network.
 #
 #   controller.sh LAB NODES SUBNET        (accounting if LAB/slurmdbd.conf exists)
 set -u
@@ -10,7 +10,7 @@ export SLURM_CONF=$lab/slurm.conf LC_ALL=C
 exec >>"$lab/log/controller.log" 2>&1 </dev/null
 
 hostname ctl
-# In a cgroup namespace the lab's own cgroup is the root: labs beside this one have nodes of the same names.
+# In a cgroup namespace the cluster's own cgroup is the root; other clusters have nodes with the same names.
 if umount /sys/fs/cgroup/freezer 2>/dev/null; then
   mount -t cgroup -o freezer cgroup /sys/fs/cgroup/freezer
 fi
@@ -20,7 +20,7 @@ ip link add br0 type bridge
 ip link set br0 up
 ip addr add "$subnet.1/24" dev br0
 
-# A node has power while LAB/run/nI.power exists: it is booted again whenever the file comes back.
+# A node is switched on while LAB/run/nI.power exists, and booted again when the file is created again.
 power_supply() {
   local name=n$1 address=$subnet.$((10 + $1)) launcher init
   while :; do
@@ -28,7 +28,7 @@ power_supply() {
     unshare --net --pid --mount --uts --fork --kill-child --mount-proc \
       bash "$here/node.sh" "$lab" "$name" "$address" "$subnet.1" &
     launcher=$!
-    # Its process 1 gets a network interface as soon as it has a network namespace to put it in.
+    # Wait until process 1 of the node has its own network namespace, and then add a network interface to it.
     until init=$(pgrep -P $launcher) && [[ $(readlink "/proc/$init/ns/net") != $(readlink /proc/self/ns/net) ]]; do
       sleep 0.02
     done
@@ -57,16 +57,16 @@ if [[ -e $lab/slurmdbd.conf ]]; then
   until mariadb-admin --no-defaults -S "$lab/mysql/socket" -u root ping >/dev/null 2>&1; do sleep 0.05; done
   mariadb --no-defaults -S "$lab/mysql/socket" -u root \
     -e "CREATE USER slurm@localhost IDENTIFIED BY 'slurm'; GRANT ALL ON slurm_acct.* TO slurm@localhost;"
-  # The client library takes the socket from this variable; the database listens on no port.
+  # The client library reads the path of the socket from this variable; the database listens on no port.
   MYSQL_UNIX_PORT=$lab/mysql/socket slurmdbd
-  # sacctmgr's own retries take seconds, so ask only once slurmdbd listens.
+  # Wait until slurmdbd listens, because retries of sacctmgr take seconds.
   until grep -qs 'slurmdbd version .* started' "$lab/log/slurmdbd.log"; do sleep 0.05; done
   until sacctmgr -n show cluster >/dev/null 2>&1; do sleep 0.1; done
 fi
 
 slurmctld
 until scontrol ping 2>/dev/null | grep -q 'is UP'; do sleep 0.05; done
-# A slurmd that finds no slurmctld tries again only after ten seconds, so the nodes wait for this.
+# The nodes wait for this file, because a slurmd that finds no slurmctld retries only after ten seconds.
 touch "$lab/run/controller-is-up"
 
 trap 'exit 0' TERM INT

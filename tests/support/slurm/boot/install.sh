@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs Slurm with accounting from Debian's packages, without letting them start daemons of their own.
+# Installs Slurm with accounting from Debian packages, and prevents them from starting daemons.
 set -euo pipefail
 
 packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server iproute2 util-linux procps)
@@ -9,7 +9,7 @@ for package in "${packages[@]}"; do
 done
 if ((${#missing[@]} == 0)); then exit 0; fi
 
-# The packages' scripts ask this policy before they start a service; 101 means "not allowed".
+# The scripts of the packages run this policy before they start a service; exit code 101 means "not allowed".
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
   printf '#!/bin/sh\nexit 101\n' >"$policy"

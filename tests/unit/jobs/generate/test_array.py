@@ -143,7 +143,7 @@ def test_a_job_of_another_count_waits_for_the_tasks_that_are_at_work(
 def test_a_stop_ends_a_part_as_it_ends_a_run(reference: dict[str, bytes], tmp_path: Path) -> None:
     folder, context = tmp_path / "data", Context()
     with context.stop.draining():
-        context.stop._take(signal.SIGUSR2, None)
+        context.stop._handle_signal(signal.SIGUSR2, None)
     with pytest.raises(Incomplete, match="stopped by SIGUSR2 with 0 of 8 samples of shards 0:2 done"):
         job.run(SMALL, folder, context, shards="0:2")
     job.run(SMALL, folder, Context(), shards="0:2")

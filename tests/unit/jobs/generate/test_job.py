@@ -26,7 +26,7 @@ def test_a_stop_with_a_poison_sample_is_a_stop_and_keeps_the_traceback(tmp_path:
     outcome = Outcome([FailedItem((4, 4), "ValueError: no", "Traceback of it")], [(8, 4)])
     stop = StopRequest()
     with stop.draining():
-        stop._take(signal.SIGTERM, None)
+        stop._handle_signal(signal.SIGTERM, None)
     with pytest.raises(Incomplete, match="stopped by SIGTERM with 4 of 12 samples done") as caught:
         settle(tmp_path, SMALL, outcome, stop, "4 of 12 samples done")
     assert caught.value.exit_code == 75
