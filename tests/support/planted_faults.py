@@ -156,8 +156,8 @@ FAULTS = {
     # Ray
     "a-lost-actor-is-charged-to-its-item": Fault(
         "execution/dispatcher.py",
-        "            self._put_back(items)\n            self._lost(actor, error)",
-        "            self._failed(items[0], error)\n            self._lost(actor, error)",
+        "            self._put_back(items)\n            self._handle_loss(actor, error)",
+        "            self._count_failure(items[0], error)\n            self._handle_loss(actor, error)",
         ["ray/test_dispatcher.py"],
     ),
     "a-failed-item-is-dropped": Fault(

@@ -140,7 +140,7 @@ def test_a_sweep_that_loses_a_trial_its_raylet_and_its_driver_and_is_stopped_end
         run.kill("raylet", random.Random(1))
         code, said = run.ended()
         assert (code, said.count("\n")) == (1, 1), said
-        assert re.match(r"Ray on this machine: its .*\braylet\b.* died; completed work is saved; run the same", said), said
+        assert re.match(r"Ray on this machine: its .*\braylet\b.* died; completed work is saved; run the", said), said
     with started(job_file, folder) as run:
         before = epochs()
         run.wait_for(lambda: epochs() > before)
