@@ -56,6 +56,8 @@ class _Group(click.Group):
             missing = InputError(error.name, "is not installed", "install it with pip install 'rayspin[train]'")
             complain(missing)
             sys.exit(missing.exit_code)
+        finally:
+            signals.release()
 
 
 class _Path(click.Path):
