@@ -136,7 +136,7 @@ def test_mistakes_are_one_line(changes: dict[str, Any], said: str) -> None:
 
 def test_what_needs_one_hamiltonian_says_so(dataset: Path) -> None:
     run = RunDir.at(dataset)
-    with pytest.raises(InputError, match=r"have 6 Hamiltonians, and this job needs a single one; use a dataset without"):
+    with pytest.raises(InputError, match=r"have 6 Hamiltonians, and this job needs a single one; use a dataset"):
         DatasetFacts.of(str(dataset), run, {})
     with pytest.raises(InputError, match="have 6 Hamiltonians"):
         DatasetFacts.of("@data", run, {"data": grid()})
