@@ -1,4 +1,4 @@
-"""One Ray session for a whole command: embedded on this machine, or the cluster that an address names."""
+"""The Ray session of a command: embedded on this machine, or connected to a running cluster."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ EMBEDDED = "local"
 _ANSWER_S = 10.0
 
 _TRAIN_LOOK = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0"}
-"""Ray Train learns of the end of its workers by looking: by default every 2 s; every 0.1 s costs 4 % of a core."""
+"""Interval at which Ray Train polls its workers, s. Its default of 2 s is slow; 0.1 s takes 4 % of a core."""
 
 _HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
-"""How a client of gRPC begins: the preface and an empty frame of settings, which the server answers with its own."""
+"""First bytes of a gRPC client: the preface and an empty SETTINGS frame, which a server answers with its own."""
 _FRAME_HEAD, _FRAME_TYPE, _SETTINGS = 9, 3, 4
 
 CPUS = "RAYSPIN_CPUS"
-"""The environment variable that sets a lower limit than the affinity: on shared nodes Slurm need not bind its tasks."""
+"""Environment variable that limits the CPUs: on shared nodes the affinity may be larger than the allocation."""
 
 
 def usable_cpus() -> int:
-    """How many CPUs this process may use: Ray counts those of the machine, whatever Slurm or taskset allowed.
+    """Return how many CPUs this process may use; Ray by itself would count all CPUs of the machine.
 
     Raises:
         InputError: `CPUS` is set to what is no number.
@@ -47,13 +47,19 @@ def usable_cpus() -> int:
 
 
 def places_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
-    """How many workers of so many CPUs and GPUs fit on a node with these resources at a time."""
+    """Return how many workers fit on a node at the same time.
+
+    Args:
+        node: resources of the node, as Ray names them.
+        cpus: CPUs of each worker.
+        gpus: GPUs of each worker.
+    """
     by_cpus = math.floor(node.get("CPU", 0) / cpus)
     return min(by_cpus, math.floor(node.get("GPU", 0) / gpus + 1e-9)) if gpus else by_cpus
 
 
 class Session:
-    """The Ray session of a command; it starts when the first stage asks for it and ends with `close`.
+    """The Ray session of a command; it starts on first use and ends with `close`.
 
     Args:
         address: "host:port" of a running cluster, or `EMBEDDED`. Never empty: Ray alone might join a neighbour's.
@@ -70,7 +76,7 @@ class Session:
         self._undo = ExitStack()
 
     def ray(self) -> ModuleType:
-        """The `ray` module, connected.
+        """Return the `ray` module, connected to the session.
 
         Raises:
             RunError: no cluster answers at the address, or the embedded Ray does not start or has died.
@@ -79,7 +85,7 @@ class Session:
         if self._embedded is not None and self._embedded.lost is not None:
             raise self._embedded.lost
         _quiet_environment()
-        # What is raised in the middle of its import or start, Ray may take for a failure, or swallow.
+        # Ray may swallow an exception that a signal handler raises during its import or start.
         with self._stop.draining():
             starting = "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
             if starting:
@@ -103,7 +109,7 @@ class Session:
 
     def _start_embedded(self) -> None:
         self._embedded = EmbeddedRay(self._cpus)
-        # Takes a second, while the node comes up.
+        # The import takes a second, in which the node starts.
         import ray  # noqa: F401
 
         address, environment = self._embedded.wait()
@@ -128,12 +134,12 @@ class Session:
         except RayspinError:
             raise
         except Exception as error:
-            # Ray gives its own processes 30 seconds, and says so with a bare Exception.
+            # Ray raises a plain Exception if its processes do not start within 30 seconds.
             problem = next(iter(str(error).splitlines()), type(error).__name__)
             raise RunError(f"Ray at {self.address}", problem, self._remedy()) from None
 
     def check(self, source: str = "--address") -> None:
-        """Refuse an address at which no Ray answers: Ray would try for minutes.
+        """Raise an error if no Ray answers at the address; Ray itself would try for minutes.
 
         Args:
             source: where the address comes from, for the error.
@@ -166,7 +172,7 @@ class Session:
         return int(self.ray().cluster_resources().get("GPU", 0))
 
     def nodes(self) -> list[Mapping[str, float]]:
-        """The resources of each node that is alive, as Ray names them."""
+        """Resources of each living node, as Ray names them."""
         return [node["Resources"] for node in self.ray().nodes() if node["Alive"]]
 
     @property
@@ -175,7 +181,7 @@ class Session:
         return self._embedded is not None and self._embedded.lost is not None
 
     def close(self) -> None:
-        """End the session, if this object started it.
+        """End the session if this object started it.
 
         The work is done or has failed by now, and the end of Ray changes neither: nothing is raised.
         """
@@ -194,22 +200,22 @@ class Session:
         self._undo.close()
 
     def _remedy(self) -> str:
-        """What to do when Ray does not let us in."""
+        """The remedy for a connection that Ray refuses."""
         if self.address == EMBEDDED:
             return "`rayspin doctor` tries each step of the start"
         if "RAY_AUTH_MODE" in os.environ:
             return "check the address, or leave it out"
-        # `ray start` asks for a token where the user has one, and `ray.init` does not offer it to an address by itself.
+        # `ray start` requires a token if the user has one, but `ray.init` sends it only with RAY_AUTH_MODE=token.
         return "check the address; if that Ray asks for a token (~/.ray/auth_token), set RAY_AUTH_MODE=token"
 
 
 _started: set[Session] = set()
-"""Ray belongs to the process, and outlives a session that its owner forgets to close: so does what it needs."""
+"""Open sessions. Ray belongs to the process and outlives a session that is not closed; so must its keeper and token."""
 
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """A context in which Ray installs its handler of SIGTERM, which ends the process, in vain."""
+    """A context after which this process has its own handler of SIGTERM again, in place of Ray's."""
     handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     with signals.held():
         yield
@@ -217,7 +223,7 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:
-    """The two parts of "host:port" or "[IPv6]:port"; None if it is neither."""
+    """Split "host:port" or "[IPv6]:port"; None if the address has neither form."""
     try:
         parts = urlsplit(f"//{address}")
         host, port = parts.hostname, parts.port
@@ -227,7 +233,7 @@ def _host_and_port(address: str) -> tuple[str, int] | None:
 
 
 def _speaks_grpc(connection: socket.socket) -> bool:
-    """Whether a server of gRPC answers, as Ray's is."""
+    """Whether a gRPC server answers, such as Ray's."""
     answer = b""
     try:
         connection.sendall(_HTTP2_GREETING)
@@ -239,11 +245,11 @@ def _speaks_grpc(connection: socket.socket) -> bool:
 
 
 def _worker_environment() -> dict[str, str]:
-    """Environment of every actor and worker, the same on all nodes."""
+    """Environment variables of all actors and workers."""
     return {
-        # Ray sets OMP_NUM_THREADS alone; one sample per core is the rule.
+        # Ray sets OMP_NUM_THREADS only. Each worker has one core.
         "NUMBA_NUM_THREADS": "1",
-        # Ray Train trains in a thread, and only the first of glibc's heaps is large enough to keep what a step frees.
+        # Ray Train trains in a thread. Only glibc's main arena keeps the memory that a step frees for the next one.
         "MALLOC_ARENA_MAX": "1",
         **_TRAIN_LOOK,
         "RAY_TRAIN_V2_ENABLED": "1",
@@ -251,12 +257,12 @@ def _worker_environment() -> dict[str, str]:
 
 
 def _quiet_environment() -> None:
-    """Settings that Ray reads when it is imported."""
+    """Set the variables that Ray reads when it is imported."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     for name, value in _TRAIN_LOOK.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # A process that looks for nodes that Ray's autoscaler takes away; batch systems tell the launcher.
+    # This watcher reports nodes that Ray's autoscaler removes; with a batch system there are none.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    # The older output of Ray Tune is silent when it is asked to be.
+    # Only the older output of Ray Tune can be silenced.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
