@@ -288,7 +288,7 @@ def _wait_for_nodes(node: _Node, host: Host, head: RayNode) -> None:
         now = time.monotonic()
         if len(host.up) > known:
             last_change, known = now, len(host.up)
-        if len(host.up) >= enough and now - last_change > PATIENCE_SECONDS:
+        if len(host.up) >= enough and (now - last_change > PATIENCE_SECONDS or now > deadline):
             return
         if now > deadline:
             raise RunError("job", f"{known + 1} of {others + 1} nodes came up", f"see the logs in {node.job.folder}")
