@@ -83,13 +83,16 @@ class TrainingConfig(Config):
             InputError: the schedules have different lengths.
         """
         if self.schedule_span != earlier.schedule_span:
-            raise InputError(
-                where,
-                f"its learning rate schedule spans {earlier.schedule_span} epochs, but the new one spans "
-                f"{self.schedule_span}",
-                f"undo the change, or train in another folder (with training.schedule_epochs = {self.schedule_span} "
-                "from the start, epochs can be added later)",
+            before, now = (
+                "is constant" if config.schedule_span is None else f"spans {config.schedule_span} epochs"
+                for config in (earlier, self)
             )
+            remedy = "undo the change, or train in another folder"
+            if self.schedule_span is not None:
+                remedy += (
+                    f" (with training.schedule_epochs = {self.schedule_span} from the start, epochs can be added later)"
+                )
+            raise InputError(where, f"its learning rate schedule {before}, but the new one {now}", remedy)
 
     def rate(self, step: int, steps_an_epoch: int) -> float:
         """The learning rate of a step; it depends on no state, so that a resumed training continues it exactly.

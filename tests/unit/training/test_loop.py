@@ -134,7 +134,7 @@ def test_more_epochs_than_a_schedule_spans_are_refused_and_one_that_spans_them_g
     before = {path: path.read_bytes() for path in (tmp_path / "short").iterdir()}
     for longer in (TRAINING, TRAINING.with_updates(schedule_epochs=8)):
         with pytest.raises(
-            InputError, match=r"spans 2 epochs, but the new one spans (5|8); .*training\.schedule_epochs = \1"
+            InputError, match=r"spans 2 epochs, but the new one spans (5|8) epochs; .*training\.schedule_epochs = \1"
         ):
             fit(FieldObjective(), FIELD_NETWORK, longer, train, validation, tmp_path / "short")
     assert before == {path: path.read_bytes() for path in (tmp_path / "short").iterdir()}
@@ -331,6 +331,15 @@ def test_rates_follow_their_schedules():
     assert rates[0] < 1e-4 > rates[-1]
     assert cosine.rate(0, 1) == pytest.approx(0.01, rel=1e-3)
     assert cosine.rate(49, 1) == pytest.approx(0.005, rel=2e-2)
+
+
+def test_a_constant_rate_and_a_schedule_do_not_follow_each_other():
+    constant = TrainingConfig(learning_rate_schedule="constant", epochs=4)
+    cosine = constant.with_updates(learning_rate_schedule="cosine")
+    with pytest.raises(InputError, match="schedule is constant, but the new one spans 4 epochs; undo the change"):
+        cosine.check_follows(constant, "folder")
+    with pytest.raises(InputError, match="spans 4 epochs, but the new one is constant; undo the change, or train"):
+        constant.check_follows(cosine, "folder")
 
 
 def test_a_warm_up_precedes_any_schedule():
