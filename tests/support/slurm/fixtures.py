@@ -8,7 +8,21 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.runs import wait_until
-from tests.support.slurm.lab import Lab, why_not
+from tests.support.slurm.lab import BOOT_S, Lab, why_not
+
+BOOTS = 3
+"""Attempts to boot a cluster: now and then a daemon of Slurm does not register with the others."""
+
+
+def _booted(options: dict[str, bool]) -> Lab:
+    for attempt in range(BOOTS):
+        try:
+            return Lab(**options)
+        except AssertionError as error:
+            if attempt == BOOTS - 1:
+                raise
+            print(f"the Slurm cluster was not ready after {BOOT_S:.0f} s and is booted again: {error}")
+    raise AssertionError("unreachable")
 
 
 class _Labs:
@@ -27,7 +41,7 @@ class _Labs:
         if key not in self._booted:
             # Only one cluster runs at a time, to limit the load of the machine.
             self.shut_down()
-            self._booted[key] = Lab(**options)
+            self._booted[key] = _booted(options)
         return self._booted[key]
 
     def shut_down(self) -> None:

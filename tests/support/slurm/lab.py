@@ -19,6 +19,8 @@ from tests.support.runs import wait_until
 
 SCRIPTS = Path(__file__).parent / "boot"
 NAMESPACES = ("unshare", "--net", "--pid", "--mount", "--uts", "--cgroup", "--fork", "--kill-child", "--mount-proc")
+BOOT_S = 60.0
+"""Time in which a cluster must be ready; it takes three seconds on an idle machine."""
 _FREEZER = Path("/sys/fs/cgroup/freezer")
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sbatch", "ip", "nsenter", "unshare")
 
@@ -157,7 +159,7 @@ class Lab:
         ):
             subprocess.run(command.split(), check=True)
         wait_until(lambda: self._at_controller("ip", "link", "set", "login", "master", "br0", "up").returncode == 0)
-        wait_until(self._ready)
+        wait_until(self._ready, self._what_is_there, BOOT_S)
 
     def _find_init(self) -> bool:
         """Whether the launcher has a child with its own network namespace."""
@@ -174,6 +176,11 @@ class Lab:
         assert not fatal, fatal
         up = (self.folder / "run" / "controller-is-up").exists()
         return up and set(self.states().values()) == {"idle"}
+
+    def _what_is_there(self) -> str:
+        """States of the nodes and ends of all logs, for a boot that does not finish."""
+        logs = {path.name: path.read_text(errors="replace")[-1500:] for path in (self.folder / "log").glob("*.log")}
+        return "\n".join([str(self.states()), *(f"== {name}\n{text}" for name, text in logs.items())])
 
     def _cgroups(self) -> bool:
         """Whether Slurm can track the processes of jobs with cgroups, below a cgroup of this cluster."""
