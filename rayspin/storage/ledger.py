@@ -90,8 +90,9 @@ class LedgerWriter:
         """
         job: list[Entry] = []
         if not self._job_mark:
-            job = new_job(self._folder)
-            self._job_mark = checksum(read_job(self._folder) or "")
+            text = read_job(self._folder)
+            job = _unrecorded(self._folder, text)
+            self._job_mark = checksum(text or "")
         append(self._path, *job, {**asdict(shard), "job": self._job_mark, **facts})
 
 
@@ -206,7 +207,10 @@ def read_job(folder: Path) -> str | None:
 
 def new_job(folder: Path) -> list[Entry]:
     """The entry that records the folder's job, in a list; empty if there is no job or a ledger already has it."""
-    text = read_job(folder)
+    return _unrecorded(folder, read_job(folder))
+
+
+def _unrecorded(folder: Path, text: str | None) -> list[Entry]:
     return [] if text is None or text in contents(folder).jobs else [{"job": checksum(text), "text": text}]
 
 

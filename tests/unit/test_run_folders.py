@@ -12,25 +12,18 @@ from click.testing import CliRunner
 from rayspin.claims import claim
 from rayspin.cli import main
 from rayspin.errors import InputError, RunError
-from rayspin.jobs.generate.job import Generate, make_here
+from rayspin.jobs.generate.job import make_here
 from rayspin.jobs.train.job import TrainFcn
 from rayspin.launch.events import read_events
 from rayspin.launch.submissions import RECORD, Part, Submission
 from rayspin.models import EffectiveFieldNetConfig, save_weights, weights_info
 from rayspin.rundir import RunDir, Summary
 from rayspin.training import read_metrics
+from tests.support import datasets
 
 pytestmark = pytest.mark.timeout(60)
 
-SMALL = Generate.model_validate(
-    {
-        "samples": 4,
-        "size": 16,
-        "hamiltonian": "labyrinth",
-        "schedule": {"sweeps": 5, "quench_sweeps": 5},
-        "splits": {"test": 1, "validation": 1},
-    }
-)
+SMALL = datasets.labyrinths(4, 16, schedule={"sweeps": 5, "quench_sweeps": 5}, splits={"test": 1, "validation": 1})
 
 
 def refusal(*arguments: object) -> str:

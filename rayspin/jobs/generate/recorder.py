@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 from rayspin.errors import RunError
@@ -38,9 +39,9 @@ class Recorder:
         self._folder, self._recipe, self._writer = folder, recipe, writer
         self.missing = missing
         self.samples_done = catalog.samples_done
-        attributes = recipe.shard_attributes()
+        self._attributes = attributes = recipe.shard_attributes()
         self._made_with = f"{attributes['source']}, format {attributes['format']}: {attributes['versions']}"
-        self._failed = {path.name for path in folder.glob(FAILURES)}
+        self._failed: set[str] = set()
 
     @classmethod
     def resume(
@@ -66,15 +67,16 @@ class Recorder:
         catalog = Catalog.read(folder)
         missing = [shard for shard in catalog.missing(recipe.samples, recipe.shard_samples) if not mine or mine(shard)]
         recorder = cls(folder, recipe, catalog, missing, LedgerWriter(folder, to))
-        recorder._adopt_unrecorded(catalog)
+        recorder._look_around(catalog)
         return recorder
 
-    def _adopt_unrecorded(self, catalog: Catalog) -> None:
-        in_place = {path.name for path in self._folder.glob("shard-*.nc")}
-        attributes = self._recipe.shard_attributes()
+    def _look_around(self, catalog: Catalog) -> None:
+        """Record the missing shards that are in place, and find the files of those that failed."""
+        in_place = {path.name for path in self._folder.glob("*-*.*")}
+        self._failed = {name for name in in_place if fnmatch(name, FAILURES)}
         missing, self.missing = self.missing, []
         for shard in missing:
-            orphan = catalog.orphan(*shard, attributes) if shard_name(shard[0]) in in_place else None
+            orphan = catalog.orphan(*shard, self._attributes) if shard_name(shard[0]) in in_place else None
             if orphan is None:
                 self.missing.append(shard)
             else:

@@ -8,24 +8,17 @@ import pytest
 
 from rayspin.errors import InputError
 from rayspin.jobs.evaluate.estimation import EvaluateFcn
-from rayspin.jobs.generate.job import Generate, make_here
+from rayspin.jobs.generate.job import make_here
 from rayspin.jobs.pipeline import Pipeline
 from rayspin.jobs.stage import Context, Stage, execute
 from rayspin.jobs.train.job import TrainFcn
 from rayspin.rundir import RunDir, Summary
 from rayspin.training import BEST
+from tests.support import datasets
 
 pytestmark = pytest.mark.timeout(120)
 
-DATA = Generate.model_validate(
-    {
-        "samples": 8,
-        "size": 16,
-        "hamiltonian": "labyrinth",
-        "schedule": {"sweeps": 5, "quench_sweeps": 5},
-        "splits": {"test": 2, "validation": 2},
-    }
-)
+DATA = datasets.labyrinths(8, 16, schedule={"sweeps": 5, "quench_sweeps": 5}, splits={"test": 2, "validation": 2})
 NETWORK = {"encoder_filters": [2, 2], "decoder_filters": [2, 2]}
 TRAINING = {"epochs": 1, "batch_size": 2}
 

@@ -12,23 +12,14 @@ from rayspin import job
 from rayspin.errors import InputError
 from rayspin.jobs.evaluate.estimation import EvaluateFcn
 from rayspin.jobs.evaluate.job import Case
-from rayspin.jobs.generate.job import Generate
 from rayspin.models import EffectiveFieldNetConfig, save_weights, weights_info
 from tests.support import datasets
-
-TABLE = {
-    "samples": 2,
-    "size": 16,
-    "hamiltonian": "labyrinth",
-    "schedule": {"sweeps": 2, "quench_sweeps": 2},
-    "splits": {"test": 2},
-}
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("dataset") / "data"
-    generate = Generate.model_validate(TABLE)
+    generate = datasets.labyrinths(2, 16, schedule={"sweeps": 2, "quench_sweeps": 2}, splits={"test": 2})
     return datasets.make(generate, path)
 
 
