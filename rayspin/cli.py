@@ -75,6 +75,17 @@ class _NewFolder(_Path):
         return printable_path(super().convert(value, param, ctx), "--out")
 
 
+class _SubmitCommand(click.Command):
+    """A command with an option for each field of `SubmitOptions`, which is imported when the command is used."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        from rayspin.launch.arguments import options_of
+        from rayspin.launch.options import SubmitOptions
+
+        *given, help_option = super().get_params(ctx)
+        return [*given, *options_of(SubmitOptions), help_option]
+
+
 def _seconds(text: str) -> float:
     """Parse a time in seconds that can be passed to a timer."""
     seconds = float(text)
@@ -304,22 +315,11 @@ def status(run: Path) -> None:
     _console().print(two_columns(*describe(run)))
 
 
-@main.command()
+@main.command(cls=_SubmitCommand)
 @_job_argument
 @_set_option
 @_out_option
-@click.option("--cluster", type=click.Choice(["slurm", "local"]), help="Slurm (default) or this machine.")
 @click.option("--profile", type=_Path(), help="File with the site's options. Default: ~/.config/rayspin/site.toml.")
-@click.option("--nodes", type=int, help="Number of nodes of the Ray cluster.")
-@click.option("--min-nodes", type=int, help="Start with at least this number of nodes if the others do not come up.")
-@click.option("--array", type=int, metavar="N", help="Generate with an array of N tasks of one node each, without Ray.")
-@click.option("--time", metavar="TIME", help="Walltime in Slurm's format. The job is requeued until it is finished.")
-@click.option("--partition", metavar="NAME", help="Slurm partition.")
-@click.option("--account", metavar="NAME", help="Slurm account.")
-@click.option("--cpus-per-node", type=int, help="CPUs of each node. Default: whole nodes.")
-@click.option("--gpus-per-node", type=int, help="GPUs of each node.")
-@click.option("--memory-per-node", metavar="SIZE", help="Memory of each node in Slurm's format, such as 64G.")
-@click.option("--interface", metavar="NAME", help="Network interface between the nodes, such as ib0.")
 @click.option(
     "--for",
     "for_stages",
@@ -344,23 +344,26 @@ def submit(
     """Submit a job to a cluster.
 
     Each stage of a pipeline is submitted as a separate job that starts when the stages it refers to have finished.
+    Options that are not given are taken from the site profile.
     """
     from rayspin import job
     from rayspin.claims import HeldError
     from rayspin.launch import submit
-    from rayspin.launch.options import SiteProfile, pieces
+    from rayspin.launch.arguments import given_options
+    from rayspin.launch.job_requests import SiteProfile, job_requests
+    from rayspin.launch.options import SubmitOptions
     from rayspin.rundir import RunDir
 
     folder = out or job.default_out(job_file)
     asked = job.load(job_file, overrides)
     asked.check(RunDir.at(folder), {})
-    given = {name: value for name, value in options.items() if value is not None}
-    parts = pieces(asked, SiteProfile.read(profile), given, job.parse_settings(for_stages, "--for"), one_job)
+    given = given_options(options, SubmitOptions)
+    requests = job_requests(asked, SiteProfile.read(profile), given, job.parse_settings(for_stages, "--for"), one_job)
     if dry_run:
-        click.echo(submit.script(job_file, folder, overrides, parts), nl=False)
+        click.echo(submit.script(job_file, folder, overrides, requests), nl=False)
         return
-    submission = submit.submit(job_file, folder, overrides, parts)
-    if len(parts) > 1:
+    submission = submit.submit(job_file, folder, overrides, requests)
+    if len(requests) > 1:
         # A stage that has already started holds the lock, and has marked the folder itself.
         with suppress(HeldError):
             job.mark(asked, folder)
@@ -414,11 +417,10 @@ def doctor(out: Path | None, profile: Path | None, interface: str | None) -> Non
     """
     from rayspin.console import show_findings
     from rayspin.launch.doctor import examine
-    from rayspin.launch.options import SiteProfile
+    from rayspin.launch.job_requests import SiteProfile
 
     site = SiteProfile.read(profile).options("generate")
-    scratch = None if site.scratch is None else Path(site.scratch)
-    findings = examine(out or Path("runs"), interface or site.interface, scratch)
+    findings = examine(out or Path("runs"), interface or site.interface, site.scratch_folder)
     show_findings(_console(), findings)
     bad = sum(bool(finding.remedy) for finding in findings)
     if bad:

@@ -6,64 +6,69 @@ after `rayspin submit`.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import click
+
+from rayspin.config import build
 from rayspin.errors import InputError, RunError
 from rayspin.launch import scheduler
+from rayspin.launch.arguments import given_options, options_of
 from rayspin.launch.attempts import in_slurm
+from rayspin.launch.options import SupervisorOptions
 from rayspin.launch.submissions import RECORD, Part, Submission
-from rayspin.launch.supervisor import ClusterJob, Requests, TaskInfo, driver_command
+from rayspin.launch.supervisor import ClusterJob, ReceivedSignals, TaskInfo, driver_command
 from rayspin.output import complain
 
 
-def main() -> int:
-    """Run one node of an sbatch job, with a Ray cluster over all its nodes, or one task of a job array."""
-    given = _arguments().parse_args()
-    requests, task = Requests(), TaskInfo.in_slurm()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("job_file", metavar="JOB.toml", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the run, on a file system shared by all nodes.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value of the job.")
+@click.option("--stage", default="", metavar="NAME", help="Run one stage of a pipeline, after the stages it refers to.")
+def main(job_file: Path, out: Path, overrides: tuple[str, ...], stage: str, **options: Any) -> None:
+    """Run one node of an sbatch job, with a Ray cluster over all its nodes, or one task of a job array.
+
+    Set --drain-seconds to the N of sbatch's --signal=USR2@N.
+    """
     try:
-        array_task, tasks = _array_task()
+        given = build(SupervisorOptions, given_options(options, SupervisorOptions), "rayspin.launch")
+        code = _run(job_file, out.resolve(), overrides, stage, given)
     except InputError as error:
         complain(error)
-        return error.exit_code
-    out = given.out.resolve()
+        code = error.exit_code
+    sys.exit(code)
+
+
+main.params.extend(options_of(SupervisorOptions))
+
+
+def _run(job_file: Path, out: Path, overrides: tuple[str, ...], stage: str, options: SupervisorOptions) -> int:
+    received, task = ReceivedSignals(), TaskInfo.in_slurm()
+    array_task, tasks = _array_task()
     folder = out / "submissions" / task.job_id.partition("_")[0]
     # On every attempt, because the first one may have ended before it wrote the record.
     if task.rank == 0 and not (folder / RECORD).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _submission(folder, task, given.stage, tasks).write()
+        _submission(folder, task, stage, tasks).write()
     shards = f"{array_task}/{tasks}" if tasks else ""
     job = ClusterJob(
-        command=driver_command(given.job_file, out, given.overrides, given.stage, shards),
+        command=driver_command(job_file, out, overrides, stage, shards),
         out=out,
         folder=folder / str(array_task) if tasks else folder,
         ray=not tasks,
-        max_attempts_without_progress=given.max_attempts_without_progress,
-        min_nodes=given.min_nodes,
-        drain_seconds=given.drain_seconds,
-        interface=given.interface,
-        scratch=given.scratch,
+        options=options,
     )
-    return in_slurm(job, task, requests)
-
-
-def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m rayspin.launch", description=main.__doc__)
-    parser.add_argument("job_file", metavar="JOB.toml", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run, shared by all nodes")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--stage", default="", help="run one stage of a pipeline; the stages before it must be done")
-    parser.add_argument("--min-nodes", type=int, help="nodes to start with if the others do not come up; default: all")
-    parser.add_argument("--drain-seconds", type=int, default=120, help="the N of sbatch's --signal=USR2@N")
-    parser.add_argument(
-        "--max-attempts-without-progress", type=int, default=3, metavar="N", help="fail after N attempts in a row"
-    )
-    parser.add_argument("--interface", help="network interface between the nodes")
-    parser.add_argument("--scratch", type=Path, help="folder on the nodes' local disks, at most 30 characters")
-    return parser
+    return in_slurm(job, task, received)
 
 
 def _array_task() -> tuple[int, int]:
@@ -99,4 +104,4 @@ def _submission(folder: Path, task: TaskInfo, stage: str, tasks: int) -> Submiss
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

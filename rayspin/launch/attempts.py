@@ -6,25 +6,25 @@ import time
 
 from rayspin.errors import RunError
 from rayspin.launch import scheduler
-from rayspin.launch.events import record_event
+from rayspin.launch.events import Ended, Requeued, record_event
 from rayspin.launch.exit_codes import FAILED, INCOMPLETE
 from rayspin.launch.progress_mark import check_progress, progress_mark
-from rayspin.launch.supervisor import ClusterJob, Requests, TaskInfo, supervise
+from rayspin.launch.supervisor import ClusterJob, ReceivedSignals, TaskInfo, supervise
 from rayspin.output import complain
 
 
-def in_slurm(job: ClusterJob, task: TaskInfo, requests: Requests) -> int:
+def in_slurm(job: ClusterJob, task: TaskInfo, received: ReceivedSignals) -> int:
     """Supervise this task of a Slurm job, and requeue the job if it stopped before its end and was not cancelled.
 
     Args:
         job: the job.
         task: this task.
-        requests: requests received by this process.
+        received: signals received by this process.
 
     Returns:
         The exit code of the task, see `supervise`.
     """
-    code = supervise(job, task, requests)
+    code = supervise(job, task, received)
     if code != INCOMPLETE:
         return code
     if task.rank > 0:
@@ -53,14 +53,14 @@ def goes_on(job: ClusterJob, task: TaskInfo) -> bool:
         False if the last attempts made no progress.
     """
     try:
-        check_progress(job.folder, progress_mark(job.out), job.max_attempts_without_progress)
+        check_progress(job.folder, progress_mark(job.out), job.options.max_attempts_without_progress)
     except RunError as error:
         _give_up(job, task, error, FAILED)
         return False
-    record_event(job.folder, "requeued", attempt=task.attempt)
+    record_event(job.folder, Requeued(attempt=task.attempt))
     return True
 
 
 def _give_up(job: ClusterJob, task: TaskInfo, error: RunError, code: int) -> None:
     complain(error)
-    record_event(job.folder, "ended", attempt=task.attempt, code=code, problem=str(error))
+    record_event(job.folder, Ended(attempt=task.attempt, code=code, problem=str(error)))

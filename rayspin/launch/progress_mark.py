@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from rayspin.errors import RunError
-from rayspin.launch.events import read_events
+from rayspin.launch.events import Started, read_events
 
 
 def progress_mark(out: Path) -> str:
@@ -39,7 +39,7 @@ def check_progress(folder: Path, mark: str, limit: int) -> None:
     Raises:
         RunError: the last `limit` attempts all started with the same mark as the current one.
     """
-    marks = [entry.get("mark") for entry in read_events(folder) if entry["event"] == "started"]
+    marks = [event.mark for event in read_events(folder) if isinstance(event, Started)]
     if len(marks) >= limit and set(marks[-limit:]) == {mark}:
         raise RunError(
             "job",

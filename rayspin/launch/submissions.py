@@ -15,15 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from rayspin.errors import InputError
 from rayspin.inputs import RECORD_BYTES, parse_json, read_text
 from rayspin.launch import scheduler
-from rayspin.launch.events import read_events, record_event
-from rayspin.launch.exit_codes import BAD_INPUT, DONE, FAILED, INCOMPLETE
+from rayspin.launch.events import ENDS, Cancelled, Ended, Event, Ready, Started, read_events, record_event, timed_events
+from rayspin.launch.exit_codes import DONE, FAILED, INCOMPLETE
 from rayspin.rundir import write_text
 
 ASK_EVERY_SECONDS = 60.0
@@ -36,8 +35,6 @@ RECORD = "submission.json"
 """File in a submission's folder that holds everything except its events."""
 
 _DAMAGED = "check which other program writes in this folder; the jobs themselves are not affected"
-
-_ENDS = {DONE: "done", FAILED: "failed", BAD_INPUT: "refused", INCOMPLETE: "stopped"}
 
 
 @dataclass(frozen=True)
@@ -243,7 +240,7 @@ def cancel(submission: Submission) -> None:
         raise InputError(where, f"already {overall(by_part).name}", "submit again to resume the run")
     unfinished = [part for part, now in by_part.items() if not now.final]
     for part in unfinished:
-        record_event(part.folder, "cancelled")
+        record_event(part.folder, Cancelled())
     if submission.cluster == "slurm":
         scheduler.cancel([part.job_id for part in unfinished])
     else:
@@ -256,10 +253,10 @@ def describe(submission: Submission) -> list[str]:
     start = (submission.time, "", f"submitted as job {submission.job_ids} ({submission.cluster})")
     many = sum(part.task is not None for part in submission.parts) > FEW
     events = [
-        (entry["time"], f"{part.name}: " if part.name else "", _sentence(entry))
+        (when, f"{part.name}: " if part.name else "", str(event))
         for part in submission.parts
-        for entry in read_events(part.folder)
-        if not (many and part.task is not None and entry["event"] in {"started", "ready"} | _regular_ends(entry))
+        for when, event in timed_events(part.folder)
+        if not (many and part.task is not None and _is_regular(event))
     ]
     return [
         f"{datetime.fromtimestamp(when).astimezone():%Y-%m-%d %H:%M:%S}  {who}{what}"
@@ -267,43 +264,25 @@ def describe(submission: Submission) -> list[str]:
     ]
 
 
-def _regular_ends(entry: dict[str, Any]) -> set[str]:
-    return {"ended"} if entry.get("code") == DONE else set()
+def _is_regular(event: Event) -> bool:
+    return isinstance(event, Started | Ready) or (isinstance(event, Ended) and event.code == DONE)
 
 
-def _sentence(entry: dict[str, Any]) -> str:
-    match entry["event"]:
-        case "started":
-            again = f", attempt {entry['attempt'] + 1}" if entry.get("attempt") else ""
-            return f"started on {entry['host']} with {entry['nodes']} nodes{again}"
-        case "ready":
-            return f"Ray was up on {', '.join(entry['hosts'])} after {entry['seconds']} s"
-        case "lost":
-            return f"lost node {entry['host']}"
-        case "draining":
-            return "draining before the walltime" if entry["reason"] == "walltime" else "stop requested"
-        case "requeued":
-            return f"requeued ({entry['attempt'] + 1} times so far)" if entry.get("attempt") else "requeued"
-        case "ended":
-            return f"{_ENDS[entry['code']]}{': ' + entry['problem'] if 'problem' in entry else ''}"
-    return str(entry["event"])
-
-
-def _recorded_end(part: Part, events: Sequence[dict[str, Any]]) -> State | None:
+def _recorded_end(part: Part, events: Sequence[Event]) -> State | None:
     """The final state that the part has recorded; None if it may still continue."""
-    code = events[-1].get("code") if events else None
-    if code is None or code == INCOMPLETE:
+    last = events[-1] if events else None
+    if not isinstance(last, Ended) or last.code == INCOMPLETE:
         return None
-    problem = events[-1].get("problem", "")
-    return State(_ENDS[code], problem if problem or code == DONE else _last_line(part.log))
+    why = last.problem if last.problem or last.code == DONE else _last_line(part.log)
+    return State(ENDS.get(last.code, ENDS[FAILED]), why)
 
 
-def _state_without_end(part: Part, events: Sequence[dict[str, Any]], others: dict[Part, State]) -> State:
+def _state_without_end(part: Part, events: Sequence[Event], others: dict[Part, State]) -> State:
     """The state of a part that is no longer known to the scheduler and has not recorded a final exit code."""
-    if any(entry["event"] == "cancelled" for entry in events):
+    if any(isinstance(event, Cancelled) for event in events):
         return State("stopped", "cancelled")
-    if events and events[-1].get("code") == INCOMPLETE:
-        return State("stopped", events[-1].get("problem", ""))
+    if events and isinstance(last := events[-1], Ended):
+        return State("stopped", last.problem)
     if events:
         return State("gone", f"it ended without an exit code; see {part.log}")
     for other, end in others.items():

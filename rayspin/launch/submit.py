@@ -23,11 +23,11 @@ from rayspin.errors import InputError
 from rayspin.execution.session import usable_cpus
 from rayspin.inputs import SETTINGS_BYTES, read_text
 from rayspin.launch import attempts, submissions
-from rayspin.launch.events import read_events, record_event
+from rayspin.launch.events import Ended, Requeued, read_events, record_event
 from rayspin.launch.exit_codes import DONE, FAILED, INCOMPLETE
-from rayspin.launch.options import JobRequest
+from rayspin.launch.job_requests import JobRequest
 from rayspin.launch.submissions import Part, Submission
-from rayspin.launch.supervisor import ClusterJob, Requests, TaskInfo, driver_command, supervise
+from rayspin.launch.supervisor import ClusterJob, ReceivedSignals, TaskInfo, driver_command, supervise
 from rayspin.paths import command as command_line
 from rayspin.rundir import write_text
 
@@ -125,7 +125,7 @@ def script(job_file: Path, out: Path, overrides: tuple[str, ...], requests: Sequ
 
 
 @dataclass(frozen=True)
-class Task:
+class SupervisorCall:
     """The callable that submitit runs on each node. It has no state, so a requeued job starts from the same object.
 
     Attributes:
@@ -140,27 +140,27 @@ class Task:
         """Supervise this task, and exit with its exit code unless it is 0."""
         from submitit import JobEnvironment
 
-        requests = Requests()
+        received = ReceivedSignals()
         environment = JobEnvironment()
         if environment.cluster == "slurm":
-            code = attempts.in_slurm(self.job, TaskInfo.in_slurm(), requests)
+            code = attempts.in_slurm(self.job, TaskInfo.in_slurm(), received)
         else:
-            code = self._on_this_machine(environment, requests)
+            code = self._on_this_machine(environment, received)
         if code:
             sys.exit(code)
 
-    def _on_this_machine(self, environment: JobEnvironment, requests: Requests) -> int:
+    def _on_this_machine(self, environment: JobEnvironment, received: ReceivedSignals) -> int:
         tasks = environment.num_tasks
-        attempt = sum(entry["event"] == "requeued" for entry in read_events(self.job.folder))
+        attempt = sum(isinstance(event, Requeued) for event in read_events(self.job.folder))
         task = TaskInfo(environment.job_id, attempt, environment.global_rank, tasks, max(1, usable_cpus() // tasks))
-        code = self._wait_for_others(task, requests)
+        code = self._wait_for_others(task, received)
         if code == DONE:
-            code = supervise(self.job, task, requests)
-        if code == INCOMPLETE and task.rank == 0 and not requests.stop:
+            code = supervise(self.job, task, received)
+        if code == INCOMPLETE and task.rank == 0 and not received.stop:
             return _LOCAL_REQUEUE if attempts.goes_on(self.job, task) else FAILED
         return code
 
-    def _wait_for_others(self, task: TaskInfo, requests: Requests) -> int:
+    def _wait_for_others(self, task: TaskInfo, received: ReceivedSignals) -> int:
         """Wait for the jobs on which this one depends.
 
         Returns:
@@ -170,15 +170,15 @@ class Task:
         while self.after:
             ends = submissions.states(before)
             failed = next((part for part, end in ends.items() if end.final and end.name != "done"), None)
-            if failed is None and not requests.any():
+            if failed is None and not received.any():
                 if all(end.final for end in ends.values()):
                     break
                 time.sleep(0.5)
                 continue
             if task.rank == 0:
                 problem = f"it never started: {failed.name} {ends[failed].name}" if failed else "it never started"
-                record_event(self.job.folder, "ended", attempt=task.attempt, code=INCOMPLETE, problem=problem)
-            requests.stop = True
+                record_event(self.job.folder, Ended(attempt=task.attempt, code=INCOMPLETE, problem=problem))
+            received.stop = True
             return INCOMPLETE
         return DONE
 
@@ -225,10 +225,10 @@ def _new_folder(parent: Path) -> Path:
 
 def _tasks(
     request: JobRequest, folder: Path, out: Path, overrides: tuple[str, ...], earlier: tuple[Part, ...]
-) -> list[tuple[int | None, Task]]:
+) -> list[tuple[int | None, SupervisorCall]]:
     """The tasks of a request with their numbers in the array; a single task without a number if there is no array."""
     options = request.options
-    found: list[tuple[int | None, Task]] = []
+    found: list[tuple[int | None, SupervisorCall]] = []
     for number in [None] if options.array is None else range(1, options.array + 1):
         shards = f"{number}/{options.array}" if number else ""
         job = ClusterJob(
@@ -237,17 +237,15 @@ def _tasks(
             out=out / request.stage,
             folder=folder / request.stage / (str(number) if number else ""),
             ray=number is None,
-            max_attempts_without_progress=options.max_attempts_without_progress,
-            min_nodes=options.min_nodes,
-            drain_seconds=options.drain_seconds,
-            interface=options.interface,
-            scratch=None if options.scratch is None else Path(options.scratch),
+            options=options,
         )
-        found.append((number, Task(job, earlier)))
+        found.append((number, SupervisorCall(job, earlier)))
     return found
 
 
-def _submit_tasks(request: JobRequest, tasks: Sequence[tuple[int | None, Task]], folder: Path, name: str) -> list[Part]:
+def _submit_tasks(
+    request: JobRequest, tasks: Sequence[tuple[int | None, SupervisorCall]], folder: Path, name: str
+) -> list[Part]:
     """Submit the tasks of a request as one job or one array.
 
     Args:
@@ -279,11 +277,11 @@ def _submit_tasks(request: JobRequest, tasks: Sequence[tuple[int | None, Task]],
     return [_part(request, job, number, task) for job, (number, task) in zip(jobs, tasks)]
 
 
-def _call(task: Task) -> None:
+def _call(task: SupervisorCall) -> None:
     task()
 
 
-def _part(request: JobRequest, job: Job[None], number: int | None, task: Task) -> Part:
+def _part(request: JobRequest, job: Job[None], number: int | None, task: SupervisorCall) -> Part:
     return Part(job.job_id, task.job.folder, Path(job.paths.stdout), request.stage, number, request.after)
 
 

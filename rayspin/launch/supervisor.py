@@ -15,15 +15,16 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rayspin.errors import Incomplete, RayspinError, RunError
 from rayspin.execution.processes import Child, adopt_orphans, allow_many_files, end_descendants
 from rayspin.execution.ray_node import LOOPBACK, RayNode, node_folder, own_ip, ray_environment
 from rayspin.execution.session import CPUS, usable_cpus
-from rayspin.launch.events import record_event
+from rayspin.launch.events import Draining, Ended, Event, Lost, Ready, Started, record_event
 from rayspin.launch.exit_codes import BAD_INPUT, DONE, FAILED, INCOMPLETE
+from rayspin.launch.options import SupervisorOptions
 from rayspin.launch.progress_mark import check_progress, progress_mark
 from rayspin.launch.rendezvous import Host, HostLostError, Member, RendezvousOverError
 from rayspin.output import complain
@@ -50,24 +51,16 @@ class ClusterJob:
         out: folder of the run, from which the progress of an attempt is determined.
         folder: folder of the job for the endpoint, logs and events, on a file system shared by all nodes.
         ray: whether the nodes form a Ray cluster; False for a task of an array.
-        max_attempts_without_progress: number of attempts in a row without progress after which the job fails.
-        min_nodes: number of nodes with which the driver starts if the others do not come up; None for all nodes.
-        drain_seconds: seconds before the walltime at which Slurm sends SIGUSR2.
+        options: options of the supervisors.
         start_seconds: seconds to wait for nodes.
-        interface: network interface between the nodes; None for the one that the host names resolve to.
-        scratch: folder on the nodes' local disks; None for $TMPDIR or /tmp.
     """
 
     command: tuple[str, ...]
     out: Path
     folder: Path
     ray: bool = True
-    max_attempts_without_progress: int = 3
-    min_nodes: int | None = None
-    drain_seconds: int = 120
+    options: SupervisorOptions = field(default_factory=SupervisorOptions)
     start_seconds: float = 300.0
-    interface: str | None = None
-    scratch: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +98,8 @@ class TaskInfo:
         )
 
 
-class Requests:
-    """Installs signal handlers and records the requests received.
+class ReceivedSignals:
+    """Installs signal handlers and records the signals received.
 
     Attributes:
         drain: SIGUSR2 was received: the walltime is near.
@@ -130,13 +123,13 @@ class Requests:
             self.stop = True
 
 
-def supervise(job: ClusterJob, task: TaskInfo, requests: Requests) -> int:
+def supervise(job: ClusterJob, task: TaskInfo, received: ReceivedSignals) -> int:
     """Run one task of a job; no child processes are left afterwards.
 
     Args:
         job: the job.
         task: this task.
-        requests: requests received by this process.
+        received: signals received by this process.
 
     Returns:
         On rank 0, the result of the driver: 0 done, 1 failed, 2 bad input, 75 incomplete and to be resumed. On other
@@ -145,10 +138,10 @@ def supervise(job: ClusterJob, task: TaskInfo, requests: Requests) -> int:
     adopt_orphans()
     allow_many_files()
     job.folder.mkdir(parents=True, exist_ok=True)
-    problem = None
+    problem = ""
     try:
-        with node_folder(job.scratch) as local:
-            node = _Node(job, task, requests, local)
+        with node_folder(job.options.scratch_folder) as local:
+            node = _Node(job, task, received, local)
             role = _run_without_ray if not job.ray else _run_host if task.rank == 0 else _run_member
             code = role(node)
     except RayspinError as error:
@@ -158,17 +151,17 @@ def supervise(job: ClusterJob, task: TaskInfo, requests: Requests) -> int:
     finally:
         end_descendants()
     if task.rank == 0:
-        record_event(job.folder, "ended", attempt=task.attempt, code=code, **({"problem": problem} if problem else {}))
+        record_event(job.folder, Ended(attempt=task.attempt, code=code, problem=problem))
     return code
 
 
 @dataclass(frozen=True)
 class _Node:
-    """The job, the task, the received requests, and the private folder of this node."""
+    """The job, the task, the received signals, and the private folder of this node."""
 
     job: ClusterJob
     task: TaskInfo
-    requests: Requests
+    received: ReceivedSignals
     local: Path
 
     @property
@@ -179,8 +172,8 @@ class _Node:
     def rendezvous(self) -> Path:
         return self.job.folder / f"rendezvous-{self.task.attempt}.json"
 
-    def record(self, event: str, **facts: object) -> None:
-        record_event(self.job.folder, event, attempt=self.task.attempt, **facts)
+    def record(self, event: Event) -> None:
+        record_event(self.job.folder, event)
 
     def start_ray(self, ip: str, environment: dict[str, str], join: str | None = None) -> RayNode:
         idle = join is None and self.task.nodes > LARGE
@@ -203,7 +196,7 @@ class _Node:
             self.check(ray)
             if time.monotonic() > deadline:
                 raise RunError(self.name, f"Ray did not start within {self.job.start_seconds:.0f} s", f"see {ray.log}")
-            if self.requests.any() or not wait(0.1):
+            if self.received.any() or not wait(0.1):
                 raise Incomplete(self.name, "stopped before Ray was up", "submit again to resume")
         return address
 
@@ -235,16 +228,20 @@ def _run_host(node: _Node) -> int:
     """Run rank 0: start the head, publish the endpoint, run the driver, and stop all nodes."""
     start = time.monotonic()
     alone = node.task.nodes == 1
-    with Host(LOOPBACK if alone else own_ip(node.job.interface)) as host, host.endpoint.published(node.rendezvous):
+    with (
+        Host(LOOPBACK if alone else own_ip(node.job.options.interface)) as host,
+        host.endpoint.published(node.rendezvous),
+    ):
         _begin(node)
-        environment = ray_environment(node.local, host.endpoint.secret, node.job.interface, alone)
+        environment = ray_environment(node.local, host.endpoint.secret, node.job.options.interface, alone)
         head = node.start_ray(host.endpoint.host, environment)
         try:
             address = node.wait_for_ray(head, host.turn)
             host.tell(f"join {address}")
             _wait_for_nodes(node, host, head)
-            hosts = [socket.gethostname(), *(host.present[rank] for rank in sorted(host.present))]
-            node.record("ready", hosts=hosts, seconds=round(time.monotonic() - start, 2))
+            hosts = (socket.gethostname(), *(host.present[rank] for rank in sorted(host.present)))
+            seconds = round(time.monotonic() - start, 2)
+            node.record(Ready(attempt=node.task.attempt, hosts=hosts, seconds=seconds))
             driver = Child([*node.job.command, "--address", address], environment)
             try:
                 return _wait_for_driver(node, driver, _monitor(node, host, head))
@@ -263,9 +260,9 @@ def _begin(node: _Node) -> None:
         RunError: the last attempts made no progress.
     """
     mark = progress_mark(node.job.out)
-    check_progress(node.job.folder, mark, node.job.max_attempts_without_progress)
-    host, process = socket.gethostname(), os.getpid()
-    node.record("started", host=host, process=process, nodes=node.task.nodes, mark=mark)
+    check_progress(node.job.folder, mark, node.job.options.max_attempts_without_progress)
+    host, process, task = socket.gethostname(), os.getpid(), node.task
+    node.record(Started(attempt=task.attempt, host=host, process=process, nodes=task.nodes, mark=mark))
 
 
 def _wait_for_nodes(node: _Node, host: Host, head: RayNode) -> None:
@@ -281,7 +278,7 @@ def _wait_for_nodes(node: _Node, host: Host, head: RayNode) -> None:
         Incomplete: a stop was requested.
     """
     others = node.task.nodes - 1
-    enough = others if node.job.min_nodes is None else min(others, node.job.min_nodes - 1)
+    enough = others if node.job.options.min_nodes is None else min(others, node.job.options.min_nodes - 1)
     deadline = time.monotonic() + node.job.start_seconds
     last_change, known = time.monotonic(), 0
     while len(host.up) < others:
@@ -292,7 +289,7 @@ def _wait_for_nodes(node: _Node, host: Host, head: RayNode) -> None:
             return
         if now > deadline:
             raise RunError("job", f"{known + 1} of {others + 1} nodes came up", f"see the logs in {node.job.folder}")
-        if node.requests.any():
+        if node.received.any():
             raise Incomplete("job", "stopped while waiting for its nodes", "submit again to resume")
         node.check(head)
         host.turn(0.1)
@@ -314,7 +311,7 @@ def _monitor(node: _Node, host: Host, head: RayNode) -> Callable[[bool], None]:
         nonlocal present
         host.turn(0.2)
         for rank in present.keys() - host.present.keys():
-            node.record("lost", host=present[rank])
+            node.record(Lost(attempt=node.task.attempt, host=present[rank]))
         present = dict(host.present)
         if not ending:
             node.check(head)
@@ -336,10 +333,11 @@ def _wait_for_driver(node: _Node, driver: Child, monitor: Callable[[bool], None]
     deadline = float("inf")
     while (code := driver.ended()) is None:
         monitor(deadline < float("inf"))
-        if node.requests.any() and deadline == float("inf"):
-            node.record("draining", reason="stop" if node.requests.stop else "walltime")
+        if node.received.any() and deadline == float("inf"):
+            reason = "stop" if node.received.stop else "walltime"
+            node.record(Draining(attempt=node.task.attempt, reason=reason))
             driver.ask_to_stop()
-            grace = TERMINATION_SECONDS if node.requests.stop else node.job.drain_seconds - SHUTDOWN_SECONDS
+            grace = TERMINATION_SECONDS if node.received.stop else node.job.options.drain_seconds - SHUTDOWN_SECONDS
             deadline = time.monotonic() + max(grace, 5.0)
         if time.monotonic() > deadline:
             driver.kill()
@@ -353,7 +351,7 @@ def _wait_for_driver(node: _Node, driver: Child, monitor: Callable[[bool], None]
 def _run_member(node: _Node) -> int:
     """Run any other rank: join the cluster, and leave it when the host ends the job."""
     try:
-        member = Member.join(node.rendezvous, node.task.rank, node.job.start_seconds, node.requests.any)
+        member = Member.join(node.rendezvous, node.task.rank, node.job.start_seconds, node.received.any)
     except RendezvousOverError:
         return DONE
     try:
@@ -362,14 +360,14 @@ def _run_member(node: _Node) -> int:
         verb, _, address = message.partition(" ")
         if verb == "end":
             return DONE
-        environment = ray_environment(node.local, member.endpoint.secret, node.job.interface)
-        ip = own_ip(node.job.interface) if node.job.interface else member.ip
+        environment = ray_environment(node.local, member.endpoint.secret, node.job.options.interface)
+        ip = own_ip(node.job.options.interface) if node.job.options.interface else member.ip
         ray = node.start_ray(ip, environment, join=address)
         try:
             node.wait_for_ray(ray, lambda seconds: member.hear(seconds) != "end")
             member.say("up")
             while member.hear(0.5) != "end":
-                if not node.requests.any():
+                if not node.received.any():
                     node.check(ray)
         finally:
             ray.stop()

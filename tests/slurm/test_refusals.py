@@ -10,7 +10,7 @@ import pytest
 
 from rayspin.errors import InputError
 from rayspin.job import load
-from rayspin.launch.options import SiteProfile, pieces
+from rayspin.launch.job_requests import SiteProfile, job_requests
 from rayspin.launch.submissions import cancel, latest, state
 from rayspin.launch.submit import submit
 from rayspin.status import describe
@@ -71,7 +71,7 @@ def test_an_account_that_is_not_there_is_said_in_one_line(with_accounts: Lab, tm
     # The second of three stages is refused, so the first one is cancelled.
     (tmp_path / "pipeline.toml").write_text((REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text())
     site = SiteProfile({"account": "spins", "time": "30", "scratch": "/var/tmp"}, {"train-*": {"account": "spinz"}})
-    stages = pieces(load(tmp_path / "pipeline.toml"), site, {})
+    stages = job_requests(load(tmp_path / "pipeline.toml"), site, {})
     with pytest.raises(InputError, match=r"submit train: refused by sbatch \(Invalid account"):
         submit(tmp_path / "pipeline.toml", tmp_path / "stages", (), stages)
     wait_until(lambda: state(latest(tmp_path / "stages")).final)

@@ -8,7 +8,7 @@ from pathlib import Path
 import tomli_w
 
 from rayspin.job import load
-from rayspin.launch.options import JobRequest, SiteProfile, pieces
+from rayspin.launch.job_requests import JobRequest, SiteProfile, job_requests
 from rayspin.launch.submissions import State, cancel, state, states
 from rayspin.launch.submit import submit
 from rayspin.status import describe
@@ -34,7 +34,7 @@ def test_stages_run_one_after_another_each_on_its_own_nodes(slurm: Lab, tmp_path
     table = {"time": "30", "scratch": "/var/tmp", "cpus_per_node": 1, "memory_per_node": "3G"}
     site = SiteProfile(table, {"generate": {"array": 2}, "train-*": {"nodes": 2, "gpus_per_node": 1}})
     overrides = ("stages.train.resources.workers=2",)
-    stages = pieces(load(tmp_path / "job.toml", overrides), site, {})
+    stages = job_requests(load(tmp_path / "job.toml", overrides), site, {})
     submission = submit(tmp_path / "job.toml", tmp_path / "run", overrides, stages)
     wait_until(lambda: events(submission, "ended", part=3) or state(submission).final, lambda: told(submission))
     assert state(submission).name == "done", told(submission)
@@ -74,7 +74,9 @@ def test_while_a_stage_is_requeued_those_after_it_wait_on(slurm: Lab, tmp_path: 
 
 def test_a_stage_that_fails_takes_those_after_it_out_of_the_queue(slurm: Lab, tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text((REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text())
-    stages = pieces(load(tmp_path / "job.toml"), SiteProfile({"time": "30", "scratch": "/var/tmp"}, {}), {"array": 1})
+    stages = job_requests(
+        load(tmp_path / "job.toml"), SiteProfile({"time": "30", "scratch": "/var/tmp"}, {}), {"array": 1}
+    )
     # The ledger can't be written, because a folder has its name.
     (tmp_path / "run" / "generate" / "ledger.jsonl").mkdir(parents=True)
     submission = submit(tmp_path / "job.toml", tmp_path / "run", (), stages)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rayspin.config import build
 from rayspin.launch.options import SubmitOptions
+from rayspin.rundir import read_lines
 
 JOB = """
 kind = "generate"
@@ -28,3 +30,8 @@ def pipeline(**stages: str) -> str:
 
 
 DATA = JOB.strip()
+
+
+def event_lines(folder: Path) -> list[dict[str, Any]]:
+    """The complete lines of a job's event file, as other programs may read them."""
+    return list(read_lines(folder / "events.jsonl"))

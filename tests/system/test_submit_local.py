@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 
 from rayspin.errors import InputError
-from rayspin.launch.events import read_events
-from rayspin.launch.options import JobRequest
+from rayspin.launch.job_requests import JobRequest
 from rayspin.launch.submissions import State, Submission, cancel, follow, latest, states, wait
 from rayspin.launch.submissions import describe as story
 from rayspin.launch.submit import submit
@@ -29,7 +28,7 @@ from rayspin.status import describe
 from rayspin.storage import open_dataset
 from rayspin.storage.ledger import entries
 from tests.support.runs import wait_until
-from tests.support.submissions import DATA, JOB, options, pipeline
+from tests.support.submissions import DATA, JOB, event_lines, options, pipeline
 
 
 class Machine:
@@ -77,7 +76,7 @@ class Machine:
         """The first event of that name in an attempt."""
 
         def found() -> list[dict[str, Any]]:
-            story = read_events(submission.parts[0].folder)
+            story = event_lines(submission.parts[0].folder)
             return [entry for entry in story if entry["event"] == event and entry.get("attempt", 0) == attempt]
 
         self.wait(found)
@@ -167,7 +166,7 @@ def test_cancelled_while_it_starts_a_job_leaves_nothing(machine: Machine) -> Non
     started = machine.wait_for(submission, "started")
     os.kill(started["process"], signal.SIGTERM)
     assert machine.wait_for(submission, "ended")["code"] == 75
-    assert not any(entry["event"] == "requeued" for entry in read_events(submission.folder))
+    assert not any(entry["event"] == "requeued" for entry in event_lines(submission.folder))
 
 
 ARRAY = ("samples=12", "shard_samples=1")
@@ -187,12 +186,12 @@ def test_an_array_makes_the_same_data_without_ray(machine: Machine) -> None:
 def test_a_task_of_an_array_is_drained_and_goes_on_by_itself(machine: Machine) -> None:
     submission = machine.submit("run", *LONG, "samples=40", nodes=1, array=2)
     for part in submission.parts:
-        machine.wait(lambda part=part: read_events(part.folder))
+        machine.wait(lambda part=part: event_lines(part.folder))
     machine.wait(lambda: list((machine.folder / "run").glob("shard-*")))
     first = submission.parts[0]
-    os.kill(read_events(first.folder)[0]["process"], signal.SIGUSR2)
+    os.kill(event_lines(first.folder)[0]["process"], signal.SIGUSR2)
     assert wait(submission).name == "done", machine.logs()
-    stories = [[entry["event"] for entry in read_events(part.folder)] for part in submission.parts]
+    stories = [[entry["event"] for entry in event_lines(part.folder)] for part in submission.parts]
     assert stories[0] == ["started", "draining", "ended", "requeued", "started", "ended"]
     assert stories[1] == ["started", "ended"]
 
@@ -201,7 +200,7 @@ def test_stages_wait_for_those_that_they_refer_to_and_the_last_one_ends_the_pipe
     second = DATA.replace("seed = 11", "seed = 12")
     submission = machine.submit_stages({"first": DATA, "second": second}, {"second": ("first",)}, array=1)
     assert wait(submission).name == "done", machine.logs()
-    first, last = (read_events(part.folder) for part in submission.parts)
+    first, last = (event_lines(part.folder) for part in submission.parts)
     assert first[-1]["time"] <= last[0]["time"]
     assert describe(machine.folder / "run")[1]["state"] == "finished"
     assert [line.split("  ", 1)[1].partition(" on ")[0] for line in story(submission)] == [
@@ -233,7 +232,7 @@ def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(machine: Machine) -> N
     end = wait(submission)
     assert end.name == "failed"
     assert "2 attempts in a row made no progress" in end.why
-    assert [entry["event"] for entry in read_events(submission.parts[0].folder)].count("requeued") == 1
+    assert [entry["event"] for entry in event_lines(submission.parts[0].folder)].count("requeued") == 1
 
 
 def test_a_run_that_is_under_way_is_not_submitted_twice(machine: Machine) -> None:

@@ -14,7 +14,7 @@ from rayspin.cli import main
 from rayspin.errors import InputError, RunError
 from rayspin.jobs.generate.job import make_here
 from rayspin.jobs.train.job import TrainFcn
-from rayspin.launch.events import read_events
+from rayspin.launch.events import Lost, read_events
 from rayspin.launch.submissions import RECORD, Part, Submission
 from rayspin.models import EffectiveFieldNetConfig, save_weights, weights_info
 from rayspin.rundir import RunDir, Summary
@@ -140,8 +140,10 @@ def test_a_damaged_record_of_a_submission_is_one_line(tmp_path: Path, verb: str,
 
 
 def test_events_of_another_kind_are_passed_over(tmp_path: Path) -> None:
-    (tmp_path / "events.jsonl").write_text('{"a": 1}\n{"time": 1, "event": "lost", "host": "n1"}\n[]\n')
-    assert read_events(tmp_path) == [{"time": 1, "event": "lost", "host": "n1"}]
+    (tmp_path / "events.jsonl").write_text(
+        '{"a": 1}\n{"time": 1, "event": "lost", "host": "n1"}\n{"time": 1, "event": "lost"}\n[]\n'
+    )
+    assert read_events(tmp_path) == [Lost(host="n1")]
 
 
 def test_a_curve_that_is_none_is_one_line(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from rayspin.config import build
-from rayspin.launch.events import read_events
-from rayspin.launch.options import JobRequest, SubmitOptions
+from rayspin.launch.job_requests import JobRequest
+from rayspin.launch.options import SubmitOptions
 from rayspin.launch.submissions import Submission
 from rayspin.launch.submit import submit
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
@@ -20,6 +20,7 @@ from rayspin.storage import open_dataset
 from rayspin.storage.ledger import entries
 from tests.support.runs import wait_until
 from tests.support.slurm.lab import Lab
+from tests.support.submissions import event_lines
 
 JOB = """
 kind = "generate"
@@ -45,7 +46,7 @@ def options(**table: Any) -> SubmitOptions:
 
 
 def events(submission: Submission, name: str, part: int = 0) -> list[dict[str, Any]]:
-    return [entry for entry in read_events(submission.parts[part].folder) if entry["event"] == name]
+    return [line for line in event_lines(submission.parts[part].folder) if line["event"] == name]
 
 
 def wait_for(submission: Submission, event: str, count: int = 1) -> dict[str, Any]:

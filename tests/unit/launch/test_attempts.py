@@ -9,8 +9,9 @@ import pytest
 
 from rayspin.launch import attempts
 from rayspin.launch.attempts import in_slurm
-from rayspin.launch.events import read_events, record_event
+from rayspin.launch.events import Ended, Requeued, Started, read_events, record_event
 from rayspin.launch.exit_codes import DONE, FAILED, INCOMPLETE
+from rayspin.launch.options import SupervisorOptions
 from rayspin.launch.progress_mark import progress_mark
 from rayspin.launch.supervisor import ClusterJob, TaskInfo
 
@@ -21,7 +22,13 @@ PLACE = TaskInfo(job_id="17", attempt=0, rank=0, nodes=1, cpus=1)
 def job(tmp_path: Path) -> ClusterJob:
     for name in ("run", "submission"):
         (tmp_path / name).mkdir()
-    return ClusterJob(("true",), tmp_path / "run", tmp_path / "submission", max_attempts_without_progress=2)
+    return ClusterJob(
+        ("true",), tmp_path / "run", tmp_path / "submission", options=SupervisorOptions(max_attempts_without_progress=2)
+    )
+
+
+def started(job: ClusterJob) -> Started:
+    return Started(host="n1", process=1, nodes=1, mark=progress_mark(job.out))
 
 
 class Slurm:
@@ -43,7 +50,7 @@ def test_a_job_that_stopped_before_its_end_is_requeued(job: ClusterJob, monkeypa
     slurm = Slurm(monkeypatch, INCOMPLETE, "RUNNING")
     assert attempt(job) == INCOMPLETE
     assert slurm.requeued == ["17"]
-    assert [entry["event"] for entry in read_events(job.folder)] == ["requeued"]
+    assert read_events(job.folder) == [Requeued()]
 
 
 @pytest.mark.parametrize("code", [DONE, FAILED])
@@ -61,12 +68,14 @@ def test_one_that_was_cancelled_is_not(job: ClusterJob, monkeypatch: pytest.Monk
 
 def test_one_that_made_no_progress_in_so_many_attempts_fails(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = Slurm(monkeypatch, INCOMPLETE, "RUNNING")
-    record_event(job.folder, "started", mark=progress_mark(job.out))
+    record_event(job.folder, started(job))
     assert attempt(job) == INCOMPLETE
-    record_event(job.folder, "started", mark=progress_mark(job.out))
+    record_event(job.folder, started(job))
     assert attempt(job) == FAILED
     assert slurm.requeued == ["17"]
-    assert "2 attempts in a row made no progress" in read_events(job.folder)[-1]["problem"]
+    last = read_events(job.folder)[-1]
+    assert isinstance(last, Ended)
+    assert "2 attempts in a row made no progress" in last.problem
     # With one more shard in the ledger, the job is requeued again.
     (job.out / "ledger.jsonl").write_text("{}\n")
     assert attempt(job) == INCOMPLETE

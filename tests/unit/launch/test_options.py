@@ -10,7 +10,8 @@ import pytest
 
 from rayspin.errors import InputError
 from rayspin.job import load
-from rayspin.launch.options import JobRequest, SiteProfile, SubmitOptions, pieces
+from rayspin.launch.job_requests import JobRequest, SiteProfile, job_requests
+from rayspin.launch.options import SubmitOptions
 from rayspin.launch.submit import script, submit
 from tests.support.submissions import DATA, JOB, options, pipeline
 
@@ -102,7 +103,7 @@ def test_stages_become_pieces_with_resources_and_predecessors_of_their_own(tmp_p
     )
     job = load(tmp_path / "job.toml")
     site = SiteProfile.read(tmp_path / "site.toml")
-    found = {piece.stage: piece for piece in pieces(job, site, {"time": "4:00:00"}, {"train": {"nodes": 2}})}
+    found = {piece.stage: piece for piece in job_requests(job, site, {"time": "4:00:00"}, {"train": {"nodes": 2}})}
     assert {name: piece.after for name, piece in found.items()} == {
         "data": (), "train": ("data",), "more": (), "evaluate": ("data", "train"),
     }  # fmt: skip
@@ -116,7 +117,7 @@ def test_stages_become_pieces_with_resources_and_predecessors_of_their_own(tmp_p
     assert text.count("#SBATCH --array=0-7") == 2
     assert "--stage data --shards K/8\n" in text
     assert "--stage train --address" in text
-    (one,) = pieces(job, SiteProfile({}, {}), {}, one_job=True)
+    (one,) = job_requests(job, SiteProfile({}, {}), {}, one_job=True)
     assert one == JobRequest("", SubmitOptions())
 
 
@@ -134,13 +135,13 @@ def test_pieces_that_do_not_fit_are_refused(
 ) -> None:
     (tmp_path / "job.toml").write_text(pipeline(data=DATA, train=TRAIN))
     with pytest.raises(InputError, match=complaint):
-        pieces(load(tmp_path / "job.toml"), SiteProfile({}, {}), given, for_stages)
+        job_requests(load(tmp_path / "job.toml"), SiteProfile({}, {}), given, for_stages)
 
 
 def test_one_job_has_no_options_for_stages_and_only_generation_is_an_array(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(TRAIN.replace("@data", "runs/data"))
     job = load(tmp_path / "job.toml")
     with pytest.raises(InputError, match="--for: applies only to the stages of a pipeline"):
-        pieces(job, SiteProfile({}, {}), {}, {"train": {"nodes": 2}})
+        job_requests(job, SiteProfile({}, {}), {}, {"train": {"nodes": 2}})
     with pytest.raises(InputError, match="array: 'train-fcn' jobs can't run as an array"):
-        pieces(job, SiteProfile({}, {}), {"array": 2})
+        job_requests(job, SiteProfile({}, {}), {"array": 2})

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rayspin.launch import scheduler, submissions, submit
-from rayspin.launch.options import JobRequest, SubmitOptions
+from rayspin.launch.job_requests import JobRequest
+from rayspin.launch.options import SubmitOptions
 from rayspin.launch.scheduler import meaning
 from rayspin.launch.submissions import Part, State, Submission
 from rayspin.status import describe

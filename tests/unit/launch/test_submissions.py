@@ -12,8 +12,9 @@ import pytest
 
 from rayspin.errors import InputError, RunError
 from rayspin.launch import doctor
-from rayspin.launch.events import record_event
-from rayspin.launch.options import SiteProfile, SubmitOptions
+from rayspin.launch.events import Cancelled, Draining, Ended, Event, Lost, Ready, Requeued, Started, record_event
+from rayspin.launch.job_requests import SiteProfile
+from rayspin.launch.options import SubmitOptions
 from rayspin.launch.submissions import Part, Submission, cancel, describe, follow, latest, state, wait
 from rayspin.status import describe as run_status
 from tests.support.repository import REPOSITORY
@@ -21,20 +22,18 @@ from tests.support.repository import REPOSITORY
 PROFILES = sorted((REPOSITORY / "slurm" / "profiles").glob("*.toml"))
 
 
-def submission(
-    folder: Path, *events: dict[str, object], job_id: str = "999999999", cluster: str = "local"
-) -> Submission:
+def submission(folder: Path, *events: Event, job_id: str = "999999999", cluster: str = "local") -> Submission:
     inside = folder / "submissions" / "001"
     inside.mkdir(parents=True)
     there = Submission(inside, cluster, 1e9, (Part(job_id, inside, inside / "log"),))
     there.write()
     for event in events:
-        record_event(there.folder, **event)  # type: ignore[arg-type]
+        record_event(there.folder, event)
     return there
 
 
-STARTED = {"event": "started", "host": "n1", "nodes": 2, "attempt": 0}
-READY = {"event": "ready", "hosts": ["n1", "n2"], "seconds": 6.5}
+STARTED = Started(host="n1", process=1, nodes=2, mark="0")
+READY = Ready(hosts=("n1", "n2"), seconds=6.5)
 
 
 @pytest.mark.parametrize(
@@ -42,15 +41,13 @@ READY = {"event": "ready", "hosts": ["n1", "n2"], "seconds": 6.5}
     [
         ([], "gone", "check that the nodes share"),
         ([STARTED, READY], "gone", "ended without an exit code"),
-        ([STARTED, READY, {"event": "ended", "code": 0}], "done", ""),
-        ([STARTED, {"event": "ended", "code": 1, "problem": "Ray's head: died; see"}], "failed", "Ray's head: died"),
-        ([STARTED, READY, {"event": "ended", "code": 2}], "refused", ""),
-        ([STARTED, READY, {"event": "cancelled"}, {"event": "ended", "code": 75}], "stopped", ""),
+        ([STARTED, READY, Ended(code=0)], "done", ""),
+        ([STARTED, Ended(code=1, problem="Ray's head: died; see")], "failed", "Ray's head: died"),
+        ([STARTED, READY, Ended(code=2)], "refused", ""),
+        ([STARTED, READY, Cancelled(), Ended(code=75)], "stopped", ""),
     ],
 )
-def test_the_state_of_a_job_that_is_no_longer_there(
-    tmp_path: Path, events: list[dict[str, object]], name: str, why: str
-) -> None:
+def test_the_state_of_a_job_that_is_no_longer_there(tmp_path: Path, events: list[Event], name: str, why: str) -> None:
     there = submission(tmp_path, *events)
     assert state(there).name == name
     assert why in state(there).why
@@ -75,8 +72,8 @@ def test_the_number_of_a_process_that_is_another_by_now_says_nothing(tmp_path: P
 
 
 def test_the_story_is_told_with_times_in_order(tmp_path: Path) -> None:
-    lost, drained = {"event": "lost", "host": "n2"}, {"event": "draining", "reason": "walltime"}
-    there = submission(tmp_path, STARTED, READY, lost, drained, {"event": "ended", "code": 75}, {"event": "requeued"})
+    lost, drained = Lost(host="n2"), Draining(reason="walltime")
+    there = submission(tmp_path, STARTED, READY, lost, drained, Ended(code=75), Requeued())
     assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", "", line) for line in describe(there)] == [
         "submitted as job 999999999 (local)",
         "started on n1 with 2 nodes",
@@ -89,7 +86,7 @@ def test_the_story_is_told_with_times_in_order(tmp_path: Path) -> None:
 
 
 def test_the_log_is_followed_to_its_end(tmp_path: Path) -> None:
-    there = submission(tmp_path, STARTED, {"event": "ended", "code": 0})
+    there = submission(tmp_path, STARTED, Ended(code=0))
     there.parts[0].log.write_text("annealed\ntrained\n")
     assert "".join(follow(there)) == "annealed\ntrained\n"
 
@@ -117,8 +114,8 @@ def test_the_story_of_a_run_is_that_of_all_its_submissions_and_of_none_that_came
         folder = tmp_path / "submissions" / job_id
         folder.mkdir()
         Submission(folder, "slurm", 1e9, (Part(job_id, folder, folder / "log"),)).write()
-        record_event(folder, **STARTED)
-        record_event(folder, "ended", code=code)
+        record_event(folder, STARTED)
+        record_event(folder, Ended(code=code))
     _, rows = run_status(tmp_path)
     assert "job 9" not in rows
     assert rows["job 10"] == "done"

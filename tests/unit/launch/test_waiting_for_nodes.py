@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rayspin.errors import RunError
+from rayspin.launch.options import SupervisorOptions
 from rayspin.launch.rendezvous import Host, Member
 from rayspin.launch.supervisor import ClusterJob, TaskInfo, _Node, _wait_for_nodes
 from tests.support.rendezvous import LOCALHOST, turn_until
@@ -20,9 +21,11 @@ LIVING: Any = SimpleNamespace(ended=lambda: None)
 
 def node(folder: Path, min_nodes: int | None) -> _Node:
     """Rank 0 of three nodes, whose time to start is over."""
-    job = ClusterJob(command=(), out=folder, folder=folder, min_nodes=min_nodes, start_seconds=0.0)
-    requests: Any = SimpleNamespace(any=lambda: False)
-    return _Node(job, TaskInfo("1", 0, 0, 3, 1), requests, folder)
+    job = ClusterJob(
+        command=(), out=folder, folder=folder, options=SupervisorOptions(min_nodes=min_nodes), start_seconds=0.0
+    )
+    received: Any = SimpleNamespace(any=lambda: False)
+    return _Node(job, TaskInfo("1", 0, 0, 3, 1), received, folder)
 
 
 @contextmanager

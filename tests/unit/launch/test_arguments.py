@@ -1,0 +1,71 @@
+"""Options of a job are declared once: the command lines, the profiles and the sbatch scripts follow the model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from rayspin.cli import main as rayspin
+from rayspin.errors import InputError
+from rayspin.launch.__main__ import main as launch
+from rayspin.launch.arguments import given_options
+from rayspin.launch.options import SubmitOptions, SupervisorOptions
+from tests.support.repository import REPOSITORY
+from tests.support.submissions import JOB
+
+SCRIPTS = sorted((REPOSITORY / "slurm").glob("*.sbatch"))
+
+
+@pytest.mark.parametrize(
+    ("command", "model"), [(rayspin.commands["submit"], SubmitOptions), (launch, SupervisorOptions)]
+)
+def test_every_option_of_the_model_is_on_the_command_line(
+    command: click.Command, model: type[SupervisorOptions]
+) -> None:
+    params = {param.name: param for param in command.get_params(click.Context(command))}
+    for name, field in model.model_fields.items():
+        option = params[name]
+        assert isinstance(option, click.Option)
+        assert option.opts == ["--" + name.replace("_", "-")]
+        assert field.description is not None
+        assert " ".join(field.description.split()) in (option.help or "")
+
+
+def test_options_of_every_type_reach_the_script(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text(JOB)
+    (tmp_path / "site.toml").write_text('modules = ["site"]\nqos = "slow"\naccount = "spins"\n')
+    words = (
+        "submit --dry-run --nodes 3 --no-exclusive --time 2:00:00 --qos fast --modules gcc --modules python "
+        "--options reservation=weekend --options mail-type=END,FAIL --drain-seconds 300"
+    )
+    given = [*words.split(), "--setup", "export A='1 2'", "--profile", str(tmp_path / "site.toml")]
+    result = CliRunner().invoke(rayspin, [*given, str(tmp_path / "job.toml"), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    lines = set(result.stdout.splitlines())
+    assert {f"#SBATCH --{option}" for option in ("nodes=3", "time=120", "qos=fast", "account=spins")} <= lines
+    assert {"#SBATCH --reservation=weekend", "#SBATCH --mail-type=END,FAIL", "#SBATCH --signal=USR2@300"} <= lines
+    assert {"module load gcc", "module load python", "export A='1 2'"} <= lines
+    assert not {"#SBATCH --exclusive", "module load site"} & lines
+
+
+def test_an_item_of_a_table_without_a_value_is_refused() -> None:
+    with pytest.raises(InputError, match="--options reservation: is not KEY=VALUE"):
+        given_options({"options": ("reservation",)}, SubmitOptions)
+
+
+def test_the_profile_for_cpu_nodes_names_every_option_of_a_site() -> None:
+    text = (REPOSITORY / "slurm" / "profiles" / "cpu.toml").read_text()
+    named = set(re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE)) | {"options"}
+    assert "[options]" in text
+    assert named == set(SubmitOptions.model_fields)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_the_plain_scripts_ask_for_the_signal_that_the_supervisors_expect(script: Path) -> None:
+    directives = [line for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
+    assert f"#SBATCH --signal=USR2@{SupervisorOptions().drain_seconds}" in directives
+    assert "#SBATCH --requeue" in directives
