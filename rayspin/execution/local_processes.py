@@ -1,7 +1,4 @@
-"""Dispatch of items to processes of one machine without Ray: the counterpart of `dispatcher.dispatch` for one node.
-
-Failures are handled in the same way: an exception counts against its item, a lost process or a full disk does not.
-"""
+"""Dispatch of items to processes of one machine without Ray: the counterpart of `dispatcher.dispatch` for one node."""
 
 from __future__ import annotations
 
@@ -10,16 +7,15 @@ import os
 import signal
 import threading
 import traceback
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from typing import Any, Generic
 
-from rayspin.errors import MachineError, RunError
-from rayspin.execution.dispatcher import ATTEMPTS, LOST_IN_A_ROW, FailedItem, Item, Outcome, Result, Worker
+from rayspin.errors import MachineError
 from rayspin.execution.stopping import StopRequest
+from rayspin.execution.work_queue import Item, Result, Unfinished, Worker, WorkQueue
 
 _POLL_S = 0.5
 
@@ -32,7 +28,7 @@ def dispatch_to_processes(
     items: Iterable[Item],
     on_result: Callable[[Item, Result], None],
     warm_up: Callable[[], None],
-) -> Outcome[Item]:
+) -> Unfinished[Item]:
     """Process all items with a pool of local processes; see `dispatcher.dispatch`.
 
     Args:
@@ -49,19 +45,22 @@ def dispatch_to_processes(
         RunError: a worker can't be created, or processes keep dying without a result.
         MachineError: raised by a worker or by `on_result`. The items in flight were finished, the rest was not started.
     """
-    pool = _ProcessPool(worker, arguments, deque(items), warm_up)
+    queue = WorkQueue(items, stop, on_result)
+    pool = _ProcessPool(worker, arguments, queue, warm_up)
     try:
         with stop.draining():
-            pool.run(processes, stop, on_result)
+            pool.run(processes)
     finally:
         pool.close()
-    return Outcome(pool.failed, list(pool.queue))
+    return queue.unfinished()
 
 
-@dataclass(eq=False)
+@dataclass
 class _Process(Generic[Item]):
     process: Any
     pipe: connection.Connection
+    successes_before: int
+    """Successes of the whole pool when this process was started."""
     item: Item
 
 
@@ -70,54 +69,33 @@ class _ProcessPool(Generic[Item, Result]):
         self,
         worker: type[Worker[Item, Result]],
         arguments: Sequence[Any],
-        queue: deque[Item],
+        queue: WorkQueue[Item, Result],
         warm_up: Callable[[], None],
     ) -> None:
-        self._worker, self._arguments, self.queue, self._warm_up = worker, arguments, queue, warm_up
+        self._worker, self._arguments, self._queue, self._warm_up = worker, arguments, queue, warm_up
         # The fork server has no threads and imports the modules once: one import instead of 128 on a node of 128 cores.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([worker.__module__])
         self._busy: dict[Any, _Process[Item]] = {}
-        self._failures: Counter[Item] = Counter()
-        self._lost_in_a_row = 0
-        self._halted: MachineError | None = None
-        self.failed: list[FailedItem[Item]] = []
 
-    def run(self, processes: int, stop: StopRequest, on_result: Callable[[Item, Result], None]) -> None:
+    def run(self, processes: int) -> None:
         with _inherited_by_workers():
             forkserver.ensure_running()
-        if processes > 1 and len(self.queue) > 1:
+        if processes > 1 and len(self._queue) > 1:
             # An error in this process occurs again in a worker, which reports it.
             first = self._context.Process(target=self._warm_up, daemon=True)
             first.start()
             first.join()
-        for _ in range(min(processes, len(self.queue))):
-            if not stop.requested:
-                self._start(self.queue.popleft())
+        for item in self._queue.take(processes):
+            self._start(item)
         while self._busy:
             for pipe in connection.wait(list(self._busy), _POLL_S):
-                busy = self._busy.pop(pipe)
-                try:
-                    outcome = busy.pipe.recv()
-                except (EOFError, OSError):
-                    self._handle_loss(busy)
-                    if not stop.requested and self._halted is None:
-                        self._start(self.queue.popleft())
-                    continue
-                self._handle_outcome(busy.item, outcome, on_result)
-                if self.queue and not stop.requested and self._halted is None:
-                    self._send(busy, self.queue.popleft())
-                else:
-                    busy.pipe.close()
-                    busy.process.join()
-        if self._halted is not None:
-            raise self._halted
+                self._handle_reply(self._busy.pop(pipe))
 
     def close(self) -> None:
         for busy in self._busy.values():
             busy.process.kill()
-            busy.process.join()
-            busy.pipe.close()
+            _join(busy)
         self._busy.clear()
 
     def _start(self, item: Item) -> None:
@@ -126,51 +104,47 @@ class _ProcessPool(Generic[Item, Result]):
         process.start()
         # With this end open, reading from the pipe of a dead process would never end.
         theirs.close()
-        self._send(_Process(process, ours, item), item)
+        self._send(_Process(process, ours, self._queue.successes, item))
 
-    def _send(self, busy: _Process[Item], item: Item) -> None:
-        busy.item = item
-        # The death of a process is detected when its outcome is read.
+    def _send(self, busy: _Process[Item]) -> None:
+        # The death of a process is detected when its reply is read.
         with suppress(OSError):
-            busy.pipe.send(item)
+            busy.pipe.send(busy.item)
         self._busy[busy.pipe] = busy
 
-    def _handle_outcome(self, item: Item, outcome: Any, on_result: Callable[[Item, Result], None]) -> None:
-        match outcome:
+    def _handle_reply(self, busy: _Process[Item]) -> None:
+        try:
+            reply = busy.pipe.recv()
+        except (EOFError, OSError):
+            _join(busy)
+            self._queue.lost([busy.item], busy.successes_before, f"exit code {busy.process.exitcode}")
+            for item in self._queue.take():
+                self._start(item)
+            return
+        match reply:
             case ("made", result):
-                self._lost_in_a_row = 0
-                try:
-                    on_result(item, result)
-                except MachineError as error:
-                    self._halted = error
+                self._queue.succeeded([busy.item], [result])
             case ("failed", error, trace):
-                self._failures[item] += 1
-                if self._failures[item] < ATTEMPTS:
-                    self.queue.append(item)
-                else:
-                    self.failed.append(FailedItem(item, error, trace))
+                self._queue.failed(busy.item, error, trace)
             case ("refused", error):
-                self.queue.appendleft(item)
-                self._halted = error
+                self._queue.halt(busy.item, error)
             case (_, error):
-                remedy = "fix this error, then run the same command again to resume"
-                raise RunError("workers", f"can't start ({error})", remedy)
+                raise self._queue.cannot_start(error)
+        if items := self._queue.take():
+            (busy.item,) = items
+            self._send(busy)
+        else:
+            _join(busy)
 
-    def _handle_loss(self, busy: _Process[Item]) -> None:
-        busy.process.join()
-        busy.pipe.close()
-        self._lost_in_a_row += 1
-        if self._lost_in_a_row >= LOST_IN_A_ROW:
-            raise RunError(
-                "workers",
-                f"{self._lost_in_a_row} lost in a row without a result (exit code {busy.process.exitcode})",
-                "check the free memory, then run the same command again to resume",
-            )
-        self.queue.appendleft(busy.item)
+
+def _join(busy: _Process[Any]) -> None:
+    """Close the pipe of a process, which ends it if it still runs, and wait for its end."""
+    busy.pipe.close()
+    busy.process.join()
 
 
 def _serve(pipe: connection.Connection, worker: type[Worker[Item, Result]], arguments: Sequence[Any]) -> None:
-    """Main function of a worker process: receive items and send outcomes until the pipe is closed."""
+    """Main function of a worker process: receive items and send replies until the pipe is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         made = worker(*arguments)
@@ -181,12 +155,12 @@ def _serve(pipe: connection.Connection, worker: type[Worker[Item, Result]], argu
         while True:
             item = pipe.recv()
             try:
-                outcome: tuple[Any, ...] = "made", made.work(item)
+                reply: tuple[Any, ...] = "made", made.work(item)
             except MachineError as error:
-                outcome = "refused", error
+                reply = "refused", error
             except Exception as error:
-                outcome = "failed", f"{type(error).__name__}: {error}", traceback.format_exc()
-            pipe.send(outcome)
+                reply = "failed", f"{type(error).__name__}: {error}", traceback.format_exc()
+            pipe.send(reply)
 
 
 def _end_with_parent() -> None:

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from rayspin import job
-from rayspin.execution.dispatcher import Worker, dispatch
+from rayspin.execution.dispatcher import dispatch
 from rayspin.execution.local_processes import dispatch_to_processes
 from rayspin.execution.session import Session
 from rayspin.execution.stopping import StopRequest
+from rayspin.execution.work_queue import Worker
 from rayspin.job import Context
 from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.generate.making import MadeShard, warm_up

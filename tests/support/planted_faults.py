@@ -155,16 +155,16 @@ FAULTS = {
     ),
     # Ray
     "a-lost-actor-is-charged-to-its-item": Fault(
-        "execution/dispatcher.py",
-        "            self._put_back(items)\n            self._handle_loss(actor, error)",
-        "            self._count_failure(items[0], error)\n            self._handle_loss(actor, error)",
-        ["ray/test_dispatcher.py"],
+        "execution/work_queue.py",
+        "        self.put_back(items)\n        if successes_before",
+        "        self.failed(items[0], reason, reason)\n        self.put_back(items[1:])\n        if successes_before",
+        ["unit/execution/test_work_queue.py"],
     ),
     "a-failed-item-is-dropped": Fault(
-        "execution/dispatcher.py",
-        "            self.queue.append(item)\n            return",
-        "            return",
-        ["ray/test_dispatcher.py"],
+        "execution/work_queue.py",
+        "            self._waiting.append(item)",
+        "            pass",
+        ["unit/execution/test_work_queue.py"],
     ),
     # Jobs
     "unknown-keys-pass": Fault("config.py", 'extra="forbid"', 'extra="ignore"', ["unit/test_cli.py"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rayspin.execution.dispatcher import Outcome
+from rayspin.execution.work_queue import Unfinished
 from rayspin.jobs.generate import job as generate
 
 
@@ -18,11 +18,11 @@ def serially(
     on_result: Callable[[Any, Any], None],
     *,
     gpu: bool = False,
-) -> Outcome[Any]:
+) -> Unfinished[Any]:
     made = worker(*arguments)
     for item in items:
         on_result(item, made.work(item))
-    return Outcome([], [])
+    return Unfinished([], [])
 
 
 def make_shards_here(patch: Callable[[Any, str, Any], None] = setattr) -> None:

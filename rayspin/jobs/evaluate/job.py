@@ -14,7 +14,8 @@ import pydantic
 
 from rayspin.config import suggestion
 from rayspin.errors import InputError, RunError
-from rayspin.execution.dispatcher import Worker, dispatch
+from rayspin.execution.dispatcher import dispatch
+from rayspin.execution.work_queue import Worker
 from rayspin.jobs.generate.facts import DatasetStage
 from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.jobs.train.job import Training
@@ -176,12 +177,12 @@ class Evaluation(DatasetStage):
                 rows[share] = found
                 track.update(sum(map(len, rows.values())))
 
-            outcome = dispatch(context.session, context.stop, FieldMeter, (self, dataset, weights), shares, measured)
-        if outcome.failed:
-            (run.path / "error.txt").write_text(outcome.failed[0].trace, encoding="utf-8")
-            problem = f"samples cannot be evaluated ({outcome.failed[0].error})"
+            unfinished = dispatch(context.session, context.stop, FieldMeter, (self, dataset, weights), shares, measured)
+        if unfinished.failed:
+            (run.path / "error.txt").write_text(unfinished.failed[0].trace, encoding="utf-8")
+            problem = f"samples cannot be evaluated ({unfinished.failed[0].error})"
             raise RunError(str(run.path), problem, f"see {run.path / 'error.txt'}")
-        if outcome.remaining:
+        if unfinished.remaining:
             raise context.stop.incomplete(str(run.path), f"{sum(map(len, rows.values()))} of {count} samples done")
         return self.conclude(case, [row for share in shares for row in rows[share]], run.path)
 

@@ -107,10 +107,10 @@ def _make(job: Generate, part: ShardRange, run: RunDir, context: Context) -> Sum
         maker = job.maker(run.path)
         # One process gives a GPU many samples at once.
         processes = 1 if job.resources.gpu else usable_cpus()
-        outcome = dispatch_to_processes(
+        unfinished = dispatch_to_processes(
             processes, context.stop, ShardMaker, maker, shards, finished, partial(warm_up, job)
         )
-    settle(run.path, job, outcome, context.stop, f"{done} of {total} samples of {part} done")
+    settle(run.path, job, unfinished, context.stop, f"{done} of {total} samples of {part} done")
     return Summary(str(part), {"samples": f"{total}, {to_do} of them now"})
 
 

@@ -99,9 +99,9 @@ class Generate(Recipe, Stage):
 
                 warm_up_nodes(context.session, self)
                 maker, gpu = self.maker(run.path), self.resources.gpu
-                outcome = dispatch(context.session, context.stop, ShardMaker, maker, shards, finished, gpu=gpu)
+                unfinished = dispatch(context.session, context.stop, ShardMaker, maker, shards, finished, gpu=gpu)
             done = f"{recorder.samples_done} of {self.samples} samples done"
-            settle(run.path, self, outcome, context.stop, done)
+            settle(run.path, self, unfinished, context.stop, done)
         # Remove the temporary files of lost workers.
         sweep_temporaries(run.path)
         return recorder.summary()

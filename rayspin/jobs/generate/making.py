@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin import physics
-from rayspin.execution.dispatcher import Worker
+from rayspin.execution.work_queue import Worker
 from rayspin.inputs import read_text
 from rayspin.jobs.generate.recipe import Recipe, Shard
 from rayspin.physics import AnnealSchedule, anneal, anneal_many

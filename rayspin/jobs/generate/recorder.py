@@ -7,8 +7,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from rayspin.errors import RunError
-from rayspin.execution.dispatcher import Outcome
 from rayspin.execution.stopping import StopRequest
+from rayspin.execution.work_queue import Unfinished
 from rayspin.jobs.generate.card import CARD, write_card
 from rayspin.jobs.generate.making import MadeShard
 from rayspin.jobs.generate.recipe import Recipe, Shard
@@ -136,13 +136,13 @@ def failure_file(first_sample: int) -> str:
     return f"failed-{first_sample:08d}.txt"
 
 
-def settle(folder: Path, job: Recipe, outcome: Outcome[Shard], stop: StopRequest, done: str) -> None:
+def settle(folder: Path, job: Recipe, unfinished: Unfinished[Shard], stop: StopRequest, done: str) -> None:
     """Write the traceback of each failed shard to a file, and raise unless all shards were made.
 
     Args:
         folder: the dataset folder.
         job: the recipe of the dataset.
-        outcome: the shards that failed, and those that were not tried.
+        unfinished: the shards that failed, and those that were not tried.
         stop: the request to stop, if there was one.
         done: how many samples are done, for the message.
 
@@ -150,15 +150,15 @@ def settle(folder: Path, job: Recipe, outcome: Outcome[Shard], stop: StopRequest
         Incomplete: some shards were not tried; the same command tries them.
         RunError: all shards were tried, and some failed.
     """
-    for failure in outcome.failed:
+    for failure in unfinished.failed:
         write_text(folder / failure_file(failure.item[0]), failure.trace)
-    if outcome.remaining:
+    if unfinished.remaining:
         raise stop.incomplete(str(folder), done)
-    if outcome.failed:
-        first, count = outcome.failed[0].item
+    if unfinished.failed:
+        first, count = unfinished.failed[0].item
         raise RunError(
             str(folder),
-            f"{len(outcome.failed)} shards failed, the first (samples {first} to {first + count - 1}) with "
-            f"{outcome.failed[0].error}",
+            f"{len(unfinished.failed)} shards failed, the first (samples {first} to {first + count - 1}) with "
+            f"{unfinished.failed[0].error}",
             f"see {command('explain', folder, str(first // job.shard_samples))}; the same command tries these again",
         )

@@ -85,9 +85,9 @@ def _mend(folder: Path, job: Generate, faults: list[Fault], context: Context) ->
     if shards:
         recorder.tell_of_others(context.progress)
         maker = job.maker(folder)
-        outcome = dispatch(context.session, context.stop, ShardMaker, maker, shards, finished)
-        done = len(shards) - len(outcome.remaining) - len(outcome.failed)
-        settle(folder, job, outcome, context.stop, f"{done} of {len(shards)} shards repaired")
+        unfinished = dispatch(context.session, context.stop, ShardMaker, maker, shards, finished)
+        done = len(shards) - len(unfinished.remaining) - len(unfinished.failed)
+        settle(folder, job, unfinished, context.stop, f"{done} of {len(shards)} shards repaired")
     if changed:
         problem = f"{', '.join(changed)} could not be reproduced: the new values differ from the digests in the ledger"
         raise RunError(str(folder), problem, "install the package versions in the attribute `versions` of the shards")

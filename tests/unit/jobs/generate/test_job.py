@@ -10,8 +10,8 @@ import pytest
 from rayspin import job
 from rayspin.config import build
 from rayspin.errors import Incomplete, InputError, RunError
-from rayspin.execution.dispatcher import FailedItem, Outcome
 from rayspin.execution.stopping import StopRequest
+from rayspin.execution.work_queue import FailedItem, Unfinished
 from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.generate.recorder import settle
 from rayspin.physics import DOMAIN_SCHEDULE, LABYRINTH_SCHEDULE
@@ -23,7 +23,7 @@ SMALL = datasets.labyrinths(12, 16, seed=5, shard_samples=4, splits={"test": 2, 
 
 
 def test_a_stop_with_a_poison_sample_is_a_stop_and_keeps_the_traceback(tmp_path: Path) -> None:
-    outcome = Outcome([FailedItem((4, 4), "ValueError: no", "Traceback of it")], [(8, 4)])
+    outcome = Unfinished([FailedItem((4, 4), "ValueError: no", "Traceback of it")], [(8, 4)])
     stop = StopRequest()
     with stop.draining():
         stop._handle_signal(signal.SIGTERM, None)
@@ -32,7 +32,7 @@ def test_a_stop_with_a_poison_sample_is_a_stop_and_keeps_the_traceback(tmp_path:
     assert caught.value.exit_code == 75
     assert (tmp_path / "failed-00000004.txt").read_text() == "Traceback of it"
     with pytest.raises(RunError, match=r"1 shards failed, the first \(samples 4 to 7\) with ValueError: no"):
-        settle(tmp_path, SMALL, Outcome(outcome.failed, []), StopRequest(), "8 of 12 samples done")
+        settle(tmp_path, SMALL, Unfinished(outcome.failed, []), StopRequest(), "8 of 12 samples done")
 
 
 @pytest.mark.parametrize(("hamiltonian", "schedule"), [("labyrinth", LABYRINTH_SCHEDULE), ("domain", DOMAIN_SCHEDULE)])
