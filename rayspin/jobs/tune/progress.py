@@ -28,6 +28,6 @@ def progress(run: RunDir, job: Table) -> dict[str, str]:
     for name, entry in failed[:SHOWN_TRIALS]:
         rows[f"failed {name}"] = f"{entry.label}: {entry.error} ({path / 'trials' / name / 'error.txt'})"
     if ledger.last:
-        rows["core time"] = f"{ledger.seconds:.0f} s"
+        rows["time in trials"] = f"{ledger.seconds:.0f} s"
         rows["last activity"] = ledger.last
     return rows

@@ -66,7 +66,7 @@ class Report:
                 "trials": f"{len(rows)}: {counts}",
                 **{f"best {key}": shown(value) for key, value in trial_states[best].trial.point},
                 f"best {self.metric[0]}": f"{rows[best][self.metric[0]]:.5g}",
-                "core time": f"{self.queue.ledger.seconds:.0f} s",
+                "time in trials": f"{self.queue.ledger.seconds:.0f} s",
                 "table": "trials.csv, trials.nc",
             },
             self._draw(trial_states, rows),
