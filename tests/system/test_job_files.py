@@ -22,7 +22,7 @@ from rayspin.show import describe
 from rayspin.storage import Catalog, open_dataset
 from tests.support.repository import SMOKE
 
-ORDER = ["generate", "train_fcn", "train_sr", "evaluate_fcn", "evaluate_sr", "recursive", "tune", "pipeline"]
+ORDER = ["generate", "train_fcn", "train_sr", "evaluate_fcn", "evaluate_sr", "recursive", "tune", "pipeline", "train_field_unet"]
 
 
 @pytest.fixture(scope="module")
