@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
-from rayspin.models import EffectiveFieldNet, apply
+from rayspin.models import FieldNet, apply
 from rayspin.physics import energy
 from rayspin.physics.arguments import COLDEST, HOTTEST, STRONGEST, number, spin_field, vector, whole
 from rayspin.physics.hamiltonian import HamiltonianLike
@@ -43,7 +43,7 @@ class Recursion:
 
 
 def recurse(
-    network: EffectiveFieldNet,
+    network: FieldNet,
     spins_NYXC: npt.ArrayLike,
     iterations: int,
     hamiltonian: HamiltonianLike,
@@ -72,7 +72,7 @@ def recurse(
 
 
 def iterate(
-    network: EffectiveFieldNet,
+    network: FieldNet,
     spins_NYXC: npt.ArrayLike,
     iterations: int,
     *,

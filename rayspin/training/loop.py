@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from inspect import signature
@@ -22,10 +22,11 @@ from rayspin.rng import seed_words
 from rayspin.training.checkpoint import BEST, WEIGHTS, Checkpoint, Keeper
 from rayspin.training.config import TrainingConfig
 from rayspin.training.curve import Line, best_epoch
-from rayspin.training.data import Loader, SampleSource
+from rayspin.training.data import Loader
 from rayspin.training.epoch import OnBatch, Run
 from rayspin.training.memory import keeping_freed_memory
-from rayspin.training.objectives import Objective
+from rayspin.training.objectives import Objective, Task
+from rayspin.training.sources import SampleSource
 
 OnEpoch = Callable[[Line], None]
 """A callback that receives the metrics of a finished epoch."""
@@ -60,6 +61,7 @@ def fit(
     validation: SampleSource,
     folder: str | Path,
     *,
+    further: Sequence[tuple[SampleSource, float]] = (),
     rank: int = 0,
     world_size: int = 1,
     device: str | torch.device = "cpu",
@@ -81,6 +83,8 @@ def fit(
         train: the training samples.
         validation: the validation samples.
         folder: the folder of checkpoint, metrics and weights; it is created if necessary.
+        further: (samples, share) from further datasets with the same lattice; the share of each epoch's samples that
+            they replace, at random. Their fields are those of the Hamiltonian of `train`.
         rank: index of this process.
         world_size: number of processes that share each batch.
         device: the device to train on.
@@ -99,21 +103,24 @@ def fit(
     objective.check(network_config, train.shape)
     training.check_samples(len(train), len(validation), world_size)
     job = _job(objective, network_config, training, train, validation)
+    if further:
+        job["data"]["further"] = [_further(source, share, train) for source, share in further]
     checkpoint = _from_rank_zero(lambda: _resumable(folder, job, training), rank, world_size)
 
     device = torch.device(device)
-    network = _initial(network_config, training.seed).to(device)
+    task = objective.build(network_config, train)
+    network = _initial(task, network_config, training.seed).to(device)
     optimizer = Adam(network.parameters(), lr=training.learning_rate)
     history: list[Line] = []
     if checkpoint is not None:
         checkpoint.restore(network, optimizer, folder)
         history = list(checkpoint.history)
     run = Run(
-        task=objective.build(network_config, train).to(device),
+        task=task.to(device),
         model=_prepared(network, training, world_size),
         optimizer=optimizer,
         training=training,
-        train=Loader(train, training.seed, training.augmentation, device),
+        train=Loader(train, training.seed, training.augmentation, device, tuple(further)),
         validation=Loader(validation, training.seed, "none", device),
         rank=rank,
         world_size=world_size,
@@ -165,6 +172,14 @@ def _job(
     }
 
 
+def _further(source: SampleSource, share: float, train: SampleSource) -> dict[str, Any]:
+    """What determines the samples from a further source, as a table."""
+    if source.shape != train.shape:
+        sizes = " and ".join("{} x {}".format(*shape) for shape in (train.shape, source.shape))
+        raise InputError("further", f"lattices of {sizes} sites can't be mixed", "use datasets of one size")
+    return {"samples": len(source), "share": share, "digest": source.digest}
+
+
 def _resumable(folder: Path, job: dict[str, Any], training: TrainingConfig) -> Checkpoint | None:
     checkpoint = Checkpoint.load(folder)
     if checkpoint is not None:
@@ -174,11 +189,11 @@ def _resumable(folder: Path, job: dict[str, Any], training: TrainingConfig) -> C
     return checkpoint
 
 
-def _initial(config: NetworkConfig, seed: int) -> Network:
+def _initial(task: Task, config: NetworkConfig, seed: int) -> Network:
     """The network with its initial weights, the same on every rank; torch's global generator is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed_words("weights", (seed,), 1)[0]))
-        return config.build()
+        return task.network(config)
 
 
 def _prepared(network: Network, training: TrainingConfig, world_size: int) -> nn.Module:
