@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rayspin.execution.ray_node import installed
 from tests.support.runs import wait_until
-from tests.support.slurm.jobs import events, start, told, wait_for
+from tests.support.slurm.jobs import events, logs_and_events, start, wait_for
 from tests.support.slurm.lab import Lab
 
 PORT = "6399"
@@ -21,7 +21,7 @@ def by_rayspin(slurm: Lab, folder: Path) -> float:
     submission = start(folder)
     seconds = wait_for(submission, "ready")["time"] - begin
     assert events(submission, "ready")[0]["hosts"] == ["n1", "n2"]
-    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    assert wait_for(submission, "ended")["code"] == 0, logs_and_events(submission)
     wait_until(lambda: not slurm.run("squeue", "--noheader"))
     return float(seconds)
 
@@ -30,18 +30,18 @@ def by_hand(slurm: Lab) -> float:
     """Seconds that `ray start` takes on one node and then on the other."""
     ray = ["env", "RAY_AUTH_MODE=disabled", installed("ray"), "start", "--num-cpus=2", "--disable-usage-stats"]
     store = "--object-store-memory=134217728"
-    address = slurm.on("n1", "hostname", "-i").stdout.split()[0]
+    address = slurm.run_on("n1", "hostname", "-i").stdout.split()[0]
     try:
         begin = time.monotonic()
         head = [f"--node-ip-address={address}", f"--port={PORT}", "--include-dashboard=false", "--temp-dir=/var/tmp/r"]
         for node, role in (("n1", ["--head", *head]), ("n2", [f"--address={address}:{PORT}", "--temp-dir=/var/tmp/r"])):
-            done = slurm.on(node, *ray, store, *role)
+            done = slurm.run_on(node, *ray, store, *role)
             assert done.returncode == 0, done.stdout + done.stderr
         return time.monotonic() - begin
     finally:
         for node in ("n1", "n2"):
-            slurm.on(node, "pkill", "-9", "-x", "(raylet|gcs_server|python.*|ray::.*)")
-            slurm.on(node, "rm", "-rf", "/var/tmp/r")
+            slurm.run_on(node, "pkill", "-9", "-x", "(raylet|gcs_server|python.*|ray::.*)")
+            slurm.run_on(node, "rm", "-rf", "/var/tmp/r")
 
 
 def test_ray_is_up_as_soon_as_by_hand(benchmark, slurm: Lab, tmp_path: Path) -> None:

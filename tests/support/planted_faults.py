@@ -3,7 +3,7 @@
     python -m tests.support.planted_faults              # all faults, half an hour
     python -m tests.support.planted_faults dmi-sign ...  # some faults
 
-For each fault the file of tests that detects it is printed, or ESCAPED. The exit code is 1 if a fault escaped.
+For each fault, the test file that detects it, or ESCAPED, is printed. The exit code is 1 if a fault escaped.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ def plant(fault: Fault, copy: Path) -> str | None:
 
 
 def main(names: Sequence[str]) -> int:
-    """Plant the faults with these names, by default all, and return how many escaped."""
+    """Plant the named faults (default: all), and return the number of faults that escaped."""
     tracked = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     escaped = 0
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:

@@ -79,7 +79,7 @@ def test_a_training_that_loses_a_rank_and_its_driver_and_is_stopped_ends_with_th
         run.wait_for(lambda: epochs() >= before + 2)
         run.driver.send_signal(signal.SIGKILL)
         run.driver.wait()
-        run.check_gone()
+        run.check_processes_ended()
     assert 0 < epochs() - kept(folder) <= INTERVAL or epochs() == kept(folder)
     # The two signals that Ray would take for itself; the sweep below gets the second one.
     for number in (signal.SIGINT, signal.SIGTERM) if FULL else (signal.SIGINT,):
@@ -87,7 +87,7 @@ def test_a_training_that_loses_a_rank_and_its_driver_and_is_stopped_ends_with_th
             before = epochs()
             run.wait_for(lambda before=before: epochs() >= before + 2)  # type: ignore[misc]
             run.driver.send_signal(number)
-            code, said = run.ended()
+            code, said = run.wait()
         assert code == 75, said
         line = f"stopped by {number.name} with {epochs()} of {EPOCHS} epochs done; run the same command again to resume"
         assert line in said
@@ -96,7 +96,7 @@ def test_a_training_that_loses_a_rank_and_its_driver_and_is_stopped_ends_with_th
         assert kept(folder) == epochs() < EPOCHS
         assert not (folder / ".ray").exists()
     with started(job_file, folder) as run:
-        assert run.ended() == (0, "")
+        assert run.wait() == (0, "")
     assert curve(folder) == curve(tmp_path / "undisturbed")
     assert not any((folder / name).exists() for name in (".ray", ".stop", ".progress"))
 
@@ -129,7 +129,7 @@ def test_a_sweep_that_loses_a_trial_its_raylet_and_its_driver_and_is_stopped_end
         before = epochs()
         run.wait_for(lambda: epochs() > before)
         run.driver.send_signal(signal.SIGTERM)
-        code, said = run.ended()
+        code, said = run.wait()
     assert code == 75, said
     assert "of 5 trials done; run the same command again to resume" in said
     assert "stopped by SIGTERM with " in said
@@ -138,7 +138,7 @@ def test_a_sweep_that_loses_a_trial_its_raylet_and_its_driver_and_is_stopped_end
         before = epochs()
         run.wait_for(lambda: epochs() > before)
         run.kill("raylet", random.Random(1))
-        code, said = run.ended()
+        code, said = run.wait()
         assert (code, said.count("\n")) == (1, 1), said
         assert re.match(r"Ray on this machine: its .*\braylet\b.* died; completed work is saved; run the", said), said
     with started(job_file, folder) as run:
@@ -149,7 +149,7 @@ def test_a_sweep_that_loses_a_trial_its_raylet_and_its_driver_and_is_stopped_end
     known = Ledger(folder).order
     assert "not running" in describe(folder)[1]["state"]
     with started(job_file, folder) as run:
-        assert run.ended() == (0, "")
+        assert run.wait() == (0, "")
     assert (folder / "trials.csv").read_bytes() == undisturbed
     # What was in the ledger was not run again.
     order = Ledger(folder).order
