@@ -1,4 +1,4 @@
-"""How soon Ray is up over the nodes of a job, beside plain `ray start` on the same nodes (--benchmark-enable)."""
+"""Time until Ray is up on the nodes of a job, and the time of plain `ray start` on the same nodes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.slurm.lab import Lab
 PORT = "6399"
 
 
-def by_rayspin(slurm: Lab, folder: Path) -> float:
-    """Seconds from the submission until Ray is up on both nodes."""
+def start_by_rayspin(slurm: Lab, folder: Path) -> float:
+    """Return the time from the submission until Ray is up on both nodes, in seconds."""
     folder.mkdir()
     begin = time.time()
     submission = start(folder)
@@ -26,8 +26,8 @@ def by_rayspin(slurm: Lab, folder: Path) -> float:
     return float(seconds)
 
 
-def by_hand(slurm: Lab) -> float:
-    """Seconds that `ray start` takes on one node and then on the other."""
+def start_by_ray(slurm: Lab) -> float:
+    """Return the time that `ray start` takes on one node and then on the other, in seconds."""
     ray = ["env", "RAY_AUTH_MODE=disabled", installed("ray"), "start", "--num-cpus=2", "--disable-usage-stats"]
     store = "--object-store-memory=134217728"
     address = slurm.run_on("n1", "hostname", "-i").stdout.split()[0]
@@ -44,13 +44,13 @@ def by_hand(slurm: Lab) -> float:
             slurm.run_on(node, "rm", "-rf", "/var/tmp/r")
 
 
-def test_ray_is_up_as_soon_as_by_hand(benchmark, slurm: Lab, tmp_path: Path) -> None:
+def test_start_of_ray_on_two_nodes(benchmark, slurm: Lab, tmp_path: Path) -> None:
     rounds = 1 if benchmark.disabled else 3
     ours, plain = [], []
 
     def measure() -> None:
-        ours.append(by_rayspin(slurm, tmp_path / str(len(ours))))
-        plain.append(by_hand(slurm))
+        ours.append(start_by_rayspin(slurm, tmp_path / str(len(ours))))
+        plain.append(start_by_ray(slurm))
 
     benchmark.pedantic(measure, rounds=rounds)
     median = statistics.median(ours), statistics.median(plain)
