@@ -1,7 +1,7 @@
 """Compare successive halving with the full grid: `python -m tests.benchmarks.halving docs` (minutes).
 
-This runs both sweeps for super-resolution, prints the best point and the epochs of each, and draws halving.png, the best result against the
-epochs.
+This runs both sweeps for super-resolution, prints the best point and the epochs of each, and draws the
+best result against the epochs (halving.png).
 """
 
 from __future__ import annotations
