@@ -73,13 +73,13 @@ def test_repeatedly_killed_generation_gives_the_same_files(undisturbed: Undistur
     """In successive runs of one job, actors and a process of the run are killed; each run ends and keeps its shards."""
     actors, ends = (4, ENDS) if FULL else (2, ENDS[:3])
     for number in range(ROUNDS):
-        chance, folder = random.Random(number), tmp_path / f"killed-{number}"
+        rng, folder = random.Random(number), tmp_path / f"killed-{number}"
         for last in ends:
             with started(undisturbed.job_file, folder) as run:
                 for _ in range(actors):
-                    run.wait_for_samples(chance.randint(1, 2) * SHARD_SAMPLES)
-                    run.kill("ray::ShardMaker", chance)
-                run.kill(last, chance)
+                    run.wait_for_samples(rng.randint(1, 2) * SHARD_SAMPLES)
+                    run.kill("ray::ShardMaker", rng)
+                run.kill(last, rng)
                 code, stderr = run.wait()
                 if last == "driver":
                     assert code == -signal.SIGKILL

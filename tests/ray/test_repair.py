@@ -23,7 +23,7 @@ from tests.support.harm import (
 
 
 @pytest.mark.parametrize(
-    "harm",
+    "damage",
     [
         remove_record,
         remove_ledger,
@@ -34,9 +34,9 @@ from tests.support.harm import (
     ],
 )
 def test_repair_restores_the_ledger_the_job_file_and_wrong_shards(
-    dataset: Path, original: Path, ray_session: Session, harm: Callable[[Path], None]
+    dataset: Path, original: Path, ray_session: Session, damage: Callable[[Path], None]
 ) -> None:
-    harm(dataset)
+    damage(dataset)
     assert repair(dataset, Context(ray_session)) != []
     assert repair(dataset, Context(ray_session)) == []
     for name in ("job.toml", *map(shard_name, (0, 3, 6, 9))):

@@ -89,16 +89,16 @@ class Run:
         self._family |= set(found)
         return found
 
-    def kill(self, name: str, chance: random.Random) -> psutil.Process | None:
+    def kill(self, name: str, rng: random.Random) -> psutil.Process | None:
         """Kill a process of that name, or the driver, after up to 0.3 s; return the process, or None for the driver."""
         if name == "driver":
-            time.sleep(chance.uniform(0, 0.3))
+            time.sleep(rng.uniform(0, 0.3))
             self.driver.kill()
             return None
         victims: list[psutil.Process] = []
         self.wait_for(lambda: victims.extend(self.find(name)) or victims)
-        time.sleep(chance.uniform(0, 0.3))
-        victim = chance.choice(sorted(victims, key=lambda process: process.pid))
+        time.sleep(rng.uniform(0, 0.3))
+        victim = rng.choice(sorted(victims, key=lambda process: process.pid))
         victim.kill()
         return victim
 
