@@ -101,14 +101,14 @@ BAD = {
     "real positions": (lambda catalog: catalog.reader().read([0.5, 1.0]), "positions: .* dtype float64"),
     "position beyond the end": (lambda catalog: catalog.reader().read([0, 5]), "positions: 5 is out of range"),
     "position before the first": (lambda catalog: catalog.reader().read([-6]), "positions: -6 is out of range"),
-    "two scales, one of them real": (lambda c: open_dataset(c.path, coarse=[2, 4.5]), "coarse.1: 4.5 is invalid"),
-    "scale in words": (lambda catalog: open_dataset(catalog.path, coarse="four"), "coarse.0: 'four' is invalid"),
+    "real scale of two": (lambda c: open_dataset(c.path, coarse=[2, 4.5]), "coarse.1: 4.5 is invalid"),
+    "scale as a string": (lambda catalog: open_dataset(catalog.path, coarse="four"), "coarse.0: 'four' is invalid"),
     "scale that does not divide": (lambda catalog: open_dataset(catalog.path, coarse=3), "degradation: 8 x 8 sites"),
     "grid without a list": (
         lambda _: points_of(TABLE | {"grid": {"hamiltonian.dmi": 0.3}}),
         "grid.hamiltonian.dmi: has",
     ),
-    "grid with a text": (
+    "grid with a string": (
         lambda _: points_of(TABLE | {"grid": {"hamiltonian.dmi_kind": "bulk"}}),
         "grid.* has no values",
     ),
