@@ -75,7 +75,9 @@ def test_member_with_a_wrong_secret_is_refused(tmp_path: Path) -> None:
         assert host.present == {}
 
 
-@pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\n\r\n", b"up\n", b"hello 1 n1 \n", b"x" * 9000, b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "data_sent", [b"GET / HTTP/1.1\r\n\r\n", b"up\n", b"hello 1 n1 \n", b"x" * 9000, b"\xff\xfe\n"]
+)
 def test_unauthenticated_clients_are_disconnected(data_sent: bytes) -> None:
     with Host(LOCALHOST) as host, socket.create_connection((LOCALHOST, host.endpoint.port)) as client:
         client.settimeout(LONG_S)
