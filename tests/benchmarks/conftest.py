@@ -1,4 +1,4 @@
-"""What the benchmarks need of a Ray, and of a real Slurm."""
+"""Fixtures with a Ray session and a real Slurm cluster."""
 
 from tests.support.sessions import context, ray_session
 from tests.support.slurm.fixtures import labs, slurm

@@ -1,6 +1,7 @@
-"""Successive halving beside the full grid on super-resolution: `python -m tests.benchmarks.halving docs` (minutes).
+"""Compare successive halving with the full grid: `python -m tests.benchmarks.halving docs` (minutes).
 
-Runs both as sweeps, prints what each found and spent, and draws halving.png: the best result against the epochs spent.
+This runs both sweeps for super-resolution, prints the best point and the epochs of each, and draws the
+best result against the epochs (halving.png).
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ SEARCHES = {"grid": SWEEP, "halving": SWEEP | {"asha": {"first": 1, "reduction":
 
 
 def best_against_epochs(folder: Path) -> tuple[list[int], list[float]]:
-    """The epochs that all trials together had spent when each result came in, and the best result by then."""
+    """Return the total epochs of all trials at the time of each result, and the best result until then."""
     ledger = Ledger(folder)
-    spent, bests = [], []
+    epochs, bests = [], []
     before: dict[str, int] = {}
     for name, until in ledger.order:
         entry = ledger.trials[name]
         before[name] = entry.epochs[until]
-        spent.append(sum(before.values()))
+        epochs.append(sum(before.values()))
         bests.append(min([entry.results[until][METRIC], *bests[-1:]]))
-    return spent, bests
+    return epochs, bests
 
 
 def main(folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""Measures the schedules that docs/schedules.md compares: `python -m tests.benchmarks.schedules docs` (ten minutes).
+"""Measure the schedules in docs/schedules.md: `python -m tests.benchmarks.schedules docs` (ten minutes).
 
-Writes schedules_labyrinth.png, schedules_domain.png and schedules.json, from which the tables of that page are.
+This writes schedules_labyrinth.png, schedules_domain.png, and schedules.json with the values of the tables.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DOMAINS = {
     "heat bath + 6, to 1e-4 J": [DOMAIN_SCHEDULE.with_updates(sweeps=n) for n in (150, 300, 600, 1200, 3000)],
 }
 PUBLISHED = {4: 0.0059, 8: 0.028, 16: 0.0913}
-"""Mean square errors of bilinear resizing by scale: 2023 paper, Table 2, domains."""
+"""Published mean square error of bilinear resizing for each scale: 2023 paper, Table 2, domains."""
 
 
 def mean_and_error(values):
@@ -42,9 +42,10 @@ def mean_and_error(values):
 
 
 def interpolation_errors(spins):
-    """Of every field, its errors over the published ones, the mean of the three scales: how much wall it has.
+    """Return the interpolation error of each field relative to the published one, averaged over the three scales.
 
-    A fine field that is shifted by (scale - 1) / 2 sites differs from itself where there are walls, and there alone.
+    The error measures the amount of domain walls: the resized field is shifted by (scale - 1) / 2 sites, and so differs
+    from the original field at walls only.
     """
     errors = []
     for scale, published in PUBLISHED.items():
@@ -54,11 +55,11 @@ def interpolation_errors(spins):
     return np.mean(errors, axis=0)
 
 
-def measured(hamiltonian: Hamiltonian, schedule: AnnealSchedule, samples: int):
-    """Mean and standard error of what is compared, and the least CPU time, over as many samples."""
+def measure(hamiltonian: Hamiltonian, schedule: AnnealSchedule, samples: int):
+    """Return mean and standard error of each compared quantity, and the minimum CPU time, of `samples` samples."""
     fields, seconds = [], []
     for n in range(samples):
-        begin = time.thread_time()  # of this thread alone: waiting for a core on a busy machine doesn't count
+        begin = time.thread_time()  # CPU time, which does not include waiting for a core
         fields.append(anneal(hamiltonian, 128, schedule, seed=(2024, schedule.sweeps, schedule.over_relaxation, n)))
         seconds.append(time.thread_time() - begin)
     spins = np.stack(fields)
@@ -78,17 +79,17 @@ def measured(hamiltonian: Hamiltonian, schedule: AnnealSchedule, samples: int):
 
 
 def main(folder: Path, labyrinths: int = 200, domains: int = 32) -> None:
-    """Measures both and draws them."""
+    """Measure the schedules of labyrinths and domains, and draw the results."""
     results = {
-        "labyrinth": {name: [measured(LABYRINTH, s, labyrinths) for s in ss] for name, ss in LABYRINTHS.items()},
-        "domain": {name: [measured(DOMAIN, s, domains) for s in ss] for name, ss in DOMAINS.items()},
+        "labyrinth": {name: [measure(LABYRINTH, s, labyrinths) for s in ss] for name, ss in LABYRINTHS.items()},
+        "domain": {name: [measure(DOMAIN, s, domains) for s in ss] for name, ss in DOMAINS.items()},
     }
     (folder / "schedules.json").write_text(json.dumps(results, indent=1) + "\n")
     draw(results, folder)
 
 
 def draw(results, folder: Path) -> None:
-    """The two pictures: labyrinths against time, domains against sweeps."""
+    """Draw the quantities of labyrinths against CPU time and those of domains against sweeps."""
     times = {
         name: [(point["milliseconds"], point) for point in points] for name, points in results["labyrinth"].items()
     }

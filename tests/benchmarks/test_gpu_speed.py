@@ -1,4 +1,4 @@
-"""Time per spin update and per sample on a GPU, where there is one; what was measured: NOTES.md."""
+"""Time per spin update and per sample on a GPU. NOTES.md contains measurements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from rayspin.physics import DOMAIN, DOMAIN_SCHEDULE, LABYRINTH, LABYRINTH_SCHEDULE, anneal_many, energy
 from rayspin.physics.gpu import BatchSampler, available
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not available(), reason="there is no GPU here")]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not available(), reason="no GPU is available")]
 SAMPLES = 1056
 
 
@@ -37,9 +37,9 @@ def test_heat_bath(benchmark, over_relaxation):
     ids=["labyrinth", "domain"],
 )
 def test_samples(benchmark, model, schedule, expected):
-    """From random spins to the end, and back to the memory of the CPU."""
+    """Time per sample, including the copy to the memory of the CPU."""
     seeds = [(2, sample) for sample in range(SAMPLES)]
-    made = benchmark.pedantic(lambda: anneal_many(model, 128, schedule, seeds, device="cuda"), rounds=2)
+    spins = benchmark.pedantic(lambda: anneal_many(model, 128, schedule, seeds, device="cuda"), rounds=2)
     if benchmark.enabled:
         benchmark.extra_info["ms_per_sample"] = round(1e3 * benchmark.stats.stats.median / SAMPLES, 3)
-    assert energy(made[:20], model).mean() == pytest.approx(expected, rel=0.01)
+    assert energy(spins[:20], model).mean() == pytest.approx(expected, rel=0.01)

@@ -1,7 +1,7 @@
-"""Time per spin update on one core, 128 x 128 unless said otherwise; `make bench` or pytest --benchmark-enable.
+"""Time per spin update on one core, for 128 x 128 spins by default; `make bench` gives figures.
 
-Each benchmark is a plain test as well. `extra_info` holds nanoseconds per update, the median of the rounds: compare
-those of one run. What was predicted and measured: NOTES.md.
+Without --benchmark-enable the benchmarks are tests. `extra_info` contains the median time per update in nanoseconds,
+which is comparable within one run only. NOTES.md contains predictions and measurements.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def test_heat_bath(benchmark, size):
     sampler = Sampler(LABYRINTH, size, seed=(1,))
     temperatures = np.full(max(1, 50 * 128**2 // size**2), TEMPERATURE)
     per_update(benchmark, lambda: sampler.heat_bath(temperatures), len(temperatures), size**2)
-    assert energy(sampler.spins, LABYRINTH) < -0.9  # it did cool
+    assert energy(sampler.spins, LABYRINTH) < -0.9
 
 
 def test_over_relaxation(benchmark):
-    """A hundred reflections for each heat-bath update; the time is that of all."""
+    """Time per update of a hundred reflections and one heat-bath update."""
     sampler = Sampler(LABYRINTH, 128, seed=(2,))
     temperatures = np.full(1, TEMPERATURE)
     sampler.heat_bath(np.full(20, TEMPERATURE), 1)
@@ -68,7 +68,7 @@ def test_quench(benchmark):
 
 @pytest.mark.parametrize("over_relaxation", [0, 4])
 def test_domain(benchmark, over_relaxation):
-    """With dipole and anisotropy, draws of the auxiliary field included."""
+    """Time per update with dipole interaction and anisotropy, including the draws of the auxiliary field."""
     sampler = Sampler(DOMAIN, 128, seed=(5,))
     temperatures = np.full(20, TEMPERATURE)
     move = lambda: sampler.heat_bath(temperatures, over_relaxation)  # noqa: E731
@@ -78,26 +78,26 @@ def test_domain(benchmark, over_relaxation):
 
 @pytest.mark.parametrize("model", [LABYRINTH, DOMAIN], ids=["labyrinth", "domain"])
 def test_sample(benchmark, model):
-    """One sample from random spins to the end, by the measured schedule (docs/schedules.md)."""
+    """Time of one sample with the default schedule of docs/schedules.md."""
     schedule = DOMAIN_SCHEDULE if model.dipole else LABYRINTH_SCHEDULE
     sample = benchmark.pedantic(anneal, (model, 128, schedule, (6,)), rounds=3, warmup_rounds=1)
     assert energy(sample, model) < -2.03
 
 
 def test_threads(benchmark):
-    """Sixteen samples on all cores, and in turns with it on one."""
+    """Time of sixteen samples on all cores relative to one core, measured alternately."""
     seeds = [(7, n) for n in range(16)]
     schedule = AnnealSchedule(sweeps=200, quench_sweeps=200)
     seconds = {1: [], None: []}
 
-    def in_turns():
-        for threads, spent in seconds.items():
+    def alternate():
+        for threads, times in seconds.items():
             start = time.perf_counter()
             samples = anneal_many(LABYRINTH, 128, schedule, seeds, threads)
-            spent.append(time.perf_counter() - start)
+            times.append(time.perf_counter() - start)
             assert np.all(energy(samples, LABYRINTH) < -2.0)
 
-    benchmark.pedantic(in_turns, rounds=9, warmup_rounds=1)
+    benchmark.pedantic(alternate, rounds=9, warmup_rounds=1)
     benchmark.extra_info["all cores over one"] = round(float(np.median(np.divide(*seconds.values()))), 2)
 
 
@@ -110,7 +110,7 @@ def test_field_and_energy(benchmark, model, function):
 
 @numba.njit
 def plain_sweep(spins, beta):
-    """The heat bath as one writes it first, and well: scalars, site by site, libm and Numba's generator."""
+    """A simple scalar heat bath that updates site by site, with libm and Numba's random number generator."""
     size = spins.shape[0]
     for row in range(size):
         for column in range(size):
@@ -125,16 +125,16 @@ def plain_sweep(spins, beta):
             cosine = 1 + np.log1p(random.random() * np.expm1(-2 * beta * h)) / (beta * h)
             sine, azimuth = np.sqrt(max(0.0, 1 - cosine * cosine)), 2 * np.pi * random.random()
             nx, ny, nz = hx / h, hy / h, hz / h
-            across = np.sqrt(nx * nx + ny * ny) + 1e-30
-            ux, uy = -ny / across, nx / across
+            transverse = np.sqrt(nx * nx + ny * ny) + 1e-30
+            ux, uy = -ny / transverse, nx / transverse
             p, q = sine * np.cos(azimuth), sine * np.sin(azimuth)
             spins[row, column, 0] = cosine * nx + p * ux - q * nz * uy
             spins[row, column, 1] = cosine * ny + p * uy + q * nz * ux
-            spins[row, column, 2] = cosine * nz + q * across
+            spins[row, column, 2] = cosine * nz + q * transverse
 
 
 def test_plain_numba_loop(benchmark):
-    """What the packed, vectorized kernels are compared with; its energy must be theirs."""
+    """Reference for the speed of the vectorized kernels; it must reach the same energy."""
     spins = Sampler(LABYRINTH, 128, seed=(9,)).spins.astype(np.float64)
 
     def move():
@@ -144,12 +144,12 @@ def test_plain_numba_loop(benchmark):
     per_update(benchmark, move, 10, 128**2)
     for _ in range(10):
         move()
-    # Published for T = 0.3 at equilibrium: -1.72766; after a hundred sweeps or so the lattice is near it.
+    # The published energy at T = 0.3 in equilibrium is -1.72766, which the lattice approaches in a hundred sweeps.
     assert energy(spins, LABYRINTH) == pytest.approx(-1.728, abs=0.02)
 
 
 def test_spirit_monte_carlo(benchmark):
-    """For speed only: its moves mix old and new neighbours, so its averages are not Boltzmann's."""
+    """Reference for speed only: Spirit's moves mix old and new neighbours, so its averages are not Boltzmann's."""
     pytest.importorskip("spirit")
     from spirit import configuration, constants, geometry, hamiltonian, parameters, simulation, state, system
 
@@ -167,4 +167,4 @@ def test_spirit_monte_carlo(benchmark):
         per_update(benchmark, lambda: simulation.n_shot(handle, 5), 5, 128**2)
         simulation.stop(handle)
         system.update_data(handle)
-        assert system.get_energy(handle) / 128**2 < -0.2  # it did move
+        assert system.get_energy(handle) / 128**2 < -0.2

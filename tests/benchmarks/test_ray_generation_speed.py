@@ -1,4 +1,4 @@
-"""What Ray and bookkeeping cost beside the kernel; `make bench` gives figures."""
+"""Overhead of Ray and of the ledger in a generation, relative to the kernel; `make bench` gives figures."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from tests.support.turns import ProcessTree
 
 CORES = 2
 TURN_S = 2.0
-LOOK_S = 0.02
+POLL_S = 0.02
 
 
 class Clock:
-    """A progress that notes when each shard was entered."""
+    """A progress display that records the time of each update, and so of each shard."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -49,13 +49,13 @@ class Clock:
     def say(self, text: str) -> None:
         pass
 
-    def seconds_a_shard(self) -> float:
-        """From the first result of the last worker to begin on: start-up is not in it."""
+    def seconds_per_shard(self) -> float:
+        """Mean time per shard after each worker has returned its first result, which excludes the start-up."""
         return (self.times[-1] - self.times[CORES - 1]) / (len(self.times) - CORES)
 
 
-class Bare(Worker):
-    """The kernel alone."""
+class KernelOnly(Worker):
+    """A worker that runs the kernel only."""
 
     def __init__(self, stage: Generate) -> None:
         self._stage = stage
@@ -67,14 +67,16 @@ class Bare(Worker):
 
 
 def run_bare(stage: Generate, folder: Path) -> None:
-    """All samples by the kernel alone, on every core; an empty file in the place of each shard."""
+    """Anneal all samples on all cores without storage; write an empty file instead of each shard."""
     folder.mkdir()
-    over = lambda shard, _: (folder / shard_name(shard[0])).touch()  # noqa: E731
-    dispatch_to_processes(CORES, StopRequest(), Bare, (stage,), stage.shards(), over, partial(warm_up, stage))
+    touch_shard = lambda shard, _: (folder / shard_name(shard[0])).touch()  # noqa: E731
+    dispatch_to_processes(
+        CORES, StopRequest(), KernelOnly, (stage,), stage.shards(), touch_shard, partial(warm_up, stage)
+    )
 
 
-def run_whole(stage: Generate, folder: Path) -> None:
-    """The job as `rayspin run` does it."""
+def run_complete(stage: Generate, folder: Path) -> None:
+    """Run the job like `rayspin run`."""
     session = Session(cpus=CORES)
     try:
         job.run(stage, folder, Context(session))
@@ -82,102 +84,102 @@ def run_whole(stage: Generate, folder: Path) -> None:
         session.close()
 
 
-class InTurns:
-    """A process tree that makes the shards of a job, and stands still but for its turns.
+class PausedRun:
+    """A process tree that generates the shards of a job and is paused except in its turns.
 
     Args:
         target: the function of the process, `run_bare` or `run_whole`.
         stage: the job.
-        folder: where the shards will be.
+        folder: folder for the shards.
     """
 
     def __init__(self, target: Callable[[Generate, Path], None], stage: Generate, folder: Path) -> None:
         self._folder, self._order = folder, [shard_name(first) for first, _ in stage.shards()]
-        self._over: dict[str, float] = {}
-        """By shard, the seconds that all turns together took until it was there; 0 before the first turn."""
+        self._end_times: dict[str, float] = {}
+        """Time of all turns until each shard was finished, in seconds; 0 if it was finished before the first turn."""
         self._seconds = 0.0
         self._tree = ProcessTree(target, stage, folder)
-        while len(self._over) < CORES and self._tree.alive:
-            time.sleep(LOOK_S)
-            self._look(0.0)
+        while len(self._end_times) < CORES and self._tree.alive:
+            time.sleep(POLL_S)
+            self._record_finished_shards(0.0)
         self._tree.pause()
-        self._look(0.0)
+        self._record_finished_shards(0.0)
 
     @property
     def nearly_done(self) -> bool:
-        """Whether a core may be out of work."""
-        return len(self._over) > len(self._order) - CORES
+        """Whether a core may be idle because no shards are left."""
+        return len(self._end_times) > len(self._order) - CORES
 
     def turn(self) -> None:
         start = time.perf_counter()
         self._tree.resume()
         while (seconds := time.perf_counter() - start) < TURN_S:
-            time.sleep(LOOK_S)
-            self._look(self._seconds + time.perf_counter() - start)
+            time.sleep(POLL_S)
+            self._record_finished_shards(self._seconds + time.perf_counter() - start)
         self._tree.pause()
         self._seconds += seconds
 
-    def seconds_a_shard(self) -> float:
-        """Over all cores. A shard begins when the one before it on the same core is over: they are given out in order.
+    def seconds_per_shard(self) -> float:
+        """Mean time per shard of all cores together, without shards that began before the first turn.
 
-        Those that began before the first turn are left out.
+        Shards are assigned in order, so that a shard begins when an earlier one ends.
         """
-        ends = sorted(self._over.values())
-        taken = [
-            self._over[shard] - begin
+        ends = sorted(self._end_times.values())
+        durations = [
+            self._end_times[shard] - begin
             for shard, begin in zip(self._order[CORES:], ends)
-            if shard in self._over and begin > 0
+            if shard in self._end_times and begin > 0
         ]
-        return float(np.mean(taken)) / CORES
+        return float(np.mean(durations)) / CORES
 
     def end(self) -> None:
-        """Let it come to its end."""
+        """Wait until the process ends."""
         self._tree.end()
 
-    def _look(self, seconds: float) -> None:
+    def _record_finished_shards(self, seconds: float) -> None:
         for path in self._folder.glob("shard-*.nc"):
-            self._over.setdefault(path.name, seconds)
+            self._end_times.setdefault(path.name, seconds)
 
 
 @pytest.mark.timeout(1800)
-def test_a_run_beside_the_bare_kernel(benchmark, tmp_path: Path) -> None:
-    """128 x 128, 2000 sweeps, both cores: seconds a shard of a whole run, all of Ray with it, over the kernel's own.
+def test_run_relative_to_the_bare_kernel(benchmark, tmp_path: Path) -> None:
+    """Time per shard of a complete run with Ray, relative to the kernel, for samples of 128 x 128 on two cores.
 
-    They take turns of some seconds: what other tenants do to a machine lasts longer, and what all clocks of Ray make up
-    for after a stop is little beside it.
+    The two alternate in turns of seconds. Other load on the machine lasts longer than a turn, and the work of Ray after
+    a pause takes much less time than a turn.
     """
     rounds, shards, per_shard, size, sweeps = (3, 16, 100, 128, 1000) if benchmark.enabled else (1, 4, 2, 16, 10)
     stage = Generate.model_validate(table(shards * per_shard, per_shard, size, sweeps))
     seconds: list[tuple[float, float]] = []
 
-    def both() -> None:
-        place = tmp_path / str(len(seconds))
-        place.mkdir()
-        whole, bare = InTurns(run_whole, stage, place / "data"), InTurns(run_bare, stage, place / "bare")
-        while not (bare.nearly_done or whole.nearly_done):
-            for each in (bare, whole, whole, bare):
-                each.turn()
-        for each in (bare, whole):
-            each.end()
-        assert Catalog.read(place / "data").samples_done == stage.samples
-        seconds.append((bare.seconds_a_shard(), whole.seconds_a_shard()) if benchmark.enabled else (1.0, 1.0))
+    def alternate() -> None:
+        folder = tmp_path / str(len(seconds))
+        folder.mkdir()
+        complete, bare = PausedRun(run_complete, stage, folder / "data"), PausedRun(run_bare, stage, folder / "bare")
+        while not (bare.nearly_done or complete.nearly_done):
+            for run in (bare, complete, complete, bare):
+                run.turn()
+        for run in (bare, complete):
+            run.end()
+        assert Catalog.read(folder / "data").samples_done == stage.samples
+        seconds.append((bare.seconds_per_shard(), complete.seconds_per_shard()) if benchmark.enabled else (1.0, 1.0))
 
-    benchmark.pedantic(both, rounds=rounds, iterations=1)
+    benchmark.pedantic(alternate, rounds=rounds, iterations=1)
     benchmark.extra_info["cost over the bare kernel, %"] = [round(100 * (a / b - 1), 1) for b, a in seconds]
-    benchmark.extra_info["seconds a shard, bare"] = [round(bare, 2) for bare, _ in seconds]
+    benchmark.extra_info["seconds per shard, bare"] = [round(bare, 2) for bare, _ in seconds]
 
 
-def test_shards_a_second_without_a_kernel(benchmark, ray_session: Session, tmp_path: Path) -> None:
-    """Files of one 128 x 128 sample each, through Ray, ledger and all."""
+def test_shards_per_second_without_annealing(benchmark, ray_session: Session, tmp_path: Path) -> None:
+    """A complete run with Ray whose shards have one sample of 128 x 128 that takes no time to anneal."""
     shards, size = (2000, 128) if benchmark.enabled else (20, 8)
     stage = RandomSpins.model_validate(table(shards, 1, size))
     clock = Clock()
     benchmark.pedantic(job.run, (stage, tmp_path / "data", Context(ray_session, clock)), rounds=1, iterations=1)
     assert Catalog.read(tmp_path / "data").samples_done == shards
-    benchmark.extra_info["shards a second"] = round(1 / clock.seconds_a_shard())
+    benchmark.extra_info["shards per second"] = round(1 / clock.seconds_per_shard())
 
 
-def entering(recorder: Recorder, clock: Clock) -> Any:
+def record_and_time(recorder: Recorder, clock: Clock) -> Any:
     def enter(shard: tuple[int, int], made: MadeShard) -> None:
         recorder.record(shard, made)
         clock.update()
@@ -185,8 +187,8 @@ def entering(recorder: Recorder, clock: Clock) -> Any:
     return enter
 
 
-class Nothing(Worker):
-    """Says that it wrote a shard."""
+class RecordOnly(Worker):
+    """A worker that returns the record of a shard without writing it."""
 
     def work(self, shard: tuple[int, int]) -> MadeShard:
         digest = hashlib.sha256(str(shard).encode()).hexdigest()
@@ -194,8 +196,8 @@ class Nothing(Worker):
         return MadeShard(ShardRecord(shard_name(shard[0]), *shard, 196608, digest, digest, offsets), "host", 0.1, -2.0)
 
 
-def test_the_driver_stays_flat(benchmark, ray_session: Session, tmp_path: Path) -> None:
-    """Bookkeeping of ever more shards, none of which is written: shards a second, and the driver's memory."""
+def test_driver_with_increasing_numbers_of_shards(benchmark, ray_session: Session, tmp_path: Path) -> None:
+    """Shards per second and memory of the driver for increasing numbers of shards that are recorded but not written."""
     rates = {}
 
     def grow() -> None:
@@ -211,10 +213,10 @@ def test_the_driver_stays_flat(benchmark, ray_session: Session, tmp_path: Path) 
                 recorder.record(shard, made)
                 clock.update()
 
-            dispatch(ray_session, StopRequest(), Nothing, (), recorder.missing, enter)
+            dispatch(ray_session, StopRequest(), RecordOnly, (), recorder.missing, enter)
             assert len(Catalog.entered(folder).records) == shards
-            rates[shards] = round(1 / clock.seconds_a_shard())
+            rates[shards] = round(1 / clock.seconds_per_shard())
 
     benchmark.pedantic(grow, rounds=1, iterations=1)
-    benchmark.extra_info["shards a second"] = rates
+    benchmark.extra_info["shards per second"] = rates
     benchmark.extra_info["driver, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

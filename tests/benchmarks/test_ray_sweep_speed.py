@@ -1,4 +1,4 @@
-"""What a sweep costs beside its trials; `make bench` gives figures."""
+"""Overhead of a sweep in addition to its trials; `make bench` gives figures."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.support.grids import square_grid
 
 
 @dataclass(frozen=True)
-class Pretend(SegmentRunner):
-    """Trials that keep a core busy for a while, or do nothing."""
+class BusyRunner(SegmentRunner):
+    """Run trials that keep a core busy for `busy_s` seconds and train nothing."""
 
     busy_s: float = 0.0
 
@@ -37,14 +37,16 @@ class Pretend(SegmentRunner):
         return Finished({"validation_loss": 1.0, **times}, segment.until, 0.0, "here")
 
 
-def run(session: Session, swept: Tune, folder: Path, busy_s: float) -> list[dict[str, float]]:
-    """When each trial began and ended, by the actors' clock."""
+def run(session: Session, sweep: Tune, folder: Path, busy_s: float) -> list[dict[str, float]]:
+    """Run a sweep of such trials, and return their start and end times, measured by the actors."""
     from rayspin.jobs.tune.engine import ResourcesPerTrial, run_segments
 
     session.ray()
     folder.mkdir(parents=True)
-    queue = SegmentQueue(Halving(Listed(swept.trials())), Ledger(folder), ("validation_loss", False))
-    run_segments(Context(session), queue, Pretend(RunDir.at(folder), folder, busy_s=busy_s), ResourcesPerTrial(), None)
+    queue = SegmentQueue(Halving(Listed(sweep.trials())), Ledger(folder), ("validation_loss", False))
+    run_segments(
+        Context(session), queue, BusyRunner(RunDir.at(folder), folder, busy_s=busy_s), ResourcesPerTrial(), None
+    )
     assert queue.ended
     return [next(iter(entry.results.values())) for entry in queue.ledger.trials.values()]
 
@@ -55,22 +57,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return datasets.make(small, tmp_path_factory.mktemp("data") / "data")
 
 
-def test_overhead_of_a_trial(
+def test_overhead_per_trial(
     benchmark: Any, ray_session: Session, data: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """No-op trials on two reused actors: what is left is overhead; `extra_info` leaves out the start of the actors."""
+    """Time per trial of trials that do nothing on two reused actors, without the start of the actors."""
     side = 8 if request.config.getoption("--benchmark-enable") else 3
     times = benchmark.pedantic(run, (ray_session, square_grid(data, side), tmp_path / "run", 0.0), rounds=1)
     ends = sorted(time["end"] for time in times)
     benchmark.extra_info["seconds_a_trial_and_core"] = 2 * (ends[-1] - ends[1]) / (len(ends) - 2)
 
 
-def test_cores_are_busy(
+def test_utilization_of_cores(
     benchmark: Any, ray_session: Session, data: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Equal trials: the share of the time between first start and last end in which an actor was at work."""
+    """Fraction of the time between the first start and the last end in which actors ran trials of equal length."""
     enabled = request.config.getoption("--benchmark-enable")
-    swept = square_grid(data, 4 if enabled else 2)
-    times = benchmark.pedantic(run, (ray_session, swept, tmp_path / "run", 5.0 if enabled else 0.2), rounds=1)
+    sweep = square_grid(data, 4 if enabled else 2)
+    times = benchmark.pedantic(run, (ray_session, sweep, tmp_path / "run", 5.0 if enabled else 0.2), rounds=1)
     span = max(time["end"] for time in times) - min(time["start"] for time in times)
     benchmark.extra_info["busy"] = sum(time["end"] - time["start"] for time in times) / (2 * span)

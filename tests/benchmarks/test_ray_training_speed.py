@@ -1,4 +1,4 @@
-"""Epochs of Ray Train beside those of a bare loop; `make bench` gives figures."""
+"""Time per epoch with Ray Train, relative to a bare loop; `make bench` gives figures."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from tests.support import datasets
 from tests.support.turns import ProcessTree
 
 ROUNDS = 8
-"""Epochs of each kind that are timed, in turns: what other tenants do to a machine lasts longer than one of them."""
+"""Number of timed epochs of each kind, which alternate because other load on the machine lasts longer than an epoch."""
 
 WARM_UP = 2
 
 
-def training_of(batch: int) -> TrainingConfig:
+def training_config(batch: int) -> TrainingConfig:
     return TrainingConfig(epochs=WARM_UP + ROUNDS, batch_size=batch, learning_rate=0.001)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """800 samples to train on and 64 to watch, 128 x 128: some seconds an epoch."""
+    """800 training and 64 validation samples of 128 x 128, with which an epoch takes seconds."""
     folder = tmp_path_factory.mktemp("data") / "data"
     return datasets.make(datasets.labyrinths(864, 128, splits={"test": 0, "validation": 64}), folder)
 
 
 def train_bare(dataset: Path, folder: Path, training: TrainingConfig) -> None:
-    """A loop over tensors in memory, without checkpoints; a line in the folder for each epoch. Freed memory is kept."""
+    """Train on tensors in memory without checkpoints; append a line to the metrics file after each epoch."""
     torch.set_num_threads(1)
     folder.mkdir()
     config = EffectiveFieldNetConfig()
@@ -52,26 +52,26 @@ def train_bare(dataset: Path, folder: Path, training: TrainingConfig) -> None:
         torch.from_numpy(catalog.reader(split).read(np.arange(len(catalog.reader(split))))).movedim(-1, 1)
         for split in ("train", "validation")
     )
-    network, task = config.build(), FieldObjective().build(config, catalog.reader("train"))
+    network, objective = config.build(), FieldObjective().build(config, catalog.reader("train"))
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
-    used = len(train) // training.batch_size * training.batch_size
+    samples = len(train) // training.batch_size * training.batch_size
     with keeping_freed_memory():
         for _ in range(training.epochs):
             network.train()
-            for chosen in torch.randperm(len(train))[:used].split(training.batch_size):
-                task.loss(network, Batch(train[chosen], ())).backward()
+            for batch in torch.randperm(len(train))[:samples].split(training.batch_size):
+                objective.loss(network, Batch(train[batch], ())).backward()
                 optimizer.step()
                 optimizer.zero_grad()
             network.eval()
             with torch.no_grad():
                 for spins_NCYX in validation.split(training.batch_size):
-                    task.figures(network, Batch(spins_NCYX, ()))
+                    objective.figures(network, Batch(spins_NCYX, ()))
             with (folder / METRICS).open("a") as lines:
                 lines.write("\n")
 
 
 def train_by_ray(dataset: Path, folder: Path, training: TrainingConfig, workers: int) -> None:
-    """The job as `rayspin run` does it, with a Ray of its own."""
+    """Run the job like `rayspin run`, with an embedded Ray."""
     table = {"dataset": str(dataset), "training": training.to_table(), "resources": {"workers": workers}}
     session = Session(cpus=2)
     try:
@@ -80,8 +80,8 @@ def train_by_ray(dataset: Path, folder: Path, training: TrainingConfig, workers:
         session.close()
 
 
-class InTurns:
-    """A process tree that trains, and stands still but for the epoch that is asked for."""
+class PausedTraining:
+    """A process tree that trains and is paused except during the epochs that are requested."""
 
     def __init__(self, target: Callable[..., None], dataset: Path, folder: Path, *arguments: Any) -> None:
         self._lines = folder / METRICS
@@ -90,7 +90,7 @@ class InTurns:
         self._tree.pause()
 
     def epoch(self) -> float:
-        """Seconds of one epoch, all that is written after it included."""
+        """Run one epoch, and return its time in seconds, including the files written after it."""
         goal, start = self._epochs() + 1, time.perf_counter()
         self._tree.resume()
         self._wait_for(goal)
@@ -99,7 +99,7 @@ class InTurns:
         return seconds
 
     def end(self) -> None:
-        """All its epochs are done: let it go home."""
+        """Wait until the process ends after its last epoch."""
         self._tree.end()
 
     def _wait_for(self, epochs: int) -> None:
@@ -114,26 +114,31 @@ class InTurns:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("batch", [64, 400])
 def test_epochs_of_ray_train(benchmark, dataset, tmp_path, batch):
-    """Per epoch: one worker beside the bare loop, and two workers beside one, each worker with one thread.
+    """Time per epoch of one worker relative to the bare loop, and relative to two workers, with one thread each.
 
-    Each has a Ray of its own that stands still with it: idle processes of another training's would cost the two workers
-    a twentieth, as they leave no core for them.
+    Each training has an embedded Ray that is paused together with it. Idle Ray processes of another training would make
+    two workers 5 % slower, because the workers use all cores.
 
-    Batches of 400 are those of the 2021 paper.
+    The batch size of the 2021 paper is 400.
     """
     if not benchmark.enabled:
-        pytest.skip("what it runs is tested elsewhere (tests/system)")
-    training = training_of(batch)
-    kinds = [
-        InTurns(train_bare, dataset, tmp_path / "bare", training),
-        InTurns(train_by_ray, dataset, tmp_path / "one", training, 1),
-        InTurns(train_by_ray, dataset, tmp_path / "two", training, 2),
+        pytest.skip("these trainings are tested in tests/system")
+    training = training_config(batch)
+    training_runs = [
+        PausedTraining(train_bare, dataset, tmp_path / "bare", training),
+        PausedTraining(train_by_ray, dataset, tmp_path / "one", training, 1),
+        PausedTraining(train_by_ray, dataset, tmp_path / "two", training, 2),
     ]
     seconds: list[list[float]] = []
-    benchmark.pedantic(lambda: seconds.append([kind.epoch() for kind in kinds]), rounds=ROUNDS, iterations=1)
-    for kind in kinds:
-        kind.end()
-    by_kind = np.array(seconds).T
-    for name, ratios in (("one over bare", by_kind[1] / by_kind[0]), ("one over two", by_kind[1] / by_kind[2])):
+    benchmark.pedantic(
+        lambda: seconds.append([training_run.epoch() for training_run in training_runs]), rounds=ROUNDS, iterations=1
+    )
+    for training_run in training_runs:
+        training_run.end()
+    seconds_by_run = np.array(seconds).T
+    for name, ratios in (
+        ("one over bare", seconds_by_run[1] / seconds_by_run[0]),
+        ("one over two", seconds_by_run[1] / seconds_by_run[2]),
+    ):
         benchmark.extra_info[name] = [round(float(value), 3) for value in np.percentile(ratios, [25, 50, 75])]
-    benchmark.extra_info["seconds of bare, one, two"] = np.round(by_kind, 2).tolist()
+    benchmark.extra_info["seconds of bare, one, two"] = np.round(seconds_by_run, 2).tolist()

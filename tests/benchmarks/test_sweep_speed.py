@@ -1,4 +1,4 @@
-"""Plans and status of sweeps of ten thousand points; `make bench` gives figures."""
+"""Time of `plan` and `status` for sweeps with ten thousand points; `make bench` gives figures."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def side(benchmark: Any) -> int:
-    """Points along each side of the grid: ten thousand in all, or a few."""
+    """Number of points along each side of the grid: 100, or 5 in a test."""
     return 100 if benchmark.enabled else 5
 
 
-def test_ten_thousand_points_planned_and_listed(benchmark: Any, data: Path, side: int, tmp_path: Path) -> None:
+def test_plan_of_ten_thousand_points(benchmark: Any, data: Path, side: int, tmp_path: Path) -> None:
     path = tmp_path / "job.toml"
     path.write_text(job.to_toml(square_grid(data, side)))
     arguments = ["plan", str(path), "--out", str(tmp_path / "run"), "--trials"]
@@ -38,10 +38,10 @@ def test_ten_thousand_points_planned_and_listed(benchmark: Any, data: Path, side
 
 
 def test_status_of_ten_thousand_points(benchmark: Any, data: Path, side: int, tmp_path: Path) -> None:
-    swept = square_grid(data, side)
-    with RunDir.at(tmp_path).claimed(swept.identity()):
+    sweep = square_grid(data, side)
+    with RunDir.at(tmp_path).claimed(sweep.identity()):
         ledger = Ledger(tmp_path)
-        trials = swept.trials()
+        trials = sweep.trials()
         ledger.plan(trials)
         with (tmp_path / "trials.jsonl").open("a") as stream:
             for number, trial in enumerate(trials):

@@ -1,6 +1,6 @@
-"""Time of a training step beside plain PyTorch's, and what the loader costs. `--benchmark-enable` gives figures.
+"""Time of a training step relative to plain PyTorch, and of the loader. `--benchmark-enable` gives figures.
 
-Each benchmark is a plain test as well. What was measured: NOTES.md.
+Without that option the benchmarks are tests with small sizes. NOTES.md contains measurements.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ NETWORKS = {
 }
 
 
-class _Random:
+class _RandomSource:
+    """A sample source of random unit spins."""
+
     hamiltonian = LABYRINTH
     shape = (128, 128)
     samples = np.arange(SAMPLES)
@@ -52,8 +54,8 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def as_plain(network):
-    """The same network of PyTorch's own layers, as one writes it first: circular padding, components first."""
+def with_plain_layers(network):
+    """Replace the layers of a network by PyTorch's layers with circular padding and the channels-first layout."""
     for name, layer in network.named_children():
         if isinstance(layer, PeriodicConv):
             bias = layer.bias is not None
@@ -63,11 +65,11 @@ def as_plain(network):
         elif isinstance(layer, PeriodicMaxPool):
             setattr(network, name, nn.Sequential(nn.CircularPad2d(1), nn.MaxPool2d(3, stride=2)))
         else:
-            as_plain(layer)
+            with_plain_layers(layer)
     return network.to(memory_format=torch.contiguous_format)
 
 
-def step_of(network, spins_NCYX, precision=torch.float32):
+def training_step(network, spins_NCYX, precision=torch.float32):
     def step():
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
             maps_NCYX = network(spins_NCYX)
@@ -84,21 +86,21 @@ def make_step(name, variant, samples):
     network = config.build()
     spins_NCYX = torch.randn(samples, *shape, 3).movedim(-1, 1)
     if variant.startswith("plain"):
-        network = as_plain(network)
+        network = with_plain_layers(network)
         memory = torch.channels_last if variant == "plain, components last" else torch.contiguous_format
         network, spins_NCYX = network.to(memory_format=memory), spins_NCYX.contiguous(memory_format=memory)
     if variant == "compiled":
         network.compile()
-    return step_of(network, spins_NCYX, torch.bfloat16 if variant == "bfloat16" else torch.float32)
+    return training_step(network, spins_NCYX, torch.bfloat16 if variant == "bfloat16" else torch.float32)
 
 
-@pytest.mark.parametrize("variant", ["as it is", "plain", "plain, components last", "bfloat16"])
+@pytest.mark.parametrize("variant", ["default", "plain", "plain, components last", "bfloat16"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_step(benchmark, name, variant):
-    """Forward and backward; whatever is faster than "as it is" and gives the same should be the default."""
+    """Forward and backward pass. A variant that is faster than "default" and equally accurate should replace it."""
     benchmark.group = f"{name}: {SAMPLES} samples"
     samples = SAMPLES if benchmark.enabled else 2
-    expected = make_step(name, "as it is", samples)()
+    expected = make_step(name, "default", samples)()
     step = make_step(name, variant, samples)
     assert step() == pytest.approx(expected, rel=2e-2 if variant == "bfloat16" else 1e-4)
     benchmark(step)
@@ -110,14 +112,14 @@ def test_step(benchmark, name, variant):
 @pytest.mark.parametrize("name", ["field", "super-resolution-x4"])
 def test_compiled_step(benchmark, name):
     if not benchmark.enabled:
-        pytest.skip("kernels of this size take minutes to make; test_loop.py has a small compiled network")
+        pytest.skip("compilation takes minutes; test_loop.py has a small compiled network")
     test_step(benchmark, name, "compiled")
 
 
 @pytest.mark.parametrize("augmentation", ["none", "translations", "symmetries"])
 def test_loader(benchmark, augmentation):
-    """Reading and augmenting a batch, though nothing of it were hidden behind the step that it is compared with."""
-    source = _Random()
+    """Time to read and augment a batch, as a fraction of a training step, if the two do not overlap."""
+    source = _RandomSource()
     loader = Loader(source, 0, augmentation, torch.device("cpu"))
     load = lambda: list(loader.batches([np.arange(SAMPLES)], epoch=1))  # noqa: E731
     config, _ = NETWORKS["field"]
@@ -131,4 +133,4 @@ def test_loader(benchmark, augmentation):
             start = time.perf_counter()
             task.loss(network, batch).backward()
             seconds.append(time.perf_counter() - start)
-        benchmark.extra_info["part_of_a_step"] = round(benchmark.stats.stats.median / np.median(seconds), 3)
+        benchmark.extra_info["fraction_of_a_step"] = round(benchmark.stats.stats.median / np.median(seconds), 3)

@@ -1,4 +1,4 @@
-"""What tests of faults share."""
+"""Fixture with the fault injection library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.repository import REPOSITORY
 
 @pytest.fixture(scope="session")
 def interpose(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library that puts faults into system calls, for LD_PRELOAD."""
+    """The library for LD_PRELOAD that injects faults into system calls."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler to build interpose.c with")

@@ -1,4 +1,4 @@
-"""SIGKILL of actors, driver, raylet and GCS at random moments; a node lost; two runs at once."""
+"""Generations whose actors, driver, raylet, GCS or node are killed, and two runs in the same folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.folders import check_finished, check_whole, inodes, visible
+from tests.support.folders import check_complete, check_finished, inodes, visible_files
 from tests.support.runs import environment, finished, started, wait_until
 from tests.support.soak import FULL, ROUNDS
 from tests.support.two_nodes import NO_TOKEN, two_nodes
@@ -35,12 +35,12 @@ SHARD_SAMPLES = 2
 SAMPLES = 160
 FEW_SAMPLES = 40
 SWEEPS = 100_000
-"""A shard takes a third of a second or more: time enough to be killed in, and work enough for all the kills."""
+"""With these sweeps a shard takes at least 0.3 s, so that kills hit shards in progress."""
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A job of seconds, and the files that it gives when nothing happens."""
+    """A job that takes seconds, and the files of a run without faults."""
 
     job_file: Path
     files: dict[str, bytes]
@@ -48,61 +48,61 @@ class Undisturbed:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    return made_in_peace(tmp_path_factory.mktemp("undisturbed"), SAMPLES)
+    return run_undisturbed(tmp_path_factory.mktemp("undisturbed"), SAMPLES)
 
 
 @pytest.fixture(scope="module")
 def few_undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """A shorter job, for a single blow."""
-    return made_in_peace(tmp_path_factory.mktemp("few"), FEW_SAMPLES)
+    """A shorter job, for tests with a single fault."""
+    return run_undisturbed(tmp_path_factory.mktemp("few"), FEW_SAMPLES)
 
 
-def made_in_peace(folder: Path, samples: int) -> Undisturbed:
+def run_undisturbed(folder: Path, samples: int) -> Undisturbed:
     (folder / "job.toml").write_text(JOB.format(samples=samples, sweeps=SWEEPS))
-    # Without Ray, so that Ray is no part of what it is compared with.
+    # The reference run does not use Ray.
     finished(folder / "job.toml", folder / "data", "--shards", "1/1")
-    return Undisturbed(folder / "job.toml", visible(folder / "data"))
+    return Undisturbed(folder / "job.toml", visible_files(folder / "data"))
 
 
 ENDS = ("driver", "gcs_server", "raylet", "driver")
-"""What is killed last in each run, after some actors."""
+"""The process that is killed last in each run, after some actors."""
 
 
 @pytest.mark.timeout(900)
-def test_a_storm_of_kills_changes_no_byte(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    """Up to twenty kills over five runs: each shard in place stays, each run ends by itself, and so does its Ray."""
+def test_repeatedly_killed_generation_gives_the_same_files(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """In successive runs of one job, actors and a process of the run are killed; each run ends and keeps its shards."""
     actors, ends = (4, ENDS) if FULL else (2, ENDS[:3])
-    for storm in range(ROUNDS):
-        chance, folder = random.Random(storm), tmp_path / f"killed-{storm}"
+    for number in range(ROUNDS):
+        rng, folder = random.Random(number), tmp_path / f"killed-{number}"
         for last in ends:
             with started(undisturbed.job_file, folder) as run:
                 for _ in range(actors):
-                    run.wait_for_samples(chance.randint(1, 2) * SHARD_SAMPLES)
-                    run.kill("ray::ShardMaker", chance)
-                run.kill(last, chance)
-                code, said = run.ended()
+                    run.wait_for_samples(rng.randint(1, 2) * SHARD_SAMPLES)
+                    run.kill("ray::ShardMaker", rng)
+                run.kill(last, rng)
+                code, stderr = run.wait()
                 if last == "driver":
                     assert code == -signal.SIGKILL
                 else:
                     assert code == 1
                     assert re.match(
-                        rf"Ray on this machine: its .*\b{last}\b.* died; completed work is saved; run the ", said
+                        rf"Ray on this machine: its .*\b{last}\b.* died; completed work is saved; run the ", stderr
                     )
-                run.check_gone()
-            check_whole(folder, undisturbed.files, writers=2)
+                run.check_processes_ended()
+            check_complete(folder, undisturbed.files, writers=2)
             before = inodes(folder)
             assert len(before) < len(undisturbed.files) - 4, "the job was too short to be killed so often"
-            assert len(before) <= run.samples() / SHARD_SAMPLES + 2, "more than one shard an actor was in flight"
+            assert len(before) <= run.samples() / SHARD_SAMPLES + 2, "more than one shard per actor was in progress"
         finished(undisturbed.job_file, folder)
         check_finished(folder, undisturbed.files)
-        assert before.items() <= inodes(folder).items(), "a shard that was whole was made again"
+        assert before.items() <= inodes(folder).items(), "an intact shard was written again"
 
 
-def test_a_ray_that_does_not_start_is_given_up(tmp_path: Path) -> None:
+def test_ray_that_does_not_start_in_time_is_a_one_line_error(tmp_path: Path) -> None:
     mark = {"RAYSPIN_TEST": os.fspath(tmp_path)}
 
-    def family() -> set[int]:
-        """The command and all that it started; other tests may have a Ray of their own at the same time."""
+    def descendants() -> set[int]:
+        """The command and its descendants, found by a variable because other tests may run Ray at the same time."""
         found = (process.info for process in psutil.process_iter(["pid", "environ"]))
         return {info["pid"] for info in found if mark.items() <= (info["environ"] or {}).items()}
 
@@ -112,55 +112,55 @@ def test_a_ray_that_does_not_start_is_given_up(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=environment(**mark), stderr=subprocess.PIPE, text=True
     ) as driver:
         while driver.poll() is None:
-            seen |= family()
+            seen |= descendants()
         assert driver.returncode == 1
         assert driver.stderr is not None
         assert driver.stderr.read() == "Ray on this machine: did not start within 1 s; run the same command again\n"
-    assert len(seen) > 1, "it started nothing"
-    wait_until(lambda: not family())
+    assert len(seen) > 1, "no process was started"
+    wait_until(lambda: not descendants())
 
 
-def test_a_second_ctrl_c_ends_a_run_at_once_and_in_one_line(tmp_path: Path) -> None:
-    """Ray wraps what a handler raises while it waits; the first Ctrl-C drains, with shards of minutes."""
+def test_second_ctrl_c_ends_a_run_immediately(tmp_path: Path) -> None:
+    """The first Ctrl-C waits for shards that take minutes. Ray wraps an exception that a handler raises meanwhile."""
     (tmp_path / "job.toml").write_text(JOB.format(samples=8, sweeps=30_000_000))
     with started(tmp_path / "job.toml", tmp_path / "data") as run:
         run.wait_for(lambda: run.find("ray::ShardMaker.work"))
         while run.driver.poll() is None:
             run.driver.send_signal(signal.SIGINT)
-            # Two that come before the first was taken are one.
+            # Two signals that arrive before the first one is handled count as one.
             with suppress(subprocess.TimeoutExpired):
                 run.driver.wait(5)
-        said = "run: stopped by SIGINT with completed work saved; run the same command again to resume\n"
-        assert run.ended() == (75, said)
-        run.check_gone()
+        stderr = "run: stopped by SIGINT with completed work saved; run the same command again to resume\n"
+        assert run.wait() == (75, stderr)
+        run.check_processes_ended()
 
 
-def test_a_second_run_is_refused_and_a_dead_one_taken_over(few_undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_second_run_is_refused_unless_the_first_one_is_dead(few_undisturbed: Undisturbed, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with started(few_undisturbed.job_file, folder, SLURM_JOB_ID="4711") as first:
         first.wait_for_samples(1)
         with started(few_undisturbed.job_file, folder) as second:
-            code, said = second.ended()
+            code, stderr = second.wait()
         holder = f"in use by process {first.driver.pid} on {socket.gethostname()} (job 4711, since "
         assert code == 1
-        assert said.startswith(f"{folder}: {holder}"), said
-        assert said.endswith("; wait until it ends, or stop it\n"), said
+        assert stderr.startswith(f"{folder}: {holder}"), stderr
+        assert stderr.endswith("; wait until it ends, or stop it\n"), stderr
         first.driver.kill()
         first.driver.wait()
-    # At once: nobody waits for the dead.
+    # The lock of a dead process does not delay the next run.
     finished(few_undisturbed.job_file, folder, "--shards", "1/1")
     check_finished(folder, few_undisturbed.files)
 
 
-def test_a_lost_node_costs_time_only(few_undisturbed: Undisturbed, tmp_path: Path) -> None:
-    """Two nodes, the driver on the first; the second one dies in mid-run."""
+def test_generation_finishes_after_the_loss_of_a_node(few_undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """The driver runs on the first of two nodes, and the second one is killed during the run."""
     with (
         two_nodes() as cluster,
         started(few_undisturbed.job_file, tmp_path / "data", "--address", cluster.address, **NO_TOKEN) as run,
     ):
         run.wait_for_samples(6)
-        cluster.lose_one()
-        at_the_loss = run.samples()
-        assert run.ended() == (0, "")
-    assert at_the_loss < FEW_SAMPLES - 10
+        cluster.kill_second_node()
+        samples_before = run.samples()
+        assert run.wait() == (0, "")
+    assert samples_before < FEW_SAMPLES - 10
     check_finished(tmp_path / "data", few_undisturbed.files)

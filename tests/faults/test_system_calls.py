@@ -1,4 +1,4 @@
-"""A crash, a full disk and an I/O error at every step of making a dataset; torn ledgers; limits and rights."""
+"""Faults at each system call of a generation, incomplete ledger lines, file size limits and permissions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import pytest
 from rayspin.errors import MachineError
 from rayspin.storage import Catalog
 from rayspin.storage.ledger import append, entries
-from tests.support.folders import JOB, check_finished, visible
+from tests.support.folders import JOB, check_finished, visible_files
 from tests.support.repository import REPOSITORY
 from tests.support.runs import LONG_S
 from tests.support.soak import FULL
 
 SOME = 1 if FULL else 5
-"""A fault at each system call, or at every fifth one."""
+"""Faults are injected at every `SOME`-th system call."""
 
 
-def disturbed(interpose: Path, folder: Path, mode: str, stride: int) -> int:
-    """How many faults a job was made to survive, one a run; see tests/support/steps.py, which checks it after each."""
+def run_with_faults(interpose: Path, folder: Path, mode: str, stride: int) -> int:
+    """Run a job repeatedly with one fault per run (see tests/support/steps.py), and return the number of faults."""
     command = [sys.executable, "-m", "tests.support.steps", str(folder), mode, str(stride)]
     preloaded = os.environ | {"LD_PRELOAD": str(interpose)}
     done = subprocess.run(
@@ -35,18 +35,18 @@ def disturbed(interpose: Path, folder: Path, mode: str, stride: int) -> int:
     return int(done.stdout)
 
 
-def test_a_crash_at_any_system_call_loses_nothing_that_was_whole(interpose: Path, tmp_path: Path) -> None:
-    """Killed before each call that changes the folder; before one is after the one before."""
-    # Two shards of some fifty calls, and what goes around them.
-    assert disturbed(interpose, tmp_path, "kill", SOME) > 100 / SOME
+def test_crash_at_any_system_call_keeps_completed_files(interpose: Path, tmp_path: Path) -> None:
+    """The process is killed before each call that changes the folder."""
+    # A run writes two shards with about fifty calls each, and some other files.
+    assert run_with_faults(interpose, tmp_path, "kill", SOME) > 100 / SOME
 
 
-def test_a_crash_in_the_middle_of_a_write_leaves_no_half_file(interpose: Path, tmp_path: Path) -> None:
-    assert disturbed(interpose, tmp_path, "half", 1) >= 6
+def test_crash_during_a_write_leaves_no_partial_file(interpose: Path, tmp_path: Path) -> None:
+    assert run_with_faults(interpose, tmp_path, "half", 1) >= 6
 
 
-def test_what_is_said_to_be_done_is_on_disk(interpose: Path, tmp_path: Path) -> None:
-    """A power failure takes what was not synced: a file before it is renamed, the folder before it is counted on."""
+def test_recorded_files_are_synced_to_disk(interpose: Path, tmp_path: Path) -> None:
+    """Files are synced before they are renamed, and the folder before a shard is recorded in the ledger."""
     (tmp_path / "job.toml").write_text(JOB)
     folder, history = tmp_path / "run", tmp_path / "history"
     command = [
@@ -64,88 +64,88 @@ def test_what_is_said_to_be_done_is_on_disk(interpose: Path, tmp_path: Path) -> 
     subprocess.run(command, env=os.environ | watched, check=True, capture_output=True, timeout=120)
     calls = [line.split() for line in history.read_text().splitlines()]
     unsynced: set[str] = set()
-    in_place: set[str] = set()
+    renamed_shards: set[str] = set()
     durable: set[str] = set()
-    renamed = entered = 0
+    renames = recorded = 0
     for name, path in calls:
         file = Path(path)
         if name.startswith(("write", "pwrite")):
             if file.name.startswith("ledger"):
-                # Of each shard one entry; another process may be in the middle of the next one.
-                assert entered < len(durable)
-                entered += 1
+                # Each shard has one ledger entry, written after the shard is on disk.
+                assert recorded < len(durable)
+                recorded += 1
             unsynced.add(file.name)
         elif name == "fsync":
             unsynced.discard(file.name)
             if file.name == "run":
-                durable |= in_place
+                durable |= renamed_shards
         elif name == "rename":
             assert not any(other.startswith(".tmp-") and other.endswith(file.name) for other in unsynced), path
             unsynced.add("run")
-            in_place |= {file.name} if file.name.startswith("shard-") else set()
-            renamed += 1
-    # The notes of holders and makers are for people; all else is on disk.
+            renamed_shards |= {file.name} if file.name.startswith("shard-") else set()
+            renames += 1
+    # The notes about the holder of a lock and the maker of a shard are information only and need no sync.
     assert {name for name in unsynced if not name.startswith((".holder", ".tmp-making-"))} == set()
-    assert renamed >= 4
-    assert entered >= 2
+    assert renames >= 4
+    assert recorded >= 2
 
 
 @pytest.mark.parametrize("mode", ["full", "broken"])
-def test_a_disk_that_fails_at_any_moment_is_one_line(interpose: Path, tmp_path: Path, mode: str) -> None:
-    assert disturbed(interpose, tmp_path, mode, SOME) > 100 / SOME
+def test_disk_error_at_any_call_is_a_one_line_error(interpose: Path, tmp_path: Path, mode: str) -> None:
+    assert run_with_faults(interpose, tmp_path, mode, SOME) > 100 / SOME
 
 
-def test_a_limit_of_file_sizes_is_one_line(tmp_path: Path) -> None:
-    done = refused(tmp_path, "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, -1))")
+def test_file_size_limit_is_a_one_line_error(tmp_path: Path) -> None:
+    done = failed_run(tmp_path, "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, -1))")
     assert (
         done == f"{tmp_path / 'run'}: File too large; raise the file size limit (ulimit -f), then run the same"
         " command again to resume\n"
     )
-    assert set(visible(tmp_path / "run")) == {"job.toml"}
+    assert set(visible_files(tmp_path / "run")) == {"job.toml"}
 
 
 @pytest.fixture
-def public() -> Iterator[Path]:
-    """A folder that another user may look into, unlike those of pytest."""
+def readable_folder() -> Iterator[Path]:
+    """A folder that other users can read, unlike the temporary folders of pytest."""
     with tempfile.TemporaryDirectory(prefix="rayspin-") as folder:
         yield Path(folder)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line_and_can_be_read(public: Path) -> None:
-    folder = public / "run"
-    run_in_peace(public)
+def test_read_only_folder_is_a_one_line_error_and_verifiable(readable_folder: Path) -> None:
+    folder = readable_folder / "run"
+    run_undisturbed(readable_folder)
     (folder / "summary.json").unlink()
-    for path in (folder, public):
+    for path in (folder, readable_folder):
         path.chmod(0o555)
-    # Rights don't bind root.
+    # Permissions do not restrict root.
     as_another = "os.setuid(65534)" if os.getuid() == 0 else "pass"
     remedy = "Permission denied; give a writable folder with --out\n"
-    assert refused(public, as_another) == f"{folder}: {remedy}"
-    assert refused(public, as_another, folder="new") == f"{public / 'new'}: {remedy}"
-    read = in_process(public, as_another, "verify", str(folder))
+    assert failed_run(readable_folder, as_another) == f"{folder}: {remedy}"
+    assert failed_run(readable_folder, as_another, folder="new") == f"{readable_folder / 'new'}: {remedy}"
+    read = run_cli(readable_folder, as_another, "verify", str(folder))
     assert (read.returncode, read.stderr) == (0, "")
     (folder / "job.toml").chmod(0o000)
-    hidden = in_process(public, as_another, "run", "job.toml", "--out", str(folder))
+    hidden = run_cli(readable_folder, as_another, "run", "job.toml", "--out", str(folder))
     assert (hidden.returncode, hidden.stderr.count("\n")) == (2, 1), hidden.stderr
     folder.chmod(0o755)
-    public.chmod(0o755)
+    readable_folder.chmod(0o755)
 
 
-def run_in_peace(base: Path) -> dict[str, bytes]:
-    done = in_process(base, "pass", "run", "job.toml", "--out", str(base / "run"))
+def run_undisturbed(base: Path) -> dict[str, bytes]:
+    done = run_cli(base, "pass", "run", "job.toml", "--out", str(base / "run"))
     assert done.returncode == 0, done.stderr
-    return visible(base / "run")
+    return visible_files(base / "run")
 
 
-def refused(base: Path, before: str, folder: str = "run") -> str:
-    """What a run says that ends with code 1."""
-    done = in_process(base, before, "run", "job.toml", "--out", str(base / folder))
+def failed_run(base: Path, before: str, folder: str = "run") -> str:
+    """Run the job, assert that it exits with code 1, and return its standard error."""
+    done = run_cli(base, before, "run", "job.toml", "--out", str(base / folder))
     assert done.returncode == 1, done.stderr
     return done.stderr
 
 
-def in_process(base: Path, before: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line, with its shards made in its own process; `before` is done when all is imported and compiled."""
+def run_cli(base: Path, before: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line and generate shards in its process; `before` runs after imports and compilation."""
     code = f"""
 import os, resource, sys
 sys.path.insert(0, {str(REPOSITORY)!r})
@@ -160,30 +160,30 @@ steps.main(sys.argv[1:], prog_name="rayspin")
     return subprocess.run(command, cwd=base, capture_output=True, text=True, check=False, timeout=120)
 
 
-def test_a_torn_last_line_of_the_ledger_is_passed_over_wherever_it_was_torn(tmp_path: Path) -> None:
-    undisturbed = run_in_peace(tmp_path)
+def test_incomplete_last_ledger_line_is_ignored(tmp_path: Path) -> None:
+    undisturbed = run_undisturbed(tmp_path)
     ledger = tmp_path / "run" / "ledger.jsonl"
-    whole = ledger.read_bytes()
+    complete = ledger.read_bytes()
     *first, last = Catalog.entered(tmp_path / "run").records
     *_, entry = entries(tmp_path / "run")
-    start = whole.rindex(b"\n", 0, -1) + 1
+    start = complete.rindex(b"\n", 0, -1) + 1
     rng = np.random.default_rng(0)
-    for cut in range(start, len(whole)):
+    for cut in range(start, len(complete)):
         for tail in (b"", b"\0" * 40, rng.bytes(40)):
-            # A power failure can leave zeros or another file's bytes where the line should be.
-            ledger.write_bytes(whole[:cut] + tail)
-            there = Catalog.entered(tmp_path / "run").records
-            # A line that lacks only its end is whole.
-            assert there == ((*first, last) if cut == len(whole) - 1 and not tail else tuple(first))
-        ledger.write_bytes(whole[:cut])
+            # After a power failure the rest of the line may contain zeros or bytes of another file.
+            ledger.write_bytes(complete[:cut] + tail)
+            records = Catalog.entered(tmp_path / "run").records
+            # A line without its newline character is complete.
+            assert records == ((*first, last) if cut == len(complete) - 1 and not tail else tuple(first))
+        ledger.write_bytes(complete[:cut])
         append(ledger, entry)
         assert Catalog.entered(tmp_path / "run").records == (*first, last)
-    ledger.write_bytes(whole[: start + 50])
+    ledger.write_bytes(complete[: start + 50])
     (tmp_path / "run" / "summary.json").unlink()
-    run_in_peace(tmp_path)
+    run_undisturbed(tmp_path)
     check_finished(tmp_path / "run", undisturbed)
 
 
-def test_a_ledger_that_cannot_grow_says_so(tmp_path: Path) -> None:
+def test_failed_append_to_a_ledger_is_a_machine_error(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="No such file or directory; check the file system"):
         append(tmp_path / "gone" / "ledger.jsonl", {"file": "shard-00000000.nc"})

@@ -1,4 +1,4 @@
-"""One Ray for the tests here that need one in their own process, and the dataset that they harm."""
+"""Fixtures with a Ray session in the process of the tests, and with a dataset that tests may damage."""
 
 from tests.support.harm import dataset, original
 from tests.support.sessions import context, ray_session

@@ -1,4 +1,4 @@
-"""The processes beside an embedded Ray; its deaths are in tests/faults."""
+"""Processes of an embedded Ray. Tests that kill them are in tests/faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.runs import wait_until
 def test_ray_starts_no_autoscaler_and_leaves_no_zombies(ray_session: Session) -> None:
     assert ray_session.cpus() == 2
 
-    def left() -> list[str]:
+    def unwanted_processes() -> list[str]:
         running = psutil.Process().children(recursive=True)
         commands = {process: " ".join(process.cmdline()) for process in running if process.is_running()}
         assert any("raylet" in command for command in commands.values())
@@ -20,7 +20,7 @@ def test_ray_starts_no_autoscaler_and_leaves_no_zombies(ray_session: Session) ->
 
     def clean() -> bool:
         try:
-            return not left()
+            return not unwanted_processes()
         except psutil.NoSuchProcess:
             return False
 

@@ -1,4 +1,4 @@
-"""Another user of the machine gets nothing of an embedded Ray: no port answers without the token, no file opens."""
+"""Other users of the machine have no access to the ports and files of an embedded Ray."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rayspin.execution.session import Session
 
 NOBODY = 65534
 
-STRANGER = f"""
+OTHER_USER = f"""
 import http.client, json, os, socket, sys, urllib.error, urllib.request
 import grpc
 facts = json.load(sys.stdin)
@@ -56,7 +56,7 @@ def opened(path):
         return False
     return True
 
-# What they import late may lie where only root reads.
+# The calls import modules lazily. This user may not be able to read them later.
 calls(1, None); web(1)
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 wrong = [("authorization", "Bearer " + "0" * 64)]
@@ -69,24 +69,24 @@ print(json.dumps({{
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another user")
-def test_another_user_is_refused_at_every_port_and_file(ray_session: Session) -> None:
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change the user")
+def test_other_users_cannot_use_any_port_or_file(ray_session: Session) -> None:
     ray = ray_session.ray()
 
     @ray.remote
-    def who() -> int:
+    def worker_pid() -> int:
         return os.getpid()
 
-    worker = ray.get(who.remote())
-    me = psutil.Process()
-    family = [me, *me.children(recursive=True)]
+    worker = ray.get(worker_pid.remote())
+    driver = psutil.Process()
+    processes = [driver, *driver.children(recursive=True)]
     listening = {
         connection.laddr
-        for process in family
+        for process in processes
         for connection in process.net_connections()
         if connection.status == psutil.CONN_LISTEN
     }
-    # GCS, raylet, its object manager and agent, the driver, a worker.
+    # GCS, raylet, object manager, agent, driver and worker each have at least one port.
     assert len(listening) >= 6
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
     assert 10001 not in {address.port for address in listening}
@@ -96,25 +96,25 @@ def test_another_user_is_refused_at_every_port_and_file(ray_session: Session) ->
     assert all(Path(path).exists() for path in paths)
     facts = {"ports": [address.port for address in listening], "paths": [str(path) for path in paths]}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", STRANGER], input=json.dumps(facts), capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", OTHER_USER], input=json.dumps(facts), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["uid"] == NOBODY
-    assert found["opened"] == []
+    results = json.loads(done.stdout)
+    assert results["uid"] == NOBODY
+    assert results["opened"] == []
     refused = set()
-    for port, answers in found["calls"].items():
+    for port, answers in results["calls"].items():
         for codes in answers:
             assert "OK" not in codes.values(), (port, codes)
             if "UNAUTHENTICATED" in codes.values():
                 refused.add(port)
-    by_web = {port for port, status in found["web"].items() if status in (401, 403)}
-    assert 200 not in found["web"].values()
-    assert refused | by_web == {str(address.port) for address in listening}, found
+    refused_over_http = {port for port, status in results["web"].items() if status in (401, 403)}
+    assert 200 not in results["web"].values()
+    assert refused | refused_over_http == {str(address.port) for address in listening}, results
 
 
-def test_each_run_has_a_token_of_its_own_and_leaves_no_trace_of_it(ray_session: Session) -> None:
-    """The token of the user's home, if any, is neither read nor written."""
+def test_each_run_has_its_own_token_and_deletes_it(ray_session: Session) -> None:
+    """A token in the user's home folder is neither read nor written."""
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
     assert token.stat().st_mode & 0o777 == 0o600
     assert token.parent.stat().st_mode & 0o777 == 0o700

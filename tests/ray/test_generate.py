@@ -1,4 +1,4 @@
-"""Generation: the bytes of a dataset depend on its job alone, whatever is killed on the way."""
+"""Generation of datasets with Ray: contents, resumption, repair of shards and failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.simulated_gpu import ON_GPU
 SMALL = datasets.labyrinths(12, 16, seed=5, shard_samples=4, splits={"test": 2, "validation": 3})
 
 
-def test_a_dataset_holds_the_samples_that_its_job_names(context: Context, tmp_path: Path) -> None:
+def test_dataset_contains_the_samples_of_its_job(context: Context, tmp_path: Path) -> None:
     summary = job.run(SMALL, tmp_path / "data", context)
     assert summary.figures["samples"] == "12 of 16 x 16"
     view = open_dataset(tmp_path / "data")
@@ -45,7 +45,7 @@ def test_samples_do_not_depend_on_shard_size_or_workers(context: Context, tmp_pa
     )
 
 
-def test_a_finished_dataset_is_found_done_and_grows_without_being_touched(context: Context, tmp_path: Path) -> None:
+def test_finished_dataset_is_extended_without_changes_of_its_shards(context: Context, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     job.run(SMALL, folder, context)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.nc")}
@@ -61,9 +61,7 @@ def test_a_finished_dataset_is_found_done_and_grows_without_being_touched(contex
         job.run(SMALL.with_updates(samples=18, seed=6), folder, context)
 
 
-def test_a_shard_in_place_but_not_in_the_ledger_is_adopted_and_a_broken_one_made_again(
-    context: Context, tmp_path: Path
-) -> None:
+def test_intact_unrecorded_shards_are_recorded_and_damaged_ones_regenerated(context: Context, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     job.run(SMALL, folder, context)
     reference = datasets.shards(folder)
@@ -78,10 +76,10 @@ def test_a_shard_in_place_but_not_in_the_ledger_is_adopted_and_a_broken_one_made
     assert Catalog.read(folder).samples_done == 12
 
 
-def test_a_poison_sample_leaves_the_rest_and_says_which(context: Context, tmp_path: Path) -> None:
+def test_failing_sample_is_reported_and_other_shards_are_generated(context: Context, tmp_path: Path) -> None:
     import ray.cloudpickle
 
-    # Workers don't have the tests on their path.
+    # Ray's workers cannot import the tests.
     ray.cloudpickle.register_pickle_by_value(datasets)
     poisoned = datasets.Poisoned(**dict(SMALL))
     with pytest.raises(
@@ -93,7 +91,7 @@ def test_a_poison_sample_leaves_the_rest_and_says_which(context: Context, tmp_pa
     assert "anneal_sample" in (tmp_path / "data" / "failed-00000004.txt").read_text()
 
 
-def test_no_gpu_in_the_session_is_one_clear_error(ray_session: Session, tmp_path: Path) -> None:
+def test_missing_gpu_is_a_one_line_error(ray_session: Session, tmp_path: Path) -> None:
     if ray_session.gpus():
         pytest.skip("there is a GPU here")
     with pytest.raises(RunError, match=r"resources.gpu: no GPU is available; use nodes with GPUs, or remove this key"):

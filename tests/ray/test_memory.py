@@ -1,4 +1,4 @@
-"""The heap of a thread of Ray's workers is large enough for the maps of a training step."""
+"""Training steps in a thread of a Ray worker reuse freed memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.support import memory
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the allocator of Linux's C library")
 
 
-def test_a_step_in_a_thread_of_a_worker_takes_what_the_last_one_freed(ray_session: Session) -> None:
-    """That heap of a thread which Ray's workers would have by default is too small for these maps."""
+def test_step_in_a_worker_thread_reuses_freed_memory(ray_session: Session) -> None:
+    """By default the heap of such a thread is too small for these maps."""
     ray = ray_session.ray()
-    # Workers don't have the tests on their path.
+    # Ray's workers cannot import the tests.
     ray.cloudpickle.register_pickle_by_value(memory)
     probe = ray.remote(memory.pages_in_a_thread)
     assert ray.get(probe.remote()) < memory.PAGES / 10

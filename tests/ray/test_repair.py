@@ -1,4 +1,4 @@
-"""Repair of damaged datasets over Ray."""
+"""Repair of damaged datasets with Ray."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from rayspin.jobs.generate.repair import repair
 from rayspin.storage import Catalog, shard_name, verify
 from tests.support.harm import (
     flip_a_bit,
-    forget,
-    forget_all,
-    lengthen,
-    lose_the_job,
-    remove,
+    remove_job_file,
+    remove_ledger,
+    remove_record,
+    remove_shard,
     rewrite,
+    scale_spins,
 )
 
 
 @pytest.mark.parametrize(
-    "harm",
+    "damage",
     [
-        forget,
-        forget_all,
-        lose_the_job,
+        remove_record,
+        remove_ledger,
+        remove_job_file,
         lambda folder: flip_a_bit(folder / "ledger.jsonl", 8 * 700),
         lambda folder: flip_a_bit(folder / "job.toml", 8 * 100),
-        lambda folder: rewrite(folder, lengthen),
+        lambda folder: rewrite(folder, scale_spins),
     ],
 )
-def test_repair_mends_ledger_and_job_and_shards_wrong_from_the_first(
-    dataset: Path, original: Path, ray_session: Session, harm: Callable[[Path], None]
+def test_repair_restores_the_ledger_the_job_file_and_wrong_shards(
+    dataset: Path, original: Path, ray_session: Session, damage: Callable[[Path], None]
 ) -> None:
-    harm(dataset)
+    damage(dataset)
     assert repair(dataset, Context(ray_session)) != []
     assert repair(dataset, Context(ray_session)) == []
     for name in ("job.toml", *map(shard_name, (0, 3, 6, 9))):
@@ -44,9 +44,9 @@ def test_repair_mends_ledger_and_job_and_shards_wrong_from_the_first(
     assert Catalog.read(dataset).records == Catalog.read(original).records
 
 
-def test_repair_makes_the_bad_shards_again_and_no_others(dataset: Path, original: Path, ray_session: Session) -> None:
+def test_repair_regenerates_damaged_shards_only(dataset: Path, original: Path, ray_session: Session) -> None:
     flip_a_bit(dataset / shard_name(0), 12345)
-    remove(dataset)
+    remove_shard(dataset)
     untouched = {first: (dataset / shard_name(first)).stat().st_mtime_ns for first in (6, 9)}
     faults = repair(dataset, Context(ray_session))
     assert [fault.first_sample for fault in faults] == [0, 3]

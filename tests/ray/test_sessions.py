@@ -1,4 +1,4 @@
-"""Sessions of one process, one after another: forgotten, closed, started again."""
+"""Successive sessions in one process, closed and not closed."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import sys
 
 from tests.support.runs import LONG_S, environment
 
-CODE = """
+UNCLOSED = """
 import gc
 from rayspin.execution.session import Session
 
-def cpus_of_a_session_that_nobody_closes():
+def cpus_of_an_unclosed_session():
     return Session(cpus=1).cpus()
 
-print(cpus_of_a_session_that_nobody_closes())
+print(cpus_of_an_unclosed_session())
 gc.collect()
-# Ray is still there, and is the process's own: a second session takes part in it.
-print(cpus_of_a_session_that_nobody_closes())
+# Ray is still running in this process, and the second session uses it.
+print(cpus_of_an_unclosed_session())
 """
 
-AGAIN = """
+CLOSED = """
 from rayspin.execution.session import Session
 
 for cpus in (1, 2):
@@ -30,7 +30,7 @@ for cpus in (1, 2):
 """
 
 
-def printed(code: str) -> list[str]:
+def output_lines(code: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=LONG_S, check=False
     )
@@ -38,9 +38,9 @@ def printed(code: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_session_that_nobody_closes_lives_as_long_as_the_process() -> None:
-    assert printed(CODE) == ["1", "1"]
+def test_unclosed_session_lives_as_long_as_the_process() -> None:
+    assert output_lines(UNCLOSED) == ["1", "1"]
 
 
-def test_a_session_may_follow_one_that_was_closed() -> None:
-    assert printed(AGAIN) == ["1", "2"]
+def test_session_can_start_after_another_one_was_closed() -> None:
+    assert output_lines(CLOSED) == ["1", "2"]

@@ -1,4 +1,4 @@
-"""Trainings over Ray Train: errors of the job come out once, with their cause."""
+"""Errors of trainings with Ray Train are reported once, with their cause, and are not retried."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def training_on(dataset: Path, **settings: Any) -> Training:
     return stage
 
 
-def test_an_error_of_the_job_itself_ends_it_at_once(
+def test_divergence_of_a_training_is_not_retried(
     dataset: Path, ray_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempts = _attempts(ray_session, monkeypatch)
-    hopeless = training_on(dataset, epochs=2, learning_rate=1e30)
+    attempts = _record_attempts(ray_session, monkeypatch)
+    stage = training_on(dataset, epochs=2, learning_rate=1e30)
     with pytest.raises(RunError, match="the loss of epoch 1 is not finite"):
-        job.run(hopeless, tmp_path / "run", Context(ray_session))
+        job.run(stage, tmp_path / "run", Context(ray_session))
     assert len(attempts) == 1
 
 
-def test_an_exception_in_a_worker_is_told_with_its_cause_and_not_tried_again(
+def test_error_in_a_worker_is_reported_with_its_cause_and_not_retried(
     ray_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Compressed spins that can't be read, in a shard that looks whole."""
-    attempts = _attempts(ray_session, monkeypatch)
+    """The compressed spins of a shard are damaged, but its header is intact."""
+    attempts = _record_attempts(ray_session, monkeypatch)
     data = datasets.labyrinths(
         12, 16, shard_samples=4, splits={"test": 0, "validation": 4}, storage={"compression": "zlib"}
     )
@@ -66,8 +66,8 @@ def test_an_exception_in_a_worker_is_told_with_its_cause_and_not_tried_again(
     assert len(attempts) == 1
 
 
-def _attempts(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Each trainer that is started from now on."""
+def _record_attempts(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A list to which each trainer is appended when it starts."""
     session.ray()
     from ray.train.torch import TorchTrainer
 

@@ -1,4 +1,4 @@
-"""Sweeps on a real Ray: what they run, what they leave, and that nothing is run twice."""
+"""Sweeps with Ray Tune: results of trials, repetitions, failures and requested resources."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def finished(ray_session: Session, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-def test_a_trial_is_what_its_job_alone_gives(finished: Path, tmp_path: Path) -> None:
-    """best.toml runs as it is, on one worker, and ends with the very figures of the table."""
+def test_trial_gives_the_result_of_its_job_alone(finished: Path, tmp_path: Path) -> None:
+    """best.toml runs unchanged with one worker and gives the figures of the table."""
     best = min(rows(finished), key=lambda row: float(row["validation_loss"]))
     stage = job.load(finished / "best.toml")
     assert isinstance(stage, TrainSr)
@@ -45,7 +45,7 @@ def test_a_trial_is_what_its_job_alone_gives(finished: Path, tmp_path: Path) -> 
     assert int(best["best_epoch"]) == line["epoch"]
 
 
-def test_a_larger_grid_adds_its_points_to_the_table(finished: Path, context: Context) -> None:
+def test_larger_grid_adds_its_points_to_the_table(finished: Path, context: Context) -> None:
     before = rows(finished)
     larger = {"objective.noise_amplitude": [0.0, 0.2, 0.5], "training.learning_rate": [0.01, 0.001]}
     job.run(sweep(space=larger), finished, context)
@@ -58,7 +58,7 @@ def test_a_larger_grid_adds_its_points_to_the_table(finished: Path, context: Con
 
 
 class _Poisoned(TrainSr):
-    """A training that fails in the way that its noise amplitude says."""
+    """A training whose noise amplitude selects the way in which it fails."""
 
     def fit(self, dataset: Path, folder: Path, **placement: object) -> object:  # type: ignore[override]
         match self.objective.noise_amplitude:
@@ -75,7 +75,7 @@ class _Poisoned(TrainSr):
         return super().fit(dataset, folder, **placement)
 
 
-def test_trials_that_always_fail_leave_the_others_and_say_why(context: Context, tmp_path: Path) -> None:
+def test_failing_trials_are_reported_and_do_not_affect_others(context: Context, tmp_path: Path) -> None:
     import ray.cloudpickle
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -85,7 +85,7 @@ def test_trials_that_always_fail_leave_the_others_and_say_why(context: Context, 
     poisoned = poisoned.with_updates(base=_Poisoned(**dict(poisoned.base)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rayspin.jobs.tune.trials.build_stage", lambda table, where: build(_Poisoned, table, where))
-        # One restart is enough to see that there are some.
+        # One restart is enough for this test.
         patch.setattr("rayspin.jobs.tune.engine.WORKER_RESTARTS", 1)
         with pytest.raises(RunError, match=r"3 of 5 trials failed, the first with noise_amplitude 1") as caught:
             job.run(poisoned, folder, context)
@@ -101,19 +101,19 @@ def test_trials_that_always_fail_leave_the_others_and_say_why(context: Context, 
     trial = folder / "trials" / by_noise[1.0]["trial"]
     assert "spin 6 diverged" in (trial / "error.txt").read_text()
     assert tomllib.loads((trial / "job.toml").read_text())["objective"]["noise_amplitude"] == 1.0
-    # An exception is tried a second time; what the kernel ends is not told from a lost node, and has its own count.
+    # A trial that raises is attempted twice. Restarts after the loss of a worker are counted separately.
     tries = [line["trial"] for line in events(folder, "failed")]
     assert tries.count(by_noise[1.0]["trial"]) == 2
     _, status = describe(folder)
     assert status["trials"] == "5: 3 failed, 2 done"
     assert "spin 6 diverged" in status[f"failed {by_noise[1.0]['trial']}"]
-    # Mended, the same command runs what failed and nothing else.
+    # Without the fault, the same command repeats the failed trials only.
     job.run(sweep(space=space), folder, context)
     assert [row["state"] for row in rows(folder)] == ["done"] * 5
     assert {line["trial"] for line in events(folder, "started")[-3:]} == {by_noise[n]["trial"] for n in (1.0, 2.0, 3.0)}
 
 
-def test_what_cannot_be_placed_says_so_at_once_with_the_numbers(context: Context, tmp_path: Path) -> None:
+def test_impossible_resource_request_is_an_error_with_the_numbers(context: Context, tmp_path: Path) -> None:
     message = "a trial needs 1 workers of 64 CPUs, and the cluster has nodes of 2 CPUs and 0 GPUs; reduce the workers"
     with pytest.raises(RunError, match=message):
         job.run(sweep(base={**BASE, "resources": {"cpus_per_worker": 64}}), tmp_path / "cpus", context)

@@ -1,4 +1,4 @@
-"""What lies about where a command is started is none of its business: files that shadow modules, a bad TMPDIR."""
+"""Commands in a working folder whose files shadow modules, and with unusable HOME and TMPDIR."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHADOWED = ("json", "logging", "profile", "queue", "random", "signal", "socket",
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a user keeps scripts with unlucky names, one of them a package, beside a job."""
+    """A folder with a job file, and with scripts and a package that have the names of modules."""
     for name in SHADOWED:
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported ' + __file__)")
     (tmp_path / "rayspin").mkdir()
@@ -50,37 +50,40 @@ def run_in(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, s
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_run_needs_no_home_no_tmpdir_and_nothing_of_its_working_folder(folder: Path) -> None:
-    """A home that can't be written, and a folder for temporary files that is too long for a Unix socket."""
+def test_run_needs_no_home_no_tmpdir_and_no_files_of_its_working_folder(folder: Path) -> None:
+    """HOME is not writable, and the path TMPDIR is too long for a Unix socket."""
     long = folder / ("x" * 100)
     long.mkdir()
-    homeless = {"HOME": "/dev/null", "TMPDIR": str(long), "RAY_TMPDIR": str(long)}
-    code, shown, said = run_in(folder, "run", "job.toml", **homeless)
-    assert (code, said) == (0, "")
-    assert "4 of 16 x 16" in shown
+    variables = {"HOME": "/dev/null", "TMPDIR": str(long), "RAY_TMPDIR": str(long)}
+    code, stdout, stderr = run_in(folder, "run", "job.toml", **variables)
+    assert (code, stderr) == (0, "")
+    assert "4 of 16 x 16" in stdout
     assert list(long.iterdir()) == []
 
 
-def test_processes_without_ray_import_nothing_of_the_working_folder(folder: Path) -> None:
-    code, shown, said = run_in(folder, "run", "job.toml", "--shards", "1/1", HOME="/dev/null")
-    assert (code, said) == (0, "")
-    assert "4 of 16 x 16" in shown
+def test_run_without_ray_imports_no_module_of_the_working_folder(folder: Path) -> None:
+    code, stdout, stderr = run_in(folder, "run", "job.toml", "--shards", "1/1", HOME="/dev/null")
+    assert (code, stderr) == (0, "")
+    assert "4 of 16 x 16" in stdout
 
 
-def test_a_submitted_job_imports_nothing_of_the_working_folder(folder: Path) -> None:
-    code, shown, said = run_in(folder, "submit", "job.toml", "--cluster", "local", "--wait")
-    assert code == 0, shown + said
-    assert "4 of 16 x 16" in shown
+def test_submitted_job_imports_no_module_of_the_working_folder(folder: Path) -> None:
+    code, stdout, stderr = run_in(folder, "submit", "job.toml", "--cluster", "local", "--wait")
+    assert code == 0, stdout + stderr
+    assert "4 of 16 x 16" in stdout
 
 
-def test_a_ray_that_refuses_to_start_is_quoted_and_its_logs_are_kept(folder: Path) -> None:
+def test_error_at_the_start_of_ray_is_reported_and_its_logs_are_kept(folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
     try:
-        code, _, said = run_in(folder, "run", "job.toml", RAY_ROTATION_MAX_BYTES="many", TMPDIR=str(scratch))
+        code, _, stderr = run_in(folder, "run", "job.toml", RAY_ROTATION_MAX_BYTES="many", TMPDIR=str(scratch))
         (kept,) = scratch.glob("rayspin-ray-*")
-        why = "invalid literal for int() with base 10: 'many'"
-        assert (code, said) == (1, f"Ray on this machine: did not start (ValueError: {why}); see its logs in {kept}\n")
-        assert why in (kept / "ray.log").read_text()
+        reason = "invalid literal for int() with base 10: 'many'"
+        assert (code, stderr) == (
+            1,
+            f"Ray on this machine: did not start (ValueError: {reason}); see its logs in {kept}\n",
+        )
+        assert reason in (kept / "ray.log").read_text()
         assert not list(scratch.glob("rs-*"))
     finally:
         shutil.rmtree(scratch)

@@ -24,21 +24,21 @@ from tests.support.slurm.jobs import (
     assert_samples_are_right,
     events,
     final_state,
+    logs_and_events,
     rayspin,
+    restart_now,
     shards_done,
     site_profile,
     start,
-    start_again_now,
-    told,
     wait_for,
     wait_for_shards,
 )
 from tests.support.slurm.lab import Lab
 
 
-def test_a_job_runs_on_both_nodes_and_leaves_nothing(slurm: Lab, tmp_path: Path) -> None:
+def test_job_runs_on_both_nodes_and_leaves_no_processes(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path)
-    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    assert wait_for(submission, "ended")["code"] == 0, logs_and_events(submission)
     assert events(submission, "ready")[0]["hosts"] == ["n1", "n2"]
     made_on = {entry["host"] for entry in entries(tmp_path / "run")}
     assert made_on == {"n1", "n2"}
@@ -46,32 +46,34 @@ def test_a_job_runs_on_both_nodes_and_leaves_nothing(slurm: Lab, tmp_path: Path)
     assert final_state(slurm, submission) == "COMPLETED"
 
 
-def test_a_cancelled_job_ends_on_all_nodes_and_is_not_requeued(slurm: Lab, tmp_path: Path) -> None:
+def test_cancelled_job_ends_on_all_nodes_without_requeue(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, *LONG)
     wait_for_shards(slurm, submission, 2)
     assert state(submission).name == "running"
     slurm.run("scancel", submission.job_ids)
-    wait_until(lambda: state(submission).name == "stopped", lambda: told(submission))
+    wait_until(lambda: state(submission).name == "stopped", lambda: logs_and_events(submission))
     assert final_state(slurm, submission) == "CANCELLED"
     assert not events(submission, "requeued")
 
 
-def test_before_its_walltime_a_job_is_requeued_and_goes_on_where_it_was(slurm: Lab, tmp_path: Path) -> None:
-    # More samples than any machine makes before the walltime; only the change of attempts is tested.
+def test_job_is_requeued_before_its_walltime_and_resumes(slurm: Lab, tmp_path: Path) -> None:
+    # No machine completes this number of samples before the walltime.
     submission = start(tmp_path, *LONG, "samples=20000", drain_seconds=40)
     wait_for_shards(slurm, submission, 2)
-    # The limit, enforced by Slurm with its usual warning, is shorter than any that can be submitted.
+    # Slurm enforces this limit with its usual signal. Submissions can't request a limit as short as this.
     age = time.time() - events(submission, "started")[0]["time"]
     limit = math.ceil((age + 50) / 60)
     slurm.run("scontrol", "update", f"JobId={submission.job_ids}", f"TimeLimit={limit}")
     assert wait_for(submission, "draining")["reason"] == "walltime"
-    wait_until(lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r"), lambda: told(submission))
+    wait_until(
+        lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r"), lambda: logs_and_events(submission)
+    )
     slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "TimeLimit=30", "StartTime=now")
     assert [event["code"] for event in events(submission, "ended")] == [75]
     before = {entry["file"] for entry in entries(tmp_path / "run")}
     wait_for_shards(slurm, submission, len(before) + 10)
     slurm.run("scancel", submission.job_ids)
-    wait_until(lambda: state(submission).name == "stopped", lambda: told(submission))
+    wait_until(lambda: state(submission).name == "stopped", lambda: logs_and_events(submission))
     files = [entry["file"] for entry in entries(tmp_path / "run")]
     assert len(files) == len(set(files)), "no shard was made twice"
     # The last shard was made after the requeue; its bytes are the same as those of a run on this machine.
@@ -79,58 +81,60 @@ def test_before_its_walltime_a_job_is_requeued_and_goes_on_where_it_was(slurm: L
     number = int(re.sub(r"\D", "", last)) + 1
     settings = [part for override in (*LONG, "samples=20000") for part in ("--set", override)]
     shard = f"{number}/20000"
-    rayspin(slurm, "run", tmp_path / "job.toml", "--out", tmp_path / "here", *settings, "--shards", shard)
-    assert (tmp_path / "here" / last).read_bytes() == (tmp_path / "run" / last).read_bytes()
+    rayspin(slurm, "run", tmp_path / "job.toml", "--out", tmp_path / "local", *settings, "--shards", shard)
+    assert (tmp_path / "local" / last).read_bytes() == (tmp_path / "run" / last).read_bytes()
 
 
-def test_a_node_without_power_is_done_without(slurm: Lab, tmp_path: Path) -> None:
+def test_job_finishes_without_a_node_that_lost_power(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, *LONG)
     wait_for_shards(slurm, submission, 2)
     slurm.switch_off("n2")
-    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    assert wait_for(submission, "ended")["code"] == 0, logs_and_events(submission)
     assert shards_done(tmp_path) == 60
 
 
-def test_without_the_first_node_a_job_is_requeued(slurm: Lab, tmp_path: Path) -> None:
+def test_job_is_requeued_when_the_first_node_loses_power(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, *LONG)
     wait_for_shards(slurm, submission, 2)
     slurm.switch_off("n1")
-    wait_until(lambda: "PENDING" in slurm.run("squeue", "--noheader", "--format=%T"), lambda: told(submission))
+    wait_until(
+        lambda: "PENDING" in slurm.run("squeue", "--noheader", "--format=%T"), lambda: logs_and_events(submission)
+    )
     slurm.switch_on("n1")
-    start_again_now(slurm, submission)
-    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    restart_now(slurm, submission)
+    assert wait_for(submission, "ended")["code"] == 0, logs_and_events(submission)
     assert shards_done(tmp_path) == 60
 
 
-def test_a_preempted_job_makes_room_in_time_and_goes_on_after(slurm: Lab, tmp_path: Path) -> None:
-    assert preempted(slurm, tmp_path)["reason"] == "walltime"
+def test_preempted_job_drains_and_resumes(slurm: Lab, tmp_path: Path) -> None:
+    assert preempt(slurm, tmp_path)["reason"] == "walltime"
 
 
-def test_a_job_that_is_preempted_without_a_warning_goes_on_after(without_warning: Lab, tmp_path: Path) -> None:
-    assert preempted(without_warning, tmp_path)["reason"] == "stop"
+def test_job_preempted_with_sigterm_drains_and_resumes(without_warning: Lab, tmp_path: Path) -> None:
+    assert preempt(without_warning, tmp_path)["reason"] == "stop"
 
 
-def preempted(slurm: Lab, folder: Path) -> dict[str, Any]:
-    """Preempt a job by another one, wait until it is done, and return its event `draining`."""
+def preempt(slurm: Lab, folder: Path) -> dict[str, Any]:
+    """Preempt a job by another job, wait until it has resumed and ended, and return its event `draining`."""
     submission = start(folder, *LONG)
     wait_for_shards(slurm, submission, 2)
     slurm.run("srun", "--partition=high", "--nodes=2", "--exclusive", "hostname", timeout=60)
-    drained = events(submission, "draining")
-    assert len(drained) == 1, told(submission)
-    start_again_now(slurm, submission)
-    assert wait_for(submission, "ended", count=2)["code"] == 0, told(submission)
+    draining = events(submission, "draining")
+    assert len(draining) == 1, logs_and_events(submission)
+    restart_now(slurm, submission)
+    assert wait_for(submission, "ended", count=2)["code"] == 0, logs_and_events(submission)
     assert shards_done(folder) == 60
     assert "started on n1 with 2 nodes, attempt 2" in describe(folder / "run")[1]["events"]
-    return drained[0]
+    return draining[0]
 
 
-def test_two_jobs_share_the_nodes_and_do_not_meet(slurm: Lab, tmp_path: Path) -> None:
+def test_two_jobs_on_the_same_nodes_form_separate_clusters(slurm: Lab, tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
     submissions = [start(folder, cpus_per_node=1, memory_per_node="2G") for folder in folders]
     for submission, folder in zip(submissions, folders):
-        assert wait_for(submission, "ended")["code"] == 0, told(submission)
+        assert wait_for(submission, "ended")["code"] == 0, logs_and_events(submission)
         assert events(submission, "ready")[0]["hosts"] == ["n1", "n2"]
         assert_samples_are_right(folder, 8)
     first, second = (events(submission, "ready")[0]["time"] for submission in submissions)
@@ -139,18 +143,18 @@ def test_two_jobs_share_the_nodes_and_do_not_meet(slurm: Lab, tmp_path: Path) ->
     )
 
 
-def test_a_sweep_runs_its_trials_on_both_nodes(slurm: Lab, tmp_path: Path) -> None:
+def test_sweep_runs_trials_on_both_nodes(slurm: Lab, tmp_path: Path) -> None:
     sweep = tomllib.loads((REPOSITORY / "jobs" / "smoke" / "tune.toml").read_text())
     sweep["base"]["dataset"] = "@data"
     data = {**tomllib.loads(JOB), "samples": 12, "splits": {"test": 2, "validation": 2}}
     text = tomli_w.dumps({"kind": "pipeline", "stages": {"data": data, "sweep": sweep}})
     submission = start(tmp_path, text=text, cpus_per_node=1, memory_per_node="6G")
-    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    assert wait_for(submission, "ended")["code"] == 0, logs_and_events(submission)
     trials = map(json.loads, (tmp_path / "run" / "sweep" / "trials.jsonl").read_text().splitlines())
     assert {trial["host"] for trial in trials if trial["event"] == "result"} == {"n1", "n2"}
 
 
-def test_a_job_outlives_the_daemons_of_its_nodes(slurm: Lab, tmp_path: Path) -> None:
+def test_job_survives_the_loss_of_slurmd_and_raylet(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, *LONG)
     wait_for_shards(slurm, submission, 2)
     slurm.kill_slurmd("n2")
@@ -159,17 +163,17 @@ def test_a_job_outlives_the_daemons_of_its_nodes(slurm: Lab, tmp_path: Path) -> 
     wait_for_shards(slurm, submission, before + 2)
     assert events(submission, "lost") == []
     # If Ray's daemon on a node dies, the job continues without the node.
-    assert slurm.on("n2", "pkill", "-9", "-x", "raylet").returncode == 0
+    assert slurm.run_on("n2", "pkill", "-9", "-x", "raylet").returncode == 0
     assert wait_for(submission, "lost")["host"] == "n2"
-    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    assert wait_for(submission, "ended")["code"] == 0, logs_and_events(submission)
     assert shards_done(tmp_path) == 60
     assert final_state(slurm, submission) == "COMPLETED"
 
 
-def test_without_the_head_of_its_ray_cluster_a_job_ends_and_says_why(slurm: Lab, tmp_path: Path) -> None:
+def test_job_fails_with_a_reason_when_the_ray_head_dies(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, *LONG)
     wait_for_shards(slurm, submission, 2)
-    assert slurm.on("n1", "pkill", "-9", "-x", "gcs_server").returncode == 0
+    assert slurm.run_on("n1", "pkill", "-9", "-x", "gcs_server").returncode == 0
     ended = wait_for(submission, "ended")
     assert (ended["code"], state(submission).name) == (1, "failed")
     assert "task 0 on n1: its Ray node died; see" in ended["problem"]
@@ -177,11 +181,11 @@ def test_without_the_head_of_its_ray_cluster_a_job_ends_and_says_why(slurm: Lab,
     # Completed shards are kept, and the same command resumes the run.
     done = shards_done(tmp_path)
     again = start(tmp_path, *LONG)
-    assert wait_for(again, "ended")["code"] == 0, told(again)
+    assert wait_for(again, "ended")["code"] == 0, logs_and_events(again)
     assert (2 <= done < 60, shards_done(tmp_path)) == (True, 60)
 
 
-def test_one_line_hands_a_job_over_and_stays_with_it(slurm: Lab, tmp_path: Path) -> None:
+def test_submit_with_wait_follows_the_job_to_its_end(slurm: Lab, tmp_path: Path) -> None:
     run = tmp_path / "run"
     (tmp_path / "job.toml").write_text(JOB)
     profile = site_profile(tmp_path, f"setup = ['hostname > {tmp_path}/set-up']\n")
@@ -204,12 +208,12 @@ def test_one_line_hands_a_job_over_and_stays_with_it(slurm: Lab, tmp_path: Path)
     )  # fmt: skip
 
 
-def test_the_doctor_looks_at_both_nodes_at_once(slurm: Lab, tmp_path: Path) -> None:
+def test_doctor_checks_both_nodes_in_one_step(slurm: Lab, tmp_path: Path) -> None:
     nodes = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=3G", "--cpu-bind=none")
     doctor = (sys.executable, "-m", "rayspin", "doctor", "--out", tmp_path, "--profile", site_profile(tmp_path))
     # The command fails if a check fails.
-    said = re.sub(r"[│\s]+", " ", slurm.run("srun", *nodes, *map(str, doctor), timeout=300))
-    for found in ("doctor on n1", "doctor on n2", "n2 connected, at port", "connected to task 0 at"):
-        assert found in said, said
-    assert said.count("requires its token") == 2
+    output = re.sub(r"[│\s]+", " ", slurm.run("srun", *nodes, *map(str, doctor), timeout=300))
+    for text in ("doctor on n1", "doctor on n2", "n2 connected, at port", "connected to task 0 at"):
+        assert text in output, output
+    assert output.count("requires its token") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["site.toml"]

@@ -20,32 +20,32 @@ from tests.support.slurm.jobs import (
     assert_samples_are_right,
     events,
     final_state,
+    logs_and_events,
     rayspin,
-    released,
+    release,
     start,
-    told,
     wait_for,
 )
 from tests.support.slurm.lab import Lab
 
 
-def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(slurm: Lab, tmp_path: Path) -> None:
+def test_requeues_stop_after_attempts_without_progress(slurm: Lab, tmp_path: Path) -> None:
     # One shard takes far longer than the walltime.
     huge = ("samples=1", "size=256", "schedule.sweeps=4000000")
     submission = start(tmp_path, *huge, nodes=1, array=1, max_attempts_without_progress=2, drain_seconds=30)
     (part,) = submission.parts
     wait_for(submission, "started")
     slurm.run("scancel", "--signal=USR2", part.job_id)
-    released(slurm, part.job_id)
+    release(slurm, part.job_id)
     wait_for(submission, "started", count=2)
     slurm.run("scancel", "--signal=USR2", part.job_id)
-    wait_until(lambda: state(submission).final, lambda: told(submission))
+    wait_until(lambda: state(submission).final, lambda: logs_and_events(submission))
     assert (state(submission).name, len(events(submission, "requeued"))) == ("failed", 1)
     assert "2 attempts in a row made no progress" in state(submission).why
     assert final_state(slurm, submission) == "FAILED"
 
 
-def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> None:
+def test_request_refused_by_slurm_is_a_one_line_error(slurm: Lab, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="invalid partition specified: nowhere") as error:
         start(tmp_path, partition="nowhere")
     assert "\n" not in str(error.value)
@@ -64,7 +64,7 @@ def test_what_slurm_refuses_is_said_in_one_line(slurm: Lab, tmp_path: Path) -> N
         describe(tmp_path / "run")
 
 
-def test_an_account_that_is_not_there_is_said_in_one_line(with_accounts: Lab, tmp_path: Path) -> None:
+def test_invalid_account_is_a_one_line_error(with_accounts: Lab, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Invalid account") as error:
         start(tmp_path, account="spinz")
     assert "\n" not in str(error.value)
@@ -78,7 +78,7 @@ def test_an_account_that_is_not_there_is_said_in_one_line(with_accounts: Lab, tm
     assert state(latest(tmp_path / "stages")).name == "stopped"
 
 
-def test_a_folder_that_the_nodes_do_not_see_is_said_in_one_line(slurm: Lab) -> None:
+def test_folder_not_shared_with_the_nodes_is_reported_in_one_line(slurm: Lab) -> None:
     # Each node and this machine have separate folders /var/tmp.
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         submission = start(Path(folder))
@@ -87,7 +87,7 @@ def test_a_folder_that_the_nodes_do_not_see_is_said_in_one_line(slurm: Lab) -> N
         assert state(submission).why == f"it never started: check that the nodes share {submission.folder}"
 
 
-def test_what_a_site_cannot_set_up_is_said_and_nothing_runs_without_it(slurm: Lab, tmp_path: Path) -> None:
+def test_job_does_not_start_if_its_environment_setup_fails(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, modules=["python/0.9"])
     wait_until(lambda: state(submission).final, lambda: slurm.run("scontrol", "show", "job"))
     assert state(submission).name == "gone"
@@ -96,20 +96,20 @@ def test_what_a_site_cannot_set_up_is_said_and_nothing_runs_without_it(slurm: La
     assert state(submission).why.endswith("module: command not found")
 
 
-def test_a_node_that_does_not_come_is_done_without_where_fewer_will_do(slurm: Lab, tmp_path: Path) -> None:
+def test_job_runs_without_a_failed_node_if_min_nodes_are_up(slurm: Lab, tmp_path: Path) -> None:
     scratch = "/var/tmp/only-n1"
-    slurm.on("n1", "mkdir", scratch)
+    slurm.run_on("n1", "mkdir", scratch)
     try:
         submission = start(tmp_path, min_nodes=1, scratch=scratch)
-        assert wait_for(submission, "ended")["code"] == 0, told(submission)
+        assert wait_for(submission, "ended")["code"] == 0, logs_and_events(submission)
     finally:
-        slurm.on("n1", "rm", "-r", scratch)
+        slurm.run_on("n1", "rm", "-r", scratch)
     assert events(submission, "ready")[0]["hosts"] == ["n1"]
-    assert f"scratch {scratch}: is not a writable folder" in told(submission)
+    assert f"scratch {scratch}: is not a writable folder" in logs_and_events(submission)
     assert_samples_are_right(tmp_path, 8)
 
 
-def test_a_job_in_the_queue_says_what_it_waits_for_until_it_is_cancelled(slurm: Lab, tmp_path: Path) -> None:
+def test_queued_job_reports_its_pending_reason_until_cancelled(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, nodes=3)
     wait_until(lambda: state(submission).why)
     # The reason depends on the version of Slurm.
@@ -122,7 +122,7 @@ def test_a_job_in_the_queue_says_what_it_waits_for_until_it_is_cancelled(slurm: 
     assert state(submission).name == "stopped"
 
 
-def test_a_site_without_accounting_will_do(without_accounting: Lab, tmp_path: Path) -> None:
+def test_job_runs_on_a_cluster_without_accounting(without_accounting: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path)
-    assert wait_for(submission, "ended")["code"] == 0, told(submission)
+    assert wait_for(submission, "ended")["code"] == 0, logs_and_events(submission)
     wait_until(lambda: not without_accounting.run("squeue", "--noheader"))

@@ -12,11 +12,11 @@ from tests.support.repository import REPOSITORY
 from tests.support.runs import wait_until
 from tests.support.slurm.jobs import (
     JOB,
-    accounted,
+    accounting_field,
     assert_samples_are_right,
     events,
     final_state,
-    told,
+    logs_and_events,
     wait_for,
 )
 from tests.support.slurm.lab import Lab
@@ -36,7 +36,7 @@ def sbatch(slurm: Lab, folder: Path, *command: str, text: str = JOB, stage: tupl
     ).stdout.strip()  # fmt: skip
 
 
-def by_hand(slurm: Lab, folder: Path, *command: str) -> Submission:
+def submit_script(slurm: Lab, folder: Path, *command: str) -> Submission:
     """Submit a job with a plain script, and return its record once its first task has written it."""
     sbatch(slurm, folder, *command)
     records = folder / "run" / "submissions"
@@ -44,30 +44,30 @@ def by_hand(slurm: Lab, folder: Path, *command: str) -> Submission:
     return latest(folder / "run")
 
 
-def test_the_plain_script_does_the_same(slurm: Lab, tmp_path: Path) -> None:
-    submission = by_hand(slurm, tmp_path, "--nodes=2", "slurm/ray.sbatch")
+def test_ray_script_behaves_like_submit(slurm: Lab, tmp_path: Path) -> None:
+    submission = submit_script(slurm, tmp_path, "--nodes=2", "slurm/ray.sbatch")
     assert wait_for(submission, "ended")["code"] == 0, submission.parts[0].log.read_text()
     assert_samples_are_right(tmp_path, 8)
     assert final_state(slurm, submission) == "COMPLETED"
     _, rows = describe(tmp_path / "run")
     assert rows[f"job {submission.job_ids}"] == "done"
-    story = [line.split("  ", 1)[1] for line in rows["events"].splitlines()]
-    assert story[:2] == [f"submitted as job {submission.job_ids} (slurm)", "started on n1 with 2 nodes"]
-    assert story[2].startswith("Ray was up on n1, n2 after")
+    messages = [line.split("  ", 1)[1] for line in rows["events"].splitlines()]
+    assert messages[:2] == [f"submitted as job {submission.job_ids} (slurm)", "started on n1 with 2 nodes"]
+    assert messages[2].startswith("Ray was up on n1, n2 after")
     assert "energy per site" in "".join(logs(submission))
 
 
-def test_the_plain_script_of_an_array_does_the_same(slurm: Lab, tmp_path: Path) -> None:
-    submission = by_hand(slurm, tmp_path, "--array=0-2", "slurm/array.sbatch")
+def test_array_script_behaves_like_submit(slurm: Lab, tmp_path: Path) -> None:
+    submission = submit_script(slurm, tmp_path, "--array=0-2", "slurm/array.sbatch")
     assert [part.task for part in submission.parts] == [1, 2, 3]
-    wait_until(lambda: state(submission).final, lambda: told(submission))
+    wait_until(lambda: state(submission).final, lambda: logs_and_events(submission))
     assert state(submission) == State("done", "of 3: 3 done")
     assert_samples_are_right(tmp_path, 8)
     assert describe(tmp_path / "run")[1]["state"] == "finished"
     assert all("generate shards" in part.log.read_text() for part in submission.parts)
 
 
-def test_the_plain_scripts_do_a_pipeline_stage_by_stage(slurm: Lab, tmp_path: Path) -> None:
+def test_scripts_run_the_stages_of_a_pipeline(slurm: Lab, tmp_path: Path) -> None:
     """The example of slurm/README.md: an array, followed by a training with a worker on each of two nodes."""
     text = (REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text()
     one = sbatch(slurm, tmp_path, "--array=1-2", "slurm/array.sbatch", text=text, stage=("--stage", "generate"))
@@ -84,4 +84,4 @@ def test_the_plain_scripts_do_a_pipeline_stage_by_stage(slurm: Lab, tmp_path: Pa
     assert (rows[f"job {two}"], rows["generate: state"], rows["train: state"]) == ("done", "finished", "finished")
     for job_id in (one, two):
         assert f"submitted as job {job_id} (slurm)" in rows["events"]
-    wait_until(lambda: "gres/gpu=2" in accounted(slurm, two, "AllocTRES"))
+    wait_until(lambda: "gres/gpu=2" in accounting_field(slurm, two, "AllocTRES"))

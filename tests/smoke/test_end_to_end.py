@@ -1,4 +1,4 @@
-"""From a Hamiltonian to an evaluated network by one command, as a user meets it."""
+"""One command generates a dataset, trains a network and evaluates it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.support.repository import SMOKE
 from tests.support.runs import started
 
 
-def test_one_command_generates_trains_and_evaluates(tmp_path: Path) -> None:
+def test_pipeline_generates_trains_and_evaluates(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with started(SMOKE / "pipeline.toml", folder) as run:
-        assert run.ended() == (0, "")
+        assert run.wait() == (0, "")
     data = open_dataset(folder / "generate")
     spins = data["spins"].values
     np.testing.assert_allclose(np.linalg.norm(spins, axis=-1), 1, atol=2e-6)

@@ -24,7 +24,7 @@ VOLATILE = re.compile(r"ledger.*\.jsonl|summary\.json|README\.md|.*\.png")
 """Files that contain host names, times or paths and so may differ between two runs."""
 
 
-def visible(folder: Path) -> dict[str, bytes]:
+def visible_files(folder: Path) -> dict[str, bytes]:
     """Return the content of all files that are not hidden, by relative path."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -33,12 +33,12 @@ def visible(folder: Path) -> dict[str, bytes]:
     }
 
 
-def fixed(files: dict[str, bytes]) -> dict[str, bytes]:
+def reproducible_files(files: dict[str, bytes]) -> dict[str, bytes]:
     """Return the files that every run of a job must write with the same bytes."""
     return {name: content for name, content in files.items() if not VOLATILE.fullmatch(name)}
 
 
-def check_whole(folder: Path, undisturbed: dict[str, bytes], writers: int) -> None:
+def check_complete(folder: Path, undisturbed: dict[str, bytes], writers: int) -> None:
     """Assert that all visible files of an interrupted run are complete.
 
     Args:
@@ -46,14 +46,16 @@ def check_whole(folder: Path, undisturbed: dict[str, bytes], writers: int) -> No
         undisturbed: the visible files of an undisturbed run of the same job.
         writers: number of processes that wrote shards at the same time, and so the most temporary files of shards.
     """
-    files = visible(folder)
-    assert fixed(files).items() <= fixed(undisturbed).items(), "a file is half-written, or should not be there"
+    files = visible_files(folder)
+    assert reproducible_files(files).items() <= reproducible_files(undisturbed).items(), (
+        "a file is half-written, or should not be there"
+    )
     assert len(list(folder.glob(".tmp-*shard*"))) <= writers
     for name, content in files.items():
         if name.endswith(".jsonl"):
-            *lines, _torn = content.split(b"\n")
-            told = {json.loads(line).get("file") for line in lines if line} - {None}
-            assert told <= files.keys(), "a ledger contains a missing shard"
+            *lines, _partial = content.split(b"\n")
+            recorded = {json.loads(line).get("file") for line in lines if line} - {None}
+            assert recorded <= files.keys(), "a ledger contains a missing shard"
         if name == "summary.json":
             json.loads(content)
         if name.endswith(".png"):
@@ -64,8 +66,8 @@ def check_whole(folder: Path, undisturbed: dict[str, bytes], writers: int) -> No
 
 def check_finished(folder: Path, undisturbed: dict[str, bytes]) -> None:
     """Assert that the folder of a finished run contains the files of an undisturbed run and nothing else."""
-    files = visible(folder)
-    assert fixed(files) == fixed(undisturbed)
+    files = visible_files(folder)
+    assert reproducible_files(files) == reproducible_files(undisturbed)
     assert not list(folder.glob(".tmp-*")), "a temporary file remains"
     assert not list(folder.glob("failed-*")), "a failure of a shard was recorded"
     records = Catalog.read(folder).records

@@ -38,23 +38,23 @@ def flip_a_bit(path: Path, position: int) -> None:
     path.write_bytes(content)
 
 
-def truncate(folder: Path) -> None:
+def truncate_shard(folder: Path) -> None:
     path = folder / shard_name(3)
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def remove(folder: Path) -> None:
+def remove_shard(folder: Path) -> None:
     (folder / shard_name(3)).unlink()
 
 
-def swap(folder: Path) -> None:
+def swap_shards(folder: Path) -> None:
     first, second, aside = folder / shard_name(3), folder / shard_name(6), folder / "aside"
     first.rename(aside)
     second.rename(first)
     aside.rename(second)
 
 
-def forget(folder: Path) -> None:
+def remove_record(folder: Path) -> None:
     ledger = folder / "ledger.jsonl"
     lines = [line for line in ledger.read_text().splitlines(keepends=True) if '"first_sample": 3,' not in line]
     ledger.write_text("".join(lines))
@@ -68,11 +68,11 @@ def rewrite(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
     LedgerWriter(folder).record(ShardWriter(attributes).write(folder / shard_name(3), values))
 
 
-def forget_all(folder: Path) -> None:
+def remove_ledger(folder: Path) -> None:
     (folder / "ledger.jsonl").unlink()
 
 
-def lose_the_job(folder: Path) -> None:
+def remove_job_file(folder: Path) -> None:
     (folder / "job.toml").unlink()
 
 
@@ -84,32 +84,32 @@ def swap_records(folder: Path) -> None:
         LedgerWriter(folder).record(record)
 
 
-def ask_for_another_seed(folder: Path) -> None:
-    """Change the seed of the job, also in the ledger, so that it is not the job that made the shards."""
+def change_seed(folder: Path) -> None:
+    """Change the seed of the job in the job file and in the ledger, but not in the shards."""
     job_file = folder / "job.toml"
     job_file.write_text(job_file.read_text().replace("seed = 5", "seed = 6"))
     ledger.append(folder / "ledger.jsonl", *ledger.new_job(folder))
 
 
-def write_another_over_two(folder: Path) -> None:
+def add_overlapping_shard(folder: Path) -> None:
     """Add a shard of the samples 4 to 6, which are already in two other shards."""
     values, attributes = read_shard(folder / shard_name(3))
     del attributes["values_sha256"]
-    renumber(values)
+    shift_sample_numbers(values)
     LedgerWriter(folder).record(ShardWriter(attributes).write(folder / shard_name(4), values))
 
 
-def lengthen(values: dict[str, object]) -> None:
+def scale_spins(values: dict[str, object]) -> None:
     values["spins"] = values["spins"] * 1.01  # type: ignore[operator]
 
 
-def misstate_energy(values: dict[str, object]) -> None:
+def change_energy(values: dict[str, object]) -> None:
     values["energy"] = values["energy"] + 1e-6  # type: ignore[operator]
 
 
-def renumber(values: dict[str, object]) -> None:
+def shift_sample_numbers(values: dict[str, object]) -> None:
     values["sample"] = values["sample"] + 1  # type: ignore[operator]
 
 
-def shuffle_splits(values: dict[str, object]) -> None:
+def shift_splits(values: dict[str, object]) -> None:
     values["split"] = values["split"] + 1  # type: ignore[operator]

@@ -3,7 +3,7 @@
     python -m tests.support.planted_faults              # all faults, half an hour
     python -m tests.support.planted_faults dmi-sign ...  # some faults
 
-For each fault the file of tests that detects it is printed, or ESCAPED. The exit code is 1 if a fault escaped.
+For each fault, the test file that detects it, or ESCAPED, is printed. The exit code is 1 if a fault escaped.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ FAULTS = {
         ["unit/test_metrics.py"],
     ),
     # Training
-    "sampler-forgets-its-epoch": Fault(
+    "sampler-ignores-the-epoch": Fault(
         "training/data.py",
         'generator("epoch", (seed, epoch))',
         'generator("epoch", (seed, 1))',
@@ -128,7 +128,7 @@ FAULTS = {
         ["unit/training/test_loop.py"],
     ),
     # Storage and run folders
-    "a-plan-forgets-missing-shards": Fault(
+    "plan-ignores-missing-shards": Fault(
         "storage/catalog.py",
         "for first, count in [*done, (samples, 0)]:",
         "for first, count in done:",
@@ -140,8 +140,8 @@ FAULTS = {
         "",
         ["unit/test_rundir.py", "faults/test_system_calls.py"],
     ),
-    "a-torn-line-swallows-the-next": Fault("rundir.py", 'b"\\n" * torn + lines', "lines", ["unit/test_lines.py"]),
-    "temporaries-stay": Fault(
+    "incomplete-line-is-not-terminated": Fault("rundir.py", 'b"\\n" * torn + lines', "lines", ["unit/test_lines.py"]),
+    "temporary-files-remain": Fault(
         "rundir.py",
         "        finally:\n            temporary.unlink(missing_ok=True)",
         "        finally:\n            pass",
@@ -154,7 +154,7 @@ FAULTS = {
         ["unit/test_claims.py"],
     ),
     # Ray
-    "a-lost-actor-is-charged-to-its-item": Fault(
+    "lost-actor-counts-against-its-item": Fault(
         "execution/work_queue.py",
         "        self.put_back(items)\n        if successes_before",
         "        self.failed(items[0], reason, reason)\n        self.put_back(items[1:])\n        if successes_before",
@@ -167,7 +167,7 @@ FAULTS = {
         ["unit/execution/test_work_queue.py"],
     ),
     # Jobs
-    "unknown-keys-pass": Fault("config.py", 'extra="forbid"', 'extra="ignore"', ["unit/test_cli.py"]),
+    "unknown-keys-are-accepted": Fault("config.py", 'extra="forbid"', 'extra="ignore"', ["unit/test_cli.py"]),
     "halving-stops-one-too-many": Fault(
         "jobs/tune/schedulers.py",
         "math.ceil(len(rung.values) / self._asha.reduction)",
@@ -199,7 +199,7 @@ FAULTS = {
         "    if True:\n",
         ["unit/launch/test_attempts.py", "system/test_submit_local.py", "slurm/test_jobs.py"],
     ),
-    "usr2-is-not-heard": Fault(
+    "usr2-is-ignored": Fault(
         "execution/stopping.py",
         "(signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGALRM)",
         "(signal.SIGTERM, signal.SIGINT, signal.SIGALRM)",
@@ -229,7 +229,7 @@ def plant(fault: Fault, copy: Path) -> str | None:
 
 
 def main(names: Sequence[str]) -> int:
-    """Plant the faults with these names, by default all, and return how many escaped."""
+    """Plant the named faults (default: all), and return the number of faults that escaped."""
     tracked = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     escaped = 0
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:

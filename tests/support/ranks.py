@@ -15,7 +15,7 @@ from rayspin.jobs.train.job import Training
 
 
 def fit_on_two_ranks(stage: Training, folder: Path) -> None:
-    """Train in two processes with one thread each, and write to `folder` what a run writes to its folder."""
+    """Train in two processes with one thread each, and write the same files to `folder` as a run does."""
     folder.mkdir()
     mp.spawn(_fit, args=(stage.to_table(), folder), nprocs=2)
 

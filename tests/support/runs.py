@@ -27,12 +27,12 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def wait_until(
-    condition: Callable[[], object], what: Callable[[], object] = lambda: "", seconds: float = LONG_S
+    condition: Callable[[], object], message: Callable[[], object] = lambda: "", seconds: float = LONG_S
 ) -> None:
-    """Wait until a condition holds; fail after `seconds` seconds with the result of `what`."""
+    """Wait until a condition holds; fail after `seconds` seconds with the result of `message`."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, what()
+        assert time.monotonic() < end, message()
         time.sleep(0.05)
 
 
@@ -66,7 +66,7 @@ class Run:
         def met() -> bool:
             if condition():
                 return True
-            assert self.driver.poll() is None, f"the driver ended too early: {self.ended()}"
+            assert self.driver.poll() is None, f"the driver ended too early: {self.wait()}"
             return False
 
         wait_until(met, lambda: "no progress")
@@ -89,30 +89,30 @@ class Run:
         self._family |= set(found)
         return found
 
-    def kill(self, name: str, chance: random.Random) -> psutil.Process | None:
+    def kill(self, name: str, rng: random.Random) -> psutil.Process | None:
         """Kill a process of that name, or the driver, after up to 0.3 s; return the process, or None for the driver."""
         if name == "driver":
-            time.sleep(chance.uniform(0, 0.3))
+            time.sleep(rng.uniform(0, 0.3))
             self.driver.kill()
             return None
         victims: list[psutil.Process] = []
         self.wait_for(lambda: victims.extend(self.find(name)) or victims)
-        time.sleep(chance.uniform(0, 0.3))
-        victim = chance.choice(sorted(victims, key=lambda process: process.pid))
+        time.sleep(rng.uniform(0, 0.3))
+        victim = rng.choice(sorted(victims, key=lambda process: process.pid))
         victim.kill()
         return victim
 
-    def ended(self) -> tuple[int, str]:
+    def wait(self) -> tuple[int, str]:
         """Wait until the driver ends, and return its exit code and its standard error."""
         try:
-            _, said = self.driver.communicate(timeout=LONG_S)
+            _, stderr = self.driver.communicate(timeout=LONG_S)
         except subprocess.TimeoutExpired:
             # faulthandler then prints the traceback of each thread.
             self.driver.send_signal(signal.SIGABRT)
             pytest.fail(f"no end after {LONG_S} s:\n{self.driver.communicate()[1]}")
-        return self.driver.returncode, said
+        return self.driver.returncode, stderr
 
-    def check_gone(self) -> None:
+    def check_processes_ended(self) -> None:
         """Assert that all processes of the run end soon after the driver."""
         wait_until(
             lambda: not [process for process in self._family if alive(process)],
@@ -144,5 +144,5 @@ def started(job_file: Path, folder: Path, *options: object, **variables: str) ->
 def finished(job_file: Path, folder: Path, *options: object, **variables: str) -> None:
     """Run a job and assert that it succeeds."""
     with started(job_file, folder, *options, **variables) as run:
-        code, said = run.ended()
-        assert code == 0, said
+        code, stderr = run.wait()
+        assert code == 0, stderr

@@ -26,7 +26,7 @@ def play(
     scheduler: Scheduler, value: Callable[[Segment], float | None], workers: int, seed: int
 ) -> list[tuple[str, int, str]]:
     """Return the name, last segment and end of each trial, with results from `workers` workers in random order."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     out: list[Segment] = []
     while True:
         while len(out) < workers and (segment := scheduler.next()) is not None:
@@ -34,5 +34,5 @@ def play(
         if not out:
             assert scheduler.ended
             return [(s.trial.name, s.until, s.end) for s in scheduler.trial_states()]
-        segment = out.pop(chance.randrange(len(out)))
+        segment = out.pop(rng.randrange(len(out)))
         scheduler.tell(segment, value(segment))

@@ -25,7 +25,7 @@ from pathlib import Path
 from rayspin.cli import main
 from rayspin.jobs.generate import card
 from rayspin.physics import LABYRINTH, warm_up
-from tests.support.folders import JOB, check_finished, check_whole, inodes, visible
+from tests.support.folders import JOB, check_complete, check_finished, inodes, visible_files
 from tests.support.serial import make_shards_here
 
 MODES = {"kill": -1, "half": -2, "full": errno.ENOSPC, "broken": errno.EIO}
@@ -34,12 +34,12 @@ libc = ctypes.CDLL(None)
 
 def run(job: Path, folder: Path, arm: Callable[[], None] = lambda: None) -> tuple[int, str]:
     """Run the job in a fork and return its exit code (minus the signal if it was killed) and standard error."""
-    said = folder.with_name(f"said-by-{folder.name}")
+    stderr = folder.with_name(f"stderr-of-{folder.name}")
     child = os.fork()
     if child == 0:
         code = 99
         try:
-            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), 2)
+            os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), 2)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             arm()
             main(["run", str(job), "--out", str(folder)], prog_name="rayspin")
@@ -51,41 +51,41 @@ def run(job: Path, folder: Path, arm: Callable[[], None] = lambda: None) -> tupl
             sys.stderr.flush()
             os._exit(code)
     _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), said.read_text()
+    return os.waitstatus_to_exitcode(status), stderr.read_text()
 
 
-def check_refused(code: int, said: str, mode: str) -> None:
+def check_refused(code: int, stderr: str, mode: str) -> None:
     """Assert that the run failed with one line, or that HDF5 crashed because space ran out during a write."""
     if code != -signal.SIGSEGV:
-        assert code == 1, (code, said)
-        assert said.count("\n") == 1, said
-        assert os.strerror(MODES[mode]) in said or "HDF5 failed to write" in said, said
+        assert code == 1, (code, stderr)
+        assert stderr.count("\n") == 1, stderr
+        assert os.strerror(MODES[mode]) in stderr or "HDF5 failed to write" in stderr, stderr
 
 
-def disturb(base: Path, mode: str, stride: int) -> int:
+def inject_faults(base: Path, mode: str, stride: int) -> int:
     """Run the job with a fault at every `stride`-th call until a run succeeds, and return the number of faults."""
     job, folder = base / "job.toml", base / "run"
     job.write_text(JOB)
-    peaceful = run(job, base / "undisturbed")
-    assert peaceful == (0, ""), peaceful
-    undisturbed = visible(base / "undisturbed")
+    first = run(job, base / "undisturbed")
+    assert first == (0, ""), first
+    undisturbed = visible_files(base / "undisturbed")
     for at in itertools.count(1, stride):
         shutil.rmtree(folder, ignore_errors=True)
-        code, said = run(job, folder, functools.partial(libc.arm_fault, os.fsencode(folder), at, MODES[mode]))
+        code, stderr = run(job, folder, functools.partial(libc.arm_fault, os.fsencode(folder), at, MODES[mode]))
         try:
             if code == 0:
                 check_finished(folder, undisturbed)
                 return at // stride
-            check_whole(folder, undisturbed, writers=1)
+            check_complete(folder, undisturbed, writers=1)
             if mode in ("kill", "half"):
-                assert code == -signal.SIGKILL, said
+                assert code == -signal.SIGKILL, stderr
             else:
-                check_refused(code, said, mode)
-            before = inodes(folder)
+                check_refused(code, stderr, mode)
+            kept = inodes(folder)
             again = run(job, folder)
             assert again == (0, ""), again
             check_finished(folder, undisturbed)
-            assert before.items() <= inodes(folder).items(), "an intact shard was written again"
+            assert kept.items() <= inodes(folder).items(), "an intact shard was written again"
         except BaseException as error:
             error.add_note(f"after a fault ({mode}) at call {at}: {sorted(path.name for path in folder.glob('*'))}")
             raise
@@ -106,4 +106,4 @@ def prepare() -> None:
 
 if __name__ == "__main__":
     prepare()
-    print(disturb(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    print(inject_faults(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

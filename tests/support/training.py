@@ -44,4 +44,5 @@ def smooth_spins(samples: int, seed: int, size: int = 32) -> np.ndarray:
 
 
 def memory_source(samples: int, seed: int, **changes) -> MemorySource:
+    """Return a source of smooth spins whose sample numbers start at 100."""
     return MemorySource(smooth_spins(samples, seed), np.arange(100, 100 + samples), **changes)

@@ -33,7 +33,7 @@ class TwoNodes:
         self._input, self._output = process.stdin, process.stdout
         self.address = self._output.readline().strip()
 
-    def lose_one(self) -> None:
+    def kill_second_node(self) -> None:
         """Kill the second node."""
         self._input.write("\n")
         self._input.flush()

@@ -1,4 +1,4 @@
-"""One Ray for the tests here that need one in their own process."""
+"""Fixtures with a Ray session in the process of the tests."""
 
 from tests.support.sessions import context, ray_session
 

@@ -1,4 +1,4 @@
-"""Every kind of job runs to its end, in one Ray session, on real data; asked again it is done at once."""
+"""The smoke jobs of all kinds run in one Ray session, and their results are correct."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ORDER += ["train_field_unet"]
 
 @pytest.fixture(scope="module")
 def summaries(ray_session: Session, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Summary]:
-    """The summaries of all smoke jobs, run one after another in one folder as their head comments say."""
+    """The summaries of all smoke jobs, run in order in one folder as described in their comments."""
     folder = tmp_path_factory.mktemp("smoke")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -41,12 +41,12 @@ def run(name: str, session: Session) -> Summary:
     return job.run(job.load(path), job.default_out(path), Context(session))
 
 
-def test_there_is_a_smoke_job_of_every_kind() -> None:
+def test_each_kind_of_job_has_a_smoke_job() -> None:
     assert {path.stem for path in SMOKE.glob("*.toml")} == set(ORDER)
     assert {tomllib.loads((SMOKE / f"{name}.toml").read_text())["kind"] for name in ORDER} == set(KINDS)
 
 
-def test_each_is_found_done_when_asked_again(summaries: dict[str, Summary]) -> None:
+def test_finished_jobs_return_their_summary_without_ray(summaries: dict[str, Summary]) -> None:
     class NoRay(Session):
         def ray(self) -> object:  # type: ignore[override]
             raise AssertionError("a finished job must not start Ray")
@@ -55,7 +55,7 @@ def test_each_is_found_done_when_asked_again(summaries: dict[str, Summary]) -> N
         assert run(name, NoRay()) == summaries[name]
 
 
-def test_trained_networks_come_back_from_their_files(summaries: dict[str, Summary]) -> None:
+def test_trained_networks_are_loaded_from_their_files(summaries: dict[str, Summary]) -> None:
     assert isinstance(load_weights(Path("runs/train_fcn/weights.safetensors")), EffectiveFieldNet)
     network = load_weights(Path("runs/train_sr/best.safetensors"))
     assert isinstance(network, SuperResolutionNet)
@@ -76,10 +76,10 @@ def test_a_training_mixes_datasets_and_keeps_what_its_network_gives(summaries: d
     assert len(read_metrics(folder / "train")) == 2
 
 
-def test_fields_are_measured_one_by_one_wherever_they_are(
+def test_evaluation_does_not_depend_on_the_distribution_of_fields(
     summaries: dict[str, Summary], ray_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Shares of one field over the actors give the table that one process makes of all fields at once."""
+    """Evaluation of one field per item gives the same table as evaluation of all fields in this process."""
     monkeypatch.setattr("rayspin.jobs.evaluate.job.SHARE", 1)
     job.run(job.load(SMOKE / "evaluate_fcn.toml"), Path("runs/in_shares"), Context(ray_session))
     network = load_weights(Path("runs/train_fcn/best.safetensors"))
@@ -92,7 +92,7 @@ def test_fields_are_measured_one_by_one_wherever_they_are(
         assert [pytest.approx(row, rel=1e-4) for row in expected] == rows
 
 
-def test_the_published_figures_stand_beside_ours(summaries: dict[str, Summary]) -> None:
+def test_tables_contain_the_published_figures(summaries: dict[str, Summary]) -> None:
     with Path("runs/evaluate_sr/resolution.csv").open() as stream:
         rows = {row["method"]: row for row in csv.DictReader(stream)}
     assert (rows["network"]["published_mse"], rows["network"]["published_correlation"]) == ("0.0016", "0.9976")
@@ -101,17 +101,17 @@ def test_the_published_figures_stand_beside_ours(summaries: dict[str, Summary]) 
     assert "(published: 99.95 %)" in summaries["evaluate_fcn"].figures["energy agreement"]
 
 
-def test_the_recursive_process_takes_the_noise_away(summaries: dict[str, Summary]) -> None:
+def test_recursive_process_removes_noise(summaries: dict[str, Summary]) -> None:
     with Path("runs/recursive/energies.csv").open() as stream:
         rows = [[float(value) for value in row] for row in list(csv.reader(stream))[1:]]
     energies = np.array(rows)
     assert energies.shape == (4, 4)
-    # Noise of amplitude 2.5 leaves little order; whatever a network draws is smoother.
+    # Samples with noise of amplitude 2.5 have little order, and the output of a network is smoother.
     assert (energies[0] > -0.5).all()
     assert (energies[-1] < -1.5).all()
 
 
-def test_the_sweep_has_every_point_of_its_grid(summaries: dict[str, Summary]) -> None:
+def test_sweep_has_every_point_of_its_grid(summaries: dict[str, Summary]) -> None:
     with Path("runs/tune/trials.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     points = {(row["network.scale"], row["objective.noise_amplitude"]) for row in rows}
@@ -121,7 +121,7 @@ def test_the_sweep_has_every_point_of_its_grid(summaries: dict[str, Summary]) ->
     assert summaries["tune"].figures["best network.scale"] == best["network.scale"]
 
 
-def test_a_larger_grid_runs_only_its_new_points(summaries: dict[str, Summary], ray_session: Session) -> None:
+def test_larger_grid_runs_only_its_new_points(summaries: dict[str, Summary], ray_session: Session) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path("runs/tune/trials").glob("*/checkpoint.pt")}
     table = tomllib.loads((SMOKE / "tune.toml").read_text())
     table["space"]["objective.noise_amplitude"] = [0.0, 0.2, 0.4]
@@ -133,7 +133,7 @@ def test_a_larger_grid_runs_only_its_new_points(summaries: dict[str, Summary], r
     assert before.items() < after.items()
 
 
-def test_stages_of_a_pipeline_are_runs_of_their_own(summaries: dict[str, Summary]) -> None:
+def test_stages_of_a_pipeline_are_separate_runs(summaries: dict[str, Summary]) -> None:
     assert [part.title for part in summaries["pipeline"].parts] == ["dataset", "train-fcn", "evaluation"]
     assert open_dataset("runs/pipeline/generate").sizes["sample"] == 16
     for stage in ("generate", "train", "evaluate"):
@@ -153,17 +153,17 @@ def test_stages_of_a_pipeline_are_runs_of_their_own(summaries: dict[str, Summary
         "runs/pipeline",
     ],
 )
-def test_everything_can_be_shown_with_a_picture(summaries: dict[str, Summary], path: str, tmp_path: Path) -> None:
+def test_show_describes_and_draws_each_kind_of_result(summaries: dict[str, Summary], path: str, tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     _, rows = describe(Path(path), picture)
     assert rows
     pixels = np.asarray(Image.open(picture).convert("RGB"))
     assert min(pixels.shape[:2]) > 100
-    # A picture of something: many colours, not a blank sheet.
+    # The picture is not blank: it has many colours.
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
 
-def test_all_pictures_of_all_summaries_are_there(summaries: dict[str, Summary]) -> None:
+def test_all_pictures_of_all_summaries_exist(summaries: dict[str, Summary]) -> None:
     for name, summary in summaries.items():
         for picture in summary.pictures:
             assert (Path("runs") / name / picture).stat().st_size > 1000

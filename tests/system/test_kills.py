@@ -1,6 +1,6 @@
-"""A training and a sweep over Ray are killed and stopped again and again: the same command ends with the same result.
+"""Trainings and sweeps with Ray that are killed and stopped several times give the results of undisturbed runs.
 
-The kill of a generation is in tests/smoke, and storms of kills are in tests/faults.
+Tests with killed generations are in tests/smoke and tests/faults.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EPOCHS, INTERVAL = 30, 3
 
 @pytest.fixture
 def training(tmp_path: Path) -> Training:
-    """Some seconds of work for two workers."""
+    """A training with two workers that takes seconds."""
     data = datasets.labyrinths(36, 64, splits={"test": 0, "validation": 4})
     settings = {"batch_size": 4, "augmentation": "symmetries", "epochs": EPOCHS, "checkpoint_interval": INTERVAL}
     table = {"kind": "train-fcn", "dataset": str(datasets.make(data, tmp_path / "data")), "training": settings}
@@ -44,21 +44,19 @@ def training(tmp_path: Path) -> Training:
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:
-    """The figures of each epoch, without what the clock says."""
+    """The figures of each epoch, without times."""
     clock = ("seconds", "samples_per_second")
     return [{key: value for key, value in line.items() if key not in clock} for line in read_metrics(folder)]
 
 
-def kept(folder: Path) -> int:
-    """Epochs in the checkpoint."""
+def checkpoint_epochs(folder: Path) -> int:
+    """The number of epochs in the checkpoint."""
     state = Checkpoint.load(folder)
     return 0 if state is None else len(state.history)
 
 
 @pytest.mark.timeout(900)
-def test_a_training_that_loses_a_rank_and_its_driver_and_is_stopped_ends_with_the_same_curve(
-    training: Training, tmp_path: Path
-) -> None:
+def test_killed_and_stopped_training_gives_the_same_curve(training: Training, tmp_path: Path) -> None:
     fit_on_two_ranks(training, tmp_path / "undisturbed")
     job_file, folder = tmp_path / "training.toml", tmp_path / "run"
     job_file.write_text(job.to_toml(training))
@@ -75,35 +73,35 @@ def test_a_training_that_loses_a_rank_and_its_driver_and_is_stopped_ends_with_th
         rank.kill()
         run.wait_for(lambda: len(ranks(run)) == 2 and rank not in ranks(run))
         before = epochs()
-        assert before - kept(folder) <= INTERVAL
+        assert before - checkpoint_epochs(folder) <= INTERVAL
         run.wait_for(lambda: epochs() >= before + 2)
         run.driver.send_signal(signal.SIGKILL)
         run.driver.wait()
-        run.check_gone()
-    assert 0 < epochs() - kept(folder) <= INTERVAL or epochs() == kept(folder)
-    # The two signals that Ray would take for itself; the sweep below gets the second one.
+        run.check_processes_ended()
+    assert 0 < epochs() - checkpoint_epochs(folder) <= INTERVAL or epochs() == checkpoint_epochs(folder)
+    # Ray has handlers for these two signals. The test of sweeps sends the second one.
     for number in (signal.SIGINT, signal.SIGTERM) if FULL else (signal.SIGINT,):
         with started(job_file, folder) as run:
             before = epochs()
             run.wait_for(lambda before=before: epochs() >= before + 2)  # type: ignore[misc]
             run.driver.send_signal(number)
-            code, said = run.ended()
-        assert code == 75, said
+            code, stderr = run.wait()
+        assert code == 75, stderr
         line = f"stopped by {number.name} with {epochs()} of {EPOCHS} epochs done; run the same command again to resume"
-        assert line in said
-        assert said.count("\n") == 1
-        # It ends after the epoch, with a checkpoint of it.
-        assert kept(folder) == epochs() < EPOCHS
+        assert line in stderr
+        assert stderr.count("\n") == 1
+        # The training stops after an epoch and saves a checkpoint of it.
+        assert checkpoint_epochs(folder) == epochs() < EPOCHS
         assert not (folder / ".ray").exists()
     with started(job_file, folder) as run:
-        assert run.ended() == (0, "")
+        assert run.wait() == (0, "")
     assert curve(folder) == curve(tmp_path / "undisturbed")
     assert not any((folder / name).exists() for name in (".ray", ".stop", ".progress"))
 
 
 @pytest.fixture
-def swept(tmp_path: Path) -> Tune:
-    """Five trainings with successive halving, some seconds each."""
+def sweep(tmp_path: Path) -> Tune:
+    """Five trainings with successive halving that take seconds each."""
     data = datasets.make(datasets.labyrinths(16, 32, splits={"test": 0, "validation": 4}), tmp_path / "data")
     training = {"epochs": 16, "batch_size": 4}
     base = {"kind": "train-sr", "dataset": str(data), "network": {"scale": 4}, "training": training}
@@ -112,12 +110,10 @@ def swept(tmp_path: Path) -> Tune:
 
 
 @pytest.mark.timeout(900)
-def test_a_sweep_that_loses_a_trial_its_raylet_and_its_driver_and_is_stopped_ends_with_the_same_table(
-    swept: Tune, tmp_path: Path
-) -> None:
-    undisturbed = table_of(swept, tmp_path / "undisturbed")
+def test_killed_and_stopped_sweep_gives_the_same_table(sweep: Tune, tmp_path: Path) -> None:
+    undisturbed = table_of(sweep, tmp_path / "undisturbed")
     job_file, folder = tmp_path / "sweep.toml", tmp_path / "run"
-    job_file.write_text(job.to_toml(swept))
+    job_file.write_text(job.to_toml(sweep))
 
     def epochs() -> int:
         return sum(path.read_bytes().count(b"\n") for path in folder.glob("trials/*/metrics.jsonl"))
@@ -129,31 +125,33 @@ def test_a_sweep_that_loses_a_trial_its_raylet_and_its_driver_and_is_stopped_end
         before = epochs()
         run.wait_for(lambda: epochs() > before)
         run.driver.send_signal(signal.SIGTERM)
-        code, said = run.ended()
-    assert code == 75, said
-    assert "of 5 trials done; run the same command again to resume" in said
-    assert "stopped by SIGTERM with " in said
+        code, stderr = run.wait()
+    assert code == 75, stderr
+    assert "of 5 trials done; run the same command again to resume" in stderr
+    assert "stopped by SIGTERM with " in stderr
     assert not list(folder.glob("trials/*/.tmp-*"))
     with started(job_file, folder) as run:
         before = epochs()
         run.wait_for(lambda: epochs() > before)
         run.kill("raylet", random.Random(1))
-        code, said = run.ended()
-        assert (code, said.count("\n")) == (1, 1), said
-        assert re.match(r"Ray on this machine: its .*\braylet\b.* died; completed work is saved; run the", said), said
+        code, stderr = run.wait()
+        assert (code, stderr.count("\n")) == (1, 1), stderr
+        assert re.match(r"Ray on this machine: its .*\braylet\b.* died; completed work is saved; run the", stderr), (
+            stderr
+        )
     with started(job_file, folder) as run:
         before = epochs()
         run.wait_for(lambda: epochs() > before)
         run.driver.send_signal(signal.SIGKILL)
         run.driver.wait()
-    known = Ledger(folder).order
+    recorded = Ledger(folder).order
     assert "not running" in describe(folder)[1]["state"]
     with started(job_file, folder) as run:
-        assert run.ended() == (0, "")
+        assert run.wait() == (0, "")
     assert (folder / "trials.csv").read_bytes() == undisturbed
-    # What was in the ledger was not run again.
+    # Segments in the ledger were not repeated.
     order = Ledger(folder).order
-    assert order[: len(known)] == known
+    assert order[: len(recorded)] == recorded
     assert len(set(order)) == len(order)
     assert events(folder, "failed") == [], "the loss of a worker is not charged to its trial"
     assert not (folder / ".ray").exists()

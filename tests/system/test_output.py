@@ -1,4 +1,4 @@
-"""Commands whose output goes to a full disk, to a reader that leaves, or nowhere."""
+"""Commands whose standard output is a full disk, a closed pipe or a closed descriptor."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ended(folder: Path, *arguments: str, to: Path = FULL) -> tuple[int, str]:
-    """Exit code and standard error of a command whose output goes to a device."""
+def run_on_full_disk(folder: Path, *arguments: str, to: Path = FULL) -> tuple[int, str]:
+    """Run a command with a device as its output, and return its exit code and standard error."""
     with to.open("w") as stream:
         done = subprocess.run(
             [sys.executable, "-m", "rayspin", *arguments],
@@ -37,8 +37,8 @@ def ended(folder: Path, *arguments: str, to: Path = FULL) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def unread(folder: Path, *arguments: str) -> tuple[int, str]:
-    """The same of one whose reader has left."""
+def run_with_closed_pipe(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run a command with a closed pipe as its output, and return its exit code and standard error."""
     process = subprocess.Popen(
         [sys.executable, "-m", "rayspin", *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -46,37 +46,35 @@ def unread(folder: Path, *arguments: str) -> tuple[int, str]:
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    said = process.stderr.read().decode()
+    stderr = process.stderr.read().decode()
     process.stderr.close()
-    return process.wait(), said
+    return process.wait(), stderr
 
 
 @pytest.mark.parametrize("arguments", [("check", "job.toml"), ("schema",), ("--help",), ("run", "--help")])
-def test_a_command_whose_output_is_its_purpose_ends_with_one_line_on_a_full_disk(
-    folder: Path, arguments: tuple[str, ...]
-) -> None:
-    assert ended(folder, *arguments) == (1, LINE)
+def test_command_that_prints_results_fails_in_one_line_on_a_full_disk(folder: Path, arguments: tuple[str, ...]) -> None:
+    assert run_on_full_disk(folder, *arguments) == (1, LINE)
 
 
-def test_a_run_goes_on_on_a_full_disk_and_one_that_has_ended_does_so_again(folder: Path) -> None:
+def test_run_succeeds_although_its_output_is_a_full_disk(folder: Path) -> None:
     run = ("run", "job.toml", "--out", "data", "--shards", "1/1")
     for _ in range(2):
-        assert ended(folder, *run) == (0, "")
+        assert run_on_full_disk(folder, *run) == (0, "")
         assert json.loads((folder / "data" / "summary.json").read_text())["figures"]["samples"] == "12 of 16 x 16"
-    assert ended(folder, "verify", "data") == (1, LINE)
-    assert ended(folder, "status", "data") == (1, LINE)
+    assert run_on_full_disk(folder, "verify", "data") == (1, LINE)
+    assert run_on_full_disk(folder, "status", "data") == (1, LINE)
 
 
-def test_a_run_goes_on_once_nobody_reads_its_progress(folder: Path) -> None:
-    assert unread(folder, "run", "job.toml", "--out", "data", "--shards", "1/1") == (0, "")
+def test_run_succeeds_although_its_output_is_a_closed_pipe(folder: Path) -> None:
+    assert run_with_closed_pipe(folder, "run", "job.toml", "--out", "data", "--shards", "1/1") == (0, "")
     assert len(list((folder / "data").glob("shard-*.nc"))) == 12
 
 
-def test_a_long_output_whose_reader_has_left_ends_like_those_of_other_tools(folder: Path) -> None:
-    assert unread(folder, "schema") == (-signal.SIGPIPE, "")
+def test_long_output_to_a_closed_pipe_ends_with_sigpipe(folder: Path) -> None:
+    assert run_with_closed_pipe(folder, "schema") == (-signal.SIGPIPE, "")
 
 
-def test_without_an_output_all_is_as_ever(folder: Path) -> None:
+def test_command_succeeds_with_a_closed_standard_output(folder: Path) -> None:
     command = [sys.executable, "-m", "rayspin", "check", "job.toml"]
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", *command], cwd=folder, stderr=subprocess.PIPE, text=True, check=False
@@ -84,7 +82,7 @@ def test_without_an_output_all_is_as_ever(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_error_that_nobody_can_read_keeps_its_exit_code(folder: Path) -> None:
+def test_exit_code_is_kept_if_the_error_message_cannot_be_written(folder: Path) -> None:
     with FULL.open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "rayspin", "check", "nowhere.toml"], cwd=folder, stderr=full, check=False
@@ -92,7 +90,7 @@ def test_an_error_that_nobody_can_read_keeps_its_exit_code(folder: Path) -> None
     assert done.returncode == 2
 
 
-def test_what_the_encoding_of_the_output_lacks_is_written_as_escapes(folder: Path) -> None:
+def test_characters_outside_the_output_encoding_are_escaped(folder: Path) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
         [sys.executable, "-m", "rayspin", "run", "job.toml", "--out", "größe", "--shards", "1/1"],

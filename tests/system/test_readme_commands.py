@@ -1,4 +1,4 @@
-"""Every command of the README runs, and so does its Python code."""
+"""The commands and the Python code of the README run."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tests.support.readme import COMMANDS, blocks, run
 from tests.support.repository import REPOSITORY
 
 
-def run_here(arguments: list[str]) -> str:
-    """A command in this process, which has imported already what that takes."""
+def run_in_process(arguments: list[str]) -> str:
+    """Run a command in this process, which saves the time of the imports."""
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, f"{shlex.join(arguments)}\n{done.output}"
     return done.output
 
 
-def test_every_command_and_the_python_code_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_and_python_code_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "jobs").symlink_to(REPOSITORY / "jobs")
     monkeypatch.chdir(tmp_path)
     outputs = {}
     for command in (command for command in COMMANDS if command[0] == "rayspin"):
-        works = command[1] in ("run", "submit")
+        separate = command[1] in ("run", "submit")
         outputs[shlex.join(command)] = (
-            run([sys.executable, "-m", *command], tmp_path) if works else run_here(command[1:])
+            run([sys.executable, "-m", *command], tmp_path) if separate else run_in_process(command[1:])
         )
     assert outputs.keys() == {shlex.join(command) for command in COMMANDS if command[0] == "rayspin"}
     assert (tmp_path / "dataset.png").stat().st_size > 1000

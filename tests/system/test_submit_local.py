@@ -1,4 +1,4 @@
-"""Submission on this machine through submitit's local executor: real tasks, one real Ray cluster."""
+"""Submission on this machine with submitit's local executor, real tasks and real Ray clusters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pytest
 from rayspin.errors import InputError
 from rayspin.launch.job_requests import JobRequest
 from rayspin.launch.submissions import State, Submission, cancel, follow, latest, states, wait
-from rayspin.launch.submissions import describe as story
+from rayspin.launch.submissions import describe as describe_submission
 from rayspin.launch.submit import submit
 from rayspin.physics import LABYRINTH, AnnealSchedule, anneal
 from rayspin.status import describe
@@ -32,33 +32,36 @@ from tests.support.submissions import DATA, JOB, event_lines, options, pipeline
 
 
 class Machine:
-    """Submits jobs on this machine whose processes can all be found again."""
+    """Submission of jobs on this machine. An environment variable marks their processes."""
 
     def __init__(self, folder: Path, mark: str) -> None:
         self.folder, self._mark = folder, f"RAYSPIN_TEST={mark}".encode()
 
-    def process(self, *words: str) -> int:
-        """The one process of these jobs whose command line holds all the words."""
-        (found,) = (pid for pid, command in self.processes().items() if all(word in command for word in words))
-        return found
+    def process(self, *texts: str) -> int:
+        """The ID of the only process whose command line contains all these texts."""
+        (match,) = (pid for pid, command in self.processes().items() if all(text in command for text in texts))
+        return match
 
     def submit(self, name: str = "run", *overrides: str, **table: Any) -> Submission:
         job_file = self.folder / "job.toml"
         job_file.write_text(JOB)
-        asked = options(**{"cluster": "local", "nodes": 2, "time": "10", **table})
-        return submit(job_file, self.folder / name, overrides, [JobRequest("", asked)])
+        submit_options = options(**{"cluster": "local", "nodes": 2, "time": "10", **table})
+        return submit(job_file, self.folder / name, overrides, [JobRequest("", submit_options)])
 
     def submit_stages(self, stages: dict[str, str], after: dict[str, tuple[str, ...]], **table: Any) -> Submission:
-        """A pipeline, stage by stage."""
+        """Submit a pipeline with one job for each stage."""
         job_file = self.folder / "job.toml"
         job_file.write_text(pipeline(**stages))
-        asked = options(cluster="local", time="10", **table)
+        submit_options = options(cluster="local", time="10", **table)
         return submit(
-            job_file, self.folder / "run", (), [JobRequest(name, asked, after.get(name, ())) for name in stages]
+            job_file,
+            self.folder / "run",
+            (),
+            [JobRequest(name, submit_options, after.get(name, ())) for name in stages],
         )
 
     def processes(self) -> dict[int, str]:
-        """The command lines of all processes that descend from what was submitted here, zombies left out."""
+        """The command lines of all processes of the submitted jobs, without zombies."""
         found = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -75,12 +78,12 @@ class Machine:
     def wait_for(self, submission: Submission, event: str, attempt: int = 0) -> dict[str, Any]:
         """The first event of that name in an attempt."""
 
-        def found() -> list[dict[str, Any]]:
-            story = event_lines(submission.parts[0].folder)
-            return [entry for entry in story if entry["event"] == event and entry.get("attempt", 0) == attempt]
+        def matching_events() -> list[dict[str, Any]]:
+            events = event_lines(submission.parts[0].folder)
+            return [entry for entry in events if entry["event"] == event and entry.get("attempt", 0) == attempt]
 
-        self.wait(found)
-        return found()[0]
+        self.wait(matching_events)
+        return matching_events()[0]
 
     def logs(self) -> str:
         logs = sorted(self.folder.glob("*/submissions/*/*.[ol]*"))
@@ -92,23 +95,23 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     scratch = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
     monkeypatch.setenv("RAYSPIN_TEST", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(scratch))
-    # If others run Ray on this machine, their addresses must make no difference.
+    # The jobs must ignore the address of another Ray cluster.
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
-    submitter = Machine(tmp_path, str(tmp_path))
-    yield submitter
-    # Whatever a test did, nothing survives: no process, no folder on the node's disk but that of compiled kernels.
-    submitter.wait(lambda: not submitter.processes())
+    machine = Machine(tmp_path, str(tmp_path))
+    yield machine
+    # After each test no processes remain, and no temporary folders except that of the compiled kernels.
+    machine.wait(lambda: not machine.processes())
     left = [path for path in scratch.iterdir() if not path.name.startswith("rayspin-kernels-")]
     shutil.rmtree(scratch)
     assert left == []
 
 
-def samples_by_hand(count: int) -> np.ndarray[Any, Any]:
+def expected_samples(count: int) -> np.ndarray[Any, Any]:
     schedule = AnnealSchedule(**tomllib.loads(JOB)["schedule"])
     return np.stack([anneal(LABYRINTH, size=32, schedule=schedule, seed=(11, sample)) for sample in range(count)])
 
 
-def test_two_jobs_at_once_form_clusters_of_their_own_and_make_the_same_data(machine: Machine) -> None:
+def test_two_simultaneous_jobs_form_separate_clusters_with_correct_samples(machine: Machine) -> None:
     first, second = machine.submit("first"), machine.submit("second", "samples=4")
     for submission in (first, second):
         ready = machine.wait_for(submission, "ready")
@@ -116,7 +119,7 @@ def test_two_jobs_at_once_form_clusters_of_their_own_and_make_the_same_data(mach
         assert machine.wait_for(submission, "ended")["code"] == 0, machine.logs()
     for name, count in (("first", 6), ("second", 4)):
         spins = open_dataset(machine.folder / name)["spins"].values
-        np.testing.assert_array_equal(spins, samples_by_hand(count))
+        np.testing.assert_array_equal(spins, expected_samples(count))
     assert "samples" in first.parts[0].log.read_text()
     assert [path.read_text() for path in first.folder.glob("rendezvous*")] == [""], "no secret is left"
 
@@ -124,13 +127,13 @@ def test_two_jobs_at_once_form_clusters_of_their_own_and_make_the_same_data(mach
 LONG = ("samples=60", "shard_samples=1", "size=64", "schedule.sweeps=3000")
 
 
-def test_near_its_walltime_a_job_is_drained_requeued_and_goes_on_where_it_was(machine: Machine) -> None:
+def test_job_near_its_walltime_drains_is_requeued_and_resumes(machine: Machine) -> None:
     submission = machine.submit("run", *LONG)
     run = machine.folder / "run"
     machine.wait(lambda: len(list(entries(run))) >= 3)
-    # To all processes of the job, as Slurm does it.
+    # Slurm sends the signal to all processes of the job.
     for pid, command in machine.processes().items():
-        # Some of Ray's end at any moment.
+        # Processes of Ray may have ended since they were listed.
         if "submitit.local._local" not in command:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGUSR2)
@@ -141,19 +144,19 @@ def test_near_its_walltime_a_job_is_drained_requeued_and_goes_on_where_it_was(ma
     assert (3 <= before < 60, len(list(entries(run)))) == (True, 60), "no shard was made twice"
 
 
-def test_without_its_head_a_job_ends_at_once_and_says_why(machine: Machine) -> None:
+def test_job_fails_with_a_reason_when_its_ray_head_dies(machine: Machine) -> None:
     submission = machine.submit("run", *LONG)
     machine.wait_for(submission, "ready")
     os.kill(machine.process("gcs/gcs_server"), signal.SIGKILL)
     ended = machine.wait_for(submission, "ended")
     assert ended["code"] == 1
     assert "its Ray node died; see" in ended["problem"]
-    # The run had begun, and did not go on to its end.
+    # The run had started and was not finished.
     assert len(list(entries(machine.folder / "run"))) < 60
     assert (submission.folder / "ray-0" / "gcs_server.out").exists()
 
 
-def test_a_lost_node_is_done_without(machine: Machine) -> None:
+def test_job_finishes_after_the_loss_of_a_node(machine: Machine) -> None:
     submission = machine.submit("run", *LONG, "samples=30")
     ready = machine.wait_for(submission, "ready")
     os.kill(machine.process("ray start", "--address="), signal.SIGKILL)
@@ -161,7 +164,7 @@ def test_a_lost_node_is_done_without(machine: Machine) -> None:
     assert machine.wait_for(submission, "ended")["code"] == 0, machine.logs()
 
 
-def test_cancelled_while_it_starts_a_job_leaves_nothing(machine: Machine) -> None:
+def test_job_cancelled_during_its_start_leaves_no_processes(machine: Machine) -> None:
     submission = machine.submit()
     started = machine.wait_for(submission, "started")
     os.kill(started["process"], signal.SIGTERM)
@@ -172,18 +175,18 @@ def test_cancelled_while_it_starts_a_job_leaves_nothing(machine: Machine) -> Non
 ARRAY = ("samples=12", "shard_samples=1")
 
 
-def test_an_array_makes_the_same_data_without_ray(machine: Machine) -> None:
+def test_array_gives_correct_samples_without_ray(machine: Machine) -> None:
     submission = machine.submit("run", *ARRAY, nodes=1, array=3)
     assert [part.task for part in submission.parts] == [1, 2, 3]
     assert wait(submission) == State("done", "of 3: 3 done"), machine.logs()
-    np.testing.assert_array_equal(open_dataset(machine.folder / "run")["spins"].values, samples_by_hand(12))
-    # The last task to end marks the whole.
+    np.testing.assert_array_equal(open_dataset(machine.folder / "run")["spins"].values, expected_samples(12))
+    # The last task marks the run as finished.
     assert describe(machine.folder / "run")[1]["state"] == "finished"
     assert not list(submission.folder.glob("**/ray-*")), "no Ray was started"
     assert "".join(follow(submission)) == "done (of 3: 3 done)\n"
 
 
-def test_a_task_of_an_array_is_drained_and_goes_on_by_itself(machine: Machine) -> None:
+def test_task_of_an_array_drains_and_is_requeued_alone(machine: Machine) -> None:
     submission = machine.submit("run", *LONG, "samples=40", nodes=1, array=2)
     for part in submission.parts:
         machine.wait(lambda part=part: event_lines(part.folder))
@@ -191,25 +194,25 @@ def test_a_task_of_an_array_is_drained_and_goes_on_by_itself(machine: Machine) -
     first = submission.parts[0]
     os.kill(event_lines(first.folder)[0]["process"], signal.SIGUSR2)
     assert wait(submission).name == "done", machine.logs()
-    stories = [[entry["event"] for entry in event_lines(part.folder)] for part in submission.parts]
-    assert stories[0] == ["started", "draining", "ended", "requeued", "started", "ended"]
-    assert stories[1] == ["started", "ended"]
+    events = [[entry["event"] for entry in event_lines(part.folder)] for part in submission.parts]
+    assert events[0] == ["started", "draining", "ended", "requeued", "started", "ended"]
+    assert events[1] == ["started", "ended"]
 
 
-def test_stages_wait_for_those_that_they_refer_to_and_the_last_one_ends_the_pipeline(machine: Machine) -> None:
+def test_stages_wait_for_their_dependencies_and_finish_the_pipeline(machine: Machine) -> None:
     second = DATA.replace("seed = 11", "seed = 12")
     submission = machine.submit_stages({"first": DATA, "second": second}, {"second": ("first",)}, array=1)
     assert wait(submission).name == "done", machine.logs()
     first, last = (event_lines(part.folder) for part in submission.parts)
     assert first[-1]["time"] <= last[0]["time"]
     assert describe(machine.folder / "run")[1]["state"] == "finished"
-    assert [line.split("  ", 1)[1].partition(" on ")[0] for line in story(submission)] == [
+    assert [line.split("  ", 1)[1].partition(" on ")[0] for line in describe_submission(submission)] == [
         f"submitted as job {submission.job_ids} (local)", "first task 1: started", "first task 1: done",
         "second task 1: started", "second task 1: done",
     ]  # fmt: skip
 
 
-def test_a_failed_stage_keeps_those_after_it_from_starting(machine: Machine) -> None:
+def test_dependent_stages_do_not_start_after_a_failed_stage(machine: Machine) -> None:
     (machine.folder / "run" / "first").mkdir(parents=True)
     (machine.folder / "run" / "first" / "ledger.jsonl").mkdir()
     submission = machine.submit_stages({"first": DATA, "second": DATA}, {"second": ("first",)}, array=1)
@@ -220,8 +223,8 @@ def test_a_failed_stage_keeps_those_after_it_from_starting(machine: Machine) -> 
     assert "ledger.jsonl: is a folder" in now["first"].why
 
 
-def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(machine: Machine) -> None:
-    # One shard takes far longer than the job is given.
+def test_requeues_stop_after_attempts_without_progress(machine: Machine) -> None:
+    # One shard takes far longer than the time limit of the job.
     submission = machine.submit(
         "run", "samples=1", "size=256", "schedule.sweeps=4000000", nodes=1, array=1, max_attempts_without_progress=2,
         drain_seconds=30,
@@ -235,7 +238,7 @@ def test_a_job_that_gets_nowhere_is_not_requeued_for_ever(machine: Machine) -> N
     assert [entry["event"] for entry in event_lines(submission.parts[0].folder)].count("requeued") == 1
 
 
-def test_a_run_that_is_under_way_is_not_submitted_twice(machine: Machine) -> None:
+def test_running_job_is_not_submitted_twice(machine: Machine) -> None:
     submission = machine.submit("run", *LONG, nodes=1, array=1)
     with pytest.raises(InputError, match=f"job {submission.job_ids} of this run is running; wait for it, or cancel"):
         machine.submit("run", *LONG, nodes=1, array=1)
@@ -244,7 +247,7 @@ def test_a_run_that_is_under_way_is_not_submitted_twice(machine: Machine) -> Non
     assert wait(submission).name == "stopped"
 
 
-def test_submitting_leaves_no_noise_at_the_end_of_python(machine: Machine) -> None:
+def test_submit_prints_no_warnings_at_interpreter_exit(machine: Machine) -> None:
     (machine.folder / "job.toml").write_text(JOB)
     code = (
         "import sys; from rayspin.cli import main\n"
@@ -255,10 +258,10 @@ def test_submitting_leaves_no_noise_at_the_end_of_python(machine: Machine) -> No
     assert wait(latest(machine.folder / "run")).name == "done"
 
 
-def test_the_doctor_tries_out_a_ray_node_and_its_token(tmp_path: Path) -> None:
+def test_doctor_checks_a_ray_node_and_its_token(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rayspin", "doctor", "--out", "runs"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
-    said = re.sub(r"[│\s]+", " ", done.stdout)
-    assert "requires its token" in said
-    assert re.search(r"Ray of a command started with \d+ CPUs and stopped in", said), said
+    output = re.sub(r"[│\s]+", " ", done.stdout)
+    assert "requires its token" in output
+    assert re.search(r"Ray of a command started with \d+ CPUs and stopped in", output), output
     assert list((tmp_path / "runs").iterdir()) == []

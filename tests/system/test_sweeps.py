@@ -1,4 +1,4 @@
-"""Sweeps whose trials are trainings over several workers."""
+"""Sweeps whose trials are trainings with several workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def finished(ray_session: Session, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_trials_of_two_workers_run_one_after_another_without_deadlock(
     finished: Path, context: Context, tmp_path: Path
 ) -> None:
-    """Two trials, each of which takes every CPU there is."""
+    """Each of the two trials needs all CPUs."""
     space = {"training.learning_rate": [0.01, 0.001]}
     two = sweep(base={**BASE, "dataset": dataset(finished), "resources": {"workers": 2}}, space=space)
     job.run(two, tmp_path / "two", context)
@@ -32,7 +32,7 @@ def test_trials_of_two_workers_run_one_after_another_without_deadlock(
     for trial, row in zip(two.trials(), table, strict=True):
         assert isinstance(trial.job, TrainSr)
         result = trial.job.fit(Path(dataset(finished)), tmp_path / row["trial"])
-        # The result of a training depends on the number of its workers by rounding only.
+        # Trainings with different numbers of workers differ by rounding only.
         assert float(row["training_loss"]) == pytest.approx(result.best_epoch["training_loss"], rel=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""What all unit tests share."""
+"""Fixtures of all unit tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rayspin.execution.session import Session
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Networks this small gain nothing from threads, and the other core has tests of its own."""
+    """Use one thread: the networks are too small to benefit from more, and other cores run other tests."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -21,7 +21,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def no_ray() -> Iterator[None]:
-    """Whatever starts Ray belongs to another tier."""
+    """Fail tests that start Ray, which belong to another tier."""
 
     def refuse(_: Session) -> None:
         raise AssertionError("a unit test starts Ray")

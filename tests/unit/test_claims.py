@@ -1,4 +1,4 @@
-"""Claims: one run alone or many tasks together, whoever dies; with locks and without."""
+"""Claims of run folders by one run or by several tasks, with and without file locks."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def _hold(folder: Path, task: str, pipe: Connection) -> None:
 
 @contextmanager
 def held(folder: Path, task: str = "") -> Iterator[int]:
-    """Another process has a claim; its number."""
-    pipe, theirs = spawn.Pipe()
-    process = spawn.Process(target=_hold, args=(folder, task, theirs))
+    """Hold a claim in another process, and yield its process ID."""
+    pipe, child_pipe = spawn.Pipe()
+    process = spawn.Process(target=_hold, args=(folder, task, child_pipe))
     process.start()
     try:
         assert pipe.poll(30)
@@ -46,7 +46,7 @@ def held(folder: Path, task: str = "") -> Iterator[int]:
         process.join()
 
 
-def test_tasks_share_a_folder_and_a_run_does_not(tmp_path: Path) -> None:
+def test_tasks_share_a_folder_but_not_with_a_run(tmp_path: Path) -> None:
     with held(tmp_path, "shards 0:4") as other:
         with claim(tmp_path, "shards 4:8"):
             assert {holder.task for holder in holders(tmp_path)} == {"shards 0:4", "shards 4:8"}
@@ -61,7 +61,7 @@ def test_tasks_share_a_folder_and_a_run_does_not(tmp_path: Path) -> None:
     assert holders(tmp_path) == {}
 
 
-def test_a_dead_holder_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_claim_of_a_dead_process_is_ignored(tmp_path: Path) -> None:
     with held(tmp_path) as other:
         os.kill(other, signal.SIGKILL)
         with claim(tmp_path, patience_s=5):
@@ -69,7 +69,7 @@ def test_a_dead_holder_is_in_nobodys_way(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".holder-*"))
 
 
-def test_a_claim_waits_for_one_that_is_about_to_end(tmp_path: Path) -> None:
+def test_claim_waits_for_another_one_to_end(tmp_path: Path) -> None:
     with ExitStack() as stack:
         stack.enter_context(held(tmp_path))
         threading.Timer(0.5, stack.pop_all().close).start()
@@ -77,7 +77,7 @@ def test_a_claim_waits_for_one_that_is_about_to_end(tmp_path: Path) -> None:
             pass
 
 
-def test_notes_of_other_hosts_count_while_they_are_touched(tmp_path: Path) -> None:
+def test_notes_of_other_hosts_are_valid_while_they_are_updated(tmp_path: Path) -> None:
     elsewhere = replace(Holder.this("shards 0:4"), host="elsewhere")
     note = tmp_path / ".holder-elsewhere-1-abc"
     note.write_text(json.dumps(asdict(elsewhere)))
@@ -85,13 +85,13 @@ def test_notes_of_other_hosts_count_while_they_are_touched(tmp_path: Path) -> No
     long_ago = time.time() - 10 * claims.LEASE_S
     os.utime(note, (long_ago, long_ago))
     assert holders(tmp_path) == {}
-    # A process number that came back is another process.
-    here = replace(elsewhere, host=Holder.this("").host, started="1")
-    note.write_text(json.dumps(asdict(here)))
+    # A process with the same ID and another start time is a different process.
+    local = replace(elsewhere, host=Holder.this("").host, started="1")
+    note.write_text(json.dumps(asdict(local)))
     assert holders(tmp_path) == {}
 
 
-def test_a_holder_names_its_slurm_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_description_of_a_holder_has_its_slurm_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
     assert "(job 17, since" in str(Holder.this(""))
@@ -100,7 +100,7 @@ def test_a_holder_names_its_slurm_job(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "(shards 0:4, job 16_3, since" in str(Holder.this("shards 0:4"))
 
 
-def test_where_there_are_no_locks_leases_do_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leases_replace_locks_on_file_systems_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(descriptor: int, mode: int) -> None:
         raise OSError(errno.ENOSYS, "no locks on this mount")
 

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: quick help, one line for every mistake, nothing written by it."""
+"""The command line: help without slow imports, and mistakes reported in one line without writing files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRAIN = 'kind = "train-fcn"\ndataset = "{dataset}"\ntraining = {{ batch_size = 4
 
 @pytest.fixture
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
-    """Run a command in an empty folder; afterwards it must hold nothing but what the test put there."""
+    """Run a command in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> Result:
@@ -36,7 +36,7 @@ def run_python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 
-def test_help_needs_neither_torch_nor_ray_nor_numba() -> None:
+def test_help_imports_no_large_packages() -> None:
     code = (
         "import sys\n"
         "from click.testing import CliRunner; from rayspin.cli import main\n"
@@ -47,10 +47,10 @@ def test_help_needs_neither_torch_nor_ray_nor_numba() -> None:
     assert run_python(code).strip() == "[]"
 
 
-def test_python_dash_m_is_the_command() -> None:
-    shown = subprocess.run([sys.executable, "-m", "rayspin", "--help"], check=True, capture_output=True, text=True)
-    for verb in ("run", "check", "plan", "show", "schema", "submit"):
-        assert f"\n  {verb} " in shown.stdout
+def test_python_m_rayspin_has_the_commands() -> None:
+    done = subprocess.run([sys.executable, "-m", "rayspin", "--help"], check=True, capture_output=True, text=True)
+    for command in ("run", "check", "plan", "show", "schema", "submit"):
+        assert f"\n  {command} " in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,12 @@ def test_python_dash_m_is_the_command() -> None:
         ('kind = "pipeline"\nstages = {}', "stages: "),
     ],
 )
-def test_a_bad_job_is_one_line_and_exit_2_and_leaves_nothing(
+def test_invalid_job_is_a_one_line_error_and_writes_nothing(
     invoke: object, tmp_path: Path, text: str, line: str
 ) -> None:
     (tmp_path / "job.toml").write_text(text)
-    for verb in ("run", "check", "plan"):
-        result = invoke(verb, "job.toml")  # type: ignore[operator]
+    for command in ("run", "check", "plan"):
+        result = invoke(command, "job.toml")  # type: ignore[operator]
         assert result.exit_code == 2, result.output
         assert line in result.stderr
         assert result.stderr.count("\n") == 1
@@ -108,7 +108,7 @@ def pipeline(train: str) -> str:
         (pipeline('kind = "train-fcn"').replace("@make", "@mak"), "did you mean '@make'?"),
     ],
 )
-def test_stages_that_do_not_fit_together_are_found_before_the_first_one_runs(
+def test_incompatible_stages_are_refused_before_the_first_one_runs(
     invoke: object, tmp_path: Path, text: str, line: str
 ) -> None:
     (tmp_path / "job.toml").write_text(text)
@@ -118,7 +118,7 @@ def test_stages_that_do_not_fit_together_are_found_before_the_first_one_runs(
     assert [path.name for path in tmp_path.iterdir()] == ["job.toml"]
 
 
-def test_missing_files_and_bad_overrides_are_named(invoke: object, tmp_path: Path) -> None:
+def test_missing_files_and_invalid_options_are_refused(invoke: object, tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(GOOD)
     (tmp_path / "empty").mkdir()
     for arguments, line in [
@@ -137,20 +137,20 @@ def test_missing_files_and_bad_overrides_are_named(invoke: object, tmp_path: Pat
 
 
 @pytest.mark.parametrize("seconds", ["-1", "0", "nan", "inf", "soon"])
-def test_a_time_to_stop_after_that_is_none_is_refused(invoke: object, seconds: str) -> None:
+def test_invalid_stop_after_is_refused(invoke: object, seconds: str) -> None:
     result = invoke("run", "jobs/smoke/generate.toml", "--stop-after", seconds)  # type: ignore[operator]
     assert result.exit_code == 2
     assert "--stop-after" in result.stderr
 
 
 @pytest.mark.parametrize("cpus", ["0", "-1", "two", "1.5", ""])
-def test_a_limit_of_cpus_that_is_none_is_refused(cpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_limit_of_cpus_is_refused(cpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYSPIN_CPUS", cpus)
     with pytest.raises(InputError, match="RAYSPIN_CPUS"):
         usable_cpus()
 
 
-def test_check_prints_a_job_that_checks_to_itself(invoke: object, tmp_path: Path) -> None:
+def test_output_of_check_is_unchanged_by_another_check(invoke: object, tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(GOOD)
     first = invoke("check", "job.toml", "--set", "schedule.sweeps=7", "--set", "seed=9")  # type: ignore[operator]
     resolved = tomllib.loads(first.stdout)
@@ -160,7 +160,7 @@ def test_check_prints_a_job_that_checks_to_itself(invoke: object, tmp_path: Path
     assert invoke("check", "again.toml").stdout == first.stdout  # type: ignore[operator]
 
 
-def test_plan_counts_what_is_to_do(invoke: object, tmp_path: Path) -> None:
+def test_plan_counts_samples_shards_and_bytes(invoke: object, tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(GOOD)
     result = invoke("plan", "job.toml")  # type: ignore[operator]
     assert "24 of 32 x 32, 0 done" in result.stdout
@@ -169,7 +169,7 @@ def test_plan_counts_what_is_to_do(invoke: object, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["job.toml"]
 
 
-def test_the_plan_of_a_pipeline_knows_data_that_are_not_there_yet(invoke: object, tmp_path: Path) -> None:
+def test_plan_of_a_pipeline_counts_datasets_that_do_not_exist_yet(invoke: object, tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text((JOBS / "smoke" / "pipeline.toml").read_text())
     result = invoke("plan", "job.toml")  # type: ignore[operator]
     assert result.exit_code == 0, result.output
@@ -179,14 +179,14 @@ def test_the_plan_of_a_pipeline_knows_data_that_are_not_there_yet(invoke: object
 
 
 @pytest.mark.parametrize("path", sorted(JOBS.rglob("*.toml")), ids=lambda path: str(path.relative_to(JOBS)))
-def test_every_job_file_builds_and_says_what_it_is(path: Path) -> None:
+def test_each_job_file_is_valid_and_starts_with_a_comment(path: Path) -> None:
     from rayspin.job import load
 
     assert path.read_text().startswith("# ")
     load(path)
 
 
-def test_the_schema_knows_every_kind_and_its_keys(invoke: object) -> None:
+def test_schema_has_each_kind_and_its_keys(invoke: object) -> None:
     schema = json.loads(invoke("schema").stdout)  # type: ignore[operator]
     assert set(schema["$defs"]) == set(KINDS)
     assert schema["$defs"]["generate"]["properties"]["samples"]["exclusiveMinimum"] == 0

@@ -1,4 +1,4 @@
-"""Strict configs: every kind of mistake comes out as one line that names the key and the remedy."""
+"""Strict configs report each mistake in one line with the key and the remedy."""
 
 from __future__ import annotations
 
@@ -49,27 +49,27 @@ class Outer(Config):
         ({}, "job.toml: count: missing key; add it"),
     ],
 )
-def test_a_mistake_is_one_line_with_key_value_and_remedy(table: dict[str, object], line: str) -> None:
+def test_mistake_is_reported_in_one_line_with_key_value_and_remedy(table: dict[str, object], line: str) -> None:
     with pytest.raises(InputError) as caught:
         build(Outer, table, "job.toml")
     assert str(caught.value) == line
     assert caught.value.exit_code == 2
 
 
-def test_whole_numbers_are_taken_for_real_ones_and_lists_for_tuples() -> None:
+def test_integers_are_accepted_as_floats_and_lists_as_tuples() -> None:
     built = build(Outer, {"count": 1, "axis": [1, 0, 0]}, "job.toml")
     assert built.axis == (1.0, 0.0, 0.0)
     assert all(isinstance(part, float) for part in built.axis)
 
 
-def test_a_config_cannot_change_and_can_be_a_key() -> None:
+def test_config_is_immutable_and_hashable() -> None:
     built = build(Outer, {"count": 1}, "job.toml")
     with pytest.raises(pydantic.ValidationError):
         built.count = 2  # type: ignore[misc]
     assert {built: 1}[Outer(count=1)] == 1
 
 
-def test_the_table_of_a_config_builds_it_again() -> None:
+def test_table_of_a_config_builds_an_equal_config() -> None:
     built = build(Outer, {"count": 3, "schedule": {"sweeps": 7}}, "job.toml")
     assert build(Outer, built.to_table(), "again") == built
 
@@ -85,13 +85,13 @@ def test_the_table_of_a_config_builds_it_again() -> None:
         (lambda: Inner(mode="bad"), "mode: is bad; choose another"),
     ],
 )
-def test_what_python_gives_is_checked_like_a_job_file(make, message) -> None:
+def test_python_arguments_are_validated_like_a_job_file(make, message) -> None:
     with pytest.raises(InputError) as error:
         make()
     assert str(error.value) == message
 
 
-def test_a_part_of_a_key_in_quotes_may_have_dots() -> None:
+def test_quoted_part_of_a_key_may_contain_dots() -> None:
     table: dict[str, object] = {"space": {"network.scale": [4]}}
     replace_key(table, 'space."network.scale"', [4, 8], "--set")
     replace_key(table, "resources.concurrent", 2, "--set")

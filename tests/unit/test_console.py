@@ -1,4 +1,4 @@
-"""What is printed is the text as it is: paths, messages and tracebacks of others are no markup."""
+"""Paths, messages and tracebacks are printed unchanged and not interpreted as markup."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rayspin.paths import command
 from rayspin.rundir import Summary
 from rayspin.storage import Fault
 
-ODD = "m [/2] [bold] 1 :smile: [red]x"
+MARKUP = "m [/2] [bold] 1 :smile: [red]x"
 
 
 @pytest.fixture
@@ -21,33 +21,33 @@ def stream() -> io.StringIO:
     return io.StringIO()
 
 
-def test_a_summary_shows_brackets_and_colons_as_they_are(stream: io.StringIO) -> None:
-    summary = Summary(f"dataset {ODD}", {ODD: ODD}, (f"{ODD}.png",), (f"rayspin show '{ODD}'",))
-    show_summary(console_on(stream), summary, Path(ODD))
+def test_summary_shows_brackets_and_colons_unchanged(stream: io.StringIO) -> None:
+    summary = Summary(f"dataset {MARKUP}", {MARKUP: MARKUP}, (f"{MARKUP}.png",), (f"rayspin show '{MARKUP}'",))
+    show_summary(console_on(stream), summary, Path(MARKUP))
     lines = stream.getvalue().splitlines()
-    assert f"picture: {ODD}/{ODD}.png" in lines
-    assert f"  rayspin show '{ODD}'" in lines
-    assert lines[0].strip() == f"dataset {ODD}"
-    assert stream.getvalue().count(ODD) == 6
+    assert f"picture: {MARKUP}/{MARKUP}.png" in lines
+    assert f"  rayspin show '{MARKUP}'" in lines
+    assert lines[0].strip() == f"dataset {MARKUP}"
+    assert stream.getvalue().count(MARKUP) == 6
 
 
-def test_tables_and_faults_show_brackets_as_they_are(stream: io.StringIO) -> None:
+def test_tables_and_faults_show_brackets_unchanged(stream: io.StringIO) -> None:
     console = console_on(stream)
-    console.print(two_columns(ODD, {"failed": ODD}))
-    show_faults(console, [Fault(0, 4, f"{ODD}.nc", ODD)])
-    assert stream.getvalue().count(ODD) == 4
+    console.print(two_columns(MARKUP, {"failed": MARKUP}))
+    show_faults(console, [Fault(0, 4, f"{MARKUP}.nc", MARKUP)])
+    assert stream.getvalue().count(MARKUP) == 4
 
 
-def test_progress_says_titles_and_paths_as_they_are_and_in_one_line(stream: io.StringIO) -> None:
+def test_progress_shows_titles_and_paths_unchanged_in_one_line(stream: io.StringIO) -> None:
     progress = ConsoleProgress(console_on(stream))
-    progress.say(f"{'x' * 200}/{ODD}: done before")
-    with progress.track(ODD, 2, "sample") as track:
+    progress.say(f"{'x' * 200}/{MARKUP}: done before")
+    with progress.track(MARKUP, 2, "sample") as track:
         track.update(2)
-    said, tracked = stream.getvalue().splitlines()
-    assert said == f"{'x' * 200}/{ODD}: done before"
-    assert tracked.startswith(f"{ODD}: 2/2")
+    message, tracked = stream.getvalue().splitlines()
+    assert message == f"{'x' * 200}/{MARKUP}: done before"
+    assert tracked.startswith(f"{MARKUP}: 2/2")
 
 
-def test_commands_to_copy_are_quoted_for_the_shell() -> None:
+def test_suggested_commands_are_quoted_for_the_shell() -> None:
     line = command("show", Path("a b/$x 'y'"), "--png", "network.png")
     assert shlex.split(line) == ["rayspin", "show", "a b/$x 'y'", "--png", "network.png"]

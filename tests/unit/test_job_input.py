@@ -1,4 +1,4 @@
-"""What users write in job files and options, however odd: taken, or one line that names it, at once."""
+"""Unusual values in job files and options are accepted or refused in one line without delay."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Check = Callable[..., Result]
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
-    """`rayspin check` of a job of this text, in an empty folder."""
+    """Run `rayspin check` on a job with this text in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(text: str | bytes, *options: str) -> Result:
@@ -38,7 +38,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
 
 
 def refusal(result: Result) -> str:
-    """The one line that a command refused its input with."""
+    """Assert that a command refused its input in one line, and return that line."""
     assert (result.exit_code, result.stdout) == (2, ""), result.output
     assert result.stderr.count("\n") == 1
     return result.stderr
@@ -55,23 +55,23 @@ BAD_NAMES = [
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_stage_whose_name_is_none_for_a_folder_is_refused(check: Check, name: str) -> None:
+def test_stage_name_that_is_no_folder_name_is_refused(check: Check, name: str) -> None:
     assert "stages" in refusal(check(pipeline(name)))
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_so_is_a_dataset_of_a_sweep(check: Check, name: str) -> None:
+def test_dataset_name_that_is_no_folder_name_is_refused(check: Check, name: str) -> None:
     sweep = f'kind = "tune"\n[space]\n"training.seed" = [1, 2]\n[base]\n{TRAIN}[datasets.{name}]\n{GENERATE}'
     assert "datasets" in refusal(check(sweep))
 
 
 @pytest.mark.parametrize("name", ["a", "_", "9", "v1.2-b", "größe", "a" * 60, "datasets"])
-def test_letters_digits_dashes_and_dots_inside_make_a_name(check: Check, name: str) -> None:
+def test_stage_names_may_have_letters_digits_dashes_and_inner_dots(check: Check, name: str) -> None:
     result = check(pipeline(f'"{name}"'))
     assert result.exit_code == 0, result.output
 
 
-def test_the_schema_for_editors_has_the_rule_of_names() -> None:
+def test_schema_has_the_pattern_of_names() -> None:
     definitions = job.json_schema()["$defs"]
     for table in (definitions["pipeline"]["properties"]["stages"], definitions["tune"]["properties"]["datasets"]):
         (pattern,) = table["patternProperties"]
@@ -79,13 +79,13 @@ def test_the_schema_for_editors_has_the_rule_of_names() -> None:
         assert not re.search(pattern, "../../x")
 
 
-def test_a_run_is_not_put_where_its_name_would_break_a_line(check: Check, tmp_path: Path) -> None:
+def test_unprintable_run_folder_is_refused(check: Check, tmp_path: Path) -> None:
     assert "cannot be printed" in refusal(check(GENERATE, "--out", "a\nb"))
     (tmp_path / "a\nb.toml").write_text(GENERATE)
     assert "cannot be printed" in refusal(CliRunner().invoke(main, ["check", "a\nb.toml"]))
 
 
-def test_a_byte_order_mark_is_no_part_of_a_job(check: Check) -> None:
+def test_byte_order_mark_is_ignored(check: Check) -> None:
     assert check(b"\xef\xbb\xbf" + GENERATE.encode()).stdout == check(GENERATE).stdout != ""
 
 
@@ -118,13 +118,13 @@ def deep_pipelines(depth: int) -> str:
     ],
     ids=lambda text: text[:20] if isinstance(text, str) else None,
 )
-def test_what_is_out_of_all_bounds_is_one_line(check: Check, text: str) -> None:
+def test_text_beyond_the_limits_is_a_one_line_error(check: Check, text: str) -> None:
     line = refusal(check(text))
     assert len(line) < 7_000
     assert line[:-1].isprintable()
 
 
-def test_pipelines_in_pipelines_are_taken_as_deep_as_files_go(check: Check) -> None:
+def test_nested_pipelines_are_accepted(check: Check) -> None:
     result = check(deep_pipelines(25))
     assert result.exit_code == 0, result.output
 
@@ -139,11 +139,11 @@ def test_pipelines_in_pipelines_are_taken_as_deep_as_files_go(check: Check) -> N
         ("seed=\udcff", "not valid UTF-8"),
     ],
 )
-def test_a_setting_that_is_none_is_one_line(check: Check, setting: str, problem: str) -> None:
+def test_invalid_setting_is_a_one_line_error(check: Check, setting: str, problem: str) -> None:
     assert problem in refusal(check(GENERATE, "--set", setting))
 
 
-def test_what_is_no_file_is_not_waited_for(check: Check, tmp_path: Path) -> None:
+def test_reading_other_than_regular_files_is_refused_without_blocking(check: Check, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     for path, problem in {"pipe": "is a pipe", "/dev/zero": "is a device", ".": "is a folder", "loop": "links"}.items():
@@ -151,8 +151,8 @@ def test_what_is_no_file_is_not_waited_for(check: Check, tmp_path: Path) -> None
 
 
 def grid(values: int) -> str:
-    listed = [round((number + 1) / values, 6) for number in range(values)]
-    return f'"hamiltonian.dmi" = {listed}\n"hamiltonian.exchange" = {listed}\n'
+    numbers = [round((number + 1) / values, 6) for number in range(values)]
+    return f'"hamiltonian.dmi" = {numbers}\n"hamiltonian.exchange" = {numbers}\n'
 
 
 @pytest.mark.parametrize(
@@ -168,11 +168,11 @@ def grid(values: int) -> str:
     ],
     ids=["points", "trials", "values", "draws", "samples", "shards", "size"],
 )
-def test_absurd_counts_are_refused_before_anything_is_counted_out(check: Check, text: str) -> None:
+def test_excessive_counts_are_refused_without_expansion(check: Check, text: str) -> None:
     refusal(check(text))
 
 
-def test_a_training_on_as_many_samples_as_there_may_be_is_checked_without_listing_them(check: Check) -> None:
+def test_training_on_a_billion_samples_is_checked_without_listing_them(check: Check) -> None:
     data = GENERATE.replace("samples = 4", f"samples = {10**9}\nshard_samples = 1000").replace("size = 8", "size = 16")
     train = 'kind = "train-fcn"\ndataset = "@data"\n'
     text = f'kind = "pipeline"\n[stages.data]\n{data}splits = {{ validation = 10 }}\n[stages.train]\n{train}'
@@ -181,7 +181,7 @@ def test_a_training_on_as_many_samples_as_there_may_be_is_checked_without_listin
 
 
 @pytest.mark.parametrize("samples", [1, 3, 5, 6, 100])
-def test_the_sizes_of_splits_are_those_of_their_codes(samples: int) -> None:
+def test_sizes_of_splits_agree_with_their_codes(samples: int) -> None:
     import numpy as np
 
     splits = SplitCounts(test=3, validation=2)
@@ -189,13 +189,13 @@ def test_the_sizes_of_splits_are_those_of_their_codes(samples: int) -> None:
     assert splits.counts(samples) == {split: codes.count(code) for code, split in enumerate(SPLITS)}
 
 
-def test_facts_of_a_dataset_still_to_be_made_are_those_of_its_splits(tmp_path: Path) -> None:
+def test_facts_of_a_future_dataset_follow_from_its_job(tmp_path: Path) -> None:
     data = Generate(samples=12, size=8, hamiltonian="labyrinth", splits={"test": 2, "validation": 3})
     facts = DatasetFacts.of("@data", RunDir.at(tmp_path), {"data": data})
     assert facts == DatasetFacts((8, 8), {"train": 7, "validation": 3, "test": 2}, frozenset({data.hamiltonian}))
 
 
-def test_an_error_is_one_line_whatever_it_names() -> None:
+def test_error_message_is_one_printable_line() -> None:
     error = RunError("a\nb", "says \x1b[31mred\x1b[0m and \udcff", "x" * 10_000)
     assert str(error).isprintable()
     assert str(error).startswith(r"a\nb: says \x1b[31mred\x1b[0m and \udcff; xxx")

@@ -1,4 +1,4 @@
-"""Metrics against values found by hand and relations that must hold."""
+"""Comparison of metrics with values calculated by hand, published values and exact relations."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ def _unit(seed, shape):
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def test_one_reversed_spin_of_four_by_hand():
+def test_metrics_of_one_reversed_spin_of_four():
     truth = np.zeros((2, 2, 3), np.float32)
     truth[..., 2] = 1
     estimate = truth.copy()
     estimate[0, 0, 2] = -1
-    # One component of twelve is off by 2; one site of four.
+    # One of twelve components, at one of four sites, differs by 2.
     assert metrics.mse(estimate, truth) == pytest.approx(4 / 12)
     assert metrics.mse_per_component(estimate, truth) == pytest.approx([0, 0, 1])
     assert metrics.correlation(estimate, truth) == pytest.approx(0.5)
@@ -32,22 +32,22 @@ def test_identical_fields():
     assert metrics.angle_error(spins, spins) == pytest.approx(np.zeros(5), abs=1e-7)
 
 
-def test_mse_and_correlation_of_unit_vectors_are_bound_as_in_the_published_table():
+def test_mse_and_correlation_of_unit_vectors_are_related_as_published():
     a, b = _unit(2, (7, 16, 8)), _unit(3, (7, 16, 8))
     np.testing.assert_allclose(3 * metrics.mse(a, b), 2 * (1 - metrics.correlation(a, b)), rtol=1e-5)
-    # Labyrinth x4, network: MSE 0.0016 and Corr 0.9976 are one figure.
+    # The published MSE 0.0016 and Corr 0.9976 (labyrinth, x4, network) satisfy the relation.
     assert pytest.approx(0.0016) == 2 * (1 - 0.9976) / 3
 
 
 @pytest.mark.parametrize(("mse", "printed"), [(0.0016, 39.96), (0.0065, 33.96), (0.262, 17.89), (0.00018, 49.68)])
-def test_the_printed_psnr_is_reproduced_from_the_printed_mse(mse, printed):
+def test_printed_psnr_follows_from_the_printed_mse(mse, printed):
     truth = np.zeros((1, 4, 4, 3))
     estimate = np.full_like(truth, np.sqrt(mse))
-    # Three digits of the MSE are printed, and a mean of logarithms isn't the logarithm of the mean.
+    # The printed MSE is rounded, and a mean of logarithms differs from the logarithm of the mean.
     assert metrics.psnr_as_printed(estimate, truth)[0] == pytest.approx(printed, abs=0.3)
 
 
-def test_small_angles_survive_and_lengths_do_not_count():
+def test_small_angles_are_accurate_and_independent_of_lengths():
     truth = np.zeros((1, 1, 3))
     truth[..., 0] = 1
     estimate = 3.0 * np.array([[[np.cos(1e-9), np.sin(1e-9), 0.0]]])

@@ -1,4 +1,4 @@
-"""What metrics are given: lists and whole numbers work, shapes that differ are not stretched, zeros have a value."""
+"""Arguments of metrics: accepted types, different shapes without broadcasting, and zero vectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UP[..., 2] = 1
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_lists_and_whole_numbers_are_taken(metric):
+def test_lists_and_integers_are_accepted(metric):
     estimate = np.roll(UP, 1, axis=-1)
     expected = metric(estimate, UP)
     np.testing.assert_array_equal(metric(estimate.tolist(), UP.astype(np.int8)), expected)
@@ -43,12 +43,12 @@ def test_lists_and_whole_numbers_are_taken(metric):
         (None, UP, r"estimate: have shape \(\)"),
     ],
 )
-def test_what_is_no_pair_of_fields_is_named_in_one_line(metric, estimate, truth, message):
+def test_invalid_pair_of_fields_is_a_one_line_error(metric, estimate, truth, message):
     with pytest.raises(InputError, match=f"^{message}"):
         metric(estimate, truth)
 
 
-def test_uniform_fields_and_single_sites_have_figures():
+def test_metrics_of_uniform_fields_and_single_sites():
     for shape in ((1, 1, 3), (1, 1, 1, 3), (5, 7, 3)):
         up = np.zeros(shape)
         up[..., 2] = 1
@@ -59,13 +59,13 @@ def test_uniform_fields_and_single_sites_have_figures():
         assert metrics.angle_error(up, -up) == pytest.approx(np.pi)
 
 
-def test_an_estimate_of_nothing_is_at_a_right_angle_to_the_truth():
-    """Were it 0, a network without an answer would be exact."""
+def test_angle_of_a_zero_vector_is_a_right_angle():
+    """With an angle of 0, a network that returns zeros would have no error."""
     assert metrics.angle_error(np.zeros_like(UP), UP) == pytest.approx(np.pi / 2)
     assert metrics.angle_error(UP, np.zeros_like(UP)) == pytest.approx(np.pi / 2)
     assert metrics.angle_error(np.zeros_like(UP), np.zeros_like(UP)) == pytest.approx(0)
 
 
-def test_energies_of_zero_agree_with_zero_only():
+def test_zero_energy_agrees_with_zero_only():
     estimation = Estimation(np.zeros((3, 3)), np.array([0.0, 0.0, -2.0]), np.array([0.0, 0.1, -1.0]), np.zeros(3))
     assert estimation.energy_agreement.tolist() == [1.0, -np.inf, 0.5]

@@ -1,4 +1,4 @@
-"""The list of planted faults fits the package; running them takes half an hour (`tests.support.planted_faults`)."""
+"""The list of planted faults matches the package. `tests.support.planted_faults` runs them in half an hour."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.repository import REPOSITORY
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))
-def test_a_fault_has_one_place_and_tests_that_exist(fault: Fault) -> None:
+def test_fault_occurs_once_and_its_tests_exist(fault: Fault) -> None:
     assert (REPOSITORY / "rayspin" / fault.file).read_text().count(fault.right) == 1
     assert fault.right != fault.wrong
     assert all((REPOSITORY / "tests" / test).is_file() for test in fault.tests)

@@ -1,4 +1,4 @@
-"""What the README says is true: its commands run, its code runs, its links lead somewhere."""
+"""The README agrees with the package: commands, job files, tables and links."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tests.support.repository import REPOSITORY
 
 
 @pytest.mark.parametrize("target", [command[1] for command in COMMANDS if command[0] == "make"])
-def test_every_make_target_is_there(target: str) -> None:
+def test_make_target_exists(target: str) -> None:
     assert run(["make", "--dry-run", target], REPOSITORY)
 
 
-def test_nothing_else_is_among_the_commands() -> None:
+def test_commands_are_make_or_rayspin() -> None:
     assert {command[0] for command in COMMANDS} == {"make", "rayspin"}
 
 
-def test_the_job_file_is_one() -> None:
+def test_job_file_is_valid() -> None:
     for text in blocks("toml"):
         build_stage(tomllib.loads(text), "README.md")
 
 
-def test_every_kind_of_job_and_every_variable_is_named() -> None:
+def test_each_kind_of_job_and_each_variable_is_listed() -> None:
     for kind in KINDS:
         assert f"`{kind}`" in README
     rows = [
@@ -39,7 +39,7 @@ def test_every_kind_of_job_and_every_variable_is_named() -> None:
     assert table.splitlines()[2:] == rows
 
 
-def test_links_lead_somewhere() -> None:
+def test_local_links_exist() -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", README)
     local = [target for target in targets if not target.startswith("http")]
     assert "docs/quickstart.png" in local

@@ -1,4 +1,4 @@
-"""Folders of runs whose files are damaged, or were put there by others: every verb says so in one line."""
+"""Commands report damaged and foreign files in run folders in one line."""
 
 from __future__ import annotations
 
@@ -33,39 +33,39 @@ def refusal(*arguments: object) -> str:
     return result.stderr
 
 
-def put_fifo(path: Path) -> None:
+def replace_by_fifo(path: Path) -> None:
     path.unlink(missing_ok=True)
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize("verb", ["show", "status"])
+@pytest.mark.parametrize("command", ["show", "status"])
 @pytest.mark.parametrize(
     "text",
     ["x = [", 'kind = "generate"', "x = 1", "x = " + "[" * 500 + "]" * 500, "\0", 'kind = "pipeline"\nstages = 1'],
 )
-def test_a_damaged_job_file_is_one_line(tmp_path: Path, verb: str, text: str) -> None:
+def test_damaged_job_file_is_a_one_line_error(tmp_path: Path, command: str, text: str) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "job.toml").write_text(text)
-    if verb == "show" and 'kind = "' in text:
-        # That needs no more of it.
+    if command == "show" and 'kind = "' in text:
+        # `show` reads only the kind of these jobs.
         assert CliRunner().invoke(main, ["show", str(folder)]).exit_code == 0
     else:
-        assert f"{folder}/job.toml: " in refusal(verb, folder)
+        assert f"{folder}/job.toml: " in refusal(command, folder)
 
 
-@pytest.mark.parametrize("verb", ["show", "status"])
-def test_a_pipe_in_place_of_a_job_file_is_not_waited_for(tmp_path: Path, verb: str) -> None:
-    put_fifo(tmp_path / "job.toml")
-    assert "job.toml: is a pipe" in refusal(verb, tmp_path)
+@pytest.mark.parametrize("command", ["show", "status"])
+def test_pipe_instead_of_a_job_file_does_not_block(tmp_path: Path, command: str) -> None:
+    replace_by_fifo(tmp_path / "job.toml")
+    assert "job.toml: is a pipe" in refusal(command, tmp_path)
 
 
-def test_a_dataset_whose_job_lacks_a_key_is_shown_with_one_line(tmp_path: Path) -> None:
+def test_job_file_without_a_required_key_is_a_one_line_error(tmp_path: Path) -> None:
     with RunDir.at(tmp_path).claimed(SMALL.identity()):
         make_here(SMALL, tmp_path)
     ledger = tmp_path / "ledger.jsonl"
     entries = [json.loads(line) for line in ledger.read_text().splitlines()]
-    # The ledger doesn't know the job either.
+    # The job is removed from the ledger, too.
     (tmp_path / "job.toml").write_text((tmp_path / "job.toml").read_text().replace("seed =", "sead ="))
     from rayspin.rundir import write_text
     from rayspin.storage.ledger import append
@@ -82,7 +82,7 @@ def test_a_dataset_whose_job_lacks_a_key_is_shown_with_one_line(tmp_path: Path) 
     ["[" * 100_000, '{"title": ' + "1" * 5_000 + "}", '{"title": "x", "figures": []}', "[1]", '{"title": "x"}'],
     ids=lambda text: text[:20],
 )
-def test_a_summary_that_is_none_leaves_a_run_unfinished(tmp_path: Path, text: str) -> None:
+def test_run_with_an_invalid_summary_is_unfinished(tmp_path: Path, text: str) -> None:
     job = {"kind": "train-fcn"}
     with RunDir.at(tmp_path).claimed(job):
         (tmp_path / "summary.json").write_text(text)
@@ -90,7 +90,7 @@ def test_a_summary_that_is_none_leaves_a_run_unfinished(tmp_path: Path, text: st
     assert CliRunner().invoke(main, ["show", str(tmp_path)]).exit_code == 0
 
 
-def test_a_summary_of_figures_that_are_no_texts_is_shown(tmp_path: Path) -> None:
+def test_summary_with_numbers_as_figures_is_shown(tmp_path: Path) -> None:
     job = {"kind": "train-fcn"}
     run = RunDir.at(tmp_path)
     with run.claimed(job):
@@ -100,7 +100,7 @@ def test_a_summary_of_figures_that_are_no_texts_is_shown(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("facts", ["[" * 10_000, '{"network": ' + "1" * 5_000 + "}", "[]", '{"network": "x"}'])
-def test_weights_whose_metadata_are_none_of_rayspins_are_one_line(tmp_path: Path, facts: str) -> None:
+def test_weights_with_foreign_metadata_are_a_one_line_error(tmp_path: Path, facts: str) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -109,7 +109,7 @@ def test_weights_whose_metadata_are_none_of_rayspins_are_one_line(tmp_path: Path
     assert "is not a rayspin weight file" in refusal("show", path)
 
 
-def test_provenance_and_paths_with_brackets_are_shown_as_they_are(tmp_path: Path) -> None:
+def test_provenance_and_paths_with_brackets_are_shown_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "x [2].safetensors"
     network = EffectiveFieldNetConfig(encoder_filters=(2, 2), decoder_filters=(2, 2)).build()
     save_weights(path, network, {"data": {"dataset": "m [/2] [bold]"}})
@@ -119,34 +119,36 @@ def test_provenance_and_paths_with_brackets_are_shown_as_they_are(tmp_path: Path
     assert "m [/2] [bold]" in result.stdout
 
 
-def test_a_failed_set_up_with_brackets_is_told_by_status(tmp_path: Path) -> None:
+def test_status_shows_a_failed_setup_with_brackets_unchanged(tmp_path: Path) -> None:
     folder = tmp_path / "run [/2]"
-    inside = folder / "submissions" / "001"
-    inside.mkdir(parents=True)
-    (inside / "log").write_text("module load [/x]: unknown [bold]\n")
-    Submission(inside, "local", 1e9, (Part("999999999", inside, inside / "log"),)).write()
+    submission_folder = folder / "submissions" / "001"
+    submission_folder.mkdir(parents=True)
+    (submission_folder / "log").write_text("module load [/x]: unknown [bold]\n")
+    Submission(
+        submission_folder, "local", 1e9, (Part("999999999", submission_folder, submission_folder / "log"),)
+    ).write()
     result = CliRunner().invoke(main, ["status", str(folder)])
     assert result.exit_code == 0, result.output
     assert "it never started: module load [/x]: unknown [bold]" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cluster": "slurm"}', "[" * 5_000, '{"parts": [{}]}'])
-@pytest.mark.parametrize("verb", ["status", "logs", "cancel"])
-def test_a_damaged_record_of_a_submission_is_one_line(tmp_path: Path, verb: str, text: str) -> None:
+@pytest.mark.parametrize("command", ["status", "logs", "cancel"])
+def test_damaged_record_of_a_submission_is_a_one_line_error(tmp_path: Path, command: str, text: str) -> None:
     record = tmp_path / "submissions" / "001" / RECORD
     record.parent.mkdir(parents=True)
     record.write_text(text)
-    assert str(record) in refusal(verb, tmp_path)
+    assert str(record) in refusal(command, tmp_path)
 
 
-def test_events_of_another_kind_are_passed_over(tmp_path: Path) -> None:
+def test_invalid_events_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text(
         '{"a": 1}\n{"time": 1, "event": "lost", "host": "n1"}\n{"time": 1, "event": "lost"}\n[]\n'
     )
     assert read_events(tmp_path) == [Lost(host="n1")]
 
 
-def test_a_curve_that_is_none_is_one_line(tmp_path: Path) -> None:
+def test_damaged_metrics_file_is_a_one_line_error(tmp_path: Path) -> None:
     job = TrainFcn.model_validate({"dataset": "data"})
     with RunDir.at(tmp_path).claimed(job.identity()):
         (tmp_path / "metrics.jsonl").write_text("{\n")
@@ -155,7 +157,7 @@ def test_a_curve_that_is_none_is_one_line(tmp_path: Path) -> None:
     assert "metrics.jsonl" in refusal("status", tmp_path)
 
 
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+def test_symbolic_link_as_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").symlink_to(tmp_path / "target")
     with pytest.raises(OSError, match="Too many levels of symbolic links"), claim(tmp_path / "run"):
@@ -168,11 +170,11 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "target").exists()
 
 
-def test_a_pipe_among_the_notes_of_a_run_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_instead_of_notes_do_not_block_status(tmp_path: Path) -> None:
     with RunDir.at(tmp_path).claimed(SMALL.identity()):
         make_here(SMALL, tmp_path)
         for name in (".holder-n1-1-abcdef", ".tmp-making-n1-1"):
-            put_fifo(tmp_path / name)
+            replace_by_fifo(tmp_path / name)
         (tmp_path / ".holder-n2-1-abcdef").write_text("[" * 4_000)
         result = CliRunner().invoke(main, ["status", str(tmp_path)])
         assert result.exit_code == 0, result.output

@@ -1,4 +1,4 @@
-"""Run folders: whole files, one job a folder, one run at a time."""
+"""Run folders: atomic replacement of files, one job per folder, and one run at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rayspin.errors import InputError, RunError
 from rayspin.rundir import RunDir, Summary, differing, replacing, sweep_temporaries, write_text
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_replacement_of_a_file_is_atomic(tmp_path: Path) -> None:
     target = tmp_path / "file"
     write_text(target, "old")
     with pytest.raises(RuntimeError), replacing(target) as temporary:  # noqa: PT012  the block is what fails
@@ -25,7 +25,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_file_is_on_disk_before_it_takes_the_place_of_another_and_the_folder_after(
+def test_file_is_synced_before_and_its_folder_after_the_replacement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "file"
@@ -33,18 +33,18 @@ def test_a_file_is_on_disk_before_it_takes_the_place_of_another_and_the_folder_a
     synced: list[tuple[Path, str]] = []
     sync = os.fsync
 
-    def watched(descriptor: int) -> None:
+    def fsync(descriptor: int) -> None:
         synced.append((Path(f"/proc/self/fd/{descriptor}").readlink(), target.read_text()))
         sync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", watched)
+    monkeypatch.setattr(os, "fsync", fsync)
     write_text(target, "new")
     [(temporary, before), (folder, after)] = synced
     assert temporary.name.startswith(".tmp-")
     assert (before, folder, after) == ("old", tmp_path, "new")
 
 
-def test_a_kill_in_mid_write_leaves_the_old_file_and_a_leftover_that_is_swept(tmp_path: Path) -> None:
+def test_killed_write_leaves_the_old_file_and_a_removable_temporary_file(tmp_path: Path) -> None:
     target = tmp_path / "file"
     write_text(target, "old")
     code = (
@@ -60,13 +60,13 @@ def test_a_kill_in_mid_write_leaves_the_old_file_and_a_leftover_that_is_swept(tm
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_references_start_at_the_pipeline(tmp_path: Path) -> None:
+def test_references_are_relative_to_the_pipeline(tmp_path: Path) -> None:
     trial = RunDir.at(tmp_path / "pipe").child("tune").child("trials").child("a1")
     assert trial.locate("@generate") == tmp_path / "pipe" / "generate"
     assert trial.locate("data/labyrinth") == Path("data/labyrinth")
 
 
-def test_another_job_is_refused_with_its_differences(tmp_path: Path) -> None:
+def test_different_job_is_refused_with_its_differences(tmp_path: Path) -> None:
     run = RunDir.at(tmp_path / "run")
     with run.claimed({"kind": "a", "physics": {"dmi": 0.3}, "samples": 4}):
         pass
@@ -77,7 +77,7 @@ def test_another_job_is_refused_with_its_differences(tmp_path: Path) -> None:
     run.check_same({"kind": "a", "physics": {"dmi": 0.3}, "samples": 8}, frozenset({"samples"}))
 
 
-def test_a_finished_run_is_known_by_its_job_alone(tmp_path: Path) -> None:
+def test_finished_run_is_identified_by_its_job(tmp_path: Path) -> None:
     run, job = RunDir.at(tmp_path / "run"), {"kind": "a", "samples": 4}
     summary = Summary("a", {"samples": "4"}, ("x.png",), parts=(Summary("b", {}),))
     assert run.finished(job) is None
@@ -85,11 +85,11 @@ def test_a_finished_run_is_known_by_its_job_alone(tmp_path: Path) -> None:
         assert run.finished(job) is None
         run.finish(summary)
     assert run.finished(job) == summary
-    grown = job | {"samples": 8}
-    assert run.finished(grown) is None
-    with run.claimed(grown, frozenset({"samples"})):
-        # The old summary is gone with the old job: a kill now must not leave a run that looks finished.
-        assert run.finished(grown) is None
+    larger_job = job | {"samples": 8}
+    assert run.finished(larger_job) is None
+    with run.claimed(larger_job, frozenset({"samples"})):
+        # The old summary is deleted with the old job, so that a run killed now does not look finished.
+        assert run.finished(larger_job) is None
 
 
 def _hold(path: Path, ready: object, release: object) -> None:
@@ -98,7 +98,7 @@ def _hold(path: Path, ready: object, release: object) -> None:
         release.wait()  # type: ignore[attr-defined]
 
 
-def test_a_second_run_is_refused_with_who_holds_the_folder_and_a_dead_holder_is_not(tmp_path: Path) -> None:
+def test_second_run_is_refused_while_the_first_one_is_alive(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     ready, release = spawn.Event(), spawn.Event()
     holder = spawn.Process(target=_hold, args=(tmp_path / "run", ready, release))
@@ -116,5 +116,5 @@ def test_a_second_run_is_refused_with_who_holds_the_folder_and_a_dead_holder_is_
         holder.kill()
 
 
-def test_differences_name_keys_that_one_side_lacks() -> None:
+def test_differences_include_keys_that_one_side_lacks() -> None:
     assert differing({"a": 1, "t": {"x": 1}}, {"t": {"x": 1, "y": 2}}) == [("a", 1, None), ("t.y", None, 2)]

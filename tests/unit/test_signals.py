@@ -1,4 +1,4 @@
-"""Which threads receive SIGTERM."""
+"""Delivery of SIGTERM to threads."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ def blocked() -> bool:
     return signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def test_a_thread_never_receives_it_and_its_starter_does() -> None:
-    found: list[bool] = []
-    thread = threading.Thread(target=lambda: found.append(blocked()))
+def test_sigterm_is_blocked_in_started_threads_only() -> None:
+    blocked_in_thread: list[bool] = []
+    thread = threading.Thread(target=lambda: blocked_in_thread.append(blocked()))
     signals.start(thread)
     thread.join()
-    assert found == [True]
+    assert blocked_in_thread == [True]
     assert not blocked()
 
 
-def test_it_is_received_when_it_is_no_longer_held() -> None:
+def test_held_sigterm_is_received_after_the_release() -> None:
     received: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:

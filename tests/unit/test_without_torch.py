@@ -1,4 +1,4 @@
-"""Datasets are generated without PyTorch; what needs it says so in one line."""
+"""Datasets are generated without PyTorch, and other commands report in one line that it is missing."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def rayspin(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_dataset_is_made_verified_and_shown(tmp_path: Path) -> None:
+def test_dataset_is_generated_verified_and_shown_without_torch(tmp_path: Path) -> None:
     small = ("--set", "samples=2", "--set", "shard_samples=2", "--set", "splits.test=1", "--set", "splits.validation=0")
-    made = rayspin("run", SMOKE / "generate.toml", *small, "--shards", "1/1", "--out", tmp_path / "data")
-    assert made.returncode == 0, made.stderr
-    for verb in ("verify", "show", "status"):
-        done = rayspin(verb, tmp_path / "data")
+    done = rayspin("run", SMOKE / "generate.toml", *small, "--shards", "1/1", "--out", tmp_path / "data")
+    assert done.returncode == 0, done.stderr
+    for command in ("verify", "show", "status"):
+        done = rayspin(command, tmp_path / "data")
         assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("check", SMOKE / "train_fcn.toml"), ("schema",)])
-def test_what_needs_it_says_so(arguments: tuple[object, ...]) -> None:
+def test_missing_torch_is_a_one_line_error(arguments: tuple[object, ...]) -> None:
     done = rayspin(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "torch: is not installed; install it with pip install 'rayspin[train]'\n"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.runs import wait_until
-from tests.support.slurm.lab import BOOT_S, Lab, why_not
+from tests.support.slurm.lab import BOOT_S, Lab, unsupported_reason
 
 BOOTS = 3
 """Attempts to boot a cluster: now and then a daemon of Slurm does not register with the others."""
@@ -30,7 +30,7 @@ class _Labs:
         self._booted: dict[tuple[tuple[str, bool], ...], Lab] = {}
 
     def get(self, **options: bool) -> Lab:
-        reason = why_not()
+        reason = unsupported_reason()
         if reason is not None:
             # Set in CI, where skipped tests would look like passed tests.
             refuse = pytest.fail if os.environ.get("RAYSPIN_SLURM") == "require" else pytest.skip
@@ -55,9 +55,10 @@ def labs() -> Iterator[_Labs]:
     labs.shut_down()
 
 
-def _lent(lab: Lab, labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def _checked(lab: Lab, labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """Yield a cluster, then assert that it is clean; shut it down if the test failed or damaged it."""
     monkeypatch.setenv("SLURM_CONF", f"{lab.folder}/slurm.conf")
-    harmed = True
+    damaged = True
     try:
         yield lab
         wait_until(lambda: not lab.run("squeue", "--noheader"), lambda: lab.run("squeue"))
@@ -66,31 +67,31 @@ def _lent(lab: Lab, labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[La
             left = {path.name for path in (lab.folder / name / "tmp").iterdir()}
             # Compiled kernels are kept for the next job.
             assert left <= {f"rayspin-kernels-{os.getuid()}"}
-        harmed = lab.harmed
+        damaged = lab.damaged
     finally:
-        if harmed:
+        if damaged:
             labs.shut_down()
 
 
 @pytest.fixture
 def slurm(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A cluster with accounting. After a test, its nodes must have no jobs, processes or files left."""
-    yield from _lent(labs.get(), labs, monkeypatch)
+    yield from _checked(labs.get(), labs, monkeypatch)
 
 
 @pytest.fixture
 def without_accounting(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A cluster without accounting, whose sacct and sacctmgr return an error."""
-    yield from _lent(labs.get(accounting=False), labs, monkeypatch)
+    yield from _checked(labs.get(accounting=False), labs, monkeypatch)
 
 
 @pytest.fixture
 def without_warning(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A cluster that preempts jobs with SIGTERM instead of the signal they requested, as most clusters do."""
-    yield from _lent(labs.get(warning=False), labs, monkeypatch)
+    yield from _checked(labs.get(warning=False), labs, monkeypatch)
 
 
 @pytest.fixture
 def with_accounts(labs: _Labs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A cluster that accepts only jobs of the account "spins"."""
-    yield from _lent(labs.get(accounts=True), labs, monkeypatch)
+    yield from _checked(labs.get(accounts=True), labs, monkeypatch)

@@ -51,11 +51,12 @@ def events(submission: Submission, name: str, part: int = 0) -> list[dict[str, A
 
 def wait_for(submission: Submission, event: str, count: int = 1) -> dict[str, Any]:
     """Wait for the `count`-th event of that name, and return it."""
-    wait_until(lambda: len(events(submission, event)) >= count, lambda: told(submission))
+    wait_until(lambda: len(events(submission, event)) >= count, lambda: logs_and_events(submission))
     return events(submission, event)[count - 1]
 
 
-def told(submission: Submission) -> str:
+def logs_and_events(submission: Submission) -> str:
+    """The contents of all logs and event files of a submission, for messages of failed assertions."""
     files = [path for path in sorted(submission.folder.rglob("*")) if path.suffix in {".out", ".jsonl"}]
     return "\n".join(f"== {path}\n{path.read_text()}" for path in files)
 
@@ -66,10 +67,10 @@ def shards_done(folder: Path) -> int:
 
 def wait_for_shards(slurm: Lab, submission: Submission, count: int) -> None:
     run = submission.folder.parents[1]
-    wait_until(lambda: shards_done(run.parent) >= count, lambda: told(submission) + slurm.run("squeue"))
+    wait_until(lambda: shards_done(run.parent) >= count, lambda: logs_and_events(submission) + slurm.run("squeue"))
 
 
-def start_again_now(slurm: Lab, submission: Submission) -> None:
+def restart_now(slurm: Lab, submission: Submission) -> None:
     """Release a requeued job, which Slurm would hold for two minutes, and wait for its second start."""
 
     def released() -> bool:
@@ -79,18 +80,18 @@ def start_again_now(slurm: Lab, submission: Submission) -> None:
             slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "StartTime=now")
         return False
 
-    wait_until(released, lambda: told(submission) + slurm.run("scontrol", "show", "job"))
+    wait_until(released, lambda: logs_and_events(submission) + slurm.run("scontrol", "show", "job"))
 
 
 def final_state(slurm: Lab, submission: Submission) -> str:
     """Wait for the final state of a job in the accounting, which is recorded some seconds after its end."""
-    passing = {"", "RUNNING", "PENDING", "COMPLETING", "REQUEUED"}
-    wait_until(lambda: accounted(slurm, submission.job_ids, "State").partition(" ")[0] not in passing)
-    return accounted(slurm, submission.job_ids, "State").partition(" ")[0]
+    transient = {"", "RUNNING", "PENDING", "COMPLETING", "REQUEUED"}
+    wait_until(lambda: accounting_field(slurm, submission.job_ids, "State").partition(" ")[0] not in transient)
+    return accounting_field(slurm, submission.job_ids, "State").partition(" ")[0]
 
 
-def accounted(slurm: Lab, job_id: str, what: str) -> str:
-    """A field of the accounting record of a job; for an array, of its first task."""
+def accounting_field(slurm: Lab, job_id: str, what: str) -> str:
+    """A field of the accounting record of a job, or of the first task of an array."""
     return slurm.run(
         "sacct", "--noheader", "--parsable2", "--allocations", f"--format={what}", f"--jobs={job_id}"
     ).partition("\n")[0]
@@ -103,7 +104,7 @@ def assert_samples_are_right(folder: Path, count: int, *overrides: str) -> None:
     np.testing.assert_array_equal(open_dataset(folder / "run")["spins"].values[:count], np.stack(expected))
 
 
-def released(slurm: Lab, job_id: str) -> None:
+def release(slurm: Lab, job_id: str) -> None:
     """Release a requeued job, which Slurm would hold for two minutes."""
     wait_until(
         lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r", f"--jobs={job_id}"),

@@ -25,8 +25,8 @@ _FREEZER = Path("/sys/fs/cgroup/freezer")
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sbatch", "ip", "nsenter", "unshare")
 
 
-def why_not() -> str | None:
-    """The reason why no cluster can be booted on this machine; None if it can."""
+def unsupported_reason() -> str | None:
+    """The reason why no cluster can be booted on this machine, or None if one can be booted."""
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if missing:
         return f"{', '.join(missing)} not installed (tests/support/slurm/boot/install.sh installs them on Debian)"
@@ -47,7 +47,7 @@ class Lab:
 
     def __init__(self, nodes: int = 2, accounting: bool = True, accounts: bool = False, warning: bool = True) -> None:
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
-        self.harmed = False
+        self.damaged = False
         # The path must be short, for Unix sockets, and accessible to the user of the database.
         self.folder = Path(tempfile.mkdtemp(prefix="lab", dir="/tmp"))
         self.folder.chmod(0o755)
@@ -78,7 +78,7 @@ class Lab:
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def on(self, node: str, *command: str) -> subprocess.CompletedProcess[str]:
+    def run_on(self, node: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the namespaces of a node."""
         init = (self.folder / "run" / f"{node}.init").read_text().strip()
         enter = ["nsenter", "-t", init, "-p", "-m", "-n", "-u", "--", "env", f"SLURM_CONF={self.folder}/slurm.conf"]
@@ -93,8 +93,8 @@ class Lab:
         return [name for name in self.names if (self.folder / "run" / f"{name}.init").exists()]
 
     def switch_off(self, node: str) -> None:
-        """Cut the power of a node: all of its processes are killed at once."""
-        self.harmed = True
+        """Simulate a power failure of a node: kill all of its processes at once."""
+        self.damaged = True
         self._at_controller("kill", "-9", (self.folder / "run" / f"{node}.init").read_text().strip())
 
     def switch_on(self, node: str) -> None:
@@ -103,13 +103,13 @@ class Lab:
 
     def kill_slurmd(self, node: str) -> None:
         """Kill the Slurm daemon of a node; its jobs continue."""
-        self.harmed = True
-        self.on(node, "kill", "-9", (self.folder / "run" / f"{node}.slurmd").read_text().strip())
+        self.damaged = True
+        self.run_on(node, "kill", "-9", (self.folder / "run" / f"{node}.slurmd").read_text().strip())
 
     def start_slurmd(self, node: str) -> None:
         """Start the Slurm daemon of a node again."""
         pid = self.folder / "run" / f"{node}.slurmd"
-        self.on(node, "bash", "-c", f"setsid slurmd -D >/dev/null 2>&1 </dev/null & echo $! >{pid}")
+        self.run_on(node, "bash", "-c", f"setsid slurmd -D >/dev/null 2>&1 </dev/null & echo $! >{pid}")
 
     def states(self) -> dict[str, str]:
         """The state of each node as shown by sinfo: idle, alloc, down, ..."""
@@ -119,7 +119,7 @@ class Lab:
     def processes(self, node: str) -> list[str]:
         """Command lines of the processes on a node, without those of the node itself."""
         own = ("bash ", "slurmd", "sleep 3600", "ps ", "slurmstepd")
-        lines = self.on(node, "ps", "-eo", "stat=,args=").stdout.splitlines()
+        lines = self.run_on(node, "ps", "-eo", "stat=,args=").stdout.splitlines()
         running = [line.split(None, 1)[1] for line in lines if not line.startswith("Z")]
         return [args for args in running if not args.startswith(own)]
 
@@ -159,7 +159,7 @@ class Lab:
         ):
             subprocess.run(command.split(), check=True)
         wait_until(lambda: self._at_controller("ip", "link", "set", "login", "master", "br0", "up").returncode == 0)
-        wait_until(self._ready, self._what_is_there, BOOT_S)
+        wait_until(self._ready, self._diagnostics, BOOT_S)
 
     def _find_init(self) -> bool:
         """Whether the launcher has a child with its own network namespace."""
@@ -177,8 +177,8 @@ class Lab:
         up = (self.folder / "run" / "controller-is-up").exists()
         return up and set(self.states().values()) == {"idle"}
 
-    def _what_is_there(self) -> str:
-        """States of the nodes and ends of all logs, for a boot that does not finish."""
+    def _diagnostics(self) -> str:
+        """States of the nodes and the last lines of all logs, reported if the cluster does not boot in time."""
         logs = {path.name: path.read_text(errors="replace")[-1500:] for path in (self.folder / "log").glob("*.log")}
         return "\n".join([str(self.states()), *(f"== {name}\n{text}" for name, text in logs.items())])
 
@@ -224,7 +224,7 @@ class Lab:
 
 
 def _reserved_number() -> tuple[socket.socket, int]:
-    """A number that no other cluster on this machine uses while the socket, whose name reserves it, is open."""
+    """An open socket and a number that no other cluster on this machine uses until the socket is closed."""
     for number in range(1, 255):
         reservation = socket.socket(socket.AF_UNIX)
         try:

@@ -1,4 +1,4 @@
-"""Trials of a sweep in MLflow."""
+"""Logging of the trials of a sweep to MLflow."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from rayspin.training import read_metrics
 from tests.support.sweeps import BASE, rows, sweep
 
 
-@pytest.mark.filterwarnings("ignore")  # of MLflow's own dealings with SQLAlchemy
-def test_mlflow_has_the_trials_once_and_follows_a_sweep_that_grows(context: Context, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore")  # MLflow causes deprecation warnings of SQLAlchemy.
+def test_each_trial_is_logged_once_when_a_sweep_is_extended(context: Context, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     uri, folder = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "noise"
     client = mlflow.MlflowClient(uri)
 
-    def logged() -> dict[str, Any]:
+    def runs_by_trial() -> dict[str, Any]:
         experiment = client.get_experiment_by_name("noise").experiment_id
         return {run.data.tags["rayspin.trial"]: run for run in client.search_runs([experiment])}
 
     job.run(sweep(mlflow=uri, space={"training.learning_rate": [0.01]}), folder, context)
-    [(name, first)] = logged().items()
+    [(name, first)] = runs_by_trial().items()
     job.run(sweep(mlflow=uri, space={"training.learning_rate": [0.01, 0.001]}), folder, context)
-    runs = logged()
+    runs = runs_by_trial()
     assert set(runs) == {row["trial"] for row in rows(folder)}
     assert runs[name].info.run_id == first.info.run_id
     for row in rows(folder):
@@ -38,13 +38,13 @@ def test_mlflow_has_the_trials_once_and_follows_a_sweep_that_grows(context: Cont
         history = read_metrics(folder / "trials" / row["trial"])
         curve = client.get_metric_history(run.info.run_id, "validation_loss")
         assert [(at.step, at.value) for at in curve] == [(line["epoch"], line["validation_loss"]) for line in history]
-    # Trained for longer, a trial is another one with a longer curve; it takes the place of none.
+    # A trial with more epochs is a new run with a longer curve.
     longer = BASE | {"training": {"epochs": 4, "batch_size": 4}}
     job.run(sweep(mlflow=uri, base=longer, space={"training.learning_rate": [0.01]}), folder, context)
-    assert len(client.get_metric_history(logged()[rows(folder)[0]["trial"]].info.run_id, "validation_loss")) == 4
+    assert len(client.get_metric_history(runs_by_trial()[rows(folder)[0]["trial"]].info.run_id, "validation_loss")) == 4
 
 
-def test_an_mlflow_that_is_not_there_costs_no_result(
+def test_unreachable_mlflow_does_not_affect_the_results(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mlflow")
@@ -55,6 +55,6 @@ def test_an_mlflow_that_is_not_there_costs_no_result(
         job.run(stage, folder, context)
     assert len(rows(folder)) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    # Where a sweep is logged is no part of what it computes.
+    # The address of MLflow is not part of the identity of a sweep.
     job.run(stage.with_updates(mlflow=None), folder, context)
     assert RunDir.at(folder).finished(stage.identity()) is not None

@@ -1,4 +1,4 @@
-"""Shards read by the programs of the NetCDF library itself."""
+"""The command line tools of the NetCDF library read shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX files against PyTorch, run by onnxruntime."""
+"""Comparison of exported ONNX files in onnxruntime with PyTorch."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
         (SuperResolutionNetConfig(scale=4, normalized_output=True, residual=Degradation()), (8, 12)),
     ],
 )
-def test_an_onnx_file_computes_what_the_network_does(tmp_path, config, shape):
+def test_onnx_output_equals_the_output_of_the_network(tmp_path, config, shape):
     network = config.build()
     network(torch.randn(4, 3, *shape))
     export_onnx(tmp_path / "network.onnx", network, shape)

@@ -1,7 +1,6 @@
-"""Energies and fields beside those of Spirit, an independent program, on the same spins.
+"""Comparison of energies and fields with Spirit, an independent program, on the same spins.
 
-Its handedness: chirality 2 (Neel) is our interfacial DMI with
-the same sign, chirality -1 (Bloch) our bulk DMI.
+Spirit's chirality 2 (Neel) is our interfacial DMI with the same sign, and its chirality -1 (Bloch) is our bulk DMI.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ TERMS = {
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_energy_and_field_are_spirits(term):
+def test_energy_and_field_equal_those_of_spirit(term):
     spins = reference.random_spins(np.random.default_rng(21), 8, 12)
-    model, theirs = TERMS[term]
-    their_energy, their_field = by_spirit(spins, **theirs)
-    assert energy(spins, model) * 96 == pytest.approx(their_energy, rel=1e-6)
-    # Spirit leaves out the part of the field along the spin, which turns nothing.
+    model, parameters = TERMS[term]
+    expected_energy, expected_field = spirit_energy_and_field(spins, **parameters)
+    assert energy(spins, model) * 96 == pytest.approx(expected_energy, rel=1e-6)
+    # Spirit omits the component of the field along the spin, which exerts no torque.
     field = effective_field(spins, model)
-    across = field - (field * spins).sum(axis=-1, keepdims=True) * spins
-    np.testing.assert_allclose(across, their_field, rtol=0, atol=1e-6 * np.abs(field).max())
+    transverse = field - (field * spins).sum(axis=-1, keepdims=True) * spins
+    np.testing.assert_allclose(transverse, expected_field, rtol=0, atol=1e-6 * np.abs(field).max())
 
 
-def by_spirit(spins, exchange=0.0, dmi=0.0, chirality=2, anisotropy=0.0, axis=(0.0, 0.0, 1.0)):
-    """Spirit's energy of all spins and field at each."""
+def spirit_energy_and_field(spins, exchange=0.0, dmi=0.0, chirality=2, anisotropy=0.0, axis=(0.0, 0.0, 1.0)):
+    """Return the total energy and the effective field at each site, computed by Spirit."""
     rows, columns, _ = spins.shape
     with state.State("", quiet=True) as handle:
         geometry.set_n_cells(handle, [columns, rows, 1])
@@ -50,9 +49,9 @@ def by_spirit(spins, exchange=0.0, dmi=0.0, chirality=2, anisotropy=0.0, axis=(0
         hamiltonian.set_anisotropy(handle, anisotropy, list(axis))
         system.get_spin_directions(handle)[:] = spins.reshape(-1, 3)
         system.update_data(handle)
-        energy_of_all = system.get_energy(handle)
+        total_energy = system.get_energy(handle)
         # The field is computed when a solver is set up; no step is taken.
         simulation.start(handle, simulation.METHOD_LLG, simulation.SOLVER_DEPONDT, single_shot=True)
         field = np.array(system.get_effective_field(handle)).reshape(spins.shape)
         simulation.stop(handle)
-        return energy_of_all, field
+        return total_energy, field

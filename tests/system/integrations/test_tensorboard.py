@@ -1,4 +1,4 @@
-"""The event file, as TensorBoard itself reads it."""
+"""Event files of trainings, read by TensorBoard."""
 
 import json
 
@@ -27,7 +27,7 @@ class _KilledError(Exception):
     pass
 
 
-def _die(epoch, done, _total):
+def _interrupt(epoch, done, _total):
     if (epoch, done) == (4, 1):
         raise _KilledError
 
@@ -39,13 +39,11 @@ def _events(folder):
     return {tag: reader.Scalars(tag) for tag in reader.Tags()["scalars"]}
 
 
-def test_every_figure_of_every_epoch_is_in_the_event_file_once_though_the_training_was_killed(
-    tmp_path, train, validation
-):
+def test_each_figure_of_each_epoch_is_logged_once_after_an_interruption(tmp_path, train, validation):
     arguments = (FieldObjective(), NETWORK, TRAINING, train, validation, tmp_path)
     with pytest.raises(_KilledError):
-        fit(*arguments, on_batch=_die)
-    # Epoch 3 has been told, and is done again: the last checkpoint has two.
+        fit(*arguments, on_batch=_interrupt)
+    # Epoch 3 was logged and is repeated, because the last checkpoint has two epochs.
     assert [event.step for event in _events(tmp_path)["training_loss"]] == [1, 2, 3]
     fit(*arguments)
     events = _events(tmp_path)
@@ -59,7 +57,7 @@ def test_every_figure_of_every_epoch_is_in_the_event_file_once_though_the_traini
     assert times[-1] - times[0] == pytest.approx(trained, abs=0.01)
 
 
-def test_a_finished_training_leaves_its_event_file_alone(tmp_path, train, validation):
+def test_finished_training_does_not_change_its_event_file(tmp_path, train, validation):
     arguments = (FieldObjective(), NETWORK, TRAINING, train, validation, tmp_path)
     fit(*arguments)
     [before] = [(path, path.read_bytes()) for path in tmp_path.glob("events.*")]
@@ -68,6 +66,6 @@ def test_a_finished_training_leaves_its_event_file_alone(tmp_path, train, valida
     assert before == after
 
 
-def test_the_first_of_equals_is_the_best_epoch():
+def test_best_epoch_is_the_first_of_equal_ones():
     curve = [{"epoch": n, "validation_loss": loss} for n, loss in enumerate((3.0, 1.0, 2.0, 1.0))]
     assert best_epoch(curve)["epoch"] == 1

@@ -12,7 +12,7 @@ from rayspin.execution import ray_node
 from rayspin.execution.ray_node import node_folder, ray_environment
 
 
-def unfit_folders(tmp_path: Path) -> dict[str, str]:
+def unusable_folders(tmp_path: Path) -> dict[str, str]:
     """Folders that are refused, with the reason."""
     long, file = tmp_path / ("x" * 60), tmp_path / "file"
     long.mkdir()
@@ -31,19 +31,17 @@ def unfit_folders(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_an_unusable_tmpdir_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in unfit_folders(tmp_path):
+def test_unusable_tmpdir_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in unusable_folders(tmp_path):
         monkeypatch.setenv("TMPDIR", folder)
-        with node_folder(None) as made:
-            assert made.parent == Path("/tmp")
-            assert made.stat().st_mode & 0o777 == 0o700
+        with node_folder(None) as created:
+            assert created.parent == Path("/tmp")
+            assert created.stat().st_mode & 0o777 == 0o700
         if folder.startswith("/tmp/t\udcff") or "ö" in folder:
             Path(folder).rmdir()
 
 
-def test_without_a_usable_folder_the_error_lists_all_candidates(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_error_lists_all_candidates_if_no_folder_is_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = tmp_path / ("x" * 60)
     long.mkdir()
     monkeypatch.setenv("TMPDIR", str(long))
@@ -56,15 +54,15 @@ def test_without_a_usable_folder_the_error_lists_all_candidates(
     )
 
 
-def test_a_single_node_uses_the_loopback_interface_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_node_uses_the_loopback_interface_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_TMPDIR", "/tmp/" + "y" * 100)
     environment = ray_environment(tmp_path, "secret", None, alone=True)
     assert (environment["GLOO_SOCKET_IFNAME"], environment["NCCL_SOCKET_IFNAME"]) == ("lo", "lo")
     assert "RAY_TMPDIR" not in environment
 
 
-def test_the_ray_client_server_is_disabled(tmp_path: Path) -> None:
-    """Ray calls the hook that the variable names with the parameters of the node to be started."""
+def test_ray_client_server_is_disabled(tmp_path: Path) -> None:
+    """Ray calls the hook named by the variable with the parameters of the node that it starts."""
     from ray._common.utils import load_class
     from ray._private.parameter import RayParams
 

@@ -1,4 +1,4 @@
-"""The private names of Ray and submitit that rayspin uses exist in the installed versions, which pyproject bounds."""
+"""Private names of Ray and submitit that rayspin uses exist in the installed versions, which have upper bounds."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from tests.support.repository import REPOSITORY
         ("submitit.slurm.slurm", "_make_sbatch_string"),
     ],
 )
-def test_a_private_name_exists(module: str, name: str) -> None:
+def test_private_name_exists(module: str, name: str) -> None:
     assert hasattr(import_module(module), name)
 
 
-def test_sbatch_scripts_are_made_from_the_arguments_that_are_given() -> None:
+def test_sbatch_script_function_accepts_the_arguments_in_use() -> None:
     parameters = inspect.signature(import_module("submitit.slurm.slurm")._make_sbatch_string).parameters
     used = {"command", "folder", "map_count", "job_name", "nodes", "ntasks_per_node", "time", "cpus_per_task", "mem"}
     used |= {"setup", "signal_delay_s", "stderr_to_stdout", "wckey", "additional_parameters", "srun_args"}
@@ -40,17 +40,19 @@ def test_sbatch_scripts_are_made_from_the_arguments_that_are_given() -> None:
 
 
 @pytest.mark.parametrize("package", ["ray", "submitit"])
-def test_the_version_has_an_upper_bound_and_the_installed_one_is_within(package: str) -> None:
+def test_installed_version_is_within_the_upper_bound(package: str) -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    extras = [one for extra in project["optional-dependencies"].values() for one in extra]
-    bounds = [one for one in map(Requirement, project["dependencies"] + extras) if one.name == package]
+    extras = [requirement for extra in project["optional-dependencies"].values() for requirement in extra]
+    bounds = [
+        requirement for requirement in map(Requirement, project["dependencies"] + extras) if requirement.name == package
+    ]
     assert bounds
     for requirement in bounds:
         assert any(bound.operator == "<" for bound in requirement.specifier)
         assert version(package) in requirement.specifier
 
 
-def test_what_is_changed_for_a_time_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_context_managers_restore_variables_and_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "of the user")
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     constants = import_module("ray._private.ray_constants")

@@ -14,7 +14,7 @@ from rayspin.execution.ray_node import ray_environment
 MONTH_S = 31 * 86400
 
 
-def test_the_next_job_finds_what_the_last_one_compiled(tmp_path: Path) -> None:
+def test_next_job_reuses_compiled_kernels(tmp_path: Path) -> None:
     first, second = tmp_path / "rs-1", tmp_path / "rs-2"
     first.mkdir()
     second.mkdir()
@@ -26,10 +26,10 @@ def test_the_next_job_finds_what_the_last_one_compiled(tmp_path: Path) -> None:
     assert folder.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_each_cpu_type_and_version_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = kernel_cache(tmp_path)
+def test_each_cpu_type_and_version_has_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = kernel_cache(tmp_path)
     monkeypatch.setattr(module, "_facts", lambda: ["another CPU"])
-    assert kernel_cache(tmp_path) not in (here, None)
+    assert kernel_cache(tmp_path) not in (own, None)
 
 
 def test_folders_unused_for_a_month_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_folders_unused_for_a_month_are_deleted(tmp_path: Path, monkeypatch: pyt
     assert list(used.parent.iterdir()) == [used]
 
 
-def test_a_folder_that_others_can_write_or_own_is_not_trusted(tmp_path: Path) -> None:
+def test_folder_that_others_can_write_or_own_is_not_used(tmp_path: Path) -> None:
     """Compiled code is loaded from the folder, and another user may have created a folder of that name first."""
     root = tmp_path / f"rayspin-kernels-{os.getuid()}"
     root.mkdir()

@@ -1,4 +1,4 @@
-"""Resources of a supervisor on its node: child processes that end with it, a private folder, an address."""
+"""Resources of a supervisor on its node: child processes, private folder and address."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def run_supervisor(body: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
 
 
-def test_a_child_and_its_children_ignore_the_walltime_warning() -> None:
+def test_child_and_its_children_ignore_the_walltime_signal() -> None:
     supervisor = run_supervisor(f"""
         grandchild = "import subprocess, sys; sys.exit(subprocess.run({SLEEPS}).returncode)"
         child = Child([sys.executable, "-c", grandchild], os.environ)
@@ -64,7 +64,7 @@ def test_a_child_and_its_children_ignore_the_walltime_warning() -> None:
     assert supervisor.communicate(timeout=LONG_S)[0].splitlines() == ["[True, True]", "None 2", "[]"]
 
 
-def test_orphans_that_left_the_process_group_are_ended_too() -> None:
+def test_orphans_outside_the_process_group_are_ended() -> None:
     supervisor = run_supervisor(f"""
         adopt_orphans()
         orphan = "import subprocess, sys; print(subprocess.Popen({SLEEPS}, process_group=0).pid, flush=True)"
@@ -74,10 +74,10 @@ def test_orphans_that_left_the_process_group_are_ended_too() -> None:
     """)
     orphan = int(supervisor.communicate(timeout=LONG_S)[0])
     assert supervisor.returncode == 0
-    assert gone(orphan)
+    assert has_ended(orphan)
 
 
-def test_a_child_ends_when_its_parent_is_killed() -> None:
+def test_child_ends_when_its_parent_is_killed() -> None:
     supervisor = run_supervisor(f"""
         child = Child({SLEEPS}, os.environ)
         print(child._process.pid, flush=True)
@@ -87,13 +87,13 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
     child = int(supervisor.stdout.readline())
     supervisor.kill()
     supervisor.communicate()
-    wait_until(lambda: gone(child))
+    wait_until(lambda: has_ended(child))
 
 
-def test_a_child_that_will_not_stop_is_killed() -> None:
+def test_child_that_ignores_sigterm_is_killed() -> None:
     supervisor = run_supervisor("""
-        deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(300)"
-        child = Child([sys.executable, "-c", deaf], os.environ)
+        code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(300)"
+        child = Child([sys.executable, "-c", code], os.environ)
         while not ignores(child._process.pid, signal.SIGTERM): time.sleep(0.01)
         child.stop(0.3)
         print(child.ended())
@@ -101,7 +101,7 @@ def test_a_child_that_will_not_stop_is_killed() -> None:
     assert supervisor.communicate(timeout=LONG_S)[0].splitlines()[-1] == str(-signal.SIGKILL)
 
 
-def test_the_limit_of_open_files_is_raised_as_far_as_it_goes() -> None:
+def test_limit_of_open_files_is_raised_to_the_hard_limit() -> None:
     supervisor = run_supervisor("""
         import resource
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 3000))
@@ -111,7 +111,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes() -> None:
     assert supervisor.communicate(timeout=LONG_S)[0] == "(3000, 3000)\n"
 
 
-def test_the_folder_of_a_node_is_private_and_deleted_afterwards(tmp_path: Path) -> None:
+def test_folder_of_a_node_is_private_and_deleted_afterwards(tmp_path: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
     try:
         with node_folder(scratch) as folder:
@@ -128,7 +128,7 @@ def test_the_folder_of_a_node_is_private_and_deleted_afterwards(tmp_path: Path) 
         shutil.rmtree(scratch)
 
 
-def test_the_driver_inherits_no_address_of_another_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_driver_inherits_no_address_of_another_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "neighbour:6379")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "the neighbour's")
     environment = ray_environment(tmp_path, "ours", None)
@@ -136,7 +136,7 @@ def test_the_driver_inherits_no_address_of_another_cluster(tmp_path: Path, monke
     assert environment["RAY_AUTH_MODE"] == "token"
 
 
-def test_folders_of_killed_jobs_are_deleted_and_those_of_running_jobs_are_kept(tmp_path: Path) -> None:
+def test_folders_of_killed_jobs_are_deleted_and_others_are_kept(tmp_path: Path) -> None:
     dead, living, foreign = tmp_path / "rs-dead", tmp_path / "rs-living", tmp_path / "rs-no-lock"
     for folder in (dead, living, foreign):
         folder.mkdir()
@@ -147,7 +147,7 @@ def test_folders_of_killed_jobs_are_deleted_and_those_of_running_jobs_are_kept(t
         assert {path.name for path in tmp_path.iterdir()} == {"rs-living", "rs-no-lock"}
 
 
-def test_an_unusable_scratch_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_unusable_scratch_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 60)
     long.mkdir()
     for scratch, problem in (
@@ -158,18 +158,18 @@ def test_an_unusable_scratch_folder_is_refused_with_the_reason(tmp_path: Path) -
             pass
 
 
-def test_a_tmpdir_with_a_long_path_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tmpdir_with_a_long_path_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / ("x" * 60)))
     with node_folder(None) as folder:
         assert folder.parent == Path("/tmp")
 
 
-def test_the_address_of_an_interface() -> None:
+def test_address_of_an_interface() -> None:
     assert own_ip("lo") == "127.0.0.1"
     with pytest.raises(InputError, match=r"use one of: .*lo"):
         own_ip("ib9")
 
 
-def test_a_server_can_listen_on_the_own_address() -> None:
+def test_server_can_listen_on_the_own_address() -> None:
     with socket.create_server((own_ip(), 0)) as server, socket.create_connection(server.getsockname()[:2]):
         pass

@@ -1,4 +1,4 @@
-"""Addresses of a running Ray: what is no address, and what answers there but is no Ray."""
+"""Addresses of a running Ray: invalid addresses, and servers that are not Ray."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from rayspin.execution.session import Session
 
 
 @contextmanager
-def answering(family: socket.AddressFamily, answer: bytes) -> Iterator[int]:
-    """A port at which everybody gets these bytes."""
+def server_with_answer(family: socket.AddressFamily, answer: bytes) -> Iterator[int]:
+    """Run a server that sends these bytes to each client, and yield its port."""
     with socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family) as server:
 
         def serve() -> None:
@@ -34,30 +34,33 @@ def answering(family: socket.AddressFamily, answer: bytes) -> Iterator[int]:
 
 
 SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-"""The first frame of any HTTP/2 server (RFC 9113, 3.4), as a server of gRPC is."""
+"""The first frame of an HTTP/2 server (RFC 9113, 3.4), such as a gRPC server."""
 
 
 @pytest.mark.parametrize("address", ["auto", "6379", "host", "host:", ":6379", "host:port", "ray://h:10001", "h:70000"])
-def test_what_is_no_host_and_port_is_refused(address: str) -> None:
+def test_address_without_host_or_port_is_refused(address: str) -> None:
     with pytest.raises(InputError, match="is no HOST:PORT; give HOST:PORT of a running Ray"):
         Session(address).check()
 
 
-def test_addresses_of_both_families_are_reached() -> None:
-    with answering(socket.AF_INET, SETTINGS) as port:
+def test_ipv4_and_ipv6_addresses_are_accepted() -> None:
+    with server_with_answer(socket.AF_INET, SETTINGS) as port:
         Session(f"127.0.0.1:{port}").check()
         Session(f"localhost:{port}").check()
-    with answering(socket.AF_INET6, SETTINGS) as port:
+    with server_with_answer(socket.AF_INET6, SETTINGS) as port:
         Session(f"[::1]:{port}").check()
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_what_answers_and_is_no_ray_is_refused(answer: bytes) -> None:
-    with answering(socket.AF_INET, answer) as port, pytest.raises(InputError, match="what answers there is no Ray"):
+def test_server_that_is_not_ray_is_refused(answer: bytes) -> None:
+    with (
+        server_with_answer(socket.AF_INET, answer) as port,
+        pytest.raises(InputError, match="what answers there is no Ray"),
+    ):
         Session(f"127.0.0.1:{port}").check()
 
 
-def test_a_web_server_is_no_ray() -> None:
+def test_web_server_is_refused() -> None:
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
@@ -66,14 +69,14 @@ def test_a_web_server_is_no_ray() -> None:
         thread.join()
 
 
-def test_where_nothing_listens_nothing_answers() -> None:
+def test_address_without_a_server_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(InputError, match=r"nothing answers \(.*refused\)"):
         Session(f"127.0.0.1:{port}").check()
 
 
-def test_the_refusal_names_the_variable_that_the_address_came_from() -> None:
+def test_error_names_the_variable_or_option_of_the_address() -> None:
     runner = CliRunner()
     refused = runner.invoke(cli.main, ["run", "jobs/smoke/generate.toml"], env={"RAY_ADDRESS": "auto"})
     assert refused.exit_code == 2

@@ -1,4 +1,4 @@
-"""Signals and a deadline request a stop: work that can drain finishes its items, other work ends at once."""
+"""Stop requests by signals and deadlines: work that can drain finishes its items, other work ends at once."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_other_work_ends_at_once(stop: StopRequest, number: signal.Signals) -> N
     assert caught.value.exit_code == 75
 
 
-def test_a_second_request_ends_draining_work_too(stop: StopRequest) -> None:
+def test_second_request_ends_draining_work(stop: StopRequest) -> None:
     with stop.draining():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(Incomplete, match="stopped by SIGINT"):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_a_second_walltime_warning_is_ignored(stop: StopRequest) -> None:
+def test_second_walltime_signal_is_ignored(stop: StopRequest) -> None:
     with stop.draining():
         signal.raise_signal(signal.SIGUSR2)
         signal.raise_signal(signal.SIGUSR2)
@@ -57,7 +57,7 @@ def test_a_second_walltime_warning_is_ignored(stop: StopRequest) -> None:
         stop.heed()
 
 
-def test_a_deadline_requests_a_stop_like_a_signal(stop: StopRequest) -> None:
+def test_deadline_requests_a_stop_like_a_signal(stop: StopRequest) -> None:
     with stop.draining():
         stop.listen(deadline_s=0.01)
         wait_until(lambda: stop.requested)

@@ -1,4 +1,4 @@
-"""The accounting of a dispatch: items that fail, workers that are lost, and machines that fail."""
+"""The work queue counts failures of items and losses of workers, and halts after an error of the machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def results() -> Results:
     return Results()
 
 
-def test_items_are_taken_in_order_and_come_back_in_front(results: Results) -> None:
+def test_items_are_taken_in_order_and_returned_items_come_first(results: Results) -> None:
     queue = results.queue
     assert queue.take(3) == [0, 1, 2]
     queue.succeeded([0, 1, 2], [0])
@@ -34,18 +34,18 @@ def test_items_are_taken_in_order_and_come_back_in_front(results: Results) -> No
     assert queue.unfinished() == Unfinished([], [])
 
 
-def test_an_item_that_fails_is_tried_again_after_the_others_and_then_set_aside(results: Results) -> None:
+def test_failing_item_is_retried_after_the_others_up_to_the_limit(results: Results) -> None:
     queue = results.queue
-    tried = []
+    attempts = []
     while items := queue.take():
-        tried += items
+        attempts += items
         if items == [0]:
-            queue.failed(0, "ValueError: no", f"trace {tried.count(0)}")
-    assert tried == [0, 1, 2, 3, *[0] * (ATTEMPTS - 1)]
+            queue.failed(0, "ValueError: no", f"trace {attempts.count(0)}")
+    assert attempts == [0, 1, 2, 3, *[0] * (ATTEMPTS - 1)]
     assert queue.unfinished() == Unfinished([FailedItem(0, "ValueError: no", f"trace {ATTEMPTS}")], [])
 
 
-def test_a_lost_worker_is_not_charged_to_its_items(results: Results) -> None:
+def test_lost_worker_does_not_count_against_its_items(results: Results) -> None:
     queue = results.queue
     for _ in range(LOST_IN_A_ROW - 1):
         assert queue.take(2) == [0, 1]
@@ -54,7 +54,7 @@ def test_a_lost_worker_is_not_charged_to_its_items(results: Results) -> None:
     assert queue.unfinished() == Unfinished([], [0, 1, 2, 3])
 
 
-def test_workers_that_are_only_lost_end_the_dispatch_unless_they_are_older_than_the_last_success(
+def test_losses_without_success_end_the_dispatch_except_of_old_workers(
     results: Results,
 ) -> None:
     queue = results.queue
@@ -67,7 +67,7 @@ def test_workers_that_are_only_lost_end_the_dispatch_unless_they_are_older_than_
         queue.lost([], 1, "killed")
 
 
-def test_a_machine_that_fails_ends_the_dispatch_and_is_not_charged_to_the_item(results: Results) -> None:
+def test_machine_error_ends_the_dispatch_and_does_not_count_against_the_item(results: Results) -> None:
     queue = results.queue
     queue.halt(queue.take()[0], MachineError("/data", "No space left on device", "make room"))
     assert (len(queue), queue.take()) == (4, [])
@@ -77,7 +77,7 @@ def test_a_machine_that_fails_ends_the_dispatch_and_is_not_charged_to_the_item(r
         queue.unfinished()
 
 
-def test_a_stop_leaves_the_rest(results: Results) -> None:
+def test_items_remain_after_a_stop(results: Results) -> None:
     stop = StopRequest()
     queue = WorkQueue[int, int]([1, 2], stop, lambda *_: None)
     assert queue.take() == [1]

@@ -1,4 +1,4 @@
-"""Options of a job are declared once: the command lines, the profiles and the sbatch scripts follow the model."""
+"""Command lines, profiles and sbatch scripts agree with the models in which the options of a job are declared."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ SCRIPTS = sorted((REPOSITORY / "slurm").glob("*.sbatch"))
 @pytest.mark.parametrize(
     ("command", "model"), [(rayspin.commands["submit"], SubmitOptions), (launch, SupervisorOptions)]
 )
-def test_every_option_of_the_model_is_on_the_command_line(
-    command: click.Command, model: type[SupervisorOptions]
-) -> None:
+def test_command_line_has_every_option_of_the_model(command: click.Command, model: type[SupervisorOptions]) -> None:
     params = {param.name: param for param in command.get_params(click.Context(command))}
     for name, field in model.model_fields.items():
         option = params[name]
@@ -35,15 +33,15 @@ def test_every_option_of_the_model_is_on_the_command_line(
         assert " ".join(field.description.split()) in (option.help or "")
 
 
-def test_options_of_every_type_reach_the_script(tmp_path: Path) -> None:
+def test_options_of_every_type_appear_in_the_script(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(JOB)
     (tmp_path / "site.toml").write_text('modules = ["site"]\nqos = "slow"\naccount = "spins"\n')
-    words = (
+    line = (
         "submit --dry-run --nodes 3 --no-exclusive --time 2:00:00 --qos fast --modules gcc --modules python "
         "--options reservation=weekend --options mail-type=END,FAIL --drain-seconds 300"
     )
-    given = [*words.split(), "--setup", "export A='1 2'", "--profile", str(tmp_path / "site.toml")]
-    result = CliRunner().invoke(rayspin, [*given, str(tmp_path / "job.toml"), "--out", str(tmp_path / "run")])
+    arguments = [*line.split(), "--setup", "export A='1 2'", "--profile", str(tmp_path / "site.toml")]
+    result = CliRunner().invoke(rayspin, [*arguments, str(tmp_path / "job.toml"), "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
     lines = set(result.stdout.splitlines())
     assert {f"#SBATCH --{option}" for option in ("nodes=3", "time=120", "qos=fast", "account=spins")} <= lines
@@ -52,20 +50,20 @@ def test_options_of_every_type_reach_the_script(tmp_path: Path) -> None:
     assert not {"#SBATCH --exclusive", "module load site"} & lines
 
 
-def test_an_item_of_a_table_without_a_value_is_refused() -> None:
+def test_table_item_without_a_value_is_refused() -> None:
     with pytest.raises(InputError, match="--options reservation: is not KEY=VALUE"):
         given_options({"options": ("reservation",)}, SubmitOptions)
 
 
-def test_the_profile_for_cpu_nodes_names_every_option_of_a_site() -> None:
+def test_cpu_profile_lists_every_option() -> None:
     text = (REPOSITORY / "slurm" / "profiles" / "cpu.toml").read_text()
-    named = set(re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE)) | {"options"}
+    keys = set(re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE)) | {"options"}
     assert "[options]" in text
-    assert named == set(SubmitOptions.model_fields)
+    assert keys == set(SubmitOptions.model_fields)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_the_plain_scripts_ask_for_the_signal_that_the_supervisors_expect(script: Path) -> None:
+def test_scripts_request_the_signal_that_supervisors_expect(script: Path) -> None:
     directives = [line for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
     assert f"#SBATCH --signal=USR2@{SupervisorOptions().drain_seconds}" in directives
     assert "#SBATCH --requeue" in directives

@@ -15,7 +15,7 @@ from rayspin.launch.options import SupervisorOptions
 from rayspin.launch.progress_mark import progress_mark
 from rayspin.launch.supervisor import ClusterJob, TaskInfo
 
-PLACE = TaskInfo(job_id="17", attempt=0, rank=0, nodes=1, cpus=1)
+TASK = TaskInfo(job_id="17", attempt=0, rank=0, nodes=1, cpus=1)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def job(tmp_path: Path) -> ClusterJob:
     )
 
 
-def started(job: ClusterJob) -> Started:
+def started_event(job: ClusterJob) -> Started:
     return Started(host="n1", process=1, nodes=1, mark=progress_mark(job.out))
 
 
@@ -41,42 +41,42 @@ class Slurm:
         monkeypatch.setattr(attempts.scheduler, "requeue", self.requeued.append)
 
 
-def attempt(job: ClusterJob) -> int:
+def run_attempt(job: ClusterJob) -> int:
     requests: Any = None
-    return in_slurm(job, PLACE, requests)
+    return in_slurm(job, TASK, requests)
 
 
-def test_a_job_that_stopped_before_its_end_is_requeued(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_job_is_requeued(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = Slurm(monkeypatch, INCOMPLETE, "RUNNING")
-    assert attempt(job) == INCOMPLETE
+    assert run_attempt(job) == INCOMPLETE
     assert slurm.requeued == ["17"]
     assert read_events(job.folder) == [Requeued()]
 
 
 @pytest.mark.parametrize("code", [DONE, FAILED])
-def test_one_that_ended_is_not(job: ClusterJob, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_finished_or_failed_job_is_not_requeued(job: ClusterJob, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     slurm = Slurm(monkeypatch, code, "RUNNING")
-    assert attempt(job) == code
+    assert run_attempt(job) == code
     assert slurm.requeued == []
 
 
-def test_one_that_was_cancelled_is_not(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_job_is_not_requeued(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = Slurm(monkeypatch, INCOMPLETE, "COMPLETING")
-    assert attempt(job) == INCOMPLETE
+    assert run_attempt(job) == INCOMPLETE
     assert slurm.requeued == []
 
 
-def test_one_that_made_no_progress_in_so_many_attempts_fails(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_job_fails_after_attempts_without_progress(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = Slurm(monkeypatch, INCOMPLETE, "RUNNING")
-    record_event(job.folder, started(job))
-    assert attempt(job) == INCOMPLETE
-    record_event(job.folder, started(job))
-    assert attempt(job) == FAILED
+    record_event(job.folder, started_event(job))
+    assert run_attempt(job) == INCOMPLETE
+    record_event(job.folder, started_event(job))
+    assert run_attempt(job) == FAILED
     assert slurm.requeued == ["17"]
     last = read_events(job.folder)[-1]
     assert isinstance(last, Ended)
     assert "2 attempts in a row made no progress" in last.problem
     # With one more shard in the ledger, the job is requeued again.
     (job.out / "ledger.jsonl").write_text("{}\n")
-    assert attempt(job) == INCOMPLETE
+    assert run_attempt(job) == INCOMPLETE
     assert slurm.requeued == ["17", "17"]

@@ -1,4 +1,4 @@
-"""Options of submissions: their validation, the sbatch scripts and the job requests made from them."""
+"""Options of submissions: validation, and the sbatch scripts and job requests made from them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tests.support.submissions import DATA, JOB, options, pipeline
         ("1-1:1:1", 1502),
     ],
 )
-def test_walltimes_are_read_as_slurm_reads_them(time: str, minutes: int) -> None:
-    # sbatch(1), --time: the accepted formats.
+def test_walltimes_are_parsed_like_in_slurm(time: str, minutes: int) -> None:
+    # The manual page sbatch(1) lists the formats of --time.
     assert options(time=time).minutes == minutes
 
 
 @pytest.mark.parametrize(
-    ("table", "complaint"),
+    ("table", "message"),
     [
         ({"time": "two hours"}, "site.toml: time: 'two hours' is not a valid walltime"),
         ({"time": "4", "drain_seconds": 120}, "site.toml: time: 4 is too short: the drain starts 120 s before the end"),
@@ -44,8 +44,8 @@ def test_walltimes_are_read_as_slurm_reads_them(time: str, minutes: int) -> None
         ({"cluster": "pbs"}, "site.toml: cluster: unknown value 'pbs'"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_with_the_reason(table: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(InputError, match=complaint):
+def test_invalid_options_are_refused_with_the_reason(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         options(**table)
 
 
@@ -54,38 +54,38 @@ def directives(text: str) -> dict[str, str]:
     return {key: value for key, _, value in (line.partition("=") for line in lines)}
 
 
-def test_the_script_asks_slurm_for_what_the_options_say(tmp_path: Path) -> None:
+def test_script_requests_the_resources_of_the_options(tmp_path: Path) -> None:
     site = options(
         nodes=4, time="12:00:00", partition="gpu", account="spins", gpus_per_node=2, cpus_per_node=16,
         memory_per_node="64G", drain_seconds=300, modules=["python/3.11"], setup=["export A=1"],
         options={"reservation": "weekend"},
     )  # fmt: skip
     text = script(Path("jobs/quickstart.toml"), tmp_path / "run", ("samples=3",), [JobRequest("", site)])
-    asked = directives(text)
+    requested = directives(text)
     expected = {
         "nodes": "4", "ntasks-per-node": "1", "time": "720", "partition": "gpu", "account": "spins",
         "gpus-per-node": "2", "cpus-per-task": "16", "mem": "64G", "signal": "USR2@300", "requeue": "",
         "no-kill": "", "reservation": "weekend", "job-name": "rayspin-quickstart",
     }  # fmt: skip
-    assert expected.items() <= asked.items()
-    assert not {"exclusive", "wckey", "qos"} & asked.keys()
+    assert expected.items() <= requested.items()
+    assert not {"exclusive", "wckey", "qos"} & requested.keys()
     assert text.index("module load python/3.11") < text.index("export A=1") < text.index("srun")
     assert "--set samples=3" in text
     assert not (tmp_path / "run").exists()
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
 
 
-def test_whole_nodes_unless_cpus_are_asked_for(tmp_path: Path) -> None:
-    def asked(**table: Any) -> bool:
+def test_nodes_are_exclusive_unless_cpus_are_requested(tmp_path: Path) -> None:
+    def is_exclusive(**table: Any) -> bool:
         return "exclusive" in directives(script(Path("job.toml"), tmp_path, (), [JobRequest("", options(**table))]))
 
-    assert asked()
-    assert not asked(cpus_per_node=4)
-    assert asked(cpus_per_node=4, exclusive=True)
-    assert not asked(exclusive=False)
+    assert is_exclusive()
+    assert not is_exclusive(cpus_per_node=4)
+    assert is_exclusive(cpus_per_node=4, exclusive=True)
+    assert not is_exclusive(exclusive=False)
 
 
-def test_without_slurm_submission_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submission_without_slurm_is_a_one_line_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     (tmp_path / "job.toml").write_text(JOB)
     with pytest.raises(InputError, match=r"Slurm \(sbatch and srun\) not found"):
@@ -96,22 +96,24 @@ EVALUATE = 'kind = "evaluate-fcn"\ndataset = "@data"\nweights = "@train"\n'
 TRAIN = 'kind = "train-fcn"\ndataset = "@data"\n'
 
 
-def test_stages_become_pieces_with_resources_and_predecessors_of_their_own(tmp_path: Path) -> None:
+def test_each_stage_has_its_own_resources_and_dependencies(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(pipeline(data=DATA, train=TRAIN, more=DATA, evaluate=EVALUATE))
     (tmp_path / "site.toml").write_text(
         'partition = "cpu"\n[kind."train-*"]\npartition = "gpu"\ngpus_per_node = 4\n[kind.generate]\narray = 8\n'
     )
     job = load(tmp_path / "job.toml")
     site = SiteProfile.read(tmp_path / "site.toml")
-    found = {piece.stage: piece for piece in job_requests(job, site, {"time": "4:00:00"}, {"train": {"nodes": 2}})}
-    assert {name: piece.after for name, piece in found.items()} == {
+    requests = {
+        request.stage: request for request in job_requests(job, site, {"time": "4:00:00"}, {"train": {"nodes": 2}})
+    }
+    assert {name: request.after for name, request in requests.items()} == {
         "data": (), "train": ("data",), "more": (), "evaluate": ("data", "train"),
     }  # fmt: skip
-    train, data = found["train"].options, found["data"].options
+    train, data = requests["train"].options, requests["data"].options
     assert (train.partition, train.gpus_per_node, train.nodes, train.array) == ("gpu", 4, 2, None)
     assert (data.partition, data.gpus_per_node, data.nodes, data.array) == ("cpu", 0, 1, 8)
-    assert {piece.options.time for piece in found.values()} == {"4:00:00"}
-    text = script(tmp_path / "job.toml", tmp_path / "run", (), list(found.values()))
+    assert {request.options.time for request in requests.values()} == {"4:00:00"}
+    text = script(tmp_path / "job.toml", tmp_path / "run", (), list(requests.values()))
     assert "--dependency=afterok:JOB-ID-OF-data:JOB-ID-OF-train" in text
     assert text.count("#SBATCH --kill-on-invalid-dep=yes") == 2
     assert text.count("#SBATCH --array=0-7") == 2
@@ -122,7 +124,7 @@ def test_stages_become_pieces_with_resources_and_predecessors_of_their_own(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("given", "for_stages", "complaint"),
+    ("given", "for_stages", "message"),
     [
         ({"array": 4, "nodes": 2}, {}, "submit: nodes: 2 nodes, but each of the 4 tasks"),
         ({}, {"trian": {"nodes": 2}}, "--for trian: not a stage of this pipeline; did you mean 'train'"),
@@ -130,15 +132,15 @@ def test_stages_become_pieces_with_resources_and_predecessors_of_their_own(tmp_p
         ({}, {"train": {"array": 2}}, "train: array: 'train-fcn' jobs can't run as an array"),
     ],
 )
-def test_pieces_that_do_not_fit_are_refused(
-    tmp_path: Path, given: dict[str, Any], for_stages: dict[str, Any], complaint: str
+def test_invalid_options_of_stages_are_refused(
+    tmp_path: Path, given: dict[str, Any], for_stages: dict[str, Any], message: str
 ) -> None:
     (tmp_path / "job.toml").write_text(pipeline(data=DATA, train=TRAIN))
-    with pytest.raises(InputError, match=complaint):
+    with pytest.raises(InputError, match=message):
         job_requests(load(tmp_path / "job.toml"), SiteProfile({}, {}), given, for_stages)
 
 
-def test_one_job_has_no_options_for_stages_and_only_generation_is_an_array(tmp_path: Path) -> None:
+def test_options_for_stages_and_arrays_are_refused_where_not_applicable(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(TRAIN.replace("@data", "runs/data"))
     job = load(tmp_path / "job.toml")
     with pytest.raises(InputError, match="--for: applies only to the stages of a pipeline"):

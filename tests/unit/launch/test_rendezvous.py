@@ -1,4 +1,4 @@
-"""The rendezvous of nodes over real sockets, in threads: join, receive the address, report `up`, and leave."""
+"""Rendezvous of nodes over real sockets in threads: join, receive the address, report `up`, and leave."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.support.rendezvous import LOCALHOST, turn_until
 from tests.support.runs import LONG_S, wait_until
 
 
-def stay(path: Path, rank: int) -> str:
+def run_member(path: Path, rank: int) -> str:
     """Join as a member, report `up`, leave on `end`, and return the first message of the host."""
     member = Member.join(path, rank, 20)
     try:
-        news = member.hear(20)
+        first_message = member.hear(20)
         member.say("up")
         assert member.hear(20) == "end"
-        assert news is not None
-        return news
+        assert first_message is not None
+        return first_message
     finally:
         member.leave()
 
@@ -34,7 +34,7 @@ def test_many_members_join_and_leave_before_the_host_ends(tmp_path: Path) -> Non
     path, members = tmp_path / "rendezvous.json", 150
     with ThreadPoolExecutor(members) as pool:
         # The members start before the host exists.
-        answers = [pool.submit(stay, path, rank) for rank in range(1, members + 1)]
+        answers = [pool.submit(run_member, path, rank) for rank in range(1, members + 1)]
         with Host(LOCALHOST) as host, host.endpoint.published(path):
             turn_until(host, lambda: len(host.present) > 3)
             # Some members are connected already, others connect later; all receive the same message.
@@ -47,7 +47,7 @@ def test_many_members_join_and_leave_before_the_host_ends(tmp_path: Path) -> Non
         assert {answer.result(20) for answer in answers} == {"join 10.0.0.1:6379"}
 
 
-def test_the_endpoint_is_for_its_user_only_and_its_secret_goes_with_it(tmp_path: Path) -> None:
+def test_endpoint_file_is_private_and_its_secret_is_deleted(tmp_path: Path) -> None:
     path = tmp_path / "rendezvous.json"
     with Host(LOCALHOST) as host:
         with host.endpoint.published(path):
@@ -57,33 +57,35 @@ def test_the_endpoint_is_for_its_user_only_and_its_secret_goes_with_it(tmp_path:
         assert path.read_bytes() == b""
 
 
-def test_a_member_that_comes_too_late_does_not_wait(tmp_path: Path) -> None:
+def test_join_after_the_end_of_the_rendezvous_is_an_error(tmp_path: Path) -> None:
     with Host(LOCALHOST) as host, host.endpoint.published(tmp_path / "rendezvous.json"):
         pass
     with pytest.raises(RendezvousOverError):
         Member.join(tmp_path / "rendezvous.json", 1, 60)
 
 
-def test_who_does_not_know_the_secret_is_turned_away(tmp_path: Path) -> None:
+def test_member_with_a_wrong_secret_is_refused(tmp_path: Path) -> None:
     with Host(LOCALHOST) as host:
         forged = Endpoint(LOCALHOST, host.endpoint.port, "not the secret")
         with forged.published(tmp_path / "rendezvous.json"), ThreadPoolExecutor(1) as pool:
-            found = pool.submit(Member.join, tmp_path / "rendezvous.json", 1, 1.0)
-            turn_until(host, found.done)
+            member = pool.submit(Member.join, tmp_path / "rendezvous.json", 1, 1.0)
+            turn_until(host, member.done)
         with pytest.raises(RunError, match="no host answered task 1"):
-            found.result()
+            member.result()
         assert host.present == {}
 
 
-@pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\n\r\n", b"up\n", b"hello 1 n1 \n", b"x" * 9000, b"\xff\xfe\n"])
-def test_strangers_are_turned_away_and_do_no_harm(noise: bytes) -> None:
-    with Host(LOCALHOST) as host, socket.create_connection((LOCALHOST, host.endpoint.port)) as stranger:
-        stranger.settimeout(LONG_S)
+@pytest.mark.parametrize(
+    "data_sent", [b"GET / HTTP/1.1\r\n\r\n", b"up\n", b"hello 1 n1 \n", b"x" * 9000, b"\xff\xfe\n"]
+)
+def test_unauthenticated_clients_are_disconnected(data_sent: bytes) -> None:
+    with Host(LOCALHOST) as host, socket.create_connection((LOCALHOST, host.endpoint.port)) as client:
+        client.settimeout(LONG_S)
         with contextlib.suppress(ConnectionError):
-            stranger.sendall(noise)
-            stranger.shutdown(socket.SHUT_WR)
+            client.sendall(data_sent)
+            client.shutdown(socket.SHUT_WR)
             received = b""
-            while data := stranger.recv(4096):
+            while data := client.recv(4096):
                 received += data
             assert b"WELCOME" not in received
         host.turn(0.05)
@@ -91,7 +93,7 @@ def test_strangers_are_turned_away_and_do_no_harm(noise: bytes) -> None:
         assert host.up == set()
 
 
-def test_both_sides_notice_that_the_other_is_gone(tmp_path: Path) -> None:
+def test_both_sides_detect_a_closed_connection(tmp_path: Path) -> None:
     path = tmp_path / "rendezvous.json"
     with ThreadPoolExecutor(2) as pool:
         with Host(LOCALHOST) as host, host.endpoint.published(path):
@@ -104,30 +106,30 @@ def test_both_sides_notice_that_the_other_is_gone(tmp_path: Path) -> None:
         second.result().leave()
 
 
-def test_an_endpoint_that_a_killed_host_left_leads_nowhere_and_the_next_one_is_found(
+def test_member_waits_for_a_new_host_if_the_endpoint_is_stale(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "rendezvous.json"
     with Host(LOCALHOST) as dead:
-        stale = dead.endpoint
-    with stale.published(path), ThreadPoolExecutor(1) as pool:
-        tries: list[Path] = []
+        old_endpoint = dead.endpoint
+    with old_endpoint.published(path), ThreadPoolExecutor(1) as pool:
+        attempts: list[Path] = []
 
-        def given_up() -> bool:
-            tries.append(path)
+        def give_up() -> bool:
+            attempts.append(path)
             return False
 
-        found = pool.submit(Member.join, path, 1, math.inf, given_up)
-        wait_until(lambda: len(tries) > 3)
-        assert not found.done()
+        member = pool.submit(Member.join, path, 1, math.inf, give_up)
+        wait_until(lambda: len(attempts) > 3)
+        assert not member.done()
         with Host(LOCALHOST) as host, host.endpoint.published(path):
-            turn_until(host, found.done)
-            assert found.result().endpoint == host.endpoint
-            found.result().leave()
+            turn_until(host, member.done)
+            assert member.result().endpoint == host.endpoint
+            member.result().leave()
 
 
-def test_looking_for_a_host_can_be_given_up(tmp_path: Path) -> None:
-    asked = itertools.count()
+def test_join_ends_when_give_up_returns_true(tmp_path: Path) -> None:
+    calls = itertools.count()
     with pytest.raises(RunError):
-        Member.join(tmp_path / "rendezvous.json", 1, math.inf, lambda: next(asked) == 3)
-    assert next(asked) == 4
+        Member.join(tmp_path / "rendezvous.json", 1, math.inf, lambda: next(calls) == 3)
+    assert next(calls) == 4

@@ -1,4 +1,4 @@
-"""States and events of submissions, read from their files; site profiles; the doctor."""
+"""States and events of submissions, read from their files, site profiles, and the doctor."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ PROFILES = sorted((REPOSITORY / "slurm" / "profiles").glob("*.toml"))
 
 
 def submission(folder: Path, *events: Event, job_id: str = "999999999", cluster: str = "local") -> Submission:
-    inside = folder / "submissions" / "001"
-    inside.mkdir(parents=True)
-    there = Submission(inside, cluster, 1e9, (Part(job_id, inside, inside / "log"),))
-    there.write()
+    folder_of_submission = folder / "submissions" / "001"
+    folder_of_submission.mkdir(parents=True)
+    submitted = Submission(
+        folder_of_submission, cluster, 1e9, (Part(job_id, folder_of_submission, folder_of_submission / "log"),)
+    )
+    submitted.write()
     for event in events:
-        record_event(there.folder, event)
-    return there
+        record_event(submitted.folder, event)
+    return submitted
 
 
 STARTED = Started(host="n1", process=1, nodes=2, mark="0")
@@ -47,34 +49,36 @@ READY = Ready(hosts=("n1", "n2"), seconds=6.5)
         ([STARTED, READY, Cancelled(), Ended(code=75)], "stopped", ""),
     ],
 )
-def test_the_state_of_a_job_that_is_no_longer_there(tmp_path: Path, events: list[Event], name: str, why: str) -> None:
-    there = submission(tmp_path, *events)
-    assert state(there).name == name
-    assert why in state(there).why
-    assert state(there).final
-    assert wait(there) == state(there)
+def test_state_of_an_ended_job_follows_from_its_events(
+    tmp_path: Path, events: list[Event], name: str, why: str
+) -> None:
+    submitted = submission(tmp_path, *events)
+    assert state(submitted).name == name
+    assert why in state(submitted).why
+    assert state(submitted).final
+    assert wait(submitted) == state(submitted)
     with pytest.raises(InputError, match=f"already {name}"):
-        cancel(there)
+        cancel(submitted)
 
 
-def test_a_running_job_is_running_until_it_is_cancelled(tmp_path: Path) -> None:
+def test_job_is_running_until_it_is_cancelled(tmp_path: Path) -> None:
     # The command line contains "submitit", like that of submitit's controller.
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", "submitit"]) as process:
-        there = submission(tmp_path, STARTED, job_id=str(process.pid))
-        assert (state(there).name, state(there).final) == ("running", False)
-        cancel(there)
+        submitted = submission(tmp_path, STARTED, job_id=str(process.pid))
+        assert (state(submitted).name, state(submitted).final) == ("running", False)
+        cancel(submitted)
         process.wait(10)
-        assert state(there).name == "stopped"
+        assert state(submitted).name == "stopped"
 
 
-def test_the_number_of_a_process_that_is_another_by_now_says_nothing(tmp_path: Path) -> None:
+def test_reused_process_id_is_not_taken_for_the_job(tmp_path: Path) -> None:
     assert state(submission(tmp_path, STARTED, job_id=str(os.getppid()))).name == "gone"
 
 
-def test_the_story_is_told_with_times_in_order(tmp_path: Path) -> None:
-    lost, drained = Lost(host="n2"), Draining(reason="walltime")
-    there = submission(tmp_path, STARTED, READY, lost, drained, Ended(code=75), Requeued())
-    assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", "", line) for line in describe(there)] == [
+def test_describe_lists_the_events_in_order_with_times(tmp_path: Path) -> None:
+    lost, draining = Lost(host="n2"), Draining(reason="walltime")
+    submitted = submission(tmp_path, STARTED, READY, lost, draining, Ended(code=75), Requeued())
+    assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", "", line) for line in describe(submitted)] == [
         "submitted as job 999999999 (local)",
         "started on n1 with 2 nodes",
         "Ray was up on n1, n2 after 6.5 s",
@@ -85,13 +89,13 @@ def test_the_story_is_told_with_times_in_order(tmp_path: Path) -> None:
     ]
 
 
-def test_the_log_is_followed_to_its_end(tmp_path: Path) -> None:
-    there = submission(tmp_path, STARTED, Ended(code=0))
-    there.parts[0].log.write_text("annealed\ntrained\n")
-    assert "".join(follow(there)) == "annealed\ntrained\n"
+def test_follow_yields_the_log_to_its_end(tmp_path: Path) -> None:
+    submitted = submission(tmp_path, STARTED, Ended(code=0))
+    submitted.parts[0].log.write_text("annealed\ntrained\n")
+    assert "".join(follow(submitted)) == "annealed\ntrained\n"
 
 
-def test_the_latest_submission_of_a_run_is_found(tmp_path: Path) -> None:
+def test_latest_submission_of_a_run_is_found(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="never submitted"):
         latest(tmp_path)
     submission(tmp_path)
@@ -106,8 +110,8 @@ def test_the_latest_submission_of_a_run_is_found(tmp_path: Path) -> None:
     assert latest(tmp_path / "run").parts[0].folder == tmp_path / "run" / "submissions" / "002"
 
 
-def test_the_story_of_a_run_is_that_of_all_its_submissions_and_of_none_that_came_to_nothing(tmp_path: Path) -> None:
-    # A submission that was killed before it wrote its record.
+def test_status_lists_the_events_of_all_recorded_submissions(tmp_path: Path) -> None:
+    # This submission was killed before it wrote its record.
     (tmp_path / "submissions" / "refused").mkdir(parents=True)
     # Folders of plain scripts are named after job IDs; these two jobs were submitted in the same second.
     for job_id, code in (("9", 1), ("10", 0)):
@@ -125,7 +129,7 @@ def test_the_story_of_a_run_is_that_of_all_its_submissions_and_of_none_that_came
     ]  # fmt: skip
 
 
-def test_a_plain_script_whose_first_attempt_never_got_here_is_known_from_its_second_on(
+def test_script_is_recorded_in_its_second_attempt_if_the_first_did_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "job.toml").write_text(
@@ -133,44 +137,44 @@ def test_a_plain_script_whose_first_attempt_never_got_here_is_known_from_its_sec
         "schedule = { sweeps = 5, quench_sweeps = 5 }\n"
     )
     task = {"SLURM_ARRAY_JOB_ID": "17", **{f"SLURM_ARRAY_TASK_{name}": "1" for name in ("ID", "MIN", "MAX", "COUNT")}}
-    place = {"SLURM_JOB_ID": "18", "SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_RESTART_COUNT": "1"}
+    process = {"SLURM_JOB_ID": "18", "SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_RESTART_COUNT": "1"}
     out = str(tmp_path / "run")
     subprocess.run(
         [sys.executable, "-m", "rayspin.launch", "job.toml", "--out", out],
-        cwd=tmp_path, env={**os.environ, **task, **place}, check=True, capture_output=True, timeout=120,
+        cwd=tmp_path, env={**os.environ, **task, **process}, check=True, capture_output=True, timeout=120,
     )  # fmt: skip
     _, rows = run_status(tmp_path / "run")
     assert (rows["state"], rows["job 17"]) == ("finished", "done")
     assert "started on" in rows["events"]
 
 
-def test_where_slurm_is_not_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_without_slurm_is_a_one_line_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(RunError, match=r"squeue .*: command not found"):
         state(submission(tmp_path, STARTED, cluster="slurm"))
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
-def test_the_example_profiles_hold_and_give_way_to_what_is_asked_for(profile: Path) -> None:
+def test_example_profiles_are_valid_and_can_be_overridden(profile: Path) -> None:
     site = SiteProfile.read(profile)
     assert site.options("generate") != SubmitOptions()
     assert site.options("generate", {"nodes": 7, "partition": "short"}).partition == "short"
 
 
-def test_several_nodes_or_an_array_is_what_was_asked_for_last(tmp_path: Path) -> None:
+def test_the_last_of_nodes_and_array_takes_precedence(tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text("nodes = 4\n[kind.generate]\nnodes = 1\narray = 16\n")
     site = SiteProfile.read(tmp_path / "site.toml")
-    found = [site.options("generate", given) for given in ({}, {"nodes": 8}, {"array": 3})]
+    found = [site.options("generate", overrides) for overrides in ({}, {"nodes": 8}, {"array": 3})]
     assert [(options.nodes, options.array) for options in found] == [(1, 16), (8, None), (1, 3)]
-    found = [site.options("tune", given) for given in ({}, {"nodes": 8}, {"array": 3})]
+    found = [site.options("tune", overrides) for overrides in ({}, {"nodes": 8}, {"array": 3})]
     assert [(options.nodes, options.array) for options in found] == [(4, None), (8, None), (1, 3)]
 
 
-def test_there_are_profiles() -> None:
+def test_example_profiles_exist() -> None:
     assert len(PROFILES) >= 2
 
 
-def test_a_profile_of_the_user_is_taken_without_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profile_in_the_home_folder_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert SiteProfile.read().options("tune").account is None
     (tmp_path / ".config" / "rayspin").mkdir(parents=True)
@@ -179,7 +183,7 @@ def test_a_profile_of_the_user_is_taken_without_asking(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("acount = 'x'", "site.toml: acount: unknown key; did you mean 'account'"),
         ("account = ", "site.toml: not valid TOML"),
@@ -190,13 +194,13 @@ def test_a_profile_of_the_user_is_taken_without_asking(tmp_path: Path, monkeypat
         ("time = '4'\ndrain_seconds = 30\n[kind.tune]\ndrain_seconds = 200", "kind.tune: time: 4 is too short"),
     ],
 )
-def test_a_profile_that_is_wrong_is_named_with_its_key(tmp_path: Path, text: str, complaint: str) -> None:
+def test_invalid_profile_is_reported_with_its_key(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "site.toml").write_text(text)
-    with pytest.raises(InputError, match=complaint):
+    with pytest.raises(InputError, match=message):
         SiteProfile.read(tmp_path / "site.toml")
 
 
-def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_missing_requirements_of_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4096")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
@@ -213,8 +217,8 @@ def test_the_doctor_says_what_a_node_lacks(tmp_path: Path, monkeypatch: pytest.M
     assert "short enough" in found["local disk"].found
     assert "use one of" in found["other nodes"].remedy
     assert list((tmp_path / "runs").iterdir()) == []
-    alone = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "lo", None)}["other nodes"]
-    assert alone == doctor.Finding(
+    single = {finding.subject: finding for finding in doctor.examine(tmp_path / "runs", "lo", None)}["other nodes"]
+    assert single == doctor.Finding(
         "other nodes", "0 of 1 connected", "set interface, or ask the site to open TCP ports between its nodes"
     )
     assert list((tmp_path / "runs").iterdir()) == []

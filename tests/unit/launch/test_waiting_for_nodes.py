@@ -1,4 +1,4 @@
-"""How long a job waits for its nodes, and with how many it starts. With real connections; Ray's part is a stand-in."""
+"""Waiting of a job for its nodes, and the number of nodes with which it starts. Ray is replaced by a stub."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rayspin.launch.rendezvous import Host, Member
 from rayspin.launch.supervisor import ClusterJob, TaskInfo, _Node, _wait_for_nodes
 from tests.support.rendezvous import LOCALHOST, turn_until
 
-LIVING: Any = SimpleNamespace(ended=lambda: None)
+RUNNING_RAY: Any = SimpleNamespace(ended=lambda: None)
 
 
 def node(folder: Path, min_nodes: int | None) -> _Node:
-    """Rank 0 of three nodes, whose time to start is over."""
+    """Rank 0 of three nodes, after the time to start has expired."""
     job = ClusterJob(
         command=(), out=folder, folder=folder, options=SupervisorOptions(min_nodes=min_nodes), start_seconds=0.0
     )
@@ -38,12 +38,12 @@ def host_with_one_node_up(folder: Path) -> Iterator[Host]:
         member.leave()
 
 
-def test_at_the_end_of_its_time_a_job_starts_with_enough_nodes(tmp_path: Path) -> None:
+def test_job_starts_after_the_timeout_with_enough_nodes(tmp_path: Path) -> None:
     with host_with_one_node_up(tmp_path) as host:
-        _wait_for_nodes(node(tmp_path, min_nodes=2), host, LIVING)
+        _wait_for_nodes(node(tmp_path, min_nodes=2), host, RUNNING_RAY)
 
 
 @pytest.mark.parametrize("min_nodes", [None, 3])
-def test_with_fewer_it_fails(tmp_path: Path, min_nodes: int | None) -> None:
+def test_job_fails_after_the_timeout_with_too_few_nodes(tmp_path: Path, min_nodes: int | None) -> None:
     with host_with_one_node_up(tmp_path) as host, pytest.raises(RunError, match="2 of 3 nodes came up"):
-        _wait_for_nodes(node(tmp_path, min_nodes), host, LIVING)
+        _wait_for_nodes(node(tmp_path, min_nodes), host, RUNNING_RAY)

@@ -1,4 +1,4 @@
-"""Sampling against exact results of statistical mechanics, and what annealing must always give."""
+"""Sampling compared with exact results of statistical mechanics, and properties of annealed samples."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def at_temperature(temperature, sweeps, **changes):
 
 @pytest.mark.parametrize("temperature", [0.02, 0.3, 1.0, 30.0])
 def test_free_spins_follow_langevin(temperature):
-    """Free spins in a field h = 1.3: <S . h> = L = coth(h/T) - T/h, second moment 1 - 2 L T/h."""
+    """For free spins in a field h = 1.3, <S . h> = L = coth(h/T) - T/h and the second moment is 1 - 2 L T/h."""
     direction = np.array([3.0, -4.0, -12.0]) / 13
     hamiltonian = Hamiltonian(exchange=0.0, external_field=tuple(1.3 * direction))
     spins = anneal(hamiltonian, 512, at_temperature(temperature, 1), seed=(1,))
@@ -46,9 +46,9 @@ def test_free_spins_follow_langevin(temperature):
     mean = reference.langevin(1.3 / temperature)
     within(along, mean)
     within(along**2, 1 - 2 * mean * temperature / 1.3)
-    across = spins.astype(np.float64) @ np.array([4.0, 3.0, 0.0]) / 5
-    within(across.ravel(), 0.0)
-    within(across.ravel() ** 2, mean * temperature / 1.3)
+    transverse = spins.astype(np.float64) @ np.array([4.0, 3.0, 0.0]) / 5
+    within(transverse.ravel(), 0.0)
+    within(transverse.ravel() ** 2, mean * temperature / 1.3)
 
 
 def test_free_spins_without_field_are_uniform():
@@ -64,7 +64,7 @@ def test_free_spins_without_field_are_uniform():
     ("temperature", "exact"), [(2.0, -0.163953), (1.0, -0.313035), (0.5, -0.537315), (0.2, -0.800091)]
 )
 def test_open_chain_has_fishers_energy(temperature, exact, over_relaxation):
-    """Per bond -(coth(J/T) - T/J), at every length (Fisher, Am. J. Phys. 32, 343 (1964))."""
+    """The energy per bond is -(coth(J/T) - T/J) at every length (Fisher, Am. J. Phys. 32, 343 (1964))."""
     hamiltonian = Hamiltonian(boundary="open")
     schedule = at_temperature(temperature, 400, over_relaxation=over_relaxation)
     chains = np.stack([anneal(hamiltonian, (1, 201), schedule, seed=(3, n)) for n in range(100)])
@@ -73,14 +73,14 @@ def test_open_chain_has_fishers_energy(temperature, exact, over_relaxation):
 
 @pytest.mark.parametrize(("temperature", "exact"), [(4.0, -0.168281), (2.0, -0.346041)])
 def test_square_lattice_has_the_high_temperature_series(temperature, exact):
-    """-2u - (12 u^3 + 36 u^5) u' with u = coth K - 1/K, u' = du/dK, K = J/T."""
+    """The energy is -2u - (12 u^3 + 36 u^5) u' with u = coth K - 1/K, u' = du/dK, K = J/T."""
     hamiltonian = Hamiltonian()
     samples = np.stack([anneal(hamiltonian, 64, at_temperature(temperature, 30), seed=(4, n)) for n in range(200)])
     within(energy(samples, hamiltonian), exact)
 
 
 def test_labyrinths_reach_their_measured_energy():
-    """1000 heat-bath sweeps from T = 1.2, 1000 at T = 0: -2.0417 (measured with another program)."""
+    """1000 heat-bath sweeps from T = 1.2 and 1000 at T = 0 give -2.0417 J (measured with another program)."""
     schedule = AnnealSchedule(**PLAIN_QUENCH)
     samples = np.stack([anneal(LABYRINTH, 128, schedule, seed=(5, n)) for n in range(8)])
     assert energy(samples, LABYRINTH).mean() == pytest.approx(-2.0417, abs=5e-4)
@@ -89,8 +89,8 @@ def test_labyrinths_reach_their_measured_energy():
     assert extremes == pytest.approx((4.00, 4.14), abs=0.02)
 
 
-def test_the_fast_schedule_makes_the_labyrinths_of_the_slow_one():
-    """The same distributions of energy, structure factor and charge, within three standard errors of the difference."""
+def test_fast_schedule_gives_the_labyrinths_of_the_slow_one():
+    """The means of energy, structure factor peak and charge agree within three standard errors of their difference."""
     reference_schedule = AnnealSchedule(sweeps=3000, **PLAIN_QUENCH)
     slow, fast = (
         anneal_many(LABYRINTH, 128, schedule, [(15 + n, n) for n in range(40)])
@@ -101,15 +101,15 @@ def test_the_fast_schedule_makes_the_labyrinths_of_the_slow_one():
         *zip(structure_factor_peak(slow), structure_factor_peak(fast)),
         (np.abs(topological_charge(slow)), np.abs(topological_charge(fast))),
     ]
-    for ours, theirs in pairs:
-        error = np.hypot(ours.std(ddof=1), theirs.std(ddof=1)) / np.sqrt(len(ours))
-        assert abs(ours.mean() - theirs.mean()) < 3 * error
+    for slow_values, fast_values in pairs:
+        error = np.hypot(slow_values.std(ddof=1), fast_values.std(ddof=1)) / np.sqrt(len(slow_values))
+        assert abs(slow_values.mean() - fast_values.mean()) < 3 * error
 
 
 @pytest.mark.parametrize("size", [(32, 32), (8, 52), (2, 130), (66, 4)])
 @pytest.mark.parametrize("kind", ["interfacial", "bulk"])
-def test_a_quench_leaves_no_torque(size, kind):
-    """The stopping rule speaks of the kernel's own fields; these come from `effective_field`."""
+def test_quench_leaves_no_torque(size, kind):
+    """The kernel stops by its own fields, and the test computes torques with `effective_field`."""
     hamiltonian = Hamiltonian(dmi=0.3, dmi_kind=kind, external_field=(0.05, 0.1, 0.2))
     schedule = AnnealSchedule(sweeps=50, quench_sweeps=100_000, torque_tolerance=1e-5, quench_overshoot=0.9)
     spins = anneal(hamiltonian, size, schedule, seed=(6,))
@@ -128,12 +128,12 @@ def test_open_lattices_of_any_size(size):
 
 
 @pytest.mark.parametrize("hamiltonian", [LABYRINTH, DOMAIN], ids=["labyrinth", "domain"])
-def test_a_schedule_that_names_no_end_of_its_quench_keeps_its_tolerance(hamiltonian):
+def test_default_quench_reaches_the_torque_tolerance(hamiltonian):
     spins = anneal_many(hamiltonian, 64, AnnealSchedule(sweeps=100), [(17, n) for n in range(4)])
     assert np.linalg.norm(torque(spins, hamiltonian), axis=-1).max() < 1.01e-4
 
 
-def test_a_tolerance_out_of_reach_is_an_error(monkeypatch):
+def test_unreachable_tolerance_is_an_error(monkeypatch):
     monkeypatch.setattr(annealing, "LONGEST_QUENCH", 200)
     with pytest.raises(
         InputError, match=r"torque_tolerance: 1e-05 J is not reached in 200 sweeps, torques of .* remain"
@@ -141,7 +141,7 @@ def test_a_tolerance_out_of_reach_is_an_error(monkeypatch):
         anneal(LABYRINTH, 64, AnnealSchedule(sweeps=5, torque_tolerance=1e-5), (18,))
 
 
-def test_same_seed_same_bytes_other_seed_other_spins():
+def test_spins_are_reproducible_and_depend_on_the_seed():
     schedule = AnnealSchedule(sweeps=20, quench_sweeps=20, over_relaxation=1)
     first, again, other = (anneal(LABYRINTH, 32, schedule, seed=seed) for seed in ((8, 0), (8, 0), (8, 1)))
     assert first.tobytes() == again.tobytes()
@@ -149,14 +149,14 @@ def test_same_seed_same_bytes_other_seed_other_spins():
 
 
 def test_over_relaxation_keeps_the_energy():
-    """Reflections alone: with T so high that a sweep is random, 50 of them leave the energy of that one."""
+    """One heat-bath sweep followed by 50 reflections gives the energy of the sweep without reflections."""
     hamiltonian = Hamiltonian(dmi=0.3, external_field=(0.1, 0.2, 0.3))
-    without, after = (
+    before, after = (
         anneal(hamiltonian, 64, at_temperature(1.0, 1, over_relaxation=reflections), seed=(9,))
         for reflections in (0, 50)
     )
-    assert np.mean(np.abs(without - after)) > 0.1
-    assert energy(after, hamiltonian) == pytest.approx(float(energy(without, hamiltonian)), abs=2e-6)
+    assert np.mean(np.abs(before - after)) > 0.1
+    assert energy(after, hamiltonian) == pytest.approx(float(energy(before, hamiltonian)), abs=2e-6)
 
 
 def test_schedules():
@@ -171,7 +171,7 @@ def test_schedules():
     assert geometric == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_trace_tells_what_happened_and_changes_nothing():
+def test_trace_records_the_ramp_without_changing_it():
     hamiltonian = Hamiltonian(dmi=0.3, anisotropy=0.1, external_field=(0.0, 0.0, 0.2))
     schedule = AnnealSchedule(sweeps=50, quench_sweeps=0)
     trace = Trace(every=10)
@@ -184,7 +184,7 @@ def test_a_trace_tells_what_happened_and_changes_nothing():
     assert trace.energy[0] > trace.energy[-1]
 
 
-def test_a_trace_ends_with_the_state_after_the_quench():
+def test_trace_ends_with_the_state_after_the_quench():
     trace = Trace(at=[3, 50])
     schedule = AnnealSchedule(sweeps=50, quench_sweeps=17, torque_tolerance=0.0)
     spins = anneal(LABYRINTH, 32, schedule, seed=(10,), trace=trace)
@@ -195,13 +195,15 @@ def test_a_trace_ends_with_the_state_after_the_quench():
 
 
 def test_acceptance_counts_all_trials_since_the_last_record():
-    """In a field ramp too, whose steps end in between; the trials are the same however often they are looked at."""
+    """Also in a field ramp, where the kernel is called for each sweep; records do not change the trials."""
     schedule = AnnealSchedule(sweeps=50, update="metropolis", start_field=(0.0, 0.0, 2.0), quench_sweeps=0)
-    often, twice = Trace(every=1), Trace(at=(20, 50))
-    for trace in (often, twice):
+    every_sweep, two_records = Trace(every=1), Trace(at=(20, 50))
+    for trace in (every_sweep, two_records):
         anneal(LABYRINTH, 16, schedule, seed=(10,), trace=trace)
-    assert twice.acceptance == pytest.approx([np.mean(often.acceptance[:20]), np.mean(often.acceptance[20:])])
-    assert len(set(often.acceptance)) > 10
+    assert two_records.acceptance == pytest.approx(
+        [np.mean(every_sweep.acceptance[:20]), np.mean(every_sweep.acceptance[20:])]
+    )
+    assert len(set(every_sweep.acceptance)) > 10
 
 
 def test_without_a_trace_the_ramp_is_one_call_of_the_kernel(monkeypatch):
@@ -212,7 +214,7 @@ def test_without_a_trace_the_ramp_is_one_call_of_the_kernel(monkeypatch):
 
 
 def test_quenched_spins_have_no_torque_and_more_energy_than_annealed_ones():
-    """The 2021 paper's greedy method: each spin along its field; a schedule without a ramp does the same."""
+    """`quench`, the greedy method of the 2021 paper, gives the same spins as a schedule without a ramp."""
     spins = quench(LABYRINTH, 32, (16, 0), torque_tolerance=1e-4)
     assert np.linalg.norm(torque(spins, LABYRINTH), axis=-1).max() < 1.1e-4
     schedule = AnnealSchedule(sweeps=0, quench_overshoot=0.0)
@@ -222,8 +224,8 @@ def test_quenched_spins_have_no_torque_and_more_energy_than_annealed_ones():
     assert np.allclose(quench(LABYRINTH, 8, (16,), sweeps=0, start=start), start, atol=1e-6)
 
 
-def test_an_external_field_can_go_with_the_ramp():
-    """At the last sweep it is the Hamiltonian's: free spins show the field of the moment, by Langevin's function."""
+def test_external_field_is_ramped_from_the_start_field():
+    """The field of the last sweep is the Hamiltonian's. Free spins follow the current field (Langevin function)."""
     hamiltonian = Hamiltonian(exchange=0.0, external_field=(0.0, 0.0, 1.0))
     schedule = at_temperature(0.5, 5, start_field=(0.0, 0.0, -1.0))
     trace = Trace(every=1)
@@ -233,7 +235,7 @@ def test_an_external_field_can_go_with_the_ramp():
     assert [m[2] for m in trace.magnetization] == pytest.approx(expected, abs=5 / 256)
 
 
-def test_many_samples_are_each_what_they_are_alone():
+def test_samples_do_not_depend_on_other_samples_of_the_call():
     schedule = AnnealSchedule(sweeps=30, quench_sweeps=10)
     seeds = [(12, n) for n in range(5)]
     together = anneal_many(DOMAIN, 16, schedule, seeds, threads=2)
@@ -241,7 +243,7 @@ def test_many_samples_are_each_what_they_are_alone():
     assert together.tobytes() == alone.tobytes()
 
 
-def test_cooling_goes_on_from_given_spins():
+def test_annealing_starts_from_given_spins():
     start = reference.random_spins(np.random.default_rng(13), 16, 16)
     schedule = AnnealSchedule(sweeps=0, quench_sweeps=0)
     assert np.allclose(anneal(LABYRINTH, 16, schedule, seed=(13,), start=start), start, atol=1e-6)
@@ -260,17 +262,17 @@ def test_cooling_goes_on_from_given_spins():
         {"over_relaxation": 1, "update": "metropolis"},
     ],
 )
-def test_bad_schedules_are_refused(changes):
+def test_invalid_schedules_are_refused(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         AnnealSchedule(**changes)
 
 
 @pytest.mark.paper
 def test_domains_have_the_published_interpolation_errors():
-    """Strided by 4, 8 and 16 and resized bilinearly (shifted by (scale - 1) / 2, as the 2023 paper's baselines).
+    """Samples are strided by 4, 8 and 16 and resized bilinearly, shifted by (scale - 1) / 2 as in the 2023 paper.
 
-    Published mean square errors: 0.0059, 0.028, 0.0913. Their ratios measure the width of the walls, and so the form of
-    the dipole term; their size the length of the walls, and so how slowly the domains were cooled.
+    The published mean square errors are 0.0059, 0.028 and 0.0913. Their ratios depend on the width of the walls, and so
+    on the form of the dipole term; their size depends on the length of the walls, and so on the cooling rate.
     """
     samples = anneal_many(DOMAIN, 128, DOMAIN_SCHEDULE, [(14, n) for n in range(16)])
     errors = [np.mean((_resized(samples[:, ::scale, ::scale], scale) - samples) ** 2) for scale in (4, 8, 16)]
@@ -280,7 +282,7 @@ def test_domains_have_the_published_interpolation_errors():
 
 
 def _resized(coarse, scale):
-    """Bilinear resizing that aligns the centres of pixels, edges repeated."""
+    """Bilinear resizing with aligned pixel centres and repeated edges."""
     for axis in (1, 2):
         length = coarse.shape[axis]
         position = np.clip((np.arange(length * scale) + 0.5) / scale - 0.5, 0, length - 1)
@@ -296,10 +298,11 @@ def _resized(coarse, scale):
     ("field", "mean", "charge"),
     [(0.01, 0.120, 10), (0.03, 0.348, 26), (0.05, 0.526, 34), (0.07, 0.692, 28), (0.09, 0.895, 14), (0.12, 1.0, 0)],
 )
-def test_labyrinths_turn_into_skyrmions_in_a_field(field, mean, charge):
-    """Cooled in the field (the 2021 paper's protocol): <S_z> and charge of another program; cores point against H.
+def test_labyrinths_become_skyrmions_in_a_field(field, mean, charge):
+    """Labyrinths cooled in the field (protocol of the 2021 paper) have the <S_z> and charge of another program.
 
-    In 3000 sweeps: near saturation skyrmions go on vanishing, and 1000 leave three more of them at H = 0.09.
+    The cores of skyrmions point against H. 3000 sweeps are needed near saturation, where skyrmions continue to vanish:
+    1000 sweeps leave three more of them at H = 0.09.
     """
     hamiltonian = LABYRINTH.with_updates(external_field=(0.0, 0.0, field))
     samples = anneal_many(hamiltonian, 128, AnnealSchedule(sweeps=3000, **PLAIN_QUENCH), [(15, n) for n in range(8)])

@@ -1,4 +1,4 @@
-"""Whatever is wrong with an argument comes out as one line that names it; what is allowed, however far, works."""
+"""Invalid arguments are reported in one line, and arguments at the limits work."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sampler(**changes):
     return Sampler(**{"hamiltonian": LABYRINTH, "size": 4, "seed": (1,)} | changes)
 
 
-def spoilt(value):
+def with_one_spin(value):
     spins = UP.copy()
     spins[1, 2] = value
     return spins
@@ -61,8 +61,8 @@ CASES = {
     "negative size": (lambda: annealed(-4), "size: -4 x -4 is out of range"),
     "huge size": (lambda: annealed(2**40), "size: .* is out of range"),
     "size as a real number": (lambda: annealed(4.0), "size: 4.0 is not a lattice size"),
-    "size as a truth": (lambda: annealed(True), "size: True is not a lattice size"),
-    "size as a text": (lambda: annealed("16"), "size: '16' is not a lattice size"),
+    "size as a boolean": (lambda: annealed(True), "size: True is not a lattice size"),
+    "size as a string": (lambda: annealed("16"), "size: '16' is not a lattice size"),
     "three sides": (lambda: annealed((4, 4, 4)), "size: .* is not a lattice size"),
     "no size": (lambda: annealed(None), "size: None is not a lattice size"),
     "odd size of a sampler": (lambda: sampler(size=(3, 4)), "size: 3 x 4 has an odd side"),
@@ -73,16 +73,16 @@ CASES = {
     "negative sample": (lambda: annealed(seed=(1, -1)), "seed: .* is not a valid address"),
     "seed of 64 bits": (lambda: annealed(seed=(2**63,)), "seed: .* is not a valid address"),
     "seed as a real number": (lambda: annealed(seed=(1.5,)), "seed: .* is not a valid address"),
-    "seed as a truth": (lambda: annealed(seed=(True,)), "seed: .* is not a valid address"),
-    "seed as a text": (lambda: annealed(seed="15"), "seed: '15' is not a valid address"),
+    "seed as a boolean": (lambda: annealed(seed=(True,)), "seed: .* is not a valid address"),
+    "seed as a string": (lambda: annealed(seed="15"), "seed: '15' is not a valid address"),
     "empty seed": (lambda: annealed(seed=()), "seed: .* is not a valid address"),
     "seed of real numbers in an array": (lambda: annealed(seed=np.array([1.0])), "seed: .* is not a valid address"),
-    "one bad seed of many": (lambda: many([(1,), (-1,)]), "seed: .* is not a valid address"),
+    "one invalid seed of many": (lambda: many([(1,), (-1,)]), "seed: .* is not a valid address"),
     "no seeds": (lambda: many([]), "seeds: are missing; give one per sample"),
     # Threads.
     "no threads": (lambda: many(threads=0), "threads: 0 is invalid; give a whole number from 1"),
     "negative threads": (lambda: many(threads=-2), "threads: -2 is invalid"),
-    "half a thread": (lambda: many(threads=1.5), "threads: 1.5 is invalid"),
+    "fractional threads": (lambda: many(threads=1.5), "threads: 1.5 is invalid"),
     "unknown device": (lambda: many(device="gpu"), "device: 'gpu' is invalid; give"),
     # Temperatures and counts.
     "NaN temperature": (lambda: sampler().heat_bath(np.array([1.0, NAN])), "temperatures: nan is out of range"),
@@ -90,11 +90,11 @@ CASES = {
     "negative temperature": (lambda: sampler().metropolis(np.array([-1.0])), "temperatures: -1 is out of range"),
     "infinite temperature": (lambda: sampler().metropolis(np.array([INF])), "temperatures: inf is out of range"),
     "one temperature": (lambda: sampler().heat_bath(1.0), r"temperatures: have shape \(\); give \(sweeps,\)"),
-    "temperatures in words": (lambda: sampler().heat_bath(["hot"]), "temperatures: have dtype"),
+    "temperatures as a string": (lambda: sampler().heat_bath(["hot"]), "temperatures: have dtype"),
     "negative reflections": (lambda: sampler().heat_bath(np.ones(1), -1), "over_relaxation: -1 is invalid"),
-    "absurd reflections": (lambda: sampler().heat_bath(np.ones(1), 10**9), "over_relaxation: .* is invalid"),
+    "too many reflections": (lambda: sampler().heat_bath(np.ones(1), 10**9), "over_relaxation: .* is invalid"),
     "negative sweeps": (lambda: sampler().quench(-1, 0.0), "sweeps: -1 is invalid"),
-    "half a sweep": (lambda: sampler().quench(1.5, 0.0), "sweeps: 1.5 is invalid"),
+    "fractional sweeps": (lambda: sampler().quench(1.5, 0.0), "sweeps: 1.5 is invalid"),
     "NaN tolerance": (lambda: sampler().quench(1, NAN), "tolerance: nan is invalid; give a number from 0"),
     "overshoot of one": (
         lambda: sampler().quench(1, 0.0, 1.0),
@@ -104,24 +104,24 @@ CASES = {
     "NaN tolerance of a quench": (lambda: quench(LABYRINTH, 4, (1,), torque_tolerance=NAN), "torque_tolerance: nan"),
     # Spins.
     "start of zeros": (lambda: annealed(start=np.zeros((4, 4, 3))), "start: are not all of unit length; normalize"),
-    "one zero in the start": (lambda: annealed(start=spoilt(0.0)), "start: are not all of unit length"),
-    "NaN in the start": (lambda: annealed(start=spoilt(NAN)), "start: are not all finite"),
+    "one zero in the start": (lambda: annealed(start=with_one_spin(0.0)), "start: are not all of unit length"),
+    "NaN in the start": (lambda: annealed(start=with_one_spin(NAN)), "start: are not all finite"),
     "start of another shape": (lambda: annealed(6, start=UP), r"start: have shape \(4, 4, 3\); give \(6, 6, 3\)"),
     "ragged start": (lambda: annealed(start=[[1.0], [1.0, 2.0]]), "start: are not an array"),
-    "NaN spins": (lambda: effective_field(spoilt(NAN), LABYRINTH), "spins: are not all finite"),
-    "infinite spins": (lambda: energy(spoilt(INF), LABYRINTH), "spins: are not all finite"),
+    "NaN spins": (lambda: effective_field(with_one_spin(NAN), LABYRINTH), "spins: are not all finite"),
+    "infinite spins": (lambda: energy(with_one_spin(INF), LABYRINTH), "spins: are not all finite"),
     "spins without components": (lambda: torque(UP[..., 0], LABYRINTH), "spins: have shape"),
     "spins of two components": (lambda: energy_terms(UP[..., :2], LABYRINTH), "spins: have shape"),
     "empty batch": (lambda: energy(np.zeros((0, 4, 4, 3)), LABYRINTH), "spins: have shape"),
-    "spins as texts": (lambda: energy(UP.astype(str), LABYRINTH), "spins: have dtype"),
+    "spins as strings": (lambda: energy(UP.astype(str), LABYRINTH), "spins: have dtype"),
     "no spins": (lambda: energy(None, LABYRINTH), "spins: have shape"),
     # Observables.
-    "NaN magnetization": (lambda: magnetization(spoilt(NAN)), "spins: are not all finite"),
-    "NaN charge": (lambda: topological_charge(spoilt(NAN)), "spins: are not all finite"),
-    "charge of zeros": (lambda: topological_charge(spoilt(0.0)), "spins: are not all of unit length"),
-    "NaN structure factor": (lambda: structure_factor(spoilt(NAN)), "spins: are not all finite"),
+    "NaN magnetization": (lambda: magnetization(with_one_spin(NAN)), "spins: are not all finite"),
+    "NaN charge": (lambda: topological_charge(with_one_spin(NAN)), "spins: are not all finite"),
+    "charge of zeros": (lambda: topological_charge(with_one_spin(0.0)), "spins: are not all of unit length"),
+    "NaN structure factor": (lambda: structure_factor(with_one_spin(NAN)), "spins: are not all finite"),
     "peak of another shape": (lambda: structure_factor_peak(UP[0]), "spins: have shape"),
-    "NaN walls": (lambda: wall_length(spoilt(NAN)), "spins: are not all finite"),
+    "NaN walls": (lambda: wall_length(with_one_spin(NAN)), "spins: are not all finite"),
     "unknown boundary": (lambda: wall_length(UP, "closed"), "boundary: 'closed' is invalid; give"),
     "no energies": (lambda: specific_heat([], 1.0, 4), r"energies: have shape \(0,\)"),
     "energies of another shape": (lambda: specific_heat(1.0, 1.0, 4), r"energies: have shape \(\)"),
@@ -135,22 +135,25 @@ CASES = {
     "trace at sweep 0": (lambda: Trace(at=[0, 1]), "at: 0 is invalid"),
     "trace beyond the ramp": (lambda: annealed(trace=Trace(at=[1, 3])), "at: 3 is beyond the ramp; give .* 1 to 2"),
     # Hamiltonians and schedules.
-    "strength in words": (lambda: Hamiltonian(dmi="x"), "dmi: 'x' is invalid; write a number"),
+    "strength as a string": (lambda: Hamiltonian(dmi="x"), "dmi: 'x' is invalid; write a number"),
     "NaN strength": (lambda: Hamiltonian(exchange=NAN), "exchange: nan is invalid"),
     "unknown strength": (lambda: Hamiltonian(dmmi=0.3), "dmmi: unknown key; did you mean 'dmi'?"),
-    "absurd K": (lambda: Hamiltonian(anisotropy=1e30), r"anisotropy: 1e\+30 is out of range; give at most"),
-    "absurd D": (lambda: Hamiltonian(dmi=-1e30), r"dmi: 1e\+30 is out of range; give at most"),
-    "absurd dipole": (lambda: LABYRINTH.with_updates(dipole=1e7), r"dipole: 1e\+07 is out of range"),
-    "absurd field": (lambda: sampler().set_external_field((0.0, 1e9, 0.0)), "external_field: .* out of range"),
+    "too large K": (lambda: Hamiltonian(anisotropy=1e30), r"anisotropy: 1e\+30 is out of range; give at most"),
+    "too large D": (lambda: Hamiltonian(dmi=-1e30), r"dmi: 1e\+30 is out of range; give at most"),
+    "too large dipole": (lambda: LABYRINTH.with_updates(dipole=1e7), r"dipole: 1e\+07 is out of range"),
+    "too large field": (lambda: sampler().set_external_field((0.0, 1e9, 0.0)), "external_field: .* out of range"),
     "NaN field": (lambda: sampler().set_external_field((0.0, NAN, 0.0)), "external_field.* is invalid"),
     "no axis": (lambda: Hamiltonian(anisotropy_axis=(0.0, 0.0, 0.0)), "anisotropy_axis: .* is not a direction"),
     "axis that overflows": (lambda: Hamiltonian(anisotropy_axis=(1.7e308,) * 3), "anisotropy_axis: .* not a direction"),
     "axis that underflows": (lambda: Hamiltonian(anisotropy_axis=(1e-320,) * 3), "anisotropy_axis: .* not a direction"),
-    "absurd start field": (lambda: AnnealSchedule(start_field=(0.0, 0.0, 1e9)), "start_field: .* out of range"),
-    "absurd sweeps": (lambda: AnnealSchedule(sweeps=10**12), "sweeps: 1000000000000 is invalid; .*100000000"),
-    "absurd quench": (lambda: AnnealSchedule(quench_sweeps=10**12), "quench_sweeps: .* is invalid"),
-    "absurd schedule of reflections": (lambda: AnnealSchedule(over_relaxation=10**6), "over_relaxation: .* is invalid"),
-    "schedule that heats": (
+    "too large start field": (lambda: AnnealSchedule(start_field=(0.0, 0.0, 1e9)), "start_field: .* out of range"),
+    "too many sweeps": (lambda: AnnealSchedule(sweeps=10**12), "sweeps: 1000000000000 is invalid; .*100000000"),
+    "too large quench": (lambda: AnnealSchedule(quench_sweeps=10**12), "quench_sweeps: .* is invalid"),
+    "too many reflections of a schedule": (
+        lambda: AnnealSchedule(over_relaxation=10**6),
+        "over_relaxation: .* is invalid",
+    ),
+    "increasing temperatures": (
         lambda: AnnealSchedule(end_temperature=2.0),
         "end_temperature: 2 is higher than the previous temperature, 1.2",
     ),
@@ -160,7 +163,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_argument_is_named_in_one_line(case):
+def test_invalid_argument_is_a_one_line_error(case):
     call, message = CASES[case]
     with pytest.raises(InputError, match=f"^{message}") as error:
         call()
@@ -168,7 +171,7 @@ def test_a_bad_argument_is_named_in_one_line(case):
 
 
 @pytest.mark.parametrize("size", [np.int64(8), (np.int32(8), 8), [8, 8], np.array([8, 8])])
-def test_whole_numbers_of_any_kind_make_a_lattice(size):
+def test_size_accepts_any_integer_type(size):
     seed = (np.int64(2**63 - 1), 0)
     assert anneal(LABYRINTH, size, SHORT, seed).tobytes() == anneal(LABYRINTH, 8, SHORT, (2**63 - 1, 0)).tobytes()
 
@@ -184,7 +187,7 @@ EXTREMES = {
 @pytest.mark.parametrize("name", EXTREMES)
 @pytest.mark.parametrize("update", ["heat-bath", "metropolis"])
 @pytest.mark.parametrize("temperatures", [(1e6, 1e-6), (1e6, 1e6), (1e-6, 1e-6)])
-def test_the_ends_of_what_is_allowed_give_unit_spins(name, update, temperatures):
+def test_extreme_parameters_give_unit_spins(name, update, temperatures):
     hot, cold = temperatures
     schedule = AnnealSchedule(start_temperature=hot, end_temperature=cold, sweeps=20, update=update, quench_sweeps=20)
     spins = anneal(EXTREMES[name], (6, 34), schedule, seed=(1,))

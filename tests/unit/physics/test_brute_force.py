@@ -1,8 +1,8 @@
-"""All moves against a program that shares nothing with them: every pair in one matrix, single spins, Metropolis.
+"""Comparison of all moves with an independent Metropolis program that has all pair interactions in one matrix.
 
-Its local fields are kept up to date spin by spin (the incremental field), so that the dipole term is exact at every
-trial; trials are uniform on the sphere, so that there is nothing to adapt. It needs time with the square of the number
-of sites: lattices are small, and statistics do the comparison.
+The program updates the local fields after each accepted trial, so that the dipole term is exact at every trial. Trials
+are uniform on the sphere and need no adaptation. Its time grows with the square of the number of sites, so the lattices
+are small, and averages are compared.
 """
 
 from __future__ import annotations
@@ -56,48 +56,48 @@ def metropolis(sampler, temperatures):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("move", [heat_bath, over_relaxed, metropolis])
-def test_averages_are_those_of_brute_force(name, temperature, move):
-    """Energy, its square and the mean squares of spin components and of the mean spin: within 4.5 standard errors."""
+def test_averages_agree_with_brute_force(name, temperature, move):
+    """Means of energies, their squares, squared spin components and squared mean spins agree within 4.5 errors."""
     expected = brute_force(name, temperature)
-    found = []
+    results = []
     for n in range(REPLICAS):
         sampler = Sampler(MODELS[name], SIZE, seed=(31, n))
         sampler.metropolis(np.full(300, temperature))
-        kept = []
+        configurations = []
         for _ in range(600):
             move(sampler, np.full(3, temperature))
-            kept.append(sampler.spins)
-        found.append(observed(np.stack(kept).astype(np.float64), name))
-    found = np.array(found)
-    error = np.sqrt((found.var(axis=0, ddof=1) + expected.var(axis=0, ddof=1)) / REPLICAS)
-    deviation = (found.mean(axis=0) - expected.mean(axis=0)) / error
+            configurations.append(sampler.spins)
+        results.append(observables(np.stack(configurations).astype(np.float64), name))
+    results = np.array(results)
+    error = np.sqrt((results.var(axis=0, ddof=1) + expected.var(axis=0, ddof=1)) / REPLICAS)
+    deviation = (results.mean(axis=0) - expected.mean(axis=0)) / error
     assert np.abs(deviation).max() < 4.5, deviation
 
 
 @functools.cache
 def brute_force(name, temperature):
-    """What `observed` says of independent runs of the other program, (replicas, observables)."""
+    """Return the observables of independent runs of the other program, of shape (replicas, observables)."""
     model = MODELS[name]
     axis = np.array(model.anisotropy_axis) / math.hypot(*model.anisotropy_axis)
     field = np.array(model.external_field)
-    found = []
+    results = []
     for n in range(REPLICAS):
         rng = np.random.default_rng((32, n))
         start = reference.random_spins(rng, SITES)
         spins = run(start, pairs(name), model.anisotropy, axis, field, temperature, 300, 3600, 3, rng)
-        found.append(observed(spins.reshape(-1, *SIZE, 3), name))
-    return np.array(found)
+        results.append(observables(spins.reshape(-1, *SIZE, 3), name))
+    return np.array(results)
 
 
-def observed(spins, name):
-    """Means over configurations (n, rows, columns, 3), whose energies are those of the matrix."""
+def observables(spins, name):
+    """Return means over configurations (n, rows, columns, 3), with energies computed from the matrix."""
     energies, mean_spin = total_energies(spins, name), spins.mean(axis=(1, 2))
     squares = np.mean(spins**2, axis=(0, 1, 2))[1:]
     return np.array([energies.mean(), (energies**2).mean(), *squares, *np.mean(mean_spin**2, axis=0)])
 
 
 def total_energies(spins, name):
-    """Of the whole lattice, (n,), in J, for (n, rows, columns, 3)."""
+    """Return the energy of the lattice in J, of shape (n,), for configurations (n, rows, columns, 3)."""
     model = MODELS[name]
     matrix = pairs(name).transpose(0, 2, 1, 3).reshape(3 * SITES, 3 * SITES)
     flat = spins.reshape(-1, 3 * SITES)
@@ -108,7 +108,7 @@ def total_energies(spins, name):
 
 @functools.cache
 def pairs(name, images=40):
-    """The energy as a quadratic form 1/2 sum_ij S_i . A_ij S_j, (sites, sites, 3, 3), without anisotropy and field."""
+    """Return A (sites, sites, 3, 3) of the energy 1/2 sum_ij S_i . A_ij S_j, without anisotropy and external field."""
     model = MODELS[name]
     rows, columns = SIZE
     sites = list(np.ndindex(rows, columns))
@@ -121,7 +121,7 @@ def pairs(name, images=40):
         matrix[i, j] += bond
         matrix[j, i] += bond.T
     if model.dipole:
-        # Enough copies for a square of them; the rest as a continuum, as in `reference.dipole_energy`.
+        # The copies cover a square; the rest is a continuum, as in `reference.dipole_energy`.
         height = images * columns // rows
         n, m = np.meshgrid(np.arange(-images, images + 1), np.arange(-height, height + 1))
         half = (images + 0.5) * columns, (height + 0.5) * rows
@@ -139,43 +139,45 @@ def pairs(name, images=40):
 
 @numba.njit
 def run(spins, matrix, anisotropy, axis, external, temperature, warm_up, sweeps, every, rng):
-    """Configurations (sweeps / every, sites, 3) after a warm-up; a sweep is as many trials as there are sites."""
+    """Return configurations (sweeps / every, sites, 3) after a warm-up; a sweep has one trial per site on average."""
     sites = len(spins)
-    pulls = np.zeros((sites, 3))
+    local_fields = np.zeros((sites, 3))
     for i in range(sites):
-        pull(pulls, matrix, i, spins[i])
-    kept = np.empty((sweeps // every, sites, 3))
+        update_local_fields(local_fields, matrix, i, spins[i])
+    configurations = np.empty((sweeps // every, sites, 3))
     for sweep in range(warm_up + sweeps):
         for _ in range(sites):
             i = rng.integers(0, sites)
             trial = rng.standard_normal(3)
             trial /= np.sqrt(np.sum(trial**2))
             change = trial - spins[i]
-            cost = -anisotropy * (np.sum(trial * axis) ** 2 - np.sum(spins[i] * axis) ** 2) - np.sum(change * external)
+            energy_change = -anisotropy * (np.sum(trial * axis) ** 2 - np.sum(spins[i] * axis) ** 2) - np.sum(
+                change * external
+            )
             for a in range(3):
-                cost += change[a] * pulls[i, a]
+                energy_change += change[a] * local_fields[i, a]
                 for b in range(3):
-                    # A spin's own images: the change meets them once more.
-                    cost += 0.5 * change[a] * matrix[i, i, a, b] * change[b]
-            if rng.random() < np.exp(-cost / temperature):
+                    # The images of the spin itself contribute to second order in the change.
+                    energy_change += 0.5 * change[a] * matrix[i, i, a, b] * change[b]
+            if rng.random() < np.exp(-energy_change / temperature):
                 spins[i] = trial
-                pull(pulls, matrix, i, change)
+                update_local_fields(local_fields, matrix, i, change)
         if sweep >= warm_up and (sweep - warm_up) % every == 0:
-            kept[(sweep - warm_up) // every] = spins
-    return kept
+            configurations[(sweep - warm_up) // every] = spins
+    return configurations
 
 
 @numba.njit
-def pull(pulls, matrix, i, change):
-    """Adds to what all sites feel of the others when site i changes."""
-    for j in range(len(pulls)):
+def update_local_fields(local_fields, matrix, i, change):
+    """Update the local fields of all sites after a change of the spin at site i."""
+    for j in range(len(local_fields)):
         for a in range(3):
             for b in range(3):
-                pulls[j, a] += matrix[i, j, b, a] * change[b]
+                local_fields[j, a] += matrix[i, j, b, a] * change[b]
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_both_programs_mean_the_same_energy(name):
-    """Also a check of the tail of the dipole sum, by Ewald's method."""
+def test_energy_agrees_with_brute_force(name):
+    """The energies also verify the tail of the dipole sum by Ewald's method."""
     spins = reference.random_spins(np.random.default_rng(33), 5, *SIZE)
     assert SITES * energy(spins, MODELS[name]) == pytest.approx(total_energies(spins, name), abs=2e-4)

@@ -1,4 +1,4 @@
-"""Spins, and what is computed of them, are the same bits on any CPU: other vector widths and libraries, no FMA."""
+"""Spins and derived quantities are bitwise equal on CPUs with other vector widths, other libraries and without FMA."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.support.bits import digests
 from tests.support.repository import REPOSITORY
 
-# Its own NaN and rounding habits aside, a CPU differs in these: which instructions Numba, NumPy and glibc find.
+# The settings restrict the instructions that Numba, NumPy and glibc use, as another CPU would.
 CPUS = {
     "no vectors beyond SSE2, no fma": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
     "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
@@ -25,8 +25,8 @@ CPUS = {
 
 
 @pytest.mark.parametrize("cpu", CPUS)
-def test_bits_are_the_same_on_another_cpu(cpu, tmp_path):
-    # Machine code for another CPU lies apart; where only libraries differ, it is that of this one.
+def test_results_are_bitwise_equal_on_another_cpu(cpu, tmp_path):
+    # Machine code for another CPU has its own cache; settings of libraries use the same machine code.
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)} if "NUMBA_CPU_NAME" in CPUS[cpu] else {}
     environment = os.environ | CPUS[cpu] | cache
     command = [sys.executable, "-m", "tests.support.bits"]

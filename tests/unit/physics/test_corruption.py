@@ -1,3 +1,5 @@
+"""Noise and defects of spin fields."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -10,8 +12,8 @@ from tests.support import reference
 SPINS = reference.random_spins(np.random.default_rng(1), 2, 64, 64).astype(np.float32)
 
 
-def test_noise_has_the_stated_strength():
-    """S' = normalize(S + a R): for small a the mean of S . S' is 1 - a^2 <|R across|^2> / 2 = 1 - a^2 / 3."""
+def test_noise_has_the_given_amplitude():
+    """For S' = normalize(S + a R) and small a, the mean of S . S' is 1 - a^2 <|R_perp|^2> / 2 = 1 - a^2 / 3."""
     cosine = np.sum(SPINS * noisy(SPINS, 0.1, (1, 2)), axis=-1, dtype=np.float64)
     assert cosine.mean() == pytest.approx(1 - 0.1**2 / 3, abs=5e-5)
     assert np.allclose(noisy(SPINS, 0.0, (1, 2)), SPINS, atol=1e-6)
@@ -20,12 +22,12 @@ def test_noise_has_the_stated_strength():
     assert np.allclose(np.linalg.norm(noisy(SPINS, 3.0, (1, 2)), axis=-1), 1, atol=1e-6)
 
 
-def test_noise_is_addressed():
+def test_noise_is_reproducible_and_depends_on_the_address():
     assert np.array_equal(noisy(SPINS, 0.5, (1, 2)), noisy(SPINS, 0.5, (1, 2)))
     assert not np.array_equal(noisy(SPINS, 0.5, (1, 2)), noisy(SPINS, 0.5, (1, 3)))
 
 
-def test_damage_is_where_it_should_be_and_the_rest_untouched():
+def test_defects_change_the_given_sites_only():
     rows = defect_rows(SPINS, 4, (1,))
     changed = np.any(rows != SPINS, axis=(0, 2, 3))
     assert np.flatnonzero(changed).tolist() == [30, 31, 32, 33]
@@ -33,9 +35,9 @@ def test_damage_is_where_it_should_be_and_the_rest_untouched():
     square = defect_square(SPINS, 10)
     assert np.all(square[:, 27:37, 27:37] == 0)
     assert np.sum(square == 0) == 2 * 100 * 3
-    one = out_of_plane_only(SPINS)
-    assert np.all(one[..., :2] == 0)
-    assert np.array_equal(one[..., 2], SPINS[..., 2])
+    out_of_plane = out_of_plane_only(SPINS)
+    assert np.all(out_of_plane[..., :2] == 0)
+    assert np.array_equal(out_of_plane[..., 2], SPINS[..., 2])
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,6 @@ def test_damage_is_where_it_should_be_and_the_rest_untouched():
         lambda: defect_square(SPINS, -1),
     ],
 )
-def test_impossible_damage_is_refused(damage):
+def test_invalid_defects_are_refused(damage):
     with pytest.raises(InputError):
         damage()

@@ -1,4 +1,4 @@
-"""Observables of uniform fields, single sites and plane textures: a stated value, and no warning."""
+"""Observables of uniform fields, single sites and plane textures have exact values and cause no warnings."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def test_uniform_fields_have_no_charge_and_no_walls(shape, boundary):
         assert structure_factor(field, boundary).mean() == pytest.approx(1)
 
 
-def test_a_single_site_has_the_energy_of_itself_as_all_its_neighbours():
-    """Two bonds a site, each with itself; an open site has none."""
+def test_single_periodic_site_is_its_own_neighbour():
+    """A periodic site has two bonds, each with itself, and an open site has none."""
     up = np.array([[[0.0, 0.0, 1.0]]])
     assert energy(up, LABYRINTH) == -2
     assert energy(up, Hamiltonian(boundary="open")) == 0
@@ -34,7 +34,7 @@ def test_a_single_site_has_the_energy_of_itself_as_all_its_neighbours():
 
 
 @pytest.mark.parametrize("axis", [[0.0, 0.0, 1.0], [0.48, 0.6, 0.64], [1 / np.sqrt(3)] * 3])
-def test_collinear_spins_have_no_charge_whatever_their_order(axis):
+def test_collinear_spins_have_no_charge(axis):
     signs = np.random.default_rng(1).choice([-1.0, 1.0], size=(20, 8, 8, 1))
     neel = (-1.0) ** np.indices((8, 8)).sum(axis=0)
     for field in (signs * np.array(axis), neel[..., None] * np.array(axis)):
@@ -43,8 +43,8 @@ def test_collinear_spins_have_no_charge_whatever_their_order(axis):
 
 @pytest.mark.parametrize("turns", [(0, 1), (3, 4), (4, 4), (3, 0), (5, 6), (6, 6)])
 @pytest.mark.parametrize("tilt", [0.0, 0.7, np.pi / 2])
-def test_plane_spirals_have_no_charge_whatever_their_wave_vector(turns, tilt):
-    """A field in one plane is its own mirror image, and a mirror reverses the charge."""
+def test_plane_spirals_have_no_charge(turns, tilt):
+    """A plane field is its own mirror image, and a reflection reverses the charge."""
     y, x = np.mgrid[:12, :16]
     angle = 2 * np.pi * (turns[0] * y / 12 + turns[1] * x / 16)
     plane = np.array([np.cos(tilt), np.sin(tilt), 0.0])

@@ -1,4 +1,4 @@
-"""Examination against the fields and energies of `field`, and bounds against states that reach them."""
+"""Comparison of the examination with `field`, and of energy bounds with states that reach them."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def random_spins(size: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("hamiltonian", ALL)
-def test_it_agrees_with_energy_and_torque(hamiltonian: Hamiltonian) -> None:
+def test_examination_agrees_with_energy_and_torque(hamiltonian: Hamiltonian) -> None:
     spins = random_spins((10, 6))
-    found = examine(spins, hamiltonian)
-    np.testing.assert_allclose(found.energy, energy(spins, hamiltonian), atol=1e-12)
+    result = examine(spins, hamiltonian)
+    np.testing.assert_allclose(result.energy, energy(spins, hamiltonian), atol=1e-12)
     largest = np.linalg.norm(torque(spins, hamiltonian), axis=-1).max(axis=(1, 2))
-    np.testing.assert_allclose(found.torque, largest, rtol=1e-5)
-    assert found.length_error.max() < 1e-6
+    np.testing.assert_allclose(result.torque, largest, rtol=1e-5)
+    assert result.length_error.max() < 1e-6
 
 
-def test_one_wrong_spin_shows() -> None:
+def test_single_wrong_spin_is_reported() -> None:
     spins = random_spins((8, 8))
     spins[2, 3, 4] *= 1.001
     np.testing.assert_allclose(examine(spins, LABYRINTH).length_error[2], 1e-3, rtol=1e-3)
     spins[1, 0, 0, 2] = np.nan
-    found = examine(spins, LABYRINTH)
-    assert np.isinf(found.length_error[1])
-    assert np.isnan(found.energy[1])
-    assert np.isfinite(found.length_error[[0, 2, 3]]).all()
+    result = examine(spins, LABYRINTH)
+    assert np.isinf(result.length_error[1])
+    assert np.isnan(result.energy[1])
+    assert np.isfinite(result.length_error[[0, 2, 3]]).all()
 
 
 @pytest.mark.parametrize("hamiltonian", ALL)
-def test_no_state_leaves_the_bounds(hamiltonian: Hamiltonian) -> None:
+def test_energies_are_within_the_bounds(hamiltonian: Hamiltonian) -> None:
     lowest, highest = energy_bounds(hamiltonian)
     uniform = np.zeros((3, 8, 8, 3), np.float32)
     uniform[range(3), ..., range(3)] = 1
@@ -54,8 +54,8 @@ def test_no_state_leaves_the_bounds(hamiltonian: Hamiltonian) -> None:
     assert energies.max() <= highest
 
 
-def test_the_bounds_are_reached() -> None:
-    """By uniform spins along z in a field, and along z where the dipole term is largest."""
+def test_energy_bounds_are_reached() -> None:
+    """Uniform spins along z reach the lower bound in a field, and the upper bound with the dipole term alone."""
     up = np.zeros((1, 16, 16, 3), np.float32)
     up[..., 2] = 1
     ordered = Hamiltonian(anisotropy=0.3, external_field=(0.0, 0.0, 0.2))

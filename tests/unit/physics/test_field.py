@@ -1,4 +1,4 @@
-"""Fields and energies against plain loops, derivatives and the exact spiral."""
+"""Comparison of fields and energies with plain loops, derivatives and exact spirals."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_energy_is_that_of_plain_loops(name):
+def test_energy_equals_that_of_plain_loops(name):
     spins = reference.random_spins(np.random.default_rng(1), 4, 6)
     assert energy(spins, MODELS[name]) * 24 == pytest.approx(reference.total_energy(spins, MODELS[name]), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_field_is_minus_the_gradient_of_the_energy(name):
-    """Central differences of the reference energy; exact up to rounding, as no term is beyond quadratic."""
+    """Central differences of the reference energy are exact up to rounding, because all terms are at most quadratic."""
     spins = reference.random_spins(np.random.default_rng(2), 4, 4)
     field = effective_field(spins, MODELS[name])
     step = 1e-3
@@ -46,8 +46,8 @@ def test_field_is_minus_the_gradient_of_the_energy(name):
         assert field[index] == pytest.approx(-(up - down) / (2 * step), abs=1e-6)
 
 
-def test_turning_one_spin_changes_the_total_energy_by_its_local_energy():
-    """Without anisotropy the energy is linear in each spin: dE = -dS . F, exactly."""
+def test_change_of_one_spin_changes_the_energy_by_its_local_energy():
+    """Without anisotropy the energy is linear in each spin, so that dE = -dS . F exactly."""
     rng = np.random.default_rng(3)
     hamiltonian = Hamiltonian(dmi=0.3, external_field=(0.1, 0.0, 0.2))
     before = reference.random_spins(rng, 6, 8)
@@ -58,7 +58,7 @@ def test_turning_one_spin_changes_the_total_energy_by_its_local_energy():
 
 
 def test_energy_of_a_spiral_is_exact():
-    """A cycloid that turns by q a site along x: per site -J (1 + cos q) - D sin q."""
+    """A cycloid that rotates by q per site along x has the energy -J (1 + cos q) - D sin q per site."""
     length, turns = 128, 6
     q = 2 * math.pi * turns / length
     spins = reference.cycloid(length, turns, direction=-1)
@@ -66,7 +66,7 @@ def test_energy_of_a_spiral_is_exact():
 
 
 def test_best_spiral_has_the_published_period_and_energy():
-    """Period 2 pi / arctan(D/J) = 21.56 sites, energy -J - sqrt(J^2 + D^2)."""
+    """The period is 2 pi / arctan(D/J) = 21.56 sites, and the energy is -J - sqrt(J^2 + D^2)."""
     length = 2 * 1078  # 100 periods of 21.56
     energies = {turns: _spiral_energy(length, turns) for turns in range(95, 106)}
     best = min(energies, key=energies.get)
@@ -75,7 +75,7 @@ def test_best_spiral_has_the_published_period_and_energy():
 
 
 def plane_spiral(rows, columns, up, along):
-    """The spiral of whole turns along y and x, from +z against the direction that the DMI prefers."""
+    """A spiral with `up` periods along y and `along` periods along x, with the handedness that the DMI favours."""
     qy, qx = 2 * np.pi * up / rows, 2 * np.pi * along / columns
     side = np.array([-math.sin(qx), -math.sin(qy), 0.0])
     side /= max(np.linalg.norm(side), 1e-300)
@@ -84,14 +84,14 @@ def plane_spiral(rows, columns, up, along):
 
 
 def test_diagonal_spiral_has_the_lower_energy():
-    """-2 sqrt(J^2 + D^2 / 2) = -2.04450 of wave number arctan(D / sqrt 2), which 17 turns of 511 sites meet."""
-    found = energy(plane_spiral(511, 511, 17, 17), LABYRINTH)
-    assert found == pytest.approx(-2 * math.sqrt(1 + 0.045), abs=1e-7)
-    assert found == pytest.approx(-2.04450, abs=5e-6)
+    """The energy is -2 sqrt(J^2 + D^2 / 2) = -2.04450 at wave number arctan(D / sqrt 2), or 17 periods on 511 sites."""
+    result = energy(plane_spiral(511, 511, 17, 17), LABYRINTH)
+    assert result == pytest.approx(-2 * math.sqrt(1 + 0.045), abs=1e-7)
+    assert result == pytest.approx(-2.04450, abs=5e-6)
 
 
 def test_best_single_spiral_on_128_sites():
-    """Wave numbers (5, 3) of all that fit: -2.0443619, by an independent calculation."""
+    """Wave numbers (5, 3) have the lowest energy, -2.0443619 by an independent calculation."""
     energies = {}
     for up in range(9):
         for along in range(up + 1):
@@ -106,8 +106,8 @@ def _spiral_energy(length, turns):
 
 
 @pytest.mark.parametrize("kind", ["interfacial", "bulk"])
-def test_handedness(kind):
-    """Along +x, from +z towards -x (interfacial) or +y (bulk) has the lower energy, as documented."""
+def test_handedness_of_dmi(kind):
+    """Rotation along +x from +z towards -x (interfacial) or +y (bulk) has the lower energy, as documented."""
     hamiltonian = Hamiltonian(dmi=0.3, dmi_kind=kind)
 
     def spiral(sense):
@@ -119,7 +119,7 @@ def test_handedness(kind):
     assert energy(spiral(+1), hamiltonian) < energy(spiral(0), hamiltonian) < energy(spiral(-1), hamiltonian)
 
 
-def test_batches_are_their_samples_and_terms_add_up():
+def test_batches_equal_single_samples_and_terms_add_up():
     spins = reference.random_spins(np.random.default_rng(4), 3, 6, 4).astype(np.float32)
     hamiltonian = MODELS["all"]
     assert effective_field(spins, hamiltonian).dtype == np.float32
@@ -139,18 +139,18 @@ def test_torque_vanishes_on_a_spin_along_its_field():
 
 
 @pytest.mark.parametrize("module", [field, trace])
-def test_examples_of_docstrings_do_as_they_say(module, monkeypatch):
+def test_docstring_examples_are_correct(module, monkeypatch):
     monkeypatch.setattr(field, "TERMS", dict(field.TERMS))  # an example adds one
     result = doctest.testmod(module)
     assert result.attempted > 5
     assert result.failed == 0
 
 
-def test_every_strength_of_a_hamiltonian_is_a_term():
+def test_each_strength_of_a_hamiltonian_is_a_term():
     assert set(Hamiltonian.model_fields) == set(field.TERMS) | {"dmi_kind", "anisotropy_axis", "boundary"}
 
 
-def test_a_term_that_only_the_energy_knows_is_refused_by_sampler_and_examination(monkeypatch):
+def test_term_without_kernels_is_refused_by_sampler_and_examination(monkeypatch):
     class CubicMagnet(Hamiltonian):
         cubic: float = 0.0
 
@@ -165,19 +165,19 @@ def test_a_term_that_only_the_energy_knows_is_refused_by_sampler_and_examination
     Sampler(CubicMagnet(), 4, (1,))
 
 
-def quarter_turn(spins):
-    """The lattice turned by 90 degrees about z, spins left alone: the site (x, y) moves to (-y, x)."""
+def rotate_lattice(spins):
+    """Rotate the lattice by 90 degrees about z without rotating spins: the site (x, y) moves to (-y, x)."""
     return np.rot90(spins, -1, axes=(-3, -2))
 
 
-def spins_turned(spins):
-    """Every spin turned by 90 degrees about z."""
+def rotate_spins(spins):
+    """Rotate every spin by 90 degrees about z."""
     return np.stack([-spins[..., 1], spins[..., 0], spins[..., 2]], axis=-1)
 
 
-MOVES = {
-    "both turned": lambda spins: spins_turned(quarter_turn(spins)),
-    "spins turned": spins_turned,
+SYMMETRIES = {
+    "both turned": lambda spins: rotate_spins(rotate_lattice(spins)),
+    "spins turned": rotate_spins,
     "all reversed": lambda spins: -spins,
     "shifted": lambda spins: np.roll(spins, (1, 2), axis=(-3, -2)),
     "inverted": lambda spins: spins[::-1, ::-1],
@@ -188,17 +188,18 @@ MOVES = {
     "spins upside down": lambda spins: spins * [1, 1, -1],
 }
 MIRRORS = ["mirrored, spins as vectors", "mirrored, spins as axial vectors", "transposed, spins as vectors"]
-KEPT = {
-    "exchange": set(MOVES),
-    "exchange, open": set(MOVES) - {"shifted"},
+CONSERVED = {
+    "exchange": set(SYMMETRIES),
+    "exchange, open": set(SYMMETRIES) - {"shifted"},
     "interfacial": {"both turned", "all reversed", "shifted", *MIRRORS},
     "interfacial, open": {"both turned", "all reversed", *MIRRORS},
     "bulk": {"both turned", "all reversed", "shifted"},
     "dipole": {"both turned", "all reversed", "shifted", "inverted", "spins upside down", *MIRRORS},
-    "easy axis z": set(MOVES) - {"spins turned about y"},
-    "easy axis x": set(MOVES) - {"both turned", "spins turned", "spins turned about y", "transposed, spins as vectors"},
+    "easy axis z": set(SYMMETRIES) - {"spins turned about y"},
+    "easy axis x": set(SYMMETRIES)
+    - {"both turned", "spins turned", "spins turned about y", "transposed, spins as vectors"},
     "tilted easy axis": {"all reversed", "shifted", "inverted"},
-    "field along z": set(MOVES)
+    "field along z": set(SYMMETRIES)
     - {"all reversed", "mirrored, spins as axial vectors", "spins turned about y", "spins upside down"},
     "field along x": {"shifted", "inverted", "mirrored, spins as axial vectors", "spins upside down"},
 }
@@ -217,12 +218,12 @@ TERMS = {
 }
 
 
-@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
 @pytest.mark.parametrize("term", TERMS)
-def test_each_term_keeps_its_symmetries_and_breaks_the_others(term, move):
+def test_each_term_has_exactly_its_symmetries(term, symmetry):
     spins = reference.random_spins(np.random.default_rng(5), 8, 8)
-    before, after = (energy(field, TERMS[term]) for field in (spins, MOVES[move](spins)))
-    if move in KEPT[term]:
+    before, after = (energy(field, TERMS[term]) for field in (spins, SYMMETRIES[symmetry](spins)))
+    if symmetry in CONSERVED[term]:
         assert after == pytest.approx(before, rel=1e-9)
     else:
         assert abs(after - before) > 1e-4

@@ -1,4 +1,4 @@
-"""Samples made on a GPU are those of a CPU, bit for bit: on a real one, and on Numba's simulator of one."""
+"""Samples annealed on a GPU, or in Numba's CUDA simulator, are bitwise equal to those of a CPU."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rayspin.physics.gpu import available
 from tests.support.bits import SAMPLES
 from tests.support.simulated_gpu import OPEN, SEEDS, SIMULATED, simulate
 
-needs_gpu = pytest.mark.skipif(not available(), reason="there is no GPU here")
+needs_gpu = pytest.mark.skipif(not available(), reason="no GPU is available")
 
 
-def same(model, size, schedule):
+def equal_on_both_devices(model, size, schedule):
     cpu, gpu = (anneal_many(model, size, schedule, SEEDS, device=device) for device in ("cpu", "cuda"))
     return np.array_equal(cpu, gpu)
 
@@ -22,8 +22,8 @@ def same(model, size, schedule):
 @pytest.mark.gpu
 @needs_gpu
 @pytest.mark.parametrize("sample", [k for k, (_, schedule) in enumerate(SAMPLES) if schedule.update == "heat-bath"])
-def test_every_kind_of_sample_has_the_bits_of_a_cpu(sample):
-    assert same(SAMPLES[sample][0], (16, 40), SAMPLES[sample][1])
+def test_samples_of_every_kind_are_bitwise_equal_to_the_cpu(sample):
+    assert equal_on_both_devices(SAMPLES[sample][0], (16, 40), SAMPLES[sample][1])
 
 
 @pytest.mark.gpu
@@ -40,21 +40,21 @@ def test_every_kind_of_sample_has_the_bits_of_a_cpu(sample):
     ],
     ids=str,
 )
-def test_sizes_and_schedules_have_the_bits_of_a_cpu(model, size, schedule):
-    assert same(model, size, schedule)
+def test_sizes_and_schedules_are_bitwise_equal_to_the_cpu(model, size, schedule):
+    assert equal_on_both_devices(model, size, schedule)
 
 
-@pytest.mark.skipif(available(), reason="there is a GPU here")
-def test_no_gpu_is_one_clear_error():
+@pytest.mark.skipif(available(), reason="a GPU is available")
+def test_missing_gpu_is_a_one_line_error():
     with pytest.raises(InputError, match="device: no CUDA device is available; "):
         anneal_many(LABYRINTH, 16, AnnealSchedule(), SEEDS, device="cuda")
 
 
-def test_metropolis_is_for_cpus():
+def test_metropolis_on_a_gpu_is_refused():
     with pytest.raises(InputError, match="update: Metropolis updates run on CPUs only; "):
         anneal_many(LABYRINTH, 16, AnnealSchedule(update="metropolis"), SEEDS, device="cuda")
 
 
 @pytest.mark.parametrize("name", SIMULATED)
-def test_kernels_on_the_simulator_have_the_bits_of_a_cpu(name):
+def test_simulated_kernels_are_bitwise_equal_to_the_cpu(name):
     simulate("samples", name)

@@ -1,3 +1,5 @@
+"""Presets and validation of Hamiltonians."""
+
 from __future__ import annotations
 
 import pytest
@@ -11,7 +13,7 @@ class Holder(Config):
     hamiltonian: Hamiltonian
 
 
-def test_presets_are_those_of_the_papers():
+def test_presets_have_the_published_parameters():
     assert Hamiltonian(exchange=1.0, dmi=0.3, dmi_kind="interfacial") == LABYRINTH
     assert Hamiltonian(exchange=1.0, dipole=0.03, anisotropy=0.215) == DOMAIN
     assert len({LABYRINTH, DOMAIN, Hamiltonian(dmi=0.3)}) == 2  # hashable
@@ -21,7 +23,7 @@ def test_presets_are_those_of_the_papers():
     ("table", "expected"),
     [("labyrinth", LABYRINTH), ("domain", DOMAIN), ({"dmi": 0.3}, LABYRINTH), (DOMAIN.to_table(), DOMAIN)],
 )
-def test_job_files_write_a_table_or_a_name(table, expected):
+def test_job_files_accept_a_table_or_a_preset_name(table, expected):
     assert build(Holder, {"hamiltonian": table}, "job.toml").hamiltonian == expected
 
 
@@ -39,6 +41,6 @@ def test_job_files_write_a_table_or_a_name(table, expected):
         ({"dmi_kind": "bluk"}, "did you mean 'bulk'"),
     ],
 )
-def test_values_that_make_no_sense_are_named(table, message):
+def test_invalid_values_are_refused(table, message):
     with pytest.raises(InputError, match=message):
         build(Holder, {"hamiltonian": table}, "job.toml")

@@ -1,3 +1,5 @@
+"""Observables of textures with known charge, walls and structure factor."""
+
 from __future__ import annotations
 
 import contourpy
@@ -16,7 +18,7 @@ from tests.support import reference
 
 
 def skyrmion(size, radius, core=-1.0, winding=1):
-    """Spins along `core` z at the centre and -`core` z outside, their in-plane part winding around."""
+    """Spins along `core` z at the centre and -`core` z outside, with an in-plane part of the given winding number."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     angle = np.pi * np.exp(-np.hypot(x, y) / radius)
     azimuth = winding * np.arctan2(y, x)
@@ -24,12 +26,12 @@ def skyrmion(size, radius, core=-1.0, winding=1):
 
 
 @pytest.mark.parametrize(("core", "winding", "charge"), [(-1, 1, -1), (1, 1, 1), (-1, -1, 1), (-1, 2, -2)])
-def test_charge_of_textures_whose_winding_is_known(core, winding, charge):
-    """Q = core polarity times winding number."""
+def test_charge_of_textures_with_known_winding(core, winding, charge):
+    """The charge is the core polarity times the winding number."""
     assert topological_charge(skyrmion(64, 4, core, winding)) == pytest.approx(charge, abs=1e-9)
 
 
-def test_charge_of_random_spins_is_whole_and_odd_under_reversal():
+def test_charge_of_random_spins_is_an_integer_and_odd_under_reversal():
     spins = reference.random_spins(np.random.default_rng(1), 5, 32, 32)
     charge = topological_charge(spins)
     assert charge.shape == (5,)
@@ -57,8 +59,8 @@ def test_structure_factor_of_a_spiral_has_one_pair_of_peaks():
     assert width == pytest.approx(0, abs=1e-6)
 
 
-def up_where(heights):
-    """Spins whose z component is this, whatever the rest."""
+def spins_with_z(heights):
+    """Spins with the given z components."""
     return np.stack([np.zeros_like(heights), np.sqrt(1 - heights**2), heights], axis=-1)
 
 
@@ -73,15 +75,15 @@ def up_where(heights):
     ids=["stripe", "diagonal waves", "oblique waves", "circle"],
 )
 def test_wall_length_of_lines_in_any_direction(heights, length):
-    """Two lines across the torus, as long as its edges and their slope say; the circumference of a circle."""
+    """The exact lengths are those of two straight lines across the torus, and the circumference of a circle."""
     y, x = np.mgrid[:32, :32].astype(np.float64)
-    assert wall_length(up_where(heights(x, y))) * 32**2 == pytest.approx(length, rel=2e-3)
+    assert wall_length(spins_with_z(heights(x, y))) * 32**2 == pytest.approx(length, rel=2e-3)
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "open"])
-def test_wall_length_is_that_of_a_plotting_library_s_contours(boundary):
-    """Random heights, so that every kind of plaquette is there; contourpy joins its lines by the mean, too."""
-    fields = up_where(np.random.default_rng(9).uniform(-1, 1, size=(3, 12, 17)))
+def test_wall_length_equals_the_length_of_contour_lines(boundary):
+    """Random heights give every kind of plaquette. contourpy resolves saddles by the mean, too."""
+    fields = spins_with_z(np.random.default_rng(9).uniform(-1, 1, size=(3, 12, 17)))
     for field, length in zip(fields, wall_length(fields, boundary)):
         heights = np.pad(field[..., 2], ((0, 1), (0, 1)), mode="wrap") if boundary == "periodic" else field[..., 2]
         lines = contourpy.contour_generator(z=heights, name="serial").lines(0.0)
@@ -89,28 +91,28 @@ def test_wall_length_is_that_of_a_plotting_library_s_contours(boundary):
         assert length * 12 * 17 == pytest.approx(expected)
 
 
-def test_fluctuations_of_free_spins_give_their_response():
-    """Uniform independent spins: <m.m> = 1 / sites, so that T chi = 1/3; energies -H m_z have c = H^2 / (3 T^2)."""
+def test_response_of_free_spins_follows_from_fluctuations():
+    """For independent spins <m.m> = 1 / sites and T chi = 1/3; energies -H m_z have c = H^2 / (3 T^2)."""
     magnetizations = reference.random_spins(np.random.default_rng(3), 4000, 50).mean(axis=1)
     assert susceptibility(magnetizations, 2.0, 50) == pytest.approx(1 / 6, rel=0.05)
     assert specific_heat(-0.1 * magnetizations[:, 2], 2.0, 50) == pytest.approx(0.1**2 / 12, rel=0.1)
 
 
-def test_nothing_is_counted_over_an_open_edge():
-    """Half the plane up: two walls on a torus, one inside. A spiral of half a turn: no correlation over the edge."""
+def test_wall_length_excludes_open_edges():
+    """If half of the plane is up, there are two walls on a torus and one with open boundaries."""
     spins = np.zeros((8, 32, 3))
     spins[..., 2] = 1
     spins[:, 16:, 2] = -1
     for field in (spins, spins.swapaxes(0, 1)):
         assert wall_length(field) == pytest.approx(2 * 8 / (8 * 32))
-    # Along the wall from the first site to the last.
+    # The wall extends from the first site to the last one.
     assert wall_length(spins, "open") == pytest.approx(7 / (8 * 32))
     assert wall_length(spins.swapaxes(0, 1), "open") == pytest.approx(7 / (8 * 32))
     assert wall_length(np.stack([spins, -spins]), "open").shape == (2,)
 
 
-def test_charge_inside_an_open_edge_is_the_area_that_the_spins_cover():
-    """A quarter of the sphere's azimuths, down to a polar angle of 60 degrees: a quarter of (1 - cos 60) / 2."""
+def test_charge_with_open_boundaries_is_the_covered_area():
+    """Spins that cover a quarter of the azimuths up to a polar angle of 60 degrees have 1/4 of (1 - cos 60) / 2."""
     polar, azimuth = np.meshgrid(np.linspace(1e-9, np.pi / 3, 200), np.linspace(0, np.pi / 2, 200))
     spins = np.stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=-1)
     assert topological_charge(spins, "open") == pytest.approx(0.25 * 0.25, rel=1e-4)
@@ -118,8 +120,8 @@ def test_charge_inside_an_open_edge_is_the_area_that_the_spins_cover():
     assert topological_charge(skyrmion(64, 4), "open") == pytest.approx(-1, abs=1e-4)
 
 
-def test_structure_factor_of_an_open_lattice_has_the_correlations_of_pairs_inside():
-    """Its transform is sum S_i . S_(i + r) / sites over pairs inside, by plain loops; its mean over k is one."""
+def test_open_structure_factor_contains_pairs_on_the_lattice_only():
+    """Its Fourier transform is the sum of S_i . S_(i + r) / sites over pairs on the lattice; its mean over k is one."""
     rows, columns = 3, 5
     spins = reference.random_spins(np.random.default_rng(4), rows, columns)
     factor = structure_factor(spins, "open")

@@ -1,4 +1,4 @@
-"""What a job file takes, and what Python has for it, works as an argument; what has no one meaning is one line."""
+"""Functions accept the values of job files and their Python equivalents, and report others in one line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def same(a, b):
     ("name", "hamiltonian", "schedule"),
     [("labyrinth", LABYRINTH, LABYRINTH_SCHEDULE), ("domain", DOMAIN, DOMAIN_SCHEDULE)],
 )
-def test_presets_are_known_by_name_and_a_hamiltonian_has_the_schedule_of_a_job_without_one(name, hamiltonian, schedule):
+def test_preset_names_and_default_schedules(name, hamiltonian, schedule):
     expected = anneal(hamiltonian, 8, schedule, (1,))
     assert same(anneal(name, 8, seed=1), expected)
     assert same(anneal(name, 8, name, 1), expected)
@@ -55,7 +55,7 @@ def test_presets_are_known_by_name_and_a_hamiltonian_has_the_schedule_of_a_job_w
 
 
 @pytest.mark.parametrize("hamiltonian", ["labyrinth", {"dmi": 0.3}, {"exchange": 1, "dmi": np.float64(0.3)}])
-def test_every_function_takes_a_hamiltonian_as_a_job_file_writes_it(hamiltonian):
+def test_functions_accept_hamiltonians_of_job_files(hamiltonian):
     assert same(anneal(hamiltonian, 8, TABLE, 1), anneal(LABYRINTH, 8, SHORT, (1,)))
     assert same(quench(hamiltonian, 8, 1, sweeps=3), quench(LABYRINTH, 8, (1,), sweeps=3))
     assert same(Sampler(hamiltonian, 8, 1).spins, Sampler(LABYRINTH, 8, (1,)).spins)
@@ -67,24 +67,24 @@ def test_every_function_takes_a_hamiltonian_as_a_job_file_writes_it(hamiltonian)
 
 
 @pytest.mark.parametrize("seed", [7, np.int64(7), np.array(7), [7], np.array([7]), (np.uint32(7),)])
-def test_a_number_is_the_seed_of_one_number(seed):
+def test_single_number_is_accepted_as_a_seed(seed):
     assert same(anneal(LABYRINTH, 4, SHORT, seed), anneal(LABYRINTH, 4, SHORT, (7,)))
     assert same(noisy(SPINS, 1.0, seed), noisy(SPINS, 1.0, (7,)))
     assert same(generator("any", seed).random(3), generator("any", (7,)).random(3))
 
 
 @pytest.mark.parametrize("seeds", [[(3, 0), (3, 1)], np.array([[3, 0], [3, 1]]), ((3, n) for n in range(2))])
-def test_seeds_may_be_any_iterable_of_addresses(seeds):
+def test_seeds_accept_any_iterable_of_addresses(seeds):
     assert same(anneal_many(LABYRINTH, 4, SHORT, seeds), anneal_many(LABYRINTH, 4, SHORT, ((3, 0), (3, 1))))
 
 
-def test_configs_take_arrays_scalars_and_lists_for_vectors_and_numbers():
+def test_configs_accept_arrays_scalars_and_lists():
     expected = Hamiltonian(dmi=0.25, external_field=(0.0, 0.0, 0.5), anisotropy_axis=(1.0, 0.0, 0.0))
-    made = Hamiltonian(
+    converted = Hamiltonian(
         dmi=np.float32(0.25), external_field=np.array([0, 0, 0.5]), anisotropy_axis=torch.tensor([1.0, 0.0, 0.0])
     )
-    assert made == expected
-    assert hash(made) == hash(expected)
+    assert converted == expected
+    assert hash(converted) == hash(expected)
     assert LABYRINTH.with_updates(external_field=np.array([0, 0, 0.5])).external_field == (0.0, 0.0, 0.5)
     via = np.array([[0.5, 0.25]])
     assert AnnealSchedule(sweeps=np.int64(5), via=via) == AnnealSchedule(sweeps=5, via=((0.5, 0.25),))
@@ -94,7 +94,7 @@ def test_configs_take_arrays_scalars_and_lists_for_vectors_and_numbers():
 
 
 @pytest.mark.parametrize("size", [np.array(8), np.array([8, 8]), [8, np.int16(8)]])
-def test_arrays_and_lists_are_sizes(size):
+def test_size_accepts_arrays_and_lists(size):
     assert same(anneal(LABYRINTH, size, SHORT, 1), anneal(LABYRINTH, 8, SHORT, 1))
 
 
@@ -110,8 +110,8 @@ def test_arrays_and_lists_are_sizes(size):
     ],
     ids=["integers", "lists", "float16", "longdouble", "big-endian", "tensor"],
 )
-def test_spins_of_any_real_numbers_have_the_energy_of_the_same_in_float64(convert):
-    """Up and down in a checkerboard: no bond is satisfied, 2 J per site."""
+def test_spins_of_any_real_type_have_the_energy_of_float64(convert):
+    """In a checkerboard of up and down spins no bond is satisfied, and the energy is 2 J per site."""
     neel = np.zeros((4, 4, 3))
     neel[..., 2] = (-1.0) ** np.indices((4, 4)).sum(axis=0)
     assert energy(convert(neel), LABYRINTH) == 2
@@ -122,7 +122,7 @@ def test_spins_of_any_real_numbers_have_the_energy_of_the_same_in_float64(conver
 
 
 @pytest.mark.parametrize("at", [[10, 20], np.array([10, 20]), {10, 20}, range(10, 21, 10), iter([10, 20]), (20, 10)])
-def test_the_sweeps_of_a_trace_are_any_whole_numbers(at):
+def test_trace_accepts_any_iterable_of_sweeps(at):
     trace = Trace(at=at)
     schedule = AnnealSchedule(sweeps=20, quench_sweeps=0)
     for _ in range(2):
@@ -130,13 +130,13 @@ def test_the_sweeps_of_a_trace_are_any_whole_numbers(at):
     assert trace.sweeps == [10, 20, 10, 20]
 
 
-def test_a_trace_of_one_sweep_is_that_of_a_number():
+def test_trace_accepts_a_single_sweep():
     trace = Trace(at=np.int64(3))
     anneal(LABYRINTH, 4, AnnealSchedule(sweeps=5, quench_sweeps=0), 1, trace=trace)
     assert trace.sweeps == [3]
 
 
-def test_degradations_and_damages_take_lists():
+def test_degradations_and_defects_accept_lists():
     fine = np.random.default_rng(2).normal(size=(8, 12, 3)).astype(np.float32)
     assert same(Degradation().apply(fine.tolist(), 4), Degradation().apply(fine.astype(np.float64), np.int64(4)))
     assert same(defect_rows(SPINS.tolist(), np.int64(2), 3), defect_rows(SPINS, 2, (3,)))
@@ -159,29 +159,29 @@ BAD = {
     "seeds as an array without axes": (lambda: anneal_many(LABYRINTH, 4, SHORT, np.array(5)), "seeds: are missing"),
     "no seeds in a generator": (lambda: anneal_many(LABYRINTH, 4, SHORT, iter(())), "seeds: are missing"),
     "seed as an array of two axes": (lambda: anneal(LABYRINTH, 4, SHORT, np.ones((9, 9), int)), "seed: .* is not a"),
-    "seed as a truth of numpy": (lambda: anneal(LABYRINTH, 4, SHORT, np.True_), "seed: .* is not a valid address"),
+    "seed as a NumPy boolean": (lambda: anneal(LABYRINTH, 4, SHORT, np.True_), "seed: .* is not a valid address"),
     "seed of None": (lambda: anneal(LABYRINTH, 4, SHORT, None), "seed: None is not a valid address"),
     "size as an array of real numbers": (lambda: anneal(LABYRINTH, np.array([4.0, 4.0])), "size: .* is not a lattice"),
     "size of two axes": (lambda: anneal(LABYRINTH, np.full((9, 9), 4)), "size: .* is not a lattice size"),
     "boundary as an array": (lambda: Hamiltonian(boundary=np.zeros(3)), "boundary: .* is invalid"),
-    "spins as truths": (lambda: energy(SPINS > 0, LABYRINTH), "spins: have dtype bool; give real numbers"),
+    "spins as booleans": (lambda: energy(SPINS > 0, LABYRINTH), "spins: have dtype bool; give real numbers"),
     "complex spins": (lambda: energy(SPINS + 0j, LABYRINTH), "spins: have dtype complex"),
     "tensor with a gradient": (
         lambda: energy(torch.zeros(4, 4, 3, requires_grad=True), LABYRINTH),
         "spins: are not an array",
     ),
     "path as spins": (lambda: torque(Path("spins.npy"), LABYRINTH), "spins: have shape"),
-    "trace at a half": (lambda: Trace(at=[0.5]), "at: 0.5 is invalid"),
-    "trace at a text": (lambda: Trace(at=2.5), "at: 2.5 is invalid"),
-    "coarse list of no lattice": (lambda: Degradation().apply([1.0, 2.0], 4), r"spins: have shape \(2,\)"),
+    "trace at a fractional sweep": (lambda: Trace(at=[0.5]), "at: 0.5 is invalid"),
+    "trace at a real number": (lambda: Trace(at=2.5), "at: 2.5 is invalid"),
+    "list without a lattice": (lambda: Degradation().apply([1.0, 2.0], 4), r"spins: have shape \(2,\)"),
     "scale of zero": (lambda: Degradation().apply(SPINS, 0), "scale: 0 is invalid; give a whole number from 1"),
     "real scale": (lambda: Degradation().matrix(8, 2.0), "scale: 2.0 is invalid"),
     "axis that the scale does not divide": (lambda: Degradation().matrix(9, 4), "degradation: .* blocks of 4"),
     "inverse of such an axis": (lambda: Degradation(mosaic=2).inverse(12, 4), "degradation: .* blocks of 8"),
     "infinite noise": (lambda: noisy(SPINS, np.inf, 1), "noise_amplitude: inf is invalid"),
-    "noise in words": (lambda: noisy(SPINS, "strong", 1), "noise_amplitude: 'strong' is invalid"),
+    "noise as a string": (lambda: noisy(SPINS, "strong", 1), "noise_amplitude: 'strong' is invalid"),
     "noise on a vector": (lambda: noisy([0.0, 0.0, 1.0], 1.0, 1), r"spins: have shape \(3,\)"),
-    "half a row": (lambda: defect_rows(SPINS, 1.5, 1), "defect_rows: 1.5 is invalid"),
+    "fractional rows": (lambda: defect_rows(SPINS, 1.5, 1), "defect_rows: 1.5 is invalid"),
     "more rows than there are": (lambda: defect_rows(SPINS, 5, 1), "defect_rows: 5 is invalid; .* from 0 to 4"),
     "square on a vector": (lambda: defect_square(np.zeros(3), 1), "spins: have shape"),
     "component of two": (lambda: out_of_plane_only(np.zeros((4, 4, 2))), "spins: have shape"),
@@ -189,7 +189,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_has_no_one_meaning_is_named_in_one_line(case):
+def test_invalid_argument_is_a_one_line_error(case):
     call, message = BAD[case]
     with pytest.raises(InputError, match=f"^{message}") as error:
         call()

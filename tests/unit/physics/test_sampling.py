@@ -1,4 +1,4 @@
-"""The moves of a Sampler: exact averages, agreement with brute force, and independence of how calls are split."""
+"""Moves of a `Sampler`: exact averages, agreement with other programs, and independence of the split into calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.statistics import within
 
 
 def averages(hamiltonian, size, temperature, replicas, sweeps, over_relaxation=0):
-    """One mean per independent replica: of energy per site and of S_z^2, sampled every 5 sweeps after 300."""
+    """Return the mean energy per site and the mean S_z^2 of each replica, sampled every 5 sweeps after 300 sweeps."""
     energies, squares = [], []
     for n in range(replicas):
         sampler = Sampler(hamiltonian, size, seed=(11, n))
@@ -29,7 +29,7 @@ def averages(hamiltonian, size, temperature, replicas, sweeps, over_relaxation=0
 @pytest.mark.parametrize(("temperature", "mean_energy", "square"), [(0.6, -1.3976, 0.2855), (0.9, -0.9386, 0.3458)])
 @pytest.mark.parametrize("over_relaxation", [0, 2])
 def test_dipole_and_anisotropy_agree_with_brute_force(temperature, mean_energy, square, over_relaxation):
-    """16 x 16, dipole 0.03, anisotropy 0.215: averages of a local-update program with incremental fields."""
+    """The reference is a local-update program with incremental fields for 16 x 16 sites."""
     energies, squares = averages(DOMAIN, 16, temperature, 16, 1000, over_relaxation)
     within(energies, mean_energy)
     within(squares, square)
@@ -38,7 +38,7 @@ def test_dipole_and_anisotropy_agree_with_brute_force(temperature, mean_energy, 
 @pytest.mark.parametrize("strength", [2.0, -2.0])
 @pytest.mark.parametrize("axis", [(0.0, 0.0, 1.0), (1.0, 2.0, -2.0)])
 def test_free_spins_with_anisotropy(strength, axis):
-    """Independent spins: <(S.a)^2> is a ratio of one-dimensional integrals over exp(K s^2 / T)."""
+    """For independent spins <(S.a)^2> is a ratio of one-dimensional integrals over exp(K s^2 / T)."""
     hamiltonian = Hamiltonian(exchange=0.0, anisotropy=strength, anisotropy_axis=axis)
     s = np.linspace(-1, 1, 20001)
     weight = np.exp(strength * s**2 / 0.8)
@@ -51,7 +51,7 @@ def test_free_spins_with_anisotropy(strength, axis):
 
 
 def test_all_terms_on_a_torus_of_eight_spins():
-    """Every term at once, turned by bulk DMI: the exact average by integration over random directions."""
+    """The exact average is computed by integration over random directions."""
     hamiltonian = Hamiltonian(exchange=0.3, dipole=0.1, dmi=0.2, dmi_kind="bulk", anisotropy=0.3)
     rng = np.random.default_rng(13)
     trials = reference.random_spins(rng, 10_000, 2, 4)
@@ -65,7 +65,7 @@ def test_all_terms_on_a_torus_of_eight_spins():
 
 
 @pytest.mark.parametrize("hamiltonian", [LABYRINTH, DOMAIN, Hamiltonian(anisotropy=0.3, dmi=0.3, dmi_kind="bulk")])
-def test_splitting_calls_changes_nothing(hamiltonian):
+def test_split_into_calls_does_not_change_the_spins(hamiltonian):
     temperatures = np.linspace(1.0, 0.3, 23)
     whole, split = (Sampler(hamiltonian, 16, seed=(14,)) for _ in range(2))
     whole.heat_bath(temperatures, 1)
@@ -75,7 +75,7 @@ def test_splitting_calls_changes_nothing(hamiltonian):
 
 
 @pytest.mark.parametrize("kind", ["interfacial", "bulk"])
-def test_starting_spins_are_kept_until_the_first_move(kind):
+def test_sampler_starts_from_given_spins(kind):
     start = reference.random_spins(np.random.default_rng(15), 6, 34)
     sampler = Sampler(Hamiltonian(dmi=0.3, dmi_kind=kind, anisotropy=0.1), (6, 34), (1,), start=start)
     assert np.allclose(sampler.spins, start, atol=1e-7)
@@ -85,7 +85,7 @@ def test_starting_spins_are_kept_until_the_first_move(kind):
     "hamiltonian",
     [DOMAIN, Hamiltonian(dipole=0.2, dmi=0.3, dmi_kind="bulk", anisotropy=0.4, anisotropy_axis=(1, 0, 1))],
 )
-def test_a_quench_with_dipole_lowers_the_energy_at_every_step_and_ends_without_torque(hamiltonian):
+def test_quench_with_dipole_lowers_the_energy_and_leaves_no_torque(hamiltonian):
     sampler = Sampler(hamiltonian, (16, 24), seed=(16,))
     sampler.heat_bath(np.linspace(1.0, 0.1, 50))
     energies = [energy(sampler.spins, hamiltonian)]
@@ -108,10 +108,10 @@ def test_a_quench_with_dipole_lowers_the_energy_at_every_step_and_ends_without_t
     ],
 )
 def test_heat_bath_over_relaxation_and_metropolis_agree_on_the_square_lattice(temperature, exact, other):
-    """64 x 64, exchange only: the series at T = 2, else Monte Carlo of another program, with its error."""
+    """The references are the series at T = 2, and energies of another Monte Carlo program with their errors."""
     heat_bath, reflected, metropolis = [], [], []
     for n in range(8):
-        samplers = [Sampler(Hamiltonian(), 64, seed=(17, n, which)) for which in range(3)]
+        samplers = [Sampler(Hamiltonian(), 64, seed=(17, n, number)) for number in range(3)]
         for sampler in samplers:
             sampler.heat_bath(np.linspace(2.0, temperature, 300), 3)
         samplers[2].metropolis(np.full(300, temperature))
@@ -129,7 +129,7 @@ def test_heat_bath_over_relaxation_and_metropolis_agree_on_the_square_lattice(te
 
 @pytest.mark.parametrize(("temperature", "exact"), [(1.0, -0.330737), (0.5, -0.564197)])
 def test_chain_with_dmi_has_the_energy_of_its_transfer_matrix(temperature, exact):
-    """Per site of an endless chain with D = 0.3 across it: it maps to an XXZ chain, not to a larger exchange."""
+    """The reference is the energy per site of an infinite chain with D = 0.3, which maps to an XXZ chain."""
     hamiltonian = Hamiltonian(dmi=0.3, boundary="open")
     energies = []
     for n in range(20):
@@ -145,7 +145,7 @@ def test_chain_with_dmi_has_the_energy_of_its_transfer_matrix(temperature, exact
 )
 @pytest.mark.parametrize("kind", ["interfacial", "bulk"])
 def test_square_lattice_with_dmi(temperature, exact, error, kind):
-    """128 x 128, D = 0.3: Monte Carlo of another program, with its error; the kind of DMI makes no difference."""
+    """The reference is another Monte Carlo program with its errors; the energy does not depend on the kind of DMI."""
     hamiltonian = Hamiltonian(dmi=0.3, dmi_kind=kind)
     energies = []
     for n in range(8):

@@ -1,4 +1,4 @@
-"""The dataset that tests harm, where they don't make another."""
+"""Fixtures with a dataset that tests may damage."""
 
 from tests.support.harm import dataset, original
 

@@ -1,4 +1,4 @@
-"""What the functions of `rayspin.storage` are given: paths as texts, one number for a list; the rest is one line."""
+"""Arguments of the functions of `rayspin.storage`: accepted types, and errors in one line."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def reader(folder):
     return Catalog.open(folder).reader()
 
 
-def test_a_path_may_be_a_text(folder, tmp_path):
+def test_paths_may_be_strings(folder, tmp_path):
     text = str(folder)
-    for opened in (Catalog.open, Catalog.read, Catalog.entered):
-        assert opened(text) == opened(folder)
+    for open_catalog in (Catalog.open, Catalog.read, Catalog.entered):
+        assert open_catalog(text) == open_catalog(folder)
     assert Catalog.history(text) == Catalog.history(folder)
     shard = folder / shard_name(np.int64(0))
     assert inspect_shard(str(shard)) == inspect_shard(shard)
@@ -66,19 +66,19 @@ def test_a_path_may_be_a_text(folder, tmp_path):
 
 
 @pytest.mark.parametrize("scales", [4, np.int64(4), [4], (4,), np.array([4]), np.array([4], np.uint8)])
-def test_a_scale_or_several_may_be_asked_for(folder, scales):
+def test_coarse_accepts_one_scale_or_several(folder, scales):
     view = open_dataset(str(folder), coarse=scales, degradation={"sigma": 0.0})
     np.testing.assert_array_equal(view["coarse4"], view["spins"].values[:, ::4, ::4])
 
 
-def test_positions_are_any_integers_and_count_from_the_end(reader):
+def test_positions_are_integers_and_negative_ones_count_from_the_end(reader):
     spins = reader.whole()
     for positions in ([3, 0], (3, 0), np.array([3, 0], np.uint8), range(3, -1, -3), [-2, 0]):
         np.testing.assert_array_equal(reader.read(positions), spins[[3, 0]])
     assert reader.read([]).shape == (0, 8, 8, 3)
 
 
-def test_numbers_of_samples_may_be_a_list():
+def test_sample_numbers_may_be_a_list():
     points = points_of(TABLE | {"hamiltonian": {}, "grid": {"hamiltonian.dmi": np.array([0.1, 0.2])}})
     assert point_numbers([0, 1, 2], points).tolist() == [0, 1, 0]
     assert SplitCounts(test=1, validation=1).codes([0, 1, 2]).tolist() == [2, 1, 0]
@@ -101,14 +101,14 @@ BAD = {
     "real positions": (lambda catalog: catalog.reader().read([0.5, 1.0]), "positions: .* dtype float64"),
     "position beyond the end": (lambda catalog: catalog.reader().read([0, 5]), "positions: 5 is out of range"),
     "position before the first": (lambda catalog: catalog.reader().read([-6]), "positions: -6 is out of range"),
-    "two scales, one of them real": (lambda c: open_dataset(c.path, coarse=[2, 4.5]), "coarse.1: 4.5 is invalid"),
-    "scale in words": (lambda catalog: open_dataset(catalog.path, coarse="four"), "coarse.0: 'four' is invalid"),
+    "real scale of two": (lambda c: open_dataset(c.path, coarse=[2, 4.5]), "coarse.1: 4.5 is invalid"),
+    "scale as a string": (lambda catalog: open_dataset(catalog.path, coarse="four"), "coarse.0: 'four' is invalid"),
     "scale that does not divide": (lambda catalog: open_dataset(catalog.path, coarse=3), "degradation: 8 x 8 sites"),
     "grid without a list": (
         lambda _: points_of(TABLE | {"grid": {"hamiltonian.dmi": 0.3}}),
         "grid.hamiltonian.dmi: has",
     ),
-    "grid with a text": (
+    "grid with a string": (
         lambda _: points_of(TABLE | {"grid": {"hamiltonian.dmi_kind": "bulk"}}),
         "grid.* has no values",
     ),
@@ -123,7 +123,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_has_no_one_meaning_is_named_in_one_line(folder, case):
+def test_invalid_argument_is_a_one_line_error(folder, case):
     call, message = BAD[case]
     before = sorted(folder.iterdir())
     with pytest.raises(InputError, match=f"^{message}") as error:
@@ -132,6 +132,6 @@ def test_what_has_no_one_meaning_is_named_in_one_line(folder, case):
     assert sorted(folder.iterdir()) == before
 
 
-def test_a_degradation_made_in_python_is_taken_as_well(folder):
+def test_degradation_may_be_an_object(folder):
     view = open_dataset(folder, coarse=2, degradation=Degradation(sigma=0.0))
     assert view["coarse2"].shape == (5, 4, 4, 3)

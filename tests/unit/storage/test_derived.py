@@ -1,4 +1,4 @@
-"""Fields and coarse versions: computed when they are read, stored when a job asks for them, the same either way."""
+"""Fields and coarse versions, which are computed on reading or stored by the job, with equal values."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def stored(tmp_path: Path) -> Path:
     return generated(tmp_path / "data", derived=DERIVED)
 
 
-def test_they_are_computed_when_they_are_read(plain: Path) -> None:
+def test_derived_variables_are_computed_on_reading(plain: Path) -> None:
     view = open_dataset(plain, field=True, coarse=[4, 8], degradation=Degradation(sigma=0.0))
     assert set(view.data_vars) == {"spins", "field", "coarse4", "coarse8"}
     assert not any(variable.variable._in_memory for variable in view.data_vars.values())
@@ -65,18 +65,18 @@ def test_they_are_computed_when_they_are_read(plain: Path) -> None:
     )
     np.testing.assert_array_equal(view["coarse4"].sel(sample=5, component="y"), spins[5, ::4, ::4, 1])
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(view))["field"], field)
-    # The energy of pairs: - sum S . F / 2.
+    # The energy of pair interactions is - sum S . F / 2.
     energies = -0.5 * (view["spins"] * view["field"]).sum("component").mean(("y", "x"))
     np.testing.assert_allclose(energies, view["energy"], rtol=1e-6)
 
 
-def test_the_published_degradation_unless_another_is_asked_for(plain: Path) -> None:
+def test_published_degradation_is_the_default(plain: Path) -> None:
     view = open_dataset(plain, coarse=(4,))
     np.testing.assert_array_equal(view["coarse4"], Degradation().apply(view["spins"].values, 4))
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])
-def test_stored_they_are_the_same(compression: str, plain: Path, tmp_path: Path) -> None:
+def test_stored_variables_equal_computed_ones(compression: str, plain: Path, tmp_path: Path) -> None:
     folder = generated(tmp_path / "data", derived=DERIVED, storage={"compression": compression})
     computed = open_dataset(plain, field=True, coarse=(4, 2), degradation=Degradation(**BLUR))
     view = open_dataset(folder)
@@ -90,7 +90,7 @@ def test_stored_they_are_the_same(compression: str, plain: Path, tmp_path: Path)
         np.testing.assert_array_equal(other["coarse4"], computed["coarse4"])
 
 
-def test_what_is_stored_is_read_and_what_is_not_is_computed(stored: Path) -> None:
+def test_stored_variables_are_read_and_others_are_computed(stored: Path) -> None:
     before = open_dataset(stored, field=True)
     file, offset = stored / shard_name(0), Catalog.open(stored).records[0].offsets["field"]
     with file.open("r+b") as stream:
@@ -99,13 +99,13 @@ def test_what_is_stored_is_read_and_what_is_not_is_computed(stored: Path) -> Non
     changed = open_dataset(stored, field=True, coarse=(4, 8))
     assert changed["field"][0, 0, 0, 0] == 7
     assert before["field"][0, 0, 0, 1] == changed["field"][0, 0, 0, 1]
-    # Where the job has a degradation, that one is meant.
+    # The degradation of the job is the default.
     np.testing.assert_array_equal(changed["coarse8"], Degradation(**BLUR).apply(changed["spins"].values, 8))
     other = open_dataset(stored, coarse=(4,), degradation=Degradation())
     np.testing.assert_array_equal(other["coarse4"], Degradation().apply(other["spins"].values, 4))
 
 
-def test_one_that_is_not_that_of_its_spins_is_found(stored: Path) -> None:
+def test_verify_reports_a_variable_that_differs_from_its_spins(stored: Path) -> None:
     values, attributes = read_shard(stored / shard_name(3))
     del attributes["values_sha256"], attributes["derived_variables"], attributes["parameters"]
     values["coarse4"] = values["coarse4"] + np.float32(1e-3)
@@ -116,11 +116,11 @@ def test_one_that_is_not_that_of_its_spins_is_found(stored: Path) -> None:
     assert "has values of 'coarse4' that differ from those of its spins (by 0.001)" in fault.problem
 
 
-def test_a_dataset_without_them_is_as_it_ever_was(plain: Path, tmp_path: Path) -> None:
-    asked = Generate.model_validate(PLAIN)
-    assert "derived" not in asked.identity()
+def test_dataset_without_derived_variables_is_unchanged(plain: Path, tmp_path: Path) -> None:
+    stage = Generate.model_validate(PLAIN)
+    assert "derived" not in stage.identity()
     tmp_path.joinpath("one").mkdir()
-    record = ShardMaker(asked, tmp_path / "one").work((0, 3)).record
+    record = ShardMaker(stage, tmp_path / "one").work((0, 3)).record
     assert record.sha256 == Catalog.open(plain).records[0].sha256
     values, attributes = read_shard(plain / shard_name(0))
     assert {*values} == {"sample", "spins", "energy", "split", "point", "dmi"}
@@ -130,7 +130,7 @@ def test_a_dataset_without_them_is_as_it_ever_was(plain: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("derived", "changes", "said"),
+    ("derived", "changes", "message"),
     [
         ({"coarse": [5]}, {}, "16 x 24 sites don't divide into blocks of 5"),
         ({"coarse": [4, 4]}, {}, "contains a scale twice"),
@@ -140,12 +140,12 @@ def test_a_dataset_without_them_is_as_it_ever_was(plain: Path, tmp_path: Path) -
         ({"fields": True}, {}, "did you mean 'field'?"),
     ],
 )
-def test_what_can_not_be_computed_is_refused(derived: Any, changes: Any, said: str) -> None:
+def test_impossible_derived_variables_are_refused(derived: Any, changes: Any, message: str) -> None:
     with pytest.raises(InputError) as error:
         Generate(**(PLAIN | changes | {"derived": derived}))
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
-def test_so_it_is_on_reading(plain: Path) -> None:
+def test_impossible_coarse_version_is_refused_on_reading(plain: Path) -> None:
     with pytest.raises(InputError, match="don't divide into blocks of 5"):
         open_dataset(plain, coarse=(5,))

@@ -1,4 +1,4 @@
-"""Whatever a ledger, a job or a shard holds, reading it ends in a result or in one line."""
+"""Reading a dataset with arbitrary bytes in its ledger, job file or shards gives a result or a one-line error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ JOB = Generate.model_validate(
     }
 )
 FIRST = shard_name(0)
-LOOKS: tuple[Callable[[Path], object], ...] = (
+READERS: tuple[Callable[[Path], object], ...] = (
     lambda folder: verify(Catalog.entered(folder)),
     lambda folder: open_dataset(folder)["spins"].values,
     lambda folder: describe(folder, None),
@@ -62,7 +62,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def changed(**files: bytes) -> Iterator[None]:
-    """The files by path hold something else for a while."""
+    """Replace the contents of files, given by path, and restore them at the end of the block."""
     before = {path: Path(path).read_bytes() for path in files}
     try:
         for path, content in files.items():
@@ -73,35 +73,35 @@ def changed(**files: bytes) -> Iterator[None]:
             Path(path).write_bytes(content)
 
 
-def look_at(folder: Path) -> None:
+def read_in_all_ways(folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for look in LOOKS:
+        for reader in READERS:
             with suppress(RayspinError):
-                look(folder)
+                reader(folder)
 
 
-SPOILED = (b"[" * 100_000, b'{"a":' * 5000, b"9" * 5000, b"\0" * 64, b"\xff\xfe", b"1e999", b"NaN", b"\r", b"\n")
+INVALID = (b"[" * 100_000, b'{"a":' * 5000, b"9" * 5000, b"\0" * 64, b"\xff\xfe", b"1e999", b"NaN", b"\r", b"\n")
 
 
 @st.composite
 def mutations(draw: st.DrawFn) -> Callable[[bytes], bytes]:
-    """What turns a file into a similar one: a few bytes changed, left out, put in, or the end cut off."""
-    places = draw(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=4))
-    kinds = [draw(st.sampled_from(["flip", "cut", "leave out", "put in"])) for _ in places]
-    texts = [draw(st.binary(max_size=8) | st.sampled_from(SPOILED)) for _ in places]
+    """Functions that change, remove or insert a few bytes of a file, or truncate it."""
+    positions = draw(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=4))
+    kinds = [draw(st.sampled_from(["flip", "truncate", "remove", "insert"])) for _ in positions]
+    texts = [draw(st.binary(max_size=8) | st.sampled_from(INVALID)) for _ in positions]
 
     def mutate(content: bytes) -> bytes:
-        for place, kind, text in zip(places, kinds, texts):
-            at = int(place * len(content))
+        for position, kind, text in zip(positions, kinds, texts):
+            at = int(position * len(content))
             match kind:
                 case "flip":
                     content = content[:at] + bytes(byte ^ 0x55 for byte in content[at : at + 2]) + content[at + 2 :]
-                case "cut":
+                case "truncate":
                     content = content[:at]
-                case "leave out":
+                case "remove":
                     content = content[:at] + content[at + 5 :]
-                case "put in":
+                case "insert":
                     content = content[:at] + text + content[at:]
         return content
 
@@ -110,10 +110,12 @@ def mutations(draw: st.DrawFn) -> Callable[[bytes], bytes]:
 
 @fuzzed
 @given(mutate=mutations(), file=st.sampled_from(["ledger.jsonl", "job.toml", FIRST]))
-def test_changed_files_end_in_a_result_or_one_line(dataset: Path, mutate: Callable[[bytes], bytes], file: str) -> None:
+def test_changed_files_give_a_result_or_a_one_line_error(
+    dataset: Path, mutate: Callable[[bytes], bytes], file: str
+) -> None:
     path = dataset / file
     with changed(**{str(path): mutate(path.read_bytes())}):
-        look_at(dataset)
+        read_in_all_ways(dataset)
 
 
 VALUES = (
@@ -153,7 +155,7 @@ VALUES = (
 @example(changes={"offsets": {"spins": 2**40, "energy": 0}}, line=1)
 @example(changes={"count": 10**15, "bytes": 10**16}, line=1)
 @example(changes={"text": 'kind = "generate"\nsamples = 4\nsize = [4, 4]\nseed = 5'}, line=0)
-def test_ledger_lines_with_a_checksum_and_other_values_end_so_too(
+def test_changed_ledger_values_give_a_result_or_a_one_line_error(
     dataset: Path, changes: dict[str, Any], line: int
 ) -> None:
     path = dataset / "ledger.jsonl"
@@ -163,12 +165,12 @@ def test_ledger_lines_with_a_checksum_and_other_values_end_so_too(
     checked = {**entry, "crc32": f"{zlib.crc32(json.dumps(entry).encode()):08x}"}
     lines[line] = json.dumps(checked).encode() + b"\n"
     with changed(**{str(path): b"".join(lines)}):
-        look_at(dataset)
+        read_in_all_ways(dataset)
 
 
 @fuzzed
 @given(mutate=mutations())
-def test_shards_that_the_ledger_knows_and_that_are_none_end_so_too(
+def test_recorded_but_changed_shards_give_a_result_or_a_one_line_error(
     dataset: Path, mutate: Callable[[bytes], bytes]
 ) -> None:
     path, ledger = dataset / FIRST, dataset / "ledger.jsonl"
@@ -178,16 +180,16 @@ def test_shards_that_the_ledger_knows_and_that_are_none_end_so_too(
     )
     with changed(**{str(path): content, str(ledger): ledger.read_bytes()}):
         LedgerWriter(dataset).record(record)
-        look_at(dataset)
+        read_in_all_ways(dataset)
 
 
 @pytest.mark.parametrize("file", ["ledger.jsonl", "job.toml", FIRST])
-@pytest.mark.parametrize("there", ["folder", "pipe", "loop", "device"])
-def test_what_is_no_regular_file_is_not_waited_for(dataset: Path, tmp_path: Path, file: str, there: str) -> None:
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "device"])
+def test_reading_other_than_regular_files_does_not_block(dataset: Path, tmp_path: Path, file: str, kind: str) -> None:
     folder = Path(shutil.copytree(dataset, tmp_path / "data"))
     path = folder / file
     path.unlink()
-    match there:
+    match kind:
         case "folder":
             path.mkdir()
         case "pipe":
@@ -196,14 +198,14 @@ def test_what_is_no_regular_file_is_not_waited_for(dataset: Path, tmp_path: Path
             path.symlink_to(path.name)
         case "device":
             path.symlink_to("/dev/zero")
-    look_at(folder)
+    read_in_all_ways(folder)
     if file == FIRST:
         with pytest.raises(InputError):
             inspect_shard(path)
         assert [fault.first_sample for fault in verify(Catalog.entered(folder)).faults] == [0]
 
 
-def test_metadata_nested_too_deep_are_a_fault_of_the_shard(dataset: Path, tmp_path: Path) -> None:
+def test_deeply_nested_metadata_are_a_fault_of_the_shard(dataset: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(dataset, tmp_path / "data"))
     values, attributes = read_shard(folder / FIRST)
     variables = Catalog.open(folder).variables

@@ -1,4 +1,4 @@
-"""Datasets that lack samples: refused by all that reads them, unless they are asked for as they are."""
+"""Datasets with missing samples, which jobs refuse unless they accept incomplete datasets."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def lacking(original: Path, tmp_path: Path) -> Path:
-    """Finished, and its second shard is gone."""
+def incomplete_dataset(original: Path, tmp_path: Path) -> Path:
+    """A finished dataset whose second shard was deleted."""
     folder = Path(shutil.copytree(original, tmp_path / "data"))
     (folder / shard_name(8)).unlink()
     return folder
@@ -68,8 +68,8 @@ def evaluation(dataset: Path, folder: Path, **more: Any) -> EvaluateFcn:
     return EvaluateFcn.model_validate({"dataset": str(dataset), "weights": str(weights)} | more)
 
 
-def test_a_training_refuses_it_in_check_plan_and_run(lacking: Path, tmp_path: Path) -> None:
-    stage, run = train(lacking), RunDir.at(tmp_path / "run")
+def test_training_refuses_an_incomplete_dataset(incomplete_dataset: Path, tmp_path: Path) -> None:
+    stage, run = train(incomplete_dataset), RunDir.at(tmp_path / "run")
     with pytest.raises(InputError, match=REFUSAL):
         stage.check(run, {})
     with pytest.raises(InputError, match=REFUSAL):
@@ -77,22 +77,22 @@ def test_a_training_refuses_it_in_check_plan_and_run(lacking: Path, tmp_path: Pa
     with pytest.raises(InputError, match=REFUSAL):
         stage.run(run, Context())
     with pytest.raises(InputError, match=REFUSAL):
-        stage.fit(lacking, tmp_path / "run")
+        stage.fit(incomplete_dataset, tmp_path / "run")
     assert not run.path.exists()
-    train(lacking, incomplete=True).check(run, {})
+    train(incomplete_dataset, incomplete=True).check(run, {})
 
 
-def test_an_evaluation_refuses_it(lacking: Path, tmp_path: Path) -> None:
+def test_evaluation_refuses_an_incomplete_dataset(incomplete_dataset: Path, tmp_path: Path) -> None:
     run = RunDir.at(tmp_path / "run")
-    stage = evaluation(lacking, tmp_path)
+    stage = evaluation(incomplete_dataset, tmp_path)
     with pytest.raises(InputError, match=REFUSAL):
         stage.check(run, {})
     with pytest.raises(InputError, match=REFUSAL):
         stage.run(run, Context())
-    evaluation(lacking, tmp_path, incomplete=True).check(run, {})
+    evaluation(incomplete_dataset, tmp_path, incomplete=True).check(run, {})
 
 
-def test_a_sweep_refuses_it(lacking: Path, tmp_path: Path) -> None:
+def test_sweep_refuses_an_incomplete_dataset(incomplete_dataset: Path, tmp_path: Path) -> None:
     run = RunDir.at(tmp_path / "run")
 
     def sweep(stage: TrainFcn) -> Tune:
@@ -100,68 +100,69 @@ def test_a_sweep_refuses_it(lacking: Path, tmp_path: Path) -> None:
         return Tune.model_validate(table)
 
     with pytest.raises(InputError, match=REFUSAL):
-        sweep(train(lacking)).check(run, {})
-    sweep(train(lacking, incomplete=True)).check(run, {})
+        sweep(train(incomplete_dataset)).check(run, {})
+    sweep(train(incomplete_dataset, incomplete=True)).check(run, {})
 
 
-def test_a_pipeline_makes_what_is_missing_before_the_next_stage(lacking: Path) -> None:
-    """Its first stage ended once, and is not done any more."""
-    run = RunDir.at(lacking)
+def test_pipeline_generates_missing_samples_before_the_next_stage(incomplete_dataset: Path) -> None:
+    """The first stage finished once, and is not done since its dataset lost a shard."""
+    run = RunDir.at(incomplete_dataset)
     assert run.finished(GENERATE.identity()) is not None
     assert GENERATE.done(run) is None
     stages = {"data": JOB, "train": train(Path("@data")).to_table()}
     pipeline = Pipeline.model_validate({"kind": "pipeline", "stages": stages})
     with pytest.raises(InputError, match="stage 'data' has not finished"):
-        pipeline.run_stage("train", RunDir.at(lacking.parent), Context(), lambda stage, run: Summary("", {}))
-    datasets.make(GENERATE, lacking)
+        pipeline.run_stage("train", RunDir.at(incomplete_dataset.parent), Context(), lambda stage, run: Summary("", {}))
+    datasets.make(GENERATE, incomplete_dataset)
     assert GENERATE.done(run) is not None
     assert execute(GENERATE, run, Context()).title == "dataset"
 
 
-def test_jobs_that_do_not_ask_for_it_are_the_jobs_they_were(lacking: Path) -> None:
-    assert "incomplete" not in train(lacking).to_table()
-    assert "incomplete" not in train(lacking, incomplete=False).identity()
-    assert train(lacking, incomplete=True).identity()["incomplete"] is True
+def test_default_of_incomplete_is_not_part_of_the_job(incomplete_dataset: Path) -> None:
+    assert "incomplete" not in train(incomplete_dataset).to_table()
+    assert "incomplete" not in train(incomplete_dataset, incomplete=False).identity()
+    assert train(incomplete_dataset, incomplete=True).identity()["incomplete"] is True
     base = Tune.model_validate(
-        {"base": train(lacking).to_table() | {"kind": "train-fcn"}, "space": {"training.seed": [1]}}
+        {"base": train(incomplete_dataset).to_table() | {"kind": "train-fcn"}, "space": {"training.seed": [1]}}
     )
     assert "incomplete" not in base.identity()["base"]
     assert '"incomplete"' in str(json_schema()).replace("'", '"')
 
 
-def test_a_dataset_that_is_not_finished_is_refused_too(lacking: Path, tmp_path: Path) -> None:
-    """The ledger has the job, too: what it asks for and no shard holds is missing."""
-    ledger = lacking / "ledger.jsonl"
+def test_unfinished_dataset_is_refused(incomplete_dataset: Path, tmp_path: Path) -> None:
+    """The samples of the job, which the ledger contains, are missing if they are in no shard."""
+    ledger = incomplete_dataset / "ledger.jsonl"
     lines = [line for line in ledger.read_text().splitlines(keepends=True) if '"first_sample": 8,' not in line]
     ledger.write_text("".join(lines))
     with pytest.raises(InputError, match=REFUSAL):
-        train(lacking).check(RunDir.at(tmp_path / "run"), {})
+        train(incomplete_dataset).check(RunDir.at(tmp_path / "run"), {})
 
 
-def test_open_dataset_warns_and_names_what_is_missing(lacking: Path) -> None:
-    said = rf"^{lacking}: 8 of 16 samples are missing \(8 to 15\); generate them with rayspin repair {lacking}$"
-    with pytest.warns(UserWarning, match=said) as caught:
-        view = open_dataset(lacking)
+def test_open_dataset_warns_of_missing_samples(incomplete_dataset: Path) -> None:
+    path = incomplete_dataset
+    warning = rf"^{path}: 8 of 16 samples are missing \(8 to 15\); generate them with rayspin repair {path}$"
+    with pytest.warns(UserWarning, match=warning) as caught:
+        view = open_dataset(incomplete_dataset)
     assert caught[0].filename == __file__
     np.testing.assert_array_equal(view["sample"], np.arange(8))
     with pytest.raises(InputError, match=REFUSAL):
-        open_dataset(lacking, strict=True)
+        open_dataset(incomplete_dataset, strict=True)
 
 
-def test_open_dataset_says_nothing_of_a_whole_one(original: Path) -> None:
+def test_open_dataset_of_a_complete_dataset_does_not_warn(original: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert open_dataset(original, strict=True).sizes["sample"] == 16
         assert open_dataset(original).sizes["sample"] == 16
 
 
-def test_show_tells_what_is_missing(lacking: Path) -> None:
-    _, rows = describe(lacking, None)
+def test_show_reports_missing_samples(incomplete_dataset: Path) -> None:
+    _, rows = describe(incomplete_dataset, None)
     assert rows["samples"] == "8 of 16"
     assert rows["incomplete"].startswith("8 of 16 samples are missing (8 to 15)")
 
 
-def test_gaps_are_named_up_to_a_few(original: Path) -> None:
+def test_missing_samples_are_listed_as_ranges(original: Path) -> None:
     catalog = Catalog.open(original)
     job = {"samples": 100, "size": [16, 16], "seed": 5}
     partial = Catalog(catalog.path, catalog.records[:1])

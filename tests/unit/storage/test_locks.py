@@ -1,4 +1,4 @@
-"""File systems without locks, and machines that fail to read: neither is told as a fault of the data."""
+"""File systems without locks, and read errors of the machine, which are not reported as faults of the data."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ NO_LOCKS = """
 int flock(int descriptor, int operation) { errno = REFUSAL; return -1; }
 """
 
-# What a dataset goes through; each line says what it did.
-LIFE = """
+# A program that generates, verifies, reads and describes a dataset, and prints each result.
+PROGRAM = """
 import sys
 from pathlib import Path
 import numpy as np
@@ -47,9 +47,9 @@ from rayspin.show import describe
 from rayspin.storage import Catalog, open_dataset, verify, write_grid
 
 folder = Path(sys.argv[1])
-asked = {"samples": 6, "size": 8, "shard_samples": 3, "hamiltonian": "labyrinth", "splits": {"test": 1}}
-asked |= {"schedule": {"sweeps": 5, "quench_sweeps": 5}, "storage": {"compression": sys.argv[2]}}
-job = Generate.model_validate(asked)
+table = {"samples": 6, "size": 8, "shard_samples": 3, "hamiltonian": "labyrinth", "splits": {"test": 1}}
+table |= {"schedule": {"sweeps": 5, "quench_sweeps": 5}, "storage": {"compression": sys.argv[2]}}
+job = Generate.model_validate(table)
 with RunDir.at(folder).claimed(job.identity()):
     make_here(job, folder)
 print([fault.problem for fault in verify(Catalog.entered(folder)).faults])
@@ -59,19 +59,19 @@ write_grid(folder / "grid.nc", {"x": [1, 2]}, {"y": (("x",), np.zeros(2))}, {}, 
 """
 
 
-def made(folder: Path) -> Path:
+def generated(folder: Path) -> Path:
     datasets.make(SMALL, folder)
     return folder
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler (cc) is installed")
 @pytest.mark.parametrize("refusal", ["ENOLCK", "EOPNOTSUPP", "EINVAL"])
-def test_a_file_system_without_locks_holds_datasets_like_any_other(tmp_path: Path, refusal: str) -> None:
+def test_datasets_work_on_a_file_system_without_locks(tmp_path: Path, refusal: str) -> None:
     source, library = tmp_path / "locks.c", tmp_path / "locks.so"
     source.write_text(NO_LOCKS.replace("REFUSAL", refusal))
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
     compression = {"ENOLCK": "none"}.get(refusal, "zlib")
-    command = [sys.executable, "-c", LIFE, str(tmp_path / "data"), compression]
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "data"), compression]
     done = subprocess.run(
         command, env=os.environ | {"LD_PRELOAD": str(library)}, capture_output=True, text=True, check=False
     )
@@ -80,28 +80,28 @@ def test_a_file_system_without_locks_holds_datasets_like_any_other(tmp_path: Pat
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ENOLCK])
-def test_a_failure_of_the_system_says_that_the_file_may_be_sound(tmp_path: Path, code: int) -> None:
-    shard = made(tmp_path) / shard_name(0)
-    said = f"{shard}: {os.strerror(code)}; check the file system and try again: the file itself may be intact"
-    with pytest.raises(MachineError, match=f"^{re.escape(said)}$"), reading(shard):
+def test_system_error_states_that_the_file_may_be_intact(tmp_path: Path, code: int) -> None:
+    shard = generated(tmp_path) / shard_name(0)
+    message = f"{shard}: {os.strerror(code)}; check the file system and try again: the file itself may be intact"
+    with pytest.raises(MachineError, match=f"^{re.escape(message)}$"), reading(shard):
         raise OSError(code, os.strerror(code))
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="rights don't bind root")
-def test_a_shard_that_may_not_be_read_is_no_faulty_shard(tmp_path: Path) -> None:
-    folder = made(tmp_path)
+@pytest.mark.skipif(os.getuid() == 0, reason="permissions do not restrict root")
+def test_unreadable_shard_is_a_machine_error(tmp_path: Path) -> None:
+    folder = generated(tmp_path)
     (folder / shard_name(0)).chmod(0)
-    for look in (lambda: verify(Catalog.entered(folder)), lambda: describe(folder / shard_name(0), None)):
+    for read in (lambda: verify(Catalog.entered(folder)), lambda: describe(folder / shard_name(0), None)):
         with pytest.raises(MachineError, match="Permission denied"):
-            look()
+            read()
 
 
-@pytest.mark.parametrize("harm", ["truncated", "changed", "empty"])
-def test_no_remedy_for_a_damaged_shard_is_to_delete_it(tmp_path: Path, harm: str) -> None:
-    path = made(tmp_path) / shard_name(0)
+@pytest.mark.parametrize("damage", ["truncated", "changed", "empty"])
+def test_remedy_for_a_damaged_shard_does_not_suggest_deletion(tmp_path: Path, damage: str) -> None:
+    path = generated(tmp_path) / shard_name(0)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
-    path.write_bytes({"truncated": content[:-100], "changed": content, "empty": b""}[harm])
+    path.write_bytes({"truncated": content[:-100], "changed": content, "empty": b""}[damage])
     with pytest.raises(InputError) as caught:
         inspect_shard(path)
     assert "delete" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Datasets of several Hamiltonians: which sample has which, as coordinates, energies, and clear errors."""
+"""Datasets of several Hamiltonians and schedules: assignment to samples, coordinates, energies and errors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generated(grid(), tmp_path_factory.mktemp("grid") / "data")
 
 
-def test_samples_take_turns_in_the_points_of_the_grid(dataset: Path) -> None:
+def test_samples_cycle_through_the_points_of_the_grid(dataset: Path) -> None:
     view = open_dataset(dataset)
     np.testing.assert_array_equal(view["point"], [*range(6), *range(6), 0, 1])
     np.testing.assert_array_equal(view["dmi"], [0.2, 0.4] * 7)
@@ -65,7 +65,7 @@ def test_samples_take_turns_in_the_points_of_the_grid(dataset: Path) -> None:
         expected = anneal(hamiltonian, size=16, schedule=AnnealSchedule(**TINY), seed=(5, sample))
         np.testing.assert_array_equal(view["spins"][sample], expected)
         assert float(view["energy"][sample]) == energy(expected, hamiltonian)
-    # What a user wants of it: means over each point.
+    # The mean over the samples of each point.
     means = view["energy"].groupby("point").mean()
     assert means.sizes == {"point": 6}
     assert verify(Catalog.entered(dataset)).faults == []
@@ -79,7 +79,7 @@ def test_plain_xarray_has_the_parameters_as_coordinates(dataset: Path) -> None:
             np.testing.assert_array_equal(plain[name], view[name])
 
 
-def test_more_samples_extend_each_point_and_touch_nothing(dataset: Path, tmp_path: Path) -> None:
+def test_more_samples_extend_each_point_without_changes_of_shards(dataset: Path, tmp_path: Path) -> None:
     folder = generated(grid(samples=8), tmp_path / "data")
     first = {path.name: path.read_bytes() for path in folder.glob("*.nc")}
     generated(grid(), folder)
@@ -105,15 +105,15 @@ def test_variants_replace_hamiltonian_and_schedule_and_cross_with_the_grid(tmp_p
     assert verify(Catalog.entered(tmp_path / "data")).faults == []
 
 
-def test_one_point_is_a_dataset_without_a_grid(tmp_path: Path) -> None:
-    alone = grid(grid={}, samples=5)
-    assert "grid" not in alone.identity()
-    view = open_dataset(generated(alone, tmp_path / "data"))
+def test_dataset_with_one_point_has_no_grid(tmp_path: Path) -> None:
+    stage = grid(grid={}, samples=5)
+    assert "grid" not in stage.identity()
+    view = open_dataset(generated(stage, tmp_path / "data"))
     assert "point" not in view.coords
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"grid": {"hamiltonian.dmmi": [0.1]}}, "hamiltonian.dmmi: unknown key; did you mean 'dmi'?"),
         ({"grid": {"size": [16, 32]}}, "grid.size: is not a parameter of a sample; write hamiltonian.KEY"),
@@ -127,14 +127,14 @@ def test_one_point_is_a_dataset_without_a_grid(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_mistakes_are_one_line(changes: dict[str, Any], said: str) -> None:
+def test_invalid_points_are_a_one_line_error(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         build_stage(GRID | changes, "job.toml")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_what_needs_one_hamiltonian_says_so(dataset: Path) -> None:
+def test_error_where_a_single_hamiltonian_is_required(dataset: Path) -> None:
     run = RunDir.at(dataset)
     with pytest.raises(InputError, match=r"have 6 Hamiltonians, and this job needs a single one; use a dataset"):
         DatasetFacts.of(str(dataset), run, {})

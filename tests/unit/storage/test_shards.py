@@ -1,4 +1,4 @@
-"""Shards and their catalog: plain NetCDF that anybody opens, whole or not there, and lazily seen as one dataset."""
+"""Shards are plain NetCDF files that are written completely or not at all, and that open as one lazy dataset."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SIZE = (4, 6)
 
 def values(first: int, count: int) -> dict[str, np.ndarray]:
     samples = np.arange(first, first + count)
-    # A value that names its sample, row, column and component, so that any mix-up shows.
+    # Each value encodes its sample, row, column and component.
     y, x, c = np.meshgrid(np.arange(SIZE[0]), np.arange(SIZE[1]), np.arange(3), indexing="ij")
     spins = (samples[:, None, None, None] * 1000 + y * 100 + x * 10 + c).astype(np.float32)
     return {
@@ -83,7 +83,7 @@ def test_other_programs_read_a_shard(dataset: Path) -> None:
         assert list(plain["component"].values) == ["x", "y", "z"]
 
 
-def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
+def test_equal_samples_give_equal_bytes(tmp_path: Path) -> None:
     one = ShardWriter(ATTRIBUTES).write(tmp_path / "one.nc", values(0, 10))
     two = ShardWriter(ATTRIBUTES).write(tmp_path / "two.nc", values(0, 10))
     assert one.sha256 == two.sha256
@@ -91,27 +91,27 @@ def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 10])
-def test_a_shard_cast_from_another_has_the_bytes_that_the_library_writes(tmp_path: Path, count: int) -> None:
-    """The library writes the first shard of a writer, and one of another length; the rest are cast."""
+def test_shard_made_from_another_has_the_bytes_of_the_library(tmp_path: Path, count: int) -> None:
+    """The first shard of each length is written by the library, and the others are made from its bytes."""
     derived = Variable("twice", ("sample", "y", "x", "component"), "f4", "1", "twice the spins")
     variables = {**VARIABLES, derived.name: derived}
 
-    def more(first: int, count: int) -> dict[str, np.ndarray]:
+    def values_with_twice(first: int, count: int) -> dict[str, np.ndarray]:
         plain = values(first, count)
         return {**plain, "twice": 2 * plain["spins"]}
 
     writer = ShardWriter(ATTRIBUTES, variables)
-    writer.write(tmp_path / "first.nc", more(0, count))
+    writer.write(tmp_path / "first.nc", values_with_twice(0, count))
     for first, length in [(40, count), (7, count), (3, count + 1), (5, count + 1)]:
         path, expected = tmp_path / f"{first}-{length}.nc", tmp_path / "expected.nc"
-        record = writer.write(path, more(first, length))
-        ShardWriter(ATTRIBUTES, variables).write(expected, more(first, length))
+        record = writer.write(path, values_with_twice(first, length))
+        ShardWriter(ATTRIBUTES, variables).write(expected, values_with_twice(first, length))
         assert path.read_bytes() == expected.read_bytes()
         assert record == inspect_shard(path, ATTRIBUTES)
 
 
 @pytest.mark.parametrize("compression", ["zlib", "zstd"])
-def test_compressed_shards_hold_the_same_values_in_the_same_bytes(
+def test_compressed_shards_have_equal_values_and_reproducible_bytes(
     compression: Any, dataset: Path, tmp_path: Path
 ) -> None:
     storage = Storage(compression=compression)
@@ -131,13 +131,13 @@ def test_compressed_shards_hold_the_same_values_in_the_same_bytes(
     reader = Catalog.open(dataset).reader("train")
     np.testing.assert_array_equal(reader.read([17, 0, 3, 3]), before[[24, 7, 10, 10]])
     np.testing.assert_array_equal(reader.read([17, 0], np.s_[::2, 1:, 2]), before[[24, 7], ::2, 1:, 2])
-    # A process that has h5py before netCDF4 finds the filter too.
+    # The filter is found if h5py is imported before netCDF4.
     code = (
         "import h5py, sys; from rayspin.storage import open_dataset\n"
         "print(float(open_dataset(sys.argv[1])['spins'].sum(dtype='f8')))"
     )
-    ended = subprocess.run([sys.executable, "-c", code, dataset], check=True, capture_output=True, text=True)
-    assert float(ended.stdout) == pytest.approx(before.sum(dtype=np.float64), rel=1e-5)
+    done = subprocess.run([sys.executable, "-c", code, dataset], check=True, capture_output=True, text=True)
+    assert float(done.stdout) == pytest.approx(before.sum(dtype=np.float64), rel=1e-5)
 
 
 @pytest.mark.parametrize("compression", ["none", "zlib", "zstd"])
@@ -152,50 +152,48 @@ def test_plain_xarray_opens_all_shards_as_one(compression: Any, tmp_path: Path) 
         np.testing.assert_array_equal(view["energy"], np.arange(25) / 8)
 
 
-def test_a_changed_value_a_cut_file_and_another_origin_are_found(dataset: Path) -> None:
+def test_inspect_refuses_changed_truncated_and_foreign_shards(dataset: Path) -> None:
     path = dataset / shard_name(0)
     assert inspect_shard(path, ATTRIBUTES).count == 10
     with pytest.raises(InputError, match="another job wrote it"):
         inspect_shard(path, ATTRIBUTES | {"root_seed": "8"})
-    whole = bytearray(path.read_bytes())
+    content = bytearray(path.read_bytes())
     offset = inspect_shard(path).offsets["spins"] + 1234
-    whole[offset] ^= 1
-    path.write_bytes(whole)
+    content[offset] ^= 1
+    path.write_bytes(content)
     with pytest.raises(InputError, match="don't match their digest"):
         inspect_shard(path)
-    path.write_bytes(whole[: len(whole) // 2])
+    path.write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="not a complete shard"):
         inspect_shard(path)
 
 
-def test_a_bit_that_the_disk_turned_is_seen_before_the_shard_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The sign of a zero, at that: the two are equal as numbers."""
-    written, offset = values(0, 10), inspect_shard(_written(tmp_path / "whole.nc", values(0, 10))).offsets["energy"]
+def test_bit_flipped_during_writing_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The changed bit is the sign of a zero, so that the two values are equal as numbers."""
+    written, offset = values(0, 10), inspect_shard(_write(tmp_path / "whole.nc", values(0, 10))).offsets["energy"]
     assert written["energy"][0] == 0
 
     def write_badly(path: Path, *arguments: Any) -> None:
         write(path, *arguments)
-        whole = bytearray(path.read_bytes())
-        whole[offset + 7] ^= 128
-        path.write_bytes(whole)
+        content = bytearray(path.read_bytes())
+        content[offset + 7] ^= 128
+        path.write_bytes(content)
 
     write = shards._write
     monkeypatch.setattr(shards, "_write", write_badly)
     with pytest.raises(MachineError, match="a shard read back just after writing has different content"):
-        _written(tmp_path / "turned.nc", written)
+        _write(tmp_path / "turned.nc", written)
     assert [path.name for path in tmp_path.iterdir()] == ["whole.nc"]
 
 
-def _written(path: Path, of: dict[str, np.ndarray]) -> Path:
-    ShardWriter(ATTRIBUTES).write(path, of)
+def _write(path: Path, values_by_name: dict[str, np.ndarray]) -> Path:
+    ShardWriter(ATTRIBUTES).write(path, values_by_name)
     return path
 
 
-def test_open_dataset_is_one_lazy_view_over_all_shards(dataset: Path) -> None:
+def test_open_dataset_is_a_lazy_view_of_all_shards(dataset: Path) -> None:
     view = open_dataset(dataset)
-    truth = np.concatenate([values(0, 10)["spins"], values(10, 10)["spins"], values(20, 5)["spins"]])
+    expected = np.concatenate([values(0, 10)["spins"], values(10, 10)["spins"], values(20, 5)["spins"]])
     assert view["spins"].dims == ("sample", "y", "x", "component")
     assert view["spins"].dtype == np.float32
     assert not view["spins"].variable._in_memory
@@ -203,17 +201,17 @@ def test_open_dataset_is_one_lazy_view_over_all_shards(dataset: Path) -> None:
     np.testing.assert_array_equal(view["energy"], np.arange(25) / 8)
     assert list(view["split"].values[:8]) == ["test"] * 3 + ["validation"] * 4 + ["train"]
     assert view.attrs["hamiltonian.dmi"] == 0.3
-    np.testing.assert_array_equal(view["spins"].isel(sample=[24, 3, 11, 3]), truth[[24, 3, 11, 3]])
-    np.testing.assert_array_equal(view["spins"].isel(sample=slice(8, 13), y=2), truth[8:13, 2])
-    np.testing.assert_array_equal(view["spins"].sel(sample=17, component="z"), truth[17, ..., 2])
-    np.testing.assert_array_equal(view["spins"].isel(x=[5, 0]), truth[:, :, [5, 0]])
-    np.testing.assert_array_equal(view["spins"][3:20:5, ::2, -1], truth[3:20:5, ::2, -1])
-    np.testing.assert_array_equal(view["spins"].where(view["split"] == "test", drop=True), truth[:3])
-    np.testing.assert_array_equal(view["spins"].mean("sample"), truth.mean(axis=0, dtype=np.float32))
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(view))["spins"], truth)
+    np.testing.assert_array_equal(view["spins"].isel(sample=[24, 3, 11, 3]), expected[[24, 3, 11, 3]])
+    np.testing.assert_array_equal(view["spins"].isel(sample=slice(8, 13), y=2), expected[8:13, 2])
+    np.testing.assert_array_equal(view["spins"].sel(sample=17, component="z"), expected[17, ..., 2])
+    np.testing.assert_array_equal(view["spins"].isel(x=[5, 0]), expected[:, :, [5, 0]])
+    np.testing.assert_array_equal(view["spins"][3:20:5, ::2, -1], expected[3:20:5, ::2, -1])
+    np.testing.assert_array_equal(view["spins"].where(view["split"] == "test", drop=True), expected[:3])
+    np.testing.assert_array_equal(view["spins"].mean("sample"), expected.mean(axis=0, dtype=np.float32))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(view))["spins"], expected)
 
 
-def test_a_reader_gives_one_split_in_the_order_asked_for(dataset: Path) -> None:
+def test_reader_reads_one_split_in_the_given_order(dataset: Path) -> None:
     reader = Catalog.open(dataset).reader("train")
     np.testing.assert_array_equal(reader.samples, np.arange(7, 25))
     assert reader.shape == SIZE
@@ -223,14 +221,14 @@ def test_a_reader_gives_one_split_in_the_order_asked_for(dataset: Path) -> None:
     assert reader.read([]).shape == (0, *SIZE, 3)
 
 
-def test_what_the_ledger_does_not_know_is_not_there(dataset: Path) -> None:
+def test_catalog_contains_recorded_shards_that_exist(dataset: Path) -> None:
     ShardWriter(ATTRIBUTES).write(dataset / shard_name(25), values(25, 5))
     assert Catalog.read(dataset).samples_done == 25
     (dataset / shard_name(10)).unlink()
     assert Catalog.read(dataset).samples_done == 15
 
 
-def test_a_torn_ledger_line_loses_that_shard_only(dataset: Path) -> None:
+def test_incomplete_ledger_line_affects_its_shard_only(dataset: Path) -> None:
     ledger = dataset / "ledger.jsonl"
     text = ledger.read_bytes()
     ledger.write_bytes(text[:-30])
@@ -245,7 +243,7 @@ def catalog_of(*shards: tuple[int, int]) -> Catalog:
     return Catalog(Path(), tuple(ShardRecord("", first, count, 0, "", "", {}) for first, count in shards))
 
 
-def test_missing_shards_fill_the_gaps_and_are_cut_at_multiples() -> None:
+def test_missing_shards_fill_gaps_up_to_multiples_of_the_shard_size() -> None:
     catalog = catalog_of((10, 10), (20, 4))
     assert catalog.missing(24, 10) == [(0, 10)]
     assert catalog.missing(45, 10) == [(0, 10), (24, 6), (30, 10), (40, 5)]
@@ -254,7 +252,9 @@ def test_missing_shards_fill_the_gaps_and_are_cut_at_multiples() -> None:
 
 
 @given(edges=st.sets(st.integers(0, 60), min_size=2), samples=st.integers(1, 80), shard_samples=st.integers(1, 30))
-def test_done_and_missing_shards_hold_every_sample_once(edges: set[int], samples: int, shard_samples: int) -> None:
+def test_finished_and_missing_shards_contain_each_sample_once(
+    edges: set[int], samples: int, shard_samples: int
+) -> None:
     ordered = sorted(edges)
     done = [(first, stop - first) for first, stop in zip(ordered[::2], ordered[1::2])]
     missing = catalog_of(*done).missing(samples, shard_samples)
@@ -266,7 +266,7 @@ def test_done_and_missing_shards_hold_every_sample_once(edges: set[int], samples
         assert first + count <= samples
 
 
-def test_errors_say_what_is_missing(dataset: Path, tmp_path: Path) -> None:
+def test_missing_ledger_and_missing_shards_are_errors(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a dataset"):
         open_dataset(tmp_path)
     for path in dataset.glob("*.nc"):
@@ -275,8 +275,8 @@ def test_errors_say_what_is_missing(dataset: Path, tmp_path: Path) -> None:
         open_dataset(dataset)
 
 
-def test_bytes_in_the_file_are_the_values(dataset: Path) -> None:
-    """Memory maps rest on it: the raw bytes at the recorded offset are the little-endian array."""
+def test_raw_bytes_at_the_offset_are_the_values(dataset: Path) -> None:
+    """Memory maps require that the bytes at the recorded offset are the little-endian array."""
     record = Catalog.read(dataset).records[1]
     with h5py.File(dataset / record.file) as file:
         expected = file["spins"][...]

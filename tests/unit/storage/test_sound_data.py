@@ -1,4 +1,4 @@
-"""What a job generates verifies: for any Hamiltonian, at any scale of its couplings, ground states included."""
+"""Generated datasets pass verification for any Hamiltonian and any scale of its couplings, also in ground states."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.support import datasets
 NO_SPLIT = {"splits": {"test": 0}}
 
 
-def generated_and_verified(folder: Path, hamiltonian: dict[str, Any], **more: Any) -> Verification:
-    asked = {"samples": 8, "size": 16, "seed": 5, "hamiltonian": hamiltonian, **NO_SPLIT} | more
-    job = Generate.model_validate(asked)
+def generate_and_verify(folder: Path, hamiltonian: dict[str, Any], **more: Any) -> Verification:
+    table = {"samples": 8, "size": 16, "seed": 5, "hamiltonian": hamiltonian, **NO_SPLIT} | more
+    job = Generate.model_validate(table)
     datasets.make(job, folder)
     return verify(Catalog.entered(folder))
 
@@ -41,36 +41,36 @@ GROUND_STATES = [
 
 
 @pytest.mark.parametrize("hamiltonian", GROUND_STATES, ids=str)
-def test_spins_in_the_ground_state_are_within_the_bounds(tmp_path: Path, hamiltonian: dict[str, Any]) -> None:
-    assert generated_and_verified(tmp_path, hamiltonian).faults == []
+def test_ground_states_pass_verification(tmp_path: Path, hamiltonian: dict[str, Any]) -> None:
+    assert generate_and_verify(tmp_path, hamiltonian).faults == []
 
 
 @pytest.mark.parametrize("strength", [1e-3, 1.0, 1e3, 1e6])
-def test_a_quench_ends_at_any_scale_of_the_couplings(tmp_path: Path, strength: float) -> None:
+def test_quench_converges_at_any_scale_of_the_couplings(tmp_path: Path, strength: float) -> None:
     schedule = {
         "start_temperature": max(strength, 1e-2),
         "end_temperature": max(0.01 * strength, 1e-6),
         "sweeps": 100,
     }
     terms = {"exchange": strength, "external_field": [0.0, 0.0, 0.1 * strength]}
-    found = generated_and_verified(tmp_path, terms, schedule=schedule, derived={"field": True})
-    assert found.faults == []
-    assert found.torques.max() <= 1.1e-4 * strength
-    assert found.relaxed == 8
+    verification = generate_and_verify(tmp_path, terms, schedule=schedule, derived={"field": True})
+    assert verification.faults == []
+    assert verification.torques.max() <= 1.1e-4 * strength
+    assert verification.relaxed == 8
 
 
-def test_a_tolerance_below_the_rounding_of_the_spins_is_refused_before_anything_runs(tmp_path: Path) -> None:
+def test_tolerance_below_float32_rounding_is_refused_before_the_run(tmp_path: Path) -> None:
     out_of_reach = {"torque_tolerance": 2e-6}
-    said = (
+    message = (
         "torque_tolerance: 2e-06 can't be reached with spins in float32; give at least 1e-05, in units of the largest"
     )
     job = Generate.model_validate({"samples": 1, "size": 4, "hamiltonian": {}, "schedule": out_of_reach, **NO_SPLIT})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         job.check(RunDir.at(tmp_path / "run"), {})
-    swept = {"base": job.to_table() | {"schedule": {}}, "space": {"schedule.torque_tolerance": [1e-4, 2e-6]}}
-    with pytest.raises(InputError, match=said):
-        Tune.model_validate(swept).check(RunDir.at(tmp_path / "run"), {})
-    with pytest.raises(InputError, match=said):
+    sweep = {"base": job.to_table() | {"schedule": {}}, "space": {"schedule.torque_tolerance": [1e-4, 2e-6]}}
+    with pytest.raises(InputError, match=message):
+        Tune.model_validate(sweep).check(RunDir.at(tmp_path / "run"), {})
+    with pytest.raises(InputError, match=message):
         anneal(Hamiltonian(), 4, AnnealSchedule(**out_of_reach), (0, 0))
     assert AnnealSchedule(torque_tolerance=0.0, quench_sweeps=10).largest_torque(Hamiltonian()) == 0
 
@@ -84,12 +84,12 @@ def test_a_tolerance_below_the_rounding_of_the_spins_is_refused_before_anything_
         ({"anisotropy": -7.0, "dipole": 0.2}, 7.0),
     ],
 )
-def test_the_torque_tolerance_is_relative_to_the_largest_coupling(terms: dict[str, Any], largest: float) -> None:
+def test_torque_tolerance_is_relative_to_the_largest_coupling(terms: dict[str, Any], largest: float) -> None:
     assert AnnealSchedule(torque_tolerance=1e-3).largest_torque(Hamiltonian(**terms)) == 1e-3 * largest
 
 
-def test_bounds_grow_with_the_length_of_the_spins_as_their_energy_does() -> None:
-    """Pairs with its square: aligned spins that are too long have the energy of the bound, and no lower one."""
+def test_energy_bounds_scale_with_the_length_of_the_spins() -> None:
+    """Pair energies grow with the square of the length; the energy of aligned long spins equals the bound."""
     long_spins = np.zeros((8, 8, 3))
     long_spins[..., 2] = 1.001
     lowest, _ = energy_bounds(Hamiltonian(), 1.001)
@@ -97,7 +97,7 @@ def test_bounds_grow_with_the_length_of_the_spins_as_their_energy_does() -> None
 
 
 def strengths(least: float = -1e3) -> st.SearchStrategy[float]:
-    """Zero, or any order of magnitude."""
+    """Zero or a coupling of any order of magnitude; positive only if `least` is 0."""
     sizes = st.floats(-3, 3).map(lambda exponent: 10.0**exponent)
     signed = sizes if least == 0 else st.builds(float.__mul__, sizes, st.sampled_from([-1.0, 1.0]))
     return st.just(0.0) | signed
@@ -126,10 +126,10 @@ def hamiltonians(draw: st.DrawFn) -> dict[str, Any]:
     quench_sweeps=st.integers(0, 100),
     field=st.booleans(),
 )
-def test_whatever_is_generated_verifies(
+def test_generated_dataset_passes_verification(
     hamiltonian: dict[str, Any], size: tuple[int, int], sweeps: int, quench_sweeps: int, field: bool
 ) -> None:
     schedule = {"sweeps": sweeps, "quench_sweeps": quench_sweeps}
     more = {"samples": 3, "size": list(size), "schedule": schedule, "derived": {"field": field}}
     with tempfile.TemporaryDirectory() as folder:
-        assert generated_and_verified(Path(folder), hamiltonian, **more).faults == []
+        assert generate_and_verify(Path(folder), hamiltonian, **more).faults == []

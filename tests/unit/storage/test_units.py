@@ -1,4 +1,4 @@
-"""Units as CF has them; and datasets of an earlier format, whose shards say "J": read, verified, repaired, extended."""
+"""CF units, and datasets of an earlier format with the unit "J", which are read, verified, repaired and extended."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ JOB = Generate.model_validate(
 OLD_ENERGY = replace(VARIABLES["energy"], units="J", long_name="energy per site, in units of the exchange constant")
 
 
-class Told(Silent):
-    """Keeps what it is told."""
+class RecordedProgress(Silent):
+    """A progress that records its messages."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -46,7 +46,7 @@ class Told(Silent):
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A dataset as version 0.1.0 wrote it before formats had numbers."""
+    """A dataset of version 0.1.0, whose format had no number."""
     folder = tmp_path / "old"
     attributes = {key: value for key, value in JOB.shard_attributes().items() if key != "format"}
     maker = ShardMaker(JOB, folder)
@@ -65,31 +65,29 @@ def new(tmp_path: Path) -> Path:
     return datasets.make(JOB, folder)
 
 
-def test_what_is_measured_in_j_is_dimensionless_and_says_what_its_unit_is(new: Path) -> None:
+def test_energies_are_dimensionless_and_name_their_unit_j(new: Path) -> None:
     with netCDF4.Dataset(new / shard_name(0)) as file:
         assert file["energy"].units == "1"
         assert file["energy"].long_name == "energy per site, in units of the exchange constant J"
         assert file.format == "2"
 
 
-def test_an_old_dataset_is_read_and_verified_as_before(old: Path, new: Path) -> None:
+def test_dataset_of_an_old_format_is_read_and_verified(old: Path, new: Path) -> None:
     with netCDF4.Dataset(old / shard_name(0)) as file:
         assert file["energy"].units == "J"
     assert verify(Catalog.entered(old)).faults == []
-    ours, theirs = Catalog.open(new).records, Catalog.open(old).records
-    assert [record.values_sha256 for record in ours] == [record.values_sha256 for record in theirs]
-    assert all(one.sha256 != other.sha256 for one, other in zip(ours, theirs))
+    new_records, old_records = Catalog.open(new).records, Catalog.open(old).records
+    assert [record.values_sha256 for record in new_records] == [record.values_sha256 for record in old_records]
+    assert all(new_record.sha256 != old_record.sha256 for new_record, old_record in zip(new_records, old_records))
     xr.testing.assert_identical(open_dataset(old), open_dataset(new))
 
 
-def test_an_old_dataset_is_mended_to_the_values_of_its_ledger_and_the_files_of_this_format(
-    old: Path, new: Path
-) -> None:
+def test_repair_of_an_old_dataset_writes_equal_values_in_the_new_format(old: Path, new: Path) -> None:
     (old / shard_name(2)).unlink()
-    told = Told()
+    progress = RecordedProgress()
     assert JOB.done(RunDir.at(old)) is None
-    run_part(JOB, "1/1", RunDir.at(old), Context(progress=told))
-    assert len([line for line in told.lines if "has shards made with rayspin" in line and "format 2" in line]) == 1
+    run_part(JOB, "1/1", RunDir.at(old), Context(progress=progress))
+    assert len([line for line in progress.lines if "has shards made with rayspin" in line and "format 2" in line]) == 1
     assert verify(Catalog.entered(old)).faults == []
     assert (old / shard_name(2)).read_bytes() == (new / shard_name(2)).read_bytes()
     assert Catalog.open(old).reader().digest == Catalog.open(new).reader().digest
@@ -97,15 +95,15 @@ def test_an_old_dataset_is_mended_to_the_values_of_its_ledger_and_the_files_of_t
         np.testing.assert_array_equal(view["energy"], open_dataset(new)["energy"])
 
 
-def test_an_old_dataset_grows_and_says_that_others_made_a_part(old: Path) -> None:
-    told = Told()
-    run_part(JOB.with_updates(samples=8), "1/1", RunDir.at(old), Context(progress=told))
-    assert any("has shards made with rayspin" in line for line in told.lines)
+def test_extension_of_an_old_dataset_reports_the_other_version(old: Path) -> None:
+    progress = RecordedProgress()
+    run_part(JOB.with_updates(samples=8), "1/1", RunDir.at(old), Context(progress=progress))
+    assert any("has shards made with rayspin" in line for line in progress.lines)
     assert open_dataset(old, strict=True).sizes["sample"] == 8
     assert verify(Catalog.entered(old)).faults == []
 
 
-def test_a_dataset_of_one_making_is_extended_without_a_word(new: Path) -> None:
-    told = Told()
-    Recorder.resume(new, JOB).tell_of_others(told)
-    assert told.lines == []
+def test_extension_of_a_new_dataset_reports_nothing(new: Path) -> None:
+    progress = RecordedProgress()
+    Recorder.resume(new, JOB).tell_of_others(progress)
+    assert progress.lines == []
