@@ -107,6 +107,7 @@ def _weights(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
     return f"{facts['network']} network", {
         "parameters": str(parameters),
         **_flat("network", facts["config"]),
+        **_flat("output", facts.get("output", {})),
         **{key: value for name, table in provenance.items() for key, value in _flat(name, table).items()},
     }
 
@@ -119,10 +120,10 @@ def _draw_network(network: Any, png: Path) -> None:
     """
     from rayspin.analysis.recursive import iterate
     from rayspin.analysis.resolution import normalized
-    from rayspin.models import EffectiveFieldNet, apply
+    from rayspin.models import FieldNet, apply
     from rayspin.physics.corruption import defect_rows
 
-    if isinstance(network, EffectiveFieldNet):
+    if isinstance(network, FieldNet):
         start = defect_rows(np.zeros((1, GENERATED_SIZE, GENERATED_SIZE, 3)), GENERATED_SIZE, (0,))
         *_, made = iterate(start, network, GENERATING_ITERATIONS)
         titles = ["random spins", f"after {GENERATING_ITERATIONS} recursions"]

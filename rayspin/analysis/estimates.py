@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torch import nn
 
 from rayspin.errors import InputError, shown
-from rayspin.models import apply
+from rayspin.models import FieldNet, apply
 from rayspin.physics import Hamiltonian, effective_field
 from rayspin.physics.hamiltonian import HamiltonianLike
 
@@ -62,10 +62,10 @@ def network_output(network: nn.Module) -> Estimate:
     """Return the estimate of a network: what it was trained to give, on its device.
 
     Args:
-        network: a network that estimates effective fields.
+        network: a network that estimates effective fields; any other module is taken to give the whole field.
     """
-    output = getattr(network, "output", None)
-    return Estimate(lambda spins_NYXC: apply(network, spins_NYXC), 0.0 if output is None else output.isotropic)
+    isotropic = network.output.isotropic if isinstance(network, FieldNet) else 0.0
+    return Estimate(lambda spins_NYXC: apply(network, spins_NYXC), isotropic)
 
 
 def exact_field(hamiltonian: HamiltonianLike) -> Estimate:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.metrics import angle_error, mse_per_component
-from rayspin.models import EffectiveFieldNet, apply
+from rayspin.models import FieldNet
 from rayspin.physics import Hamiltonian, effective_field
 from rayspin.physics.arguments import spin_field
 from rayspin.physics.hamiltonian import HamiltonianLike
@@ -80,9 +80,7 @@ def uniform_field(spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike) -> np
     return field
 
 
-def evaluate_estimation(
-    network: EffectiveFieldNet, spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike
-) -> Estimation:
+def evaluate_estimation(network: FieldNet, spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike) -> Estimation:
     """Evaluate a network on spins that it was not trained on.
 
     Args:
@@ -97,7 +95,7 @@ def evaluate_estimation(
     spins_NYXC = spin_field(spins_NYXC)
     spins_NYXC = spins_NYXC.reshape(-1, *spins_NYXC.shape[-3:])
     exact = effective_field(spins_NYXC, hamiltonian)
-    estimate = apply(network, spins_NYXC)
+    estimate = network.field(spins_NYXC)
     return Estimation(
         mse_NC=mse_per_component(estimate, exact),
         energy_exact=_energy(spins_NYXC, exact, hamiltonian),

@@ -1,7 +1,10 @@
 """The networks of both papers, degradations as PyTorch modules, and weight files."""
 
+from rayspin.models.architectures import FieldNetworkConfig
 from rayspin.models.degradation import Degrade
 from rayspin.models.fcn import EffectiveFieldNet, EffectiveFieldNetConfig
+from rayspin.models.field import FieldNet, FieldNetConfig, FieldOutput
+from rayspin.models.field_unet import FieldUNet, FieldUNetConfig
 from rayspin.models.inference import apply
 from rayspin.models.sr import Scale, SuperResolutionNet, SuperResolutionNetConfig
 from rayspin.models.weights import Network, NetworkConfig, load_weights, save_weights, weights_info
@@ -10,6 +13,12 @@ __all__ = [
     "Degrade",
     "EffectiveFieldNet",
     "EffectiveFieldNetConfig",
+    "FieldNet",
+    "FieldNetConfig",
+    "FieldNetworkConfig",
+    "FieldOutput",
+    "FieldUNet",
+    "FieldUNetConfig",
     "Network",
     "NetworkConfig",
     "Scale",

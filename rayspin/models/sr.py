@@ -11,7 +11,7 @@ from torch.nn import functional
 from rayspin.config import Config
 from rayspin.errors import InputError
 from rayspin.models.degradation import Restore
-from rayspin.models.fcn import Filters
+from rayspin.models.field import Filters
 from rayspin.models.layers import PeriodicConv, check_spins, convolution_block
 from rayspin.physics import Degradation
 from rayspin.physics.arguments import lattice

@@ -18,18 +18,16 @@ from torch import Tensor
 from rayspin.config import build
 from rayspin.errors import InputError, shown
 from rayspin.inputs import parse_json
-from rayspin.models.fcn import EffectiveFieldNet, EffectiveFieldNetConfig
+from rayspin.models.architectures import field_network
+from rayspin.models.field import FieldNet, FieldNetConfig, FieldOutput
 from rayspin.models.sr import SuperResolutionNet, SuperResolutionNetConfig
 from rayspin.rundir import replacing
 
-Network: TypeAlias = EffectiveFieldNet | SuperResolutionNet
-NetworkConfig: TypeAlias = EffectiveFieldNetConfig | SuperResolutionNetConfig
+Network: TypeAlias = FieldNet | SuperResolutionNet
+NetworkConfig: TypeAlias = FieldNetConfig | SuperResolutionNetConfig
 
-NETWORKS: dict[str, type[NetworkConfig]] = {
-    "effective-field": EffectiveFieldNetConfig,
-    "super-resolution": SuperResolutionNetConfig,
-}
-"""The config class of each kind of network, by the name used in weight files."""
+FIELD, SUPER_RESOLUTION = "effective-field", "super-resolution"
+"""The kinds of networks, by their names in weight files."""
 
 _KEY = "rayspin"
 
@@ -47,8 +45,11 @@ def save_weights(path: str | Path, network: Network, provenance: Mapping[str, An
         MachineError: the system refuses to write.
     """
     check_network(network, "network")
-    kind = next(kind for kind, config_type in NETWORKS.items() if isinstance(network.config, config_type))
-    facts = {"network": kind, "config": network.config.to_table(), "provenance": dict(provenance)}
+    facts: dict[str, Any] = {"config": network.config.to_table(), "provenance": dict(provenance)}
+    if isinstance(network, FieldNet):
+        facts |= {"network": FIELD, "output": network.output.to_table()}
+    else:
+        facts |= {"network": SUPER_RESOLUTION}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata={_KEY: json.dumps(facts, default=_plain)}))
@@ -64,18 +65,21 @@ def load_weights(path: str | Path) -> Network:
         InputError: the file doesn't exist or is not a rayspin weight file, or its weights are invalid.
     """
     facts, tensors = _read(path, with_tensors=True)
-    config = build(NETWORKS[facts["network"]], facts["config"], str(path))
+    config = _config(facts, str(path))
     # The meta device stores shapes only: the network that a damaged config describes may not fit into memory.
     with torch.device("meta"):
         expected = config.build().state_dict()
     check_state(tensors, expected, str(path))
     network = config.build()
     network.load_state_dict(tensors)
+    if isinstance(network, FieldNet):
+        # Files of earlier versions have no output: their networks estimate F itself.
+        network.output = build(FieldOutput, facts.get("output", {}), str(path))
     return network.eval()
 
 
 def weights_info(path: str | Path) -> dict[str, Any]:
-    """The metadata of a weight file: `network` (the kind), `config` and `provenance`.
+    """The metadata of a weight file: `network` (the kind), `config`, `provenance` and, for fields, `output`.
 
     Args:
         path: the weight file.
@@ -96,7 +100,7 @@ def check_network(network: object, where: str) -> None:
     Raises:
         InputError: it is not a network, or its weights are invalid.
     """
-    if not isinstance(network, EffectiveFieldNet | SuperResolutionNet):
+    if not isinstance(network, FieldNet | SuperResolutionNet):
         raise InputError(where, f"{shown(network)} is not a network", "give one that load_weights or build returned")
     state = network.state_dict()
     check_state(state, state, where)
@@ -148,8 +152,9 @@ def _read(path: str | Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict
         with safe_open(path, framework="pt") as stream:
             facts = parse_json((stream.metadata() or {})[_KEY], str(path))
             tensors = {name: stream.get_tensor(name) for name in (stream.keys() if with_tensors else ())}
-        tables = all(isinstance(facts[key], dict) for key in ("config", "provenance"))
-        if facts.keys() != {"network", "config", "provenance"} or facts["network"] not in NETWORKS or not tables:
+        tables = all(isinstance(table, dict) for key, table in facts.items() if key != "network")
+        optional = {FIELD: {"output"}, SUPER_RESOLUTION: set()}[facts["network"]]
+        if facts.keys() - optional != {"network", "config", "provenance"} or not tables:
             raise KeyError(_KEY)
     except OSError as error:
         raise InputError(str(path), f"can't be read ({error.strerror})", "check its permissions and the disk") from None
@@ -158,6 +163,20 @@ def _read(path: str | Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict
             str(path), "is not a rayspin weight file", "give a .safetensors file that a training wrote"
         ) from None
     return dict(facts), tensors
+
+
+def _config(facts: Mapping[str, Any], where: str) -> NetworkConfig:
+    if facts["network"] == SUPER_RESOLUTION:
+        return build(SuperResolutionNetConfig, facts["config"], where)
+    table = dict(facts["config"])
+    # A key of earlier versions, whose variant without a bottleneck `FieldUNet` has replaced.
+    if table.get("skip_connections") is False:
+        del table["skip_connections"]
+    try:
+        config: NetworkConfig = field_network(table)
+    except InputError as error:
+        raise InputError(f"{where}: {error.where}", error.problem, error.remedy) from None
+    return config
 
 
 def _plain(value: Any) -> Any:

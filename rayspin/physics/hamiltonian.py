@@ -86,6 +86,15 @@ class Hamiltonian(Config):
         return max(abs(self.exchange), abs(self.dmi), self.dipole, abs(self.anisotropy), field)
 
     @property
+    def isotropic(self) -> float:
+        """Coefficient c of c S, the field of the exchange in a uniform state S, J: 4 * exchange, of four neighbours.
+
+        It is the only term that has the same coefficient for every direction of S; the others may add a field of S's
+        own, too, that depends on the direction.
+        """
+        return 4 * self.exchange
+
+    @property
     def unit_axis(self) -> npt.NDArray[np.float64]:
         """The normalized anisotropy axis, (3,)."""
         axis: npt.NDArray[np.float64] = np.array(self.anisotropy_axis) / math.hypot(*self.anisotropy_axis)

@@ -3,16 +3,19 @@
 from rayspin.training.checkpoint import BEST, MAY_CHANGE, WEIGHTS, branch
 from rayspin.training.config import TrainingConfig
 from rayspin.training.curve import METRICS, Line, best_epoch, read_metrics
+from rayspin.training.damage import Damage
 from rayspin.training.data import SampleSource
 from rayspin.training.field import ExactField
+from rayspin.training.field_objective import FieldObjective
 from rayspin.training.loop import FitResult, fit
-from rayspin.training.objectives import FieldObjective, Objective, SuperResolutionObjective
+from rayspin.training.objectives import Objective, SuperResolutionObjective
 
 __all__ = [
     "BEST",
     "MAY_CHANGE",
     "METRICS",
     "WEIGHTS",
+    "Damage",
     "ExactField",
     "FieldObjective",
     "FitResult",

@@ -25,7 +25,7 @@ from rayspin.training.curve import Line, best_epoch
 from rayspin.training.data import Loader, SampleSource
 from rayspin.training.epoch import OnBatch, Run
 from rayspin.training.memory import keeping_freed_memory
-from rayspin.training.objectives import Objective
+from rayspin.training.objectives import Objective, Task
 
 OnEpoch = Callable[[Line], None]
 """A callback that receives the metrics of a finished epoch."""
@@ -102,14 +102,15 @@ def fit(
     checkpoint = _from_rank_zero(lambda: _resumable(folder, job, training), rank, world_size)
 
     device = torch.device(device)
-    network = _initial(network_config, training.seed).to(device)
+    task = objective.build(network_config, train)
+    network = _initial(task, network_config, training.seed).to(device)
     optimizer = Adam(network.parameters(), lr=training.learning_rate)
     history: list[Line] = []
     if checkpoint is not None:
         checkpoint.restore(network, optimizer, folder)
         history = list(checkpoint.history)
     run = Run(
-        task=objective.build(network_config, train).to(device),
+        task=task.to(device),
         model=_prepared(network, training, world_size),
         optimizer=optimizer,
         training=training,
@@ -174,11 +175,11 @@ def _resumable(folder: Path, job: dict[str, Any], training: TrainingConfig) -> C
     return checkpoint
 
 
-def _initial(config: NetworkConfig, seed: int) -> Network:
+def _initial(task: Task, config: NetworkConfig, seed: int) -> Network:
     """The network with its initial weights, the same on every rank; torch's global generator is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed_words("weights", (seed,), 1)[0]))
-        return config.build()
+        return task.network(config)
 
 
 def _prepared(network: Network, training: TrainingConfig, world_size: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Training objectives: the loss of a network and the metrics of its validation."""
+"""Training objectives (the loss of a network and the metrics of its validation), and that of super-resolution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.functional import mse_loss, normalize
 
 from rayspin.config import Config
 from rayspin.errors import InputError
-from rayspin.models import Degrade, EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.models import Degrade, Network, SuperResolutionNet, SuperResolutionNetConfig
 from rayspin.physics import Degradation
 from rayspin.rundir import differing
 from rayspin.training.data import Batch, SampleSource
@@ -27,6 +27,9 @@ class Task(Protocol):
 
     def to(self, device: torch.device) -> Self:
         """Move the task to a device and return it."""
+
+    def network(self, config: Any) -> Network:
+        """Build the network that a config describes, with initial weights from torch's global generator."""
 
     def loss(self, network: Forward, batch: Batch) -> Tensor:
         """The mean loss of a batch."""
@@ -57,59 +60,6 @@ class Objective(Protocol):
 
     def to_table(self) -> dict[str, Any]:
         """Convert the objective to plain tables."""
-
-
-class FieldObjective(Config):
-    """Mean squared error of the estimated field F* against the exact F (2021 paper)."""
-
-    measured: ClassVar[tuple[str, ...]] = (
-        "validation_loss",
-        *(f"validation_mse_{name}" for name in "xyz"),
-        "energy_ratio",
-    )
-    """The names of the validation metrics."""
-
-    def check(self, network: EffectiveFieldNetConfig, shape: tuple[int, int]) -> None:
-        """Check that a network can be trained for this objective.
-
-        Args:
-            network: the config of the network.
-            shape: rows and columns of the lattice.
-
-        Raises:
-            InputError: the lattice doesn't fit the network.
-        """
-        network.check_lattice(shape)
-
-    def build(self, network: EffectiveFieldNetConfig, source: SampleSource) -> FieldTask:  # noqa: ARG002
-        """Build the task for a dataset; it doesn't depend on the network."""
-        return FieldTask(ExactField(source.hamiltonian, source.shape))
-
-
-class FieldTask(nn.Module):
-    """The task of `FieldObjective` for one Hamiltonian.
-
-    Attributes:
-        exact: the exact effective field.
-    """
-
-    def __init__(self, exact: ExactField) -> None:
-        super().__init__()
-        self.exact = exact
-
-    def loss(self, network: Forward, batch: Batch) -> Tensor:
-        """Mean squared error of F* against F, J^2."""
-        return mse_loss(network(batch.spins_NCYX), self.exact(batch.spins_NCYX))
-
-    def figures(self, network: Forward, batch: Batch) -> dict[str, Tensor]:
-        """Mean squared error, J^2, in total and by component, and the mean ratio of the energies from F* and F."""
-        estimate = network(batch.spins_NCYX)
-        truth = self.exact(batch.spins_NCYX)
-        squares = (estimate - truth).square().mean(dim=(0, 2, 3))
-        energy = self.exact.energy
-        ratio = energy(batch.spins_NCYX, estimate) / energy(batch.spins_NCYX, truth)
-        components = {f"validation_mse_{name}": square for name, square in zip("xyz", squares)}
-        return {"validation_loss": squares.mean(), **components, "energy_ratio": ratio.mean()}
 
 
 class SuperResolutionObjective(Config):
@@ -174,6 +124,10 @@ class SuperResolutionTask(nn.Module):
         self.objective = objective
         self.degrade = Degrade(objective.degradation, scale)
         self.exact = exact
+
+    def network(self, config: SuperResolutionNetConfig) -> SuperResolutionNet:
+        """Build the network with initial weights drawn from torch's global generator."""
+        return config.build()
 
     def coarse(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The network's input, (N, 3, Y / scale, X / scale), and a mask of kept pixels, 1 or 0.

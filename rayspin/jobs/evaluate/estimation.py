@@ -15,7 +15,7 @@ from rayspin.analysis.recursive import recurse
 from rayspin.jobs.evaluate.job import SHOWN_FIELDS, Case, Evaluation, Row
 from rayspin.jobs.evaluate.recursive import energies_shown, energy_rows, steps_shown
 from rayspin.jobs.tables import as_csv
-from rayspin.models import EffectiveFieldNetConfig, apply
+from rayspin.models import FieldNetConfig
 from rayspin.physics import LABYRINTH, effective_field, energy
 from rayspin.physics.corruption import noisy
 from rayspin.rundir import Summary, write_text
@@ -30,9 +30,9 @@ class EvaluateFcn(Evaluation):
     noise_amplitude: float = pydantic.Field(default=2.5, ge=0)
     """Amplitude alpha of the noise at the start of the recursive process: S' = (S + alpha R) / |S + alpha R|."""
 
-    def expects(self) -> type[EffectiveFieldNetConfig]:
+    def expects(self) -> type[FieldNetConfig]:
         """Return the config class of effective-field networks."""
-        return EffectiveFieldNetConfig
+        return FieldNetConfig
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
         """Return the errors of each component and the energies, one row per sample."""
@@ -45,7 +45,7 @@ class EvaluateFcn(Evaluation):
         hamiltonian = case.reader.hamiltonian
         shown_NYXC = case.read(0, min(len(rows), SHOWN_FIELDS))
         truth_NYXC = effective_field(shown_NYXC, hamiltonian)
-        estimate_NYXC = apply(case.network, shown_NYXC)
+        estimate_NYXC = case.network.field(shown_NYXC)
         draw_fields(truth_NYXC, estimate_NYXC, uniform_field(shown_NYXC, hamiltonian), folder / "fields.png")
 
         clean_YXC = shown_NYXC[0]

@@ -19,7 +19,7 @@ from rayspin.jobs.generate.facts import DatasetStage
 from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.jobs.train.job import Training
 from rayspin.models import (
-    EffectiveFieldNetConfig,
+    FieldNetConfig,
     NetworkConfig,
     SuperResolutionNetConfig,
     load_weights,
@@ -109,7 +109,7 @@ class Evaluation(DatasetStage):
     """Root seed of the noise. The i-th sample of the split uses the random stream (seed, i)."""
 
     @abstractmethod
-    def expects(self) -> type[EffectiveFieldNetConfig] | type[SuperResolutionNetConfig]:
+    def expects(self) -> type[FieldNetConfig] | type[SuperResolutionNetConfig]:
         """Return the config class of the networks that this job evaluates."""
 
     @abstractmethod
@@ -187,6 +187,7 @@ class Evaluation(DatasetStage):
 
     def _trained(self, run: RunDir, earlier: Mapping[str, Stage]) -> tuple[NetworkConfig, Mapping[str, Any]]:
         """Return the config of the network and the table of its objective."""
+        config: NetworkConfig
         if self.weights.startswith("@"):
             stage = earlier.get(self.weights[1:])
             if not isinstance(stage, Training):

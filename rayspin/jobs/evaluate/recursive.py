@@ -13,7 +13,7 @@ from rayspin.analysis.figures import draw_recursion
 from rayspin.analysis.recursive import Recursion, external_field, recurse
 from rayspin.jobs.evaluate.job import Case, Evaluation, Row, Spins
 from rayspin.jobs.tables import as_csv
-from rayspin.models import EffectiveFieldNetConfig
+from rayspin.models import FieldNetConfig
 from rayspin.physics import Hamiltonian, energy
 from rayspin.physics.corruption import defect_rows, defect_square, noisy, out_of_plane_only
 from rayspin.rundir import Summary, write_text
@@ -37,9 +37,9 @@ class Recursive(Evaluation):
     field: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """External field (x, y, z) that is added to the estimated field in every iteration, J."""
 
-    def expects(self) -> type[EffectiveFieldNetConfig]:
+    def expects(self) -> type[FieldNetConfig]:
         """Return the config class of effective-field networks."""
-        return EffectiveFieldNetConfig
+        return FieldNetConfig
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
         """Return the energies per site of each sample at every iteration and of the annealed sample, J."""

@@ -27,7 +27,7 @@ from rayspin.execution.session import Session, places_on
 from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
 from rayspin.jobs.registry import build_stage
 from rayspin.jobs.stage import Context, Plan, Stage
-from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig, weights_info
+from rayspin.models import EffectiveFieldNetConfig, FieldNetworkConfig, SuperResolutionNetConfig, weights_info
 from rayspin.paths import command
 from rayspin.physics import Hamiltonian
 from rayspin.progress import Track, polling
@@ -98,7 +98,7 @@ class Training(DatasetStage):
     resources: TrainingResources = TrainingResources()
     """Workers, CPUs and GPUs."""
 
-    network: EffectiveFieldNetConfig | SuperResolutionNetConfig
+    network: FieldNetworkConfig | SuperResolutionNetConfig
     """Architecture of the network."""
     objective: FieldObjective | SuperResolutionObjective
     """Inputs, loss and metrics of the training."""
@@ -242,13 +242,18 @@ class TrainFcn(Training):
     """Training of the effective-field network (2021 paper)."""
 
     kind: Literal["train-fcn"] = "train-fcn"
-    network: EffectiveFieldNetConfig = EffectiveFieldNetConfig()
+    network: FieldNetworkConfig = EffectiveFieldNetConfig()
     objective: FieldObjective = FieldObjective()
 
     def figures(self, best: Line) -> dict[str, str]:
-        """Return the MSE of each component and the energy ratio, the metrics of the 2021 paper."""
-        components = ", ".join(f"{best[f'validation_mse_{name}']:.4g}" for name in "xyz")
-        return {"MSE of x, y, z": f"{components} J^2", "energy of F* over F": f"{best['energy_ratio']:.4f}"}
+        """Return the MSE of each component, the energy ratio and the correlation of Fig. 2b of the 2021 paper."""
+        components = [best[f"validation_mse_{name}"] for name in "xyz"]
+        return {
+            "MSE": f"{sum(components) / 3:.4g} J^2, {best['relative_mse']:.3g} of the mean square of F - c S",
+            "MSE of x, y, z": ", ".join(f"{component:.4g}" for component in components) + " J^2",
+            "energy of F* over F": f"{best['energy_ratio']:.6f}",
+            "correlation of F* - c S with F - c S": f"{best['deviation_correlation']:.4f}",
+        }
 
 
 class TrainSr(Training):

@@ -6,21 +6,22 @@ import torch
 from torch import nn
 
 from rayspin.analysis.estimation import evaluate_estimation, uniform_field
+from rayspin.models import EffectiveFieldNetConfig, FieldNet
 from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian, effective_field, energy
 from rayspin.training import ExactField
 
 HAMILTONIAN = Hamiltonian(dmi=0.3, anisotropy=0.1, external_field=(0.0, 0.1, 0.2))
 
 
-class _Estimator(nn.Module):
+class _Estimator(FieldNet):
     """The exact field of the Hamiltonian, times a factor."""
 
     def __init__(self, factor):
-        super().__init__()
+        super().__init__(EffectiveFieldNetConfig())
         self.factor = nn.Parameter(torch.tensor(factor))
         self.exact = ExactField(HAMILTONIAN, (16, 16))
 
-    def forward(self, spins):
+    def layers(self, spins):
         return self.factor * self.exact(spins)
 
 

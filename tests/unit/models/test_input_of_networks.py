@@ -55,7 +55,7 @@ REFUSED = {
     "five axes": (SPINS[None], "spins: have shape (1, 3, 8, 4, 3); give"),
     "NaN": (np.full((4, 4, 3), np.nan), "spins: are not all finite"),
     "texts": ("spins.npy", "spins: have shape (); give"),
-    "another size": (SPINS[:, :6], "size: the network can't halve 6 x 4 sites 2 times; use"),
+    "another size": (SPINS[:, :6], "size: the network's stride of 4 doesn't divide 6 x 4 sites; use"),
 }
 
 

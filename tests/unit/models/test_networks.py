@@ -54,22 +54,6 @@ def test_the_field_network_goes_from_128_to_8_and_back():
     assert shapes == [*down, *up]
 
 
-def test_skip_connections_widen_the_decoder_by_the_encoders_maps():
-    # Each decoder block sees the maps of the encoder block at its size beside those from below.
-    more = 9 * (64 * 32 + 32 * 16 + 16 * 8 + 8 * 3)
-    network = EffectiveFieldNetConfig(skip_connections=True).build()
-    assert sum(p.numel() for p in network.parameters()) == 49258 + more
-    spins = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(4))
-    _trained_looking(network, spins)
-    with torch.no_grad():
-        before = network(spins)
-        for parameter in network.encoder[-1].parameters():
-            parameter.zero_()
-        # Nothing comes through the bottleneck any more, and the spins still do.
-        assert not torch.allclose(network(spins), before)
-        assert not torch.allclose(network(spins.roll(4, dims=3)), network(spins))
-
-
 @pytest.mark.parametrize(
     ("config", "blocks"),
     [(EffectiveFieldNetConfig(), 4), *((SuperResolutionNetConfig(scale=2**n), n) for n in (2, 3, 4))],

@@ -140,8 +140,12 @@ def test_what_is_no_network_is_neither_saved_nor_exported(tmp_path, network):
 @pytest.mark.parametrize(
     ("config", "shape", "message"),
     [
-        (EffectiveFieldNetConfig(), (24, 32), "size: the network can't halve 24 x 32 sites 4 times; use sides"),
-        (EffectiveFieldNetConfig(), 24, "size: the network can't halve 24 x 24 sites 4 times"),
+        (
+            EffectiveFieldNetConfig(),
+            (24, 32),
+            "size: the network's stride of 16 doesn't divide 24 x 32 sites; use",
+        ),
+        (EffectiveFieldNetConfig(), 24, "size: the network's stride of 16 doesn't divide 24 x 24 sites"),
         (EffectiveFieldNetConfig(), (0, 16), "size: 0 x 16 is out of range"),
         (EffectiveFieldNetConfig(), (16.0, 16), "size: .* is not a lattice size"),
         (EffectiveFieldNetConfig(), "16", "size: '16' is not a lattice size"),
