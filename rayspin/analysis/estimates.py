@@ -16,10 +16,6 @@ from rayspin.physics.hamiltonian import HamiltonianLike
 
 Spins = npt.NDArray[np.float32]
 
-NEIGHBOURS = 4
-"""Nearest neighbours of a site: in a uniform state the exchange field is 4 J S."""
-
-
 @dataclass(frozen=True)
 class Estimate:
     """An estimate of the effective field of spins, without its isotropic part if `isotropic` is not 0.
@@ -82,7 +78,7 @@ def exact_field(hamiltonian: HamiltonianLike) -> Estimate:
 
 
 def exact_deviation(hamiltonian: HamiltonianLike) -> Estimate:
-    """Return f = F - 4 J S, the exact field without that of the exchange in a uniform state.
+    """Return f = F - c S, the exact field without that of the exchange in a uniform state, c = 4 J.
 
     Aligning spins with f itself is a bad recursion: it destroys clean textures. What networks leave out of f is what
     makes theirs work.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ Floats = npt.NDArray[np.float64]
 Row: TypeAlias = dict[str, float | int | str]
 """A row of a table by column."""
 
-
 @dataclass(frozen=True)
 class Trajectory:
     """Observables of N samples at I recorded steps; the axis N is missing if a single field was given.
@@ -34,6 +34,7 @@ class Trajectory:
         overlap_IN: (I, N) mean of S . S' over sites, with S' the spins at the start.
         reference_IN: (I, N) the same with the reference, if there is one.
         frames: (N, Y, X, 3) spins at the steps that were asked for and at the last one, by step.
+        seconds_I: (I,) wall time until each recorded step, without the recording, s.
     """
 
     steps: tuple[int, ...]
@@ -43,6 +44,7 @@ class Trajectory:
     overlap_IN: Floats
     reference_IN: Floats | None
     frames: Mapping[int, Spins]
+    seconds_I: Floats
 
     @property
     def last(self) -> Spins:
@@ -51,7 +53,7 @@ class Trajectory:
 
     @classmethod
     def joined(cls, parts: Sequence[Trajectory]) -> Trajectory:
-        """Return the trajectory of all samples of several trajectories with the same steps."""
+        """Return the trajectory of all samples of several trajectories with the same steps, made at the same time."""
 
         def side_by_side(name: str) -> Floats:
             return np.concatenate([getattr(part, name) for part in parts], axis=1)
@@ -61,6 +63,7 @@ class Trajectory:
             *map(side_by_side, ("energy_IN", "magnetization_INC", "charge_IN", "overlap_IN")),
             None if parts[0].reference_IN is None else side_by_side("reference_IN"),
             {step: np.concatenate([part.frames[step] for part in parts]) for step in parts[0].frames},
+            np.max([part.seconds_I for part in parts], axis=0),
         )
 
     def single(self) -> Trajectory:
@@ -73,6 +76,7 @@ class Trajectory:
             self.overlap_IN[:, 0],
             None if self.reference_IN is None else self.reference_IN[:, 0],
             {step: spins[0] for step, spins in self.frames.items()},
+            self.seconds_I,
         )
 
     def rows(self, estimator: str, first: int = 0) -> list[Row]:
@@ -122,14 +126,19 @@ class Recorder:
         self.kept = {whole("frames", frame, 0, steps[-1]) for frame in frames} | {steps[-1]}
         self._frames: dict[int, Spins] = {}
         self._values: list[Floats] = []
+        self._seconds: list[float] = []
+        self._elapsed, self._resumed = 0.0, time.perf_counter()
 
     def record(self, step: int, spins_NYXC: Spins) -> None:
         """Record a step if it is to be recorded. The spins must not be changed afterwards."""
+        self._elapsed += time.perf_counter() - self._resumed
         if step in self.kept:
             self._frames[step] = spins_NYXC
         if step in self._steps:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 self._values.append(np.array(list(pool.map(self._observed, range(len(spins_NYXC)), spins_NYXC))))
+            self._seconds.append(self._elapsed)
+        self._resumed = time.perf_counter()
 
     def trajectory(self) -> Trajectory:
         """Return what was recorded."""
@@ -137,7 +146,14 @@ class Recorder:
         reference = None if self._reference is None else values_INK[..., 6]
         energy_IN, charge_IN, overlap_IN = values_INK[..., 0], values_INK[..., 4], values_INK[..., 5]
         return Trajectory(
-            self._steps, energy_IN, values_INK[..., 1:4], charge_IN, overlap_IN, reference, dict(self._frames)
+            self._steps,
+            energy_IN,
+            values_INK[..., 1:4],
+            charge_IN,
+            overlap_IN,
+            reference,
+            dict(self._frames),
+            np.array(self._seconds),
         )
 
     def _observed(self, n: int, spins_YXC: Spins) -> list[float]:
