@@ -138,11 +138,12 @@ class Pipeline(Stage):
 
 
 def _references(value: Any) -> Iterator[str]:
-    """Yield the names of the stages that the values of a table refer to."""
+    """Yield the names of the stages that the keys and values of a table refer to."""
     if isinstance(value, str) and value.startswith("@"):
         yield value[1:].partition("/")[0]
     elif isinstance(value, Mapping):
-        for inner in value.values():
+        for key, inner in value.items():
+            yield from _references(key)
             yield from _references(inner)
     elif isinstance(value, list | tuple):
         for inner in value:

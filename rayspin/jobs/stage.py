@@ -102,9 +102,7 @@ class Stage(Config):
             other: another value of that key.
             run: folder of the run, from which `@name` is resolved.
         """
-        with suppress(OSError, InputError):
-            return run.locate(other).samefile(run.locate(getattr(self, key)))
-        return False
+        return same_place(getattr(self, key), other, run)
 
     def done(self, run: RunDir) -> Summary | None:
         """The summary of this job in a folder; None if it has not finished there."""
@@ -139,6 +137,13 @@ class Stage(Config):
             run: folder of the run; it exists, is locked, and contains the `job.toml` of this job.
             context: execution environment.
         """
+
+
+def same_place(reference: str, other: str, run: RunDir) -> bool:
+    """Return whether two references exist and are the same file or folder; `@name` is resolved from `run`."""
+    with suppress(OSError, InputError):
+        return run.locate(reference).samefile(run.locate(other))
+    return False
 
 
 def execute(stage: Stage, run: RunDir, context: Context) -> Summary:

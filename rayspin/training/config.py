@@ -50,6 +50,10 @@ class TrainingConfig(Config):
     "symmetries" also applies rotations, reflections and spin reversals that leave the Hamiltonian invariant."""
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; larger gradients are scaled down to it."""
+    batch_norm_until: Annotated[float, Field(gt=0, le=1, exclude_if=lambda until: until == 1)] = 1.0
+    """Fraction of the training (of `schedule_epochs`, if it is set) after which batch norm uses its running statistics
+    instead of those of the batch; its weights and offsets are trained to the end. With small batches the network is
+    then trained as it is applied."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Root seed of the random streams for initial weights, sample order, augmentation and noise."""
     checkpoint_interval: Annotated[int, Field(ge=1)] = 1
@@ -67,8 +71,8 @@ class TrainingConfig(Config):
 
     @property
     def schedule_span(self) -> int | None:
-        """Number of epochs over which the learning rate varies, or None if it is constant."""
-        if self.learning_rate_schedule == "constant" and self.warm_up == 0:
+        """Number of epochs that the schedule refers to, or None if nothing changes during the training."""
+        if self.learning_rate_schedule == "constant" and self.warm_up == 0 and self.batch_norm_until == 1:
             return None
         return self.schedule_epochs or self.epochs
 
@@ -101,13 +105,21 @@ class TrainingConfig(Config):
             step: index of the step over all epochs, from 0.
             steps_an_epoch: number of steps per epoch.
         """
-        place = (step + 0.5) / ((self.schedule_span or self.epochs) * steps_an_epoch)
+        place = self._place(step, steps_an_epoch)
         rise = max(self.warm_up, 0.3) if self.learning_rate_schedule == "one-cycle" else self.warm_up
         if place < rise:
             phase = place / rise - 1
         else:
             phase = 0.0 if self.learning_rate_schedule == "constant" else (place - rise) / (1 - rise)
         return self.learning_rate * (1 + math.cos(math.pi * phase)) / 2
+
+    def batch_norm_frozen(self, step: int, steps_an_epoch: int) -> bool:
+        """Whether batch norm uses its running statistics in a step; the arguments are those of `rate`."""
+        return self.batch_norm_until < 1 and self._place(step, steps_an_epoch) > self.batch_norm_until
+
+    def _place(self, step: int, steps_an_epoch: int) -> float:
+        """The middle of a step as a fraction of the schedule."""
+        return (step + 0.5) / ((self.schedule_span or self.epochs) * steps_an_epoch)
 
     def ended(self, validation_losses: Sequence[float]) -> bool:
         """Whether a training with these validation losses has finished all epochs or exceeded its patience."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,40 +15,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from rayspin.arrays import channel_first
-from rayspin.physics import Hamiltonian
 from rayspin.rng import generator
+from rayspin.training.sources import Mixture, Positions, SampleSource
 from rayspin.training.symmetry import Symmetry, symmetries
 
 Augmentation = Literal["none", "translations", "symmetries"]
-Positions = npt.NDArray[np.int64]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
-
-
-class SampleSource(Protocol):
-    """The interface of spins that can be read by position, such as a split of a dataset (`storage.SpinReader`)."""
-
-    @property
-    def samples(self) -> Positions:
-        """(n,) sample numbers in the dataset; each addresses the random streams of its sample."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the lattice."""
-
-    @property
-    def hamiltonian(self) -> Hamiltonian:
-        """The Hamiltonian that the samples were annealed under."""
-
-    @property
-    def digest(self) -> str:
-        """A digest of the dataset; a training can be resumed only with the same dataset."""
-
-    def __len__(self) -> int:
-        """Number of samples."""
-
-    def read(self, positions: Positions) -> npt.NDArray[np.float32]:
-        """Read the spins of the samples at `positions`, (n, Y, X, 3), in the given order."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +105,15 @@ class Loader:
         seed: root seed of all random streams.
         augmentation: the random transformation of the spins, addressed by (seed, epoch, sample).
         device: the device of the batches.
+        further: (source, share) of further samples on the same lattice, which replace a share of each epoch's samples;
+            the sample that is replaced addresses the random streams.
     """
 
     source: SampleSource
     seed: int
     augmentation: Augmentation
     device: torch.device
+    further: tuple[tuple[SampleSource, float], ...] = ()
 
     def batches(self, positions: Iterable[Positions], epoch: int) -> Iterator[Batch]:
         """The batches of an epoch; a thread reads the next batch while the current one is used.
@@ -150,17 +126,22 @@ class Loader:
 
     def _batch(self, positions: Positions, epoch: int) -> Batch:
         addresses = tuple((self.seed, epoch, int(sample)) for sample in self.source.samples[positions])
+        drawn = self._mixture.drawn(positions, addresses)
         if self._resident is not None:
-            spins_NYXC = self._resident[torch.from_numpy(positions).to(self.device)]
+            spins_NYXC = self._resident[torch.from_numpy(drawn).to(self.device)]
             if self.augmentation != "none":
                 spins_NYXC = self._all_moved(spins_NYXC, addresses)
         else:
-            read_NYXC = self.source.read(positions)
+            read_NYXC = self._mixture.read(drawn)
             if self.augmentation != "none":
                 read_NYXC = np.stack([self._moved(spins, address) for spins, address in zip(read_NYXC, addresses)])
             spins_NYXC = torch.from_numpy(read_NYXC).to(self.device)
         # A view: components stay last in memory, the order in which the networks are fastest.
         return Batch(channel_first(spins_NYXC), addresses)
+
+    @cached_property
+    def _mixture(self) -> Mixture:
+        return Mixture(self.source, self.further)
 
     @cached_property
     def _resident(self) -> Tensor | None:
@@ -171,13 +152,13 @@ class Loader:
         if self.device.type != "cuda":
             return None
         rows, columns = self.source.shape
-        count = len(self.source)
+        count = len(self._mixture)
         free, _ = torch.cuda.mem_get_info(self.device)
         if 2 * count * rows * columns * 3 * 4 > free:
             return None
         resident = torch.empty((count, rows, columns, 3), device=self.device)
         for some in np.array_split(np.arange(count), -(-count // 1000)):
-            resident[some[0] : some[-1] + 1] = torch.from_numpy(self.source.read(some))
+            resident[some[0] : some[-1] + 1] = torch.from_numpy(self._mixture.read(some))
         return resident
 
     @cached_property

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from rayspin.errors import RunError
+from rayspin.models.layers import BatchNorm
 from rayspin.training.config import TrainingConfig
 from rayspin.training.curve import Line
 from rayspin.training.data import Batch, Loader, epoch_positions, validation_positions
@@ -90,6 +91,8 @@ class Run:
         total = torch.zeros((), device=self.train.device)
         for index, batch in enumerate(self.train.batches(pieces, epoch)):
             step, piece = divmod(index, training.accumulation)
+            if training.batch_norm_frozen((epoch - 1) * len(shares) + step, len(shares)):
+                self._freeze_batch_norm()
             total += self._add_gradient(batch, last=piece == training.accumulation - 1)
             if piece == training.accumulation - 1:
                 self._update(training.rate((epoch - 1) * len(shares) + step, len(shares)))
@@ -103,6 +106,11 @@ class Run:
             loss = self.task.loss(self._forward, batch)
             (loss / self.training.accumulation).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+    def _freeze_batch_norm(self) -> None:
+        for module in self.model.modules():
+            if isinstance(module, BatchNorm) and module.training:
+                module.eval()
 
     def _forward(self, spins_NCYX: Tensor) -> Tensor:
         with torch.autocast(spins_NCYX.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):

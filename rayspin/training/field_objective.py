@@ -15,9 +15,10 @@ from rayspin.errors import InputError
 from rayspin.models import FieldNet, FieldNetConfig, FieldOutput
 from rayspin.physics import effective_field
 from rayspin.training.damage import Damage, Share, altered
-from rayspin.training.data import Batch, SampleSource
+from rayspin.training.data import Batch
 from rayspin.training.field import ExactField
 from rayspin.training.objectives import Forward
+from rayspin.training.sources import SampleSource
 
 MEASURED_SAMPLES = 256
 """Largest number of training samples from which the mean square of the deviation is computed."""

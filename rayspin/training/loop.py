@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from inspect import signature
@@ -22,10 +22,11 @@ from rayspin.rng import seed_words
 from rayspin.training.checkpoint import BEST, WEIGHTS, Checkpoint, Keeper
 from rayspin.training.config import TrainingConfig
 from rayspin.training.curve import Line, best_epoch
-from rayspin.training.data import Loader, SampleSource
+from rayspin.training.data import Loader
 from rayspin.training.epoch import OnBatch, Run
 from rayspin.training.memory import keeping_freed_memory
 from rayspin.training.objectives import Objective, Task
+from rayspin.training.sources import SampleSource
 
 OnEpoch = Callable[[Line], None]
 """A callback that receives the metrics of a finished epoch."""
@@ -60,6 +61,7 @@ def fit(
     validation: SampleSource,
     folder: str | Path,
     *,
+    further: Sequence[tuple[SampleSource, float]] = (),
     rank: int = 0,
     world_size: int = 1,
     device: str | torch.device = "cpu",
@@ -81,6 +83,8 @@ def fit(
         train: the training samples.
         validation: the validation samples.
         folder: the folder of checkpoint, metrics and weights; it is created if necessary.
+        further: (samples, share) from further datasets with the same lattice; the share of each epoch's samples that
+            they replace, at random. Their fields are those of the Hamiltonian of `train`.
         rank: index of this process.
         world_size: number of processes that share each batch.
         device: the device to train on.
@@ -99,6 +103,8 @@ def fit(
     objective.check(network_config, train.shape)
     training.check_samples(len(train), len(validation), world_size)
     job = _job(objective, network_config, training, train, validation)
+    if further:
+        job["data"]["further"] = [_further(source, share, train) for source, share in further]
     checkpoint = _from_rank_zero(lambda: _resumable(folder, job, training), rank, world_size)
 
     device = torch.device(device)
@@ -114,7 +120,7 @@ def fit(
         model=_prepared(network, training, world_size),
         optimizer=optimizer,
         training=training,
-        train=Loader(train, training.seed, training.augmentation, device),
+        train=Loader(train, training.seed, training.augmentation, device, tuple(further)),
         validation=Loader(validation, training.seed, "none", device),
         rank=rank,
         world_size=world_size,
@@ -164,6 +170,14 @@ def _job(
             "digest": train.digest,
         },
     }
+
+
+def _further(source: SampleSource, share: float, train: SampleSource) -> dict[str, Any]:
+    """What determines the samples from a further source, as a table."""
+    if source.shape != train.shape:
+        sizes = " and ".join("{} x {}".format(*shape) for shape in (train.shape, source.shape))
+        raise InputError("further", f"lattices of {sizes} sites can't be mixed", "use datasets of one size")
+    return {"samples": len(source), "share": share, "digest": source.digest}
 
 
 def _resumable(folder: Path, job: dict[str, Any], training: TrainingConfig) -> Checkpoint | None:

@@ -15,8 +15,9 @@ from rayspin.errors import InputError
 from rayspin.models import Degrade, Network, SuperResolutionNet, SuperResolutionNetConfig
 from rayspin.physics import Degradation
 from rayspin.rundir import differing
-from rayspin.training.data import Batch, SampleSource
+from rayspin.training.data import Batch
 from rayspin.training.field import ExactField
+from rayspin.training.sources import SampleSource
 
 Forward = Callable[[Tensor], Tensor]
 """A network or an equivalent function, from NCYX to NCYX tensors, float32."""

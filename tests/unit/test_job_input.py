@@ -192,7 +192,7 @@ def test_the_sizes_of_splits_are_those_of_their_codes(samples: int) -> None:
 def test_facts_of_a_dataset_still_to_be_made_are_those_of_its_splits(tmp_path: Path) -> None:
     data = Generate(samples=12, size=8, hamiltonian="labyrinth", splits={"test": 2, "validation": 3})
     facts = DatasetFacts.of("@data", RunDir.at(tmp_path), {"data": data})
-    assert facts == DatasetFacts((8, 8), {"train": 7, "validation": 3, "test": 2})
+    assert facts == DatasetFacts((8, 8), {"train": 7, "validation": 3, "test": 2}, frozenset({data.hamiltonian}))
 
 
 def test_an_error_is_one_line_whatever_it_names() -> None:

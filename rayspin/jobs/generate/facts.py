@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.stage import Stage
 from rayspin.physics import Hamiltonian
 from rayspin.rundir import RunDir
-from rayspin.storage import SPLITS, Catalog, Split
+from rayspin.storage import SPLITS, Catalog, Point, Split
 
 
 class DatasetStage(Stage):
@@ -49,13 +49,23 @@ class DatasetFacts:
     Attributes:
         shape: (rows, columns) of the lattice.
         counts: number of samples in each split.
+        hamiltonians: Hamiltonians of the samples.
     """
 
     shape: tuple[int, int]
     counts: dict[Split, int]
+    hamiltonians: frozenset[Hamiltonian]
 
     @classmethod
-    def of(cls, reference: str, run: RunDir, earlier: Mapping[str, Stage], *, incomplete: bool = False) -> DatasetFacts:
+    def of(
+        cls,
+        reference: str,
+        run: RunDir,
+        earlier: Mapping[str, Stage],
+        *,
+        incomplete: bool = False,
+        several: bool = False,
+    ) -> DatasetFacts:
         """Return the facts of the dataset that a stage refers to.
 
         Args:
@@ -63,42 +73,50 @@ class DatasetFacts:
             run: folder of the stage, from which `reference` is resolved.
             earlier: stages before it in the pipeline by name.
             incomplete: accept a dataset with missing samples.
+            several: accept a dataset with several Hamiltonians.
 
         Raises:
             InputError: the stage or the dataset does not exist, samples are missing, or the samples have several
                 Hamiltonians or open boundaries.
         """
         if not reference.startswith("@"):
-            return cls.of_catalog(Catalog.open(run.locate(reference), incomplete=incomplete))
+            return cls.of_catalog(Catalog.open(run.locate(reference), incomplete=incomplete), several=several)
         stage = earlier.get(reference[1:])
         if not isinstance(stage, Generate):
             makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Generate)]
             raise InputError(
                 "dataset", f"no earlier stage {reference!r} generates a dataset", suggestion(reference, makers)
             )
-        _check({point.hamiltonian for point in stage.points}, reference)
-        return cls(stage.size, stage.splits.counts(stage.samples))
+        hamiltonians = _checked(stage.points, reference, several=several)
+        return cls(stage.size, stage.splits.counts(stage.samples), hamiltonians)
 
     @classmethod
-    def of_catalog(cls, catalog: Catalog) -> DatasetFacts:
+    def of_catalog(cls, catalog: Catalog, *, several: bool = False) -> DatasetFacts:
         """Return the facts of an existing dataset.
+
+        Args:
+            catalog: the catalog of the dataset.
+            several: accept a dataset with several Hamiltonians.
 
         Raises:
             InputError: the samples have several Hamiltonians or open boundaries.
         """
-        _check({point.hamiltonian for point in catalog.points}, str(catalog.path))
+        hamiltonians = _checked(catalog.points, str(catalog.path), several=several)
         codes = catalog.column("split")
-        return cls(catalog.shape, {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)})
+        counts = {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)}
+        return cls(catalog.shape, counts, hamiltonians)
 
 
-def _check(hamiltonians: set[Hamiltonian], dataset: str) -> None:
-    """Raise InputError unless all samples have the same Hamiltonian, with periodic boundaries.
+def _checked(points: Iterable[Point], dataset: str, *, several: bool) -> frozenset[Hamiltonian]:
+    """The Hamiltonians of the samples; InputError unless there is a single one and all have periodic boundaries.
 
     Effective fields, energies and symmetries belong to one Hamiltonian, and the networks use periodic padding.
     """
-    if len(hamiltonians) > 1:
+    hamiltonians = frozenset(point.hamiltonian for point in points)
+    if len(hamiltonians) > 1 and not several:
         problem = f"the samples of {dataset} have {len(hamiltonians)} Hamiltonians, and this job needs a single one"
         raise InputError("dataset", problem, "use a dataset without variants and without a grid over hamiltonian")
     if any(hamiltonian.boundary == "open" for hamiltonian in hamiltonians):
         problem = f"the samples of {dataset} have open boundaries, and the networks assume periodic ones"
         raise InputError("dataset", problem, 'use a dataset with boundary = "periodic"')
+    return hamiltonians

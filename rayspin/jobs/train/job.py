@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +26,14 @@ from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.execution.session import Session, places_on
 from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
 from rayspin.jobs.registry import build_stage
-from rayspin.jobs.stage import Context, Plan, Stage
+from rayspin.jobs.stage import Context, Plan, Stage, same_place
+from rayspin.jobs.train.further import FurtherDatasets, check_further
 from rayspin.models import EffectiveFieldNetConfig, FieldNetworkConfig, SuperResolutionNetConfig, weights_info
 from rayspin.paths import command
 from rayspin.physics import Hamiltonian
 from rayspin.progress import Track, polling
 from rayspin.rng import generator
-from rayspin.rundir import RunDir, Summary, write_text
+from rayspin.rundir import RunDir, Summary, Table, write_text
 from rayspin.training import (
     BEST,
     MAY_CHANGE,
@@ -93,6 +94,11 @@ class Training(DatasetStage):
 
     may_change: ClassVar[frozenset[str]] = MAY_CHANGE
 
+    further_datasets: FurtherDatasets = pydantic.Field(default={}, exclude_if=lambda datasets: not datasets)
+    """Share of each epoch's training samples that is drawn at random from each of these datasets instead of `dataset`,
+    by folder or `@name`: { "runs/fields" = 0.25 }. Their Hamiltonians may differ from that of `dataset` only in the
+    external field, and may do so among the samples of one dataset; what the network learns is defined by the
+    Hamiltonian of `dataset`. Validation uses `dataset` only."""
     training: TrainingConfig = TrainingConfig()
     """Epochs, batches, learning rate and random seed."""
     resources: TrainingResources = TrainingResources()
@@ -117,29 +123,63 @@ class Training(DatasetStage):
         """
         catalog = self.open_dataset(dataset)
         train, validation = catalog.reader("train"), catalog.reader("validation")
-        return fit(self.objective, self.network, self.training, train, validation, folder, **placement)
+        further = [
+            (self.open_dataset(Path(name)).reader("train"), share) for name, share in self.further_datasets.items()
+        ]
+        return fit(self.objective, self.network, self.training, train, validation, folder, further=further, **placement)
+
+    def located(self, run: RunDir, start: Path = Path()) -> Self:
+        """Return this job with absolute paths of its further datasets, for `fit` in another process.
+
+        Args:
+            run: folder of the run, from which `@name` is resolved.
+            start: working directory that relative paths refer to.
+        """
+        paths = {str((start / run.locate(name)).resolve()): share for name, share in self.further_datasets.items()}
+        return self.with_updates(further_datasets=paths)
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Check that the dataset exists or is made by an earlier stage, fits the network, and fills a batch."""
         run.check_same(self.identity_in(run), self.may_change)
         if previous := run.asked():
             self.training.check_follows(build(TrainingConfig, previous["training"], str(run.path)), str(run.path))
-        self.check_data(self.facts(run, earlier))
+        self.check_data(self.facts(run, earlier), run, earlier)
 
     def means_same(self, key: str, other: str, run: RunDir) -> bool:
         """Also return true for a moved dataset: its digest must equal the one in the weights of the best epoch."""
-        if super().means_same(key, other, run):
-            return True
+        return super().means_same(key, other, run) or self._trained_on(self.dataset, run)
+
+    def identity_in(self, run: RunDir) -> Table:
+        """The identity, where further datasets are also spelled as in the folder if they are the same data there."""
+        own, there = super().identity_in(run), run.asked() or {}
+        spelled = there.get("further_datasets", {})
+        if list(spelled.values()) == list(self.further_datasets.values()) and all(
+            same_place(name, other, run) or self._trained_on(name, run, further=index)
+            for index, (name, other) in enumerate(zip(self.further_datasets, spelled))
+        ):
+            own |= {"further_datasets": spelled} if spelled else {}
+        return own
+
+    def _trained_on(self, reference: str, run: RunDir, *, further: int | None = None) -> bool:
+        """Return whether the weights of the best epoch were trained on a dataset, wherever it is now.
+
+        Args:
+            reference: reference to the dataset.
+            run: folder of the run.
+            further: index among the further datasets; default: the main dataset.
+        """
         with suppress(InputError, LookupError, TypeError):
-            trained_on = weights_info(run.path / BEST)["provenance"]["data"]["digest"]
-            return bool(self.open_dataset(run.locate(self.dataset)).reader().digest == trained_on)
+            data = weights_info(run.path / BEST)["provenance"]["data"]
+            trained_on = (data if further is None else data["further"][further])["digest"]
+            return bool(self.open_dataset(run.locate(reference)).reader().digest == trained_on)
         return False
 
-    def check_data(self, facts: DatasetFacts) -> None:
-        """Raise InputError unless the dataset fits the network and fills a batch."""
+    def check_data(self, facts: DatasetFacts, run: RunDir, earlier: Mapping[str, Stage]) -> None:
+        """Raise InputError unless the datasets fit the network and each other, and the main one fills a batch."""
         self.objective.check(self.network, facts.shape)  # type: ignore[arg-type]
         workers = self.resources.workers or 1
         self.training.check_samples(facts.counts["train"], facts.counts["validation"], workers)
+        check_further(self.further_datasets, facts, run, earlier, incomplete=self.incomplete)
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
         """Return the remaining epochs and their cost, measured by a few training steps on random spins."""
@@ -180,7 +220,7 @@ class Training(DatasetStage):
             (folder / STOP).unlink(missing_ok=True)
             try:
                 with context.stop.draining(), polling(look):
-                    _ray_train(self, dataset, folder, world_size, context.session, folder / STOP)
+                    _ray_train(self.located(run), dataset, folder, world_size, context.session, folder / STOP)
             finally:
                 for name in (STOP, _HEARTBEAT):
                     (folder / name).unlink(missing_ok=True)

@@ -188,9 +188,10 @@ class Tune(Stage):
                 data.check_reachable()
         if isinstance(trial.job, Training):
             reference = trial.job.dataset
+            stages = _with_data(trial, earlier)
             if reference not in facts:
-                facts[reference] = trial.job.facts(run, _with_data(trial, earlier))
-            trial.job.check_data(facts[reference])
+                facts[reference] = trial.job.facts(run, stages)
+            trial.job.check_data(facts[reference], run, stages)
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
         """Return the remaining trials and their cost, measured for a few of them."""

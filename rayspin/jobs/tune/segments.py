@@ -87,11 +87,12 @@ class SegmentRunner:
         assert dataset is not None
         if segment.trial.data is not None:
             self._make_dataset(segment.trial.data, dataset)
+        located = job.located(self.run, self.start)
         if (job.resources.workers or 1) > 1:
-            job.fit_on_workers(self.start / dataset, folder.path, segment.until, self.run.path / STOP)
+            located.fit_on_workers(self.start / dataset, folder.path, segment.until, self.run.path / STOP)
         else:
             torch.set_num_threads(self.threads)
-            job.fit(
+            located.fit(
                 self.start / dataset, folder.path, device=self.device, until=segment.until, on_epoch=self._heed_stop
             )
         history = read_metrics(folder.path)[: segment.until]
