@@ -16,6 +16,7 @@ from rayspin.physics.hamiltonian import HamiltonianLike
 
 Spins = npt.NDArray[np.float32]
 
+
 @dataclass(frozen=True)
 class Estimate:
     """An estimate of the effective field of spins, without its isotropic part if `isotropic` is not 0.
@@ -35,7 +36,7 @@ class Estimate:
         return self.function(spins_NYXC)
 
     @classmethod
-    def of(cls, estimate: Estimate | nn.Module | Callable[[Spins], Spins]) -> Estimate:
+    def of(cls, estimate: object) -> Estimate:
         """Return the estimate that an argument stands for.
 
         Args:
@@ -90,7 +91,5 @@ def exact_deviation(hamiltonian: HamiltonianLike) -> Estimate:
         InputError: the Hamiltonian is invalid.
     """
     exact = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
-    isotropic = NEIGHBOURS * exact.exchange
-    return Estimate(
-        lambda spins_NYXC: effective_field(spins_NYXC, exact) - np.float32(isotropic) * spins_NYXC, isotropic
-    )
+    share = np.float32(exact.isotropic)
+    return Estimate(lambda spins_NYXC: effective_field(spins_NYXC, exact) - share * spins_NYXC, exact.isotropic)

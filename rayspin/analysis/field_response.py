@@ -67,9 +67,7 @@ def cooled_in_the_field(
     return cool(in_field(hamiltonian, (0.0, 0.0, field)), size, schedule, [seed], record=last, frames=[0])
 
 
-def response_rows(
-    trajectory: Trajectory, estimator: str, field: float, first: int, skyrmion_sites: int
-) -> list[Row]:
+def response_rows(trajectory: Trajectory, estimator: str, field: float, first: int, skyrmion_sites: int) -> list[Row]:
     """Return one row for each sample and recorded step, with the field and the number of skyrmions.
 
     Args:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import numpy as np
 
 from rayspin.analysis.classical import cool
 from rayspin.analysis.trajectory import Row, Spins, Trajectory
-from rayspin.analysis.twins import follow
+from rayspin.analysis.twins import Twin, follow
 from rayspin.models import FieldNet
 from rayspin.physics import AnnealSchedule, Hamiltonian
 from rayspin.physics.corruption import defect_rows
 from rayspin.rng import Seed
+
+Generator: TypeAlias = Twin | Literal["annealing"]
+"""What generates fields: an estimator of `follow` from random maps, or Monte Carlo annealing."""
 
 
 def random_map(shape: tuple[int, int], seed: Seed) -> Spins:
@@ -19,7 +24,7 @@ def random_map(shape: tuple[int, int], seed: Seed) -> Spins:
 
 
 def generated(
-    estimator: str,
+    estimator: Generator,
     network: FieldNet,
     hamiltonian: Hamiltonian,
     size: int,
@@ -50,8 +55,7 @@ def generated(
     if estimator == "descent":
         record = logarithmic_steps(sweeps)
         return follow("descent", network, start_NYXC, hamiltonian, sweeps, record=record, seed=seed)
-    twin = "network" if estimator == "network" else "exact"
-    return follow(twin, network, start_NYXC, hamiltonian, iterations, isotropic=isotropic)
+    return follow(estimator, network, start_NYXC, hamiltonian, iterations, isotropic=isotropic)
 
 
 def generation_rows(trajectory: Trajectory, estimator: str, size: int, sample: int) -> list[Row]:

@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 Row: TypeAlias = dict[str, float | int | str]
 """A row of a table by column."""
 
+
 @dataclass(frozen=True)
 class Trajectory:
     """Observables of N samples at I recorded steps; the axis N is missing if a single field was given.
@@ -60,7 +61,10 @@ class Trajectory:
 
         return cls(
             parts[0].steps,
-            *map(side_by_side, ("energy_IN", "magnetization_INC", "charge_IN", "overlap_IN")),
+            side_by_side("energy_IN"),
+            side_by_side("magnetization_INC"),
+            side_by_side("charge_IN"),
+            side_by_side("overlap_IN"),
             None if parts[0].reference_IN is None else side_by_side("reference_IN"),
             {step: np.concatenate([part.frames[step] for part in parts]) for step in parts[0].frames},
             np.max([part.seconds_I for part in parts], axis=0),
@@ -91,12 +95,12 @@ class Trajectory:
         columns |= {"charge": self.charge_IN, "overlap": self.overlap_IN}
         if self.reference_IN is not None:
             columns["overlap_reference"] = self.reference_IN
-        return [
-            {"sample": first + n, "estimator": estimator, "step": step}
-            | {name: float(values[i, n]) for name, values in columns.items()}
-            for n in range(self.energy_IN.shape[1])
-            for i, step in enumerate(self.steps)
-        ]
+        rows: list[Row] = []
+        for n in range(self.energy_IN.shape[1]):
+            for i, step in enumerate(self.steps):
+                values = {name: float(column[i, n]) for name, column in columns.items()}
+                rows.append({"sample": first + n, "estimator": estimator, "step": step, **values})
+        return rows
 
 
 class Recorder:

@@ -55,9 +55,7 @@ def follow(
     """
     total = in_field(hamiltonian, field)
     if twin == "descent":
-        return descend(
-            spins_NYXC, total, iterations, seed=seed, reference=reference, record=record, frames=frames
-        )
+        return descend(spins_NYXC, total, iterations, seed=seed, reference=reference, record=record, frames=frames)
     by_network = twin == "network"
     return recurse(
         spins_NYXC,
