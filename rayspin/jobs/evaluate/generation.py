@@ -29,11 +29,11 @@ class Generation(Experiment):
 
     kind: Literal["generation"] = "generation"
     share_samples: ClassVar[int] = 1
-    estimators: tuple[generation.Generator, ...] = pydantic.Field(
+    estimators: tuple[generation.Generator, ...] = pydantic.Field(  # type: ignore[assignment]
         default=("network", "exact", "annealing", "descent"), min_length=1
     )
     """As in the other experiments, and "annealing", the Monte Carlo method. "descent" is the greedy method."""
-    samples: int = pydantic.Field(default=4, gt=0)  # type: ignore[assignment]
+    samples: int = pydantic.Field(default=4, gt=0)
     """Number of random maps of each size."""
     sizes: tuple[Annotated[int, pydantic.Field(gt=0)], ...] = pydantic.Field(default=(64, 128, 256), min_length=1)
     """Sites along each side of the random maps."""
