@@ -25,6 +25,7 @@ def descend(
     sweeps: int,
     *,
     seed: Seed = 0,
+    first: int = 0,
     reference: npt.ArrayLike | None = None,
     record: int | Iterable[int] = 1,
     frames: Iterable[int] = (),
@@ -38,7 +39,8 @@ def descend(
             gets a random direction.
         hamiltonian: the Hamiltonian of the descent and of the energies.
         sweeps: number of sweeps.
-        seed: address of those directions, the root seed first; the number of the sample in the batch is appended.
+        seed: address of those directions, the root seed first; the number of the sample is appended.
+        first: number of the first sample of the batch.
         reference: as in `recurse`.
         record: as in `recurse`, in sweeps.
         frames: as in `recurse`, in sweeps.
@@ -55,7 +57,8 @@ def descend(
     greedy = AnnealSchedule(sweeps=0, quench_sweeps=sweeps, torque_tolerance=0.0, quench_overshoot=0.0)
 
     def one(n: int) -> Trajectory:
-        sampler = Sampler(hamiltonian, batch.shape[1:3], (*address, n), _directed(batch[n], (*address, n)))
+        stream = (*address, first + n)
+        sampler = Sampler(hamiltonian, batch.shape[1:3], stream, _directed(batch[n], stream))
         recorder = Recorder(
             sampler.hamiltonian, batch[n : n + 1], None if compared is None else compared[n : n + 1], steps, frames
         )

@@ -37,6 +37,7 @@ def follow(
     record: int | Iterable[int] = 1,
     frames: Iterable[int] = (),
     seed: Seed = 0,
+    first: int = 0,
 ) -> Trajectory:
     """Return the trajectory of spins by one of the estimators.
 
@@ -52,10 +53,13 @@ def follow(
         record: as in `recurse`.
         frames: as in `recurse`.
         seed: as in `descend`.
+        first: as in `descend`.
     """
     total = in_field(hamiltonian, field)
     if twin == "descent":
-        return descend(spins_NYXC, total, iterations, seed=seed, reference=reference, record=record, frames=frames)
+        return descend(
+            spins_NYXC, total, iterations, seed=seed, first=first, reference=reference, record=record, frames=frames
+        )
     by_network = twin == "network"
     return recurse(
         spins_NYXC,

@@ -62,9 +62,7 @@ class EnergyTrace(Experiment):
         peaks = peaks_of_change(energies, self.pictures, max(1, self.iterations // 20))
         frames = self.follow(shown, case, start_NYXC, self.iterations, record=self.iterations, frames=peaks).frames
         steps = list(range(self.iterations + 1))
-        changes: dict[str, tuple[list[int], list[float]]] = {
-            shown: (steps[1:], np.abs(np.diff(energies)).tolist())
-        }
+        changes: dict[str, tuple[list[int], list[float]]] = {shown: (steps[1:], np.abs(np.diff(energies)).tolist())}
         curves: dict[str, dict[str, tuple[list[int], list[float]]]] = {
             "energy per site (J)": {name: (steps, run.energy_IN[:, 0].tolist()) for name, run in runs.items()},
             "|change of energy| (J)": changes,

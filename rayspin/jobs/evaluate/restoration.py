@@ -103,7 +103,7 @@ class Restoration(Experiment):
 
     def _restored(self, case: Case, clean_NYXC: Spins, damage: Damage, estimator: Twin, first: int) -> Trajectory:
         start_NYXC, last = self._damaged(clean_NYXC, damage, first), max(self.steps)
-        return self.follow(estimator, case, start_NYXC, last, reference=clean_NYXC, frames=range(last + 1))
+        return self.follow(estimator, case, start_NYXC, last, first=first, reference=clean_NYXC, frames=range(last + 1))
 
     def _draw(self, case: Case, rows: list[Row], path: Path) -> None:
         clean_NYXC, last = case.read(0, 1), max(self.steps)

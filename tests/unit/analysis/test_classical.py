@@ -58,6 +58,8 @@ def test_spins_without_direction_are_drawn_and_others_normalized(spins):
     np.testing.assert_allclose(np.linalg.norm(moved[0], axis=-1), 1, atol=1e-5)
     np.testing.assert_array_equal(moved[0], moved[1])
     assert not np.array_equal(moved[0], moved[2])
+    # The directions belong to the number of the sample, not to its place in the batch.
+    np.testing.assert_array_equal(descend(damaged[2:], LABYRINTH, 1, seed=1, first=2).last, moved[0][2:])
 
 
 @pytest.mark.parametrize(
