@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from rayspin.config import build, suggestion
-from rayspin.errors import InputError
+from rayspin.errors import InputError, shown
 from rayspin.models.fcn import EffectiveFieldNetConfig
+from rayspin.models.field import FieldNetConfig
 from rayspin.models.field_unet import FieldUNetConfig
 
 ARCHITECTURES: dict[Any, type[EffectiveFieldNetConfig | FieldUNetConfig]] = {
@@ -23,13 +24,15 @@ def field_network(table: Any) -> Any:
     """The config that a table describes; a table without the key `architecture` is of the published network.
 
     Args:
-        table: keys and values; anything but a table is returned as it is.
+        table: keys and values, or a config, which is returned as it is.
 
     Raises:
-        InputError: the architecture is unknown, or a key or a value is invalid.
+        InputError: this is neither, the architecture is unknown, or a key or a value is invalid.
     """
-    if not isinstance(table, Mapping):
+    if isinstance(table, FieldNetConfig):
         return table
+    if not isinstance(table, Mapping):
+        raise InputError("", f"{shown(table)} is not a network", "write a table")
     architecture = table.get("architecture", "encoder-decoder")
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         problem = f"unknown value {architecture!r}"

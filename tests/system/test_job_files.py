@@ -17,14 +17,16 @@ from rayspin.analysis.estimation import evaluate_estimation
 from rayspin.execution.session import Session
 from rayspin.job import KINDS, Context
 from rayspin.jobs.evaluate.estimation import EvaluateFcn
-from rayspin.models import EffectiveFieldNet, SuperResolutionNet, load_weights
+from rayspin.models import EffectiveFieldNet, FieldUNet, SuperResolutionNet, apply, load_weights
 from rayspin.rundir import Summary
 from rayspin.show import describe
 from rayspin.storage import Catalog, open_dataset
+from rayspin.training import read_metrics
 from tests.support.repository import SMOKE
 
 EXPERIMENTS = ["energy_trace", "restoration", "generation", "external_field"]
 ORDER = ["generate", "train_fcn", "train_sr", "evaluate_fcn", "evaluate_sr", *EXPERIMENTS, "tune", "pipeline"]
+ORDER += ["train_field_unet"]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,16 @@ def test_trained_networks_come_back_from_their_files(summaries: dict[str, Summar
     losses = [json.loads(line)["training_loss"] for line in lines]
     assert len(losses) == 2
     assert losses[1] < losses[0]
+
+
+def test_a_training_mixes_datasets_and_keeps_what_its_network_gives(summaries: dict[str, Summary]) -> None:
+    folder = Path("runs/train_field_unet")
+    network = load_weights(folder / "train" / "best.safetensors")
+    assert isinstance(network, FieldUNet)
+    assert network.output.isotropic == 4
+    spins = Catalog.open(folder / "labyrinths").reader("validation").read(np.arange(2))
+    np.testing.assert_allclose(network.field(spins), apply(network, spins) + 4 * spins, atol=1e-6)
+    assert len(read_metrics(folder / "train")) == 2
 
 
 def test_fields_are_measured_one_by_one_wherever_they_are(

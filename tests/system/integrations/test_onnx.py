@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.models import EffectiveFieldNetConfig, FieldOutput, FieldUNetConfig, SuperResolutionNetConfig
 from rayspin.models.onnx import export_onnx
 from rayspin.physics import Degradation
 
@@ -30,3 +30,22 @@ def test_an_onnx_file_computes_what_the_network_does(tmp_path, config, shape):
         [result] = session.run(None, {session.get_inputs()[0].name: spins.numpy()})
         with torch.no_grad():
             np.testing.assert_allclose(result, network(spins).numpy(), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "config",
+    [FieldUNetConfig(patch=2, filters=(4, 6)), EffectiveFieldNetConfig(encoder_filters=(4,), decoder_filters=(4,))],
+)
+def test_an_onnx_file_of_a_network_for_the_deviation_gives_j(tmp_path, config):
+    network = config.build()
+    spins = torch.randn(3, 3, 16, 24)
+    network(spins)
+    network.eval()
+    with torch.no_grad():
+        plain = network(spins).numpy()
+    network.output = FieldOutput(isotropic=4.0, scale=0.05)
+    export_onnx(tmp_path / "network.onnx", network, (16, 24))
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
+    [result] = session.run(None, {session.get_inputs()[0].name: spins.numpy()})
+    np.testing.assert_allclose(result, 0.05 * plain, atol=1e-6)

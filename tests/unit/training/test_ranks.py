@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from rayspin.errors import InputError
-from rayspin.models import EffectiveFieldNetConfig
+from rayspin.models import EffectiveFieldNetConfig, FieldUNetConfig
 from rayspin.models.layers import BatchNorm
 from rayspin.training import FieldObjective, TrainingConfig, fit
 from tests.support.training import memory_source
@@ -26,6 +26,24 @@ def _fit(folder, training, **ranks):
         memory_source(12, seed=1),
         memory_source(5, seed=2),
         folder,
+        **ranks,
+    )
+
+
+def _fit_with_everything(folder, **ranks):
+    """Altered samples, a further source, symmetries, and batch norm that is frozen in the second epoch."""
+    objective = FieldObjective(target="deviation", uniform_states=0.2, damage={"noise": 0.3, "rows": 0.3})
+    training = TRAINING.with_updates(epochs=2, augmentation="symmetries", batch_norm_until=0.6)
+    train, validation = memory_source(12, seed=1), memory_source(5, seed=2)
+    further = ((memory_source(6, seed=3), 0.4),)
+    return fit(
+        objective,
+        FieldUNetConfig(patch=2, filters=(4, 6)),
+        training,
+        train,
+        validation,
+        folder,
+        further=further,
         **ranks,
     )
 
@@ -59,6 +77,7 @@ def _rank(rank, folder):
         short = TRAINING.with_updates(epochs=1)
         _fit(folder / "two", short, rank=rank, world_size=2)
         _fit(folder / "two", TRAINING, rank=rank, world_size=2)
+        _fit_with_everything(folder / "all_of_two", rank=rank, world_size=2)
         mixed = short.with_updates(precision="bfloat16", accumulation=2)
         assert _fit(folder / "mixed", mixed, rank=rank, world_size=2).history[0]["training_loss"] < 10
         # What rank 0 finds wrong in the folder, every rank raises.
@@ -77,4 +96,8 @@ def test_two_ranks_train_as_one_process_does(tmp_path):
     two = _fit(tmp_path / "two", TRAINING)
     for a, b in zip(one.history, two.history, strict=True):
         for name in ("training_loss", "validation_loss", "energy_ratio"):
+            assert b[name] == pytest.approx(a[name], rel=2e-3)
+    ones, twos = (_fit_with_everything(tmp_path / f"all_of_{ranks}").history for ranks in ("one", "two"))
+    for a, b in zip(ones, twos, strict=True):
+        for name in ("training_loss", "validation_loss", "deviation_correlation"):
             assert b[name] == pytest.approx(a[name], rel=2e-3)

@@ -1,0 +1,31 @@
+"""Networks whose weights are part of the package, each with a card beside its weight file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rayspin.config import suggestion
+from rayspin.errors import InputError, shown
+from rayspin.models.field import FieldNet
+from rayspin.models.weights import load_weights
+
+FOLDER = Path(__file__).parent / "pretrained"
+"""The folder of the weight files (`NAME.safetensors`) and cards (`NAME.md`: data, seeds, metrics, licence)."""
+
+
+def pretrained(name: str) -> FieldNet:
+    """Load a network that is shipped with the package, in evaluation mode on the CPU.
+
+    Args:
+        name: "labyrinth-field", which estimates the deviation f = F - 4 J S of textures of exchange and interfacial DMI
+            (J = 1, dmi 0.3), with or without an external field.
+
+    Raises:
+        InputError: there is no network of this name.
+    """
+    names = {path.stem for path in FOLDER.glob("*.safetensors")}
+    if name not in names:
+        raise InputError("pretrained", f"{shown(name)} is not a network of this package", suggestion(str(name), names))
+    network = load_weights(FOLDER / f"{name}.safetensors")
+    assert isinstance(network, FieldNet)
+    return network
