@@ -105,7 +105,7 @@ def draw_fields(truth_NYXC: Floats, estimates: Mapping[str, Floats], uniform_NYX
     whole.set_title("effective field")
     for axis, (name, estimate_NYXC) in zip(rest, estimates.items()):
         _against(axis, truth_NYXC - uniform_NYXC, estimate_NYXC - uniform_NYXC)
-        axis.set_title(f"minus the field of uniform magnetization: {name}")
+        axis.set_title(f"{name}, minus the field of uniform spins", fontsize=10)
     _save(figure, path)
 
 
