@@ -67,7 +67,9 @@ def cooled_in_the_field(
     return cool(in_field(hamiltonian, (0.0, 0.0, field)), size, schedule, [seed], record=last, frames=[0])
 
 
-def response_rows(trajectory: Trajectory, estimator: str, field: float, first: int, skyrmion_sites: int) -> list[Row]:
+def response_rows(
+    trajectory: Trajectory, estimator: str, field: float, first: int, skyrmion_sites: tuple[int, int]
+) -> list[Row]:
     """Return one row for each sample and recorded step, with the field and the number of skyrmions.
 
     Args:
@@ -75,7 +77,7 @@ def response_rows(trajectory: Trajectory, estimator: str, field: float, first: i
         estimator: name of the estimator.
         field: external field along z, J.
         first: number of the first sample.
-        skyrmion_sites: number of sites of the largest domain against the mean S_z that counts as a skyrmion.
+        skyrmion_sites: least and largest number of sites of a domain against the mean S_z that counts as a skyrmion.
     """
     counts = {step: isolated_domains(spins, skyrmion_sites) for step, spins in trajectory.frames.items()}
     rows = trajectory.rows(estimator, first)

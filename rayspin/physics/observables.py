@@ -55,7 +55,9 @@ def topological_charge(spins: npt.ArrayLike, boundary: Boundary = "periodic", *,
     return charges.reshape(field.shape[:-3])
 
 
-def isolated_domains(spins: npt.ArrayLike, largest: int, boundary: Boundary = "periodic") -> npt.NDArray[np.int64]:
+def isolated_domains(
+    spins: npt.ArrayLike, sites: tuple[int, int], boundary: Boundary = "periodic"
+) -> npt.NDArray[np.int64]:
     """Return the number of isolated domains that are magnetized against the mean S_z, such as skyrmions in a field.
 
     A domain is a set of sites with S_z of the other sign than the mean, connected through nearest neighbours. If the
@@ -63,8 +65,8 @@ def isolated_domains(spins: npt.ArrayLike, largest: int, boundary: Boundary = "p
 
     Args:
         spins: spins of any length.
-        largest: number of sites of the largest domain that is counted. A skyrmion in a labyrinth whose period is p
-            has less than pi p^2 / 4 sites, the disc with the diameter p.
+        sites: least and largest number of sites of a domain that is counted. A skyrmion in a labyrinth whose period is
+            p has less than pi p^2 / 4 sites, the disc with the diameter p.
         boundary: "periodic" or "open".
 
     Returns:
@@ -74,9 +76,10 @@ def isolated_domains(spins: npt.ArrayLike, largest: int, boundary: Boundary = "p
         InputError: an argument is invalid.
     """
     field, closed = spin_field(spins), periodic(boundary)
-    whole("largest", largest, 1)
+    least, largest = (whole("sites", limit, 1) for limit in sites)
     masks = (sample[..., 2] < 0 if sample[..., 2].mean() >= 0 else sample[..., 2] > 0 for sample in _contiguous(field))
-    counts = np.array([np.count_nonzero(domain_sizes(mask, closed) <= largest) for mask in masks], np.int64)
+    sizes = (domain_sizes(mask, closed) for mask in masks)
+    counts = np.array([np.count_nonzero((least <= found) & (found <= largest)) for found in sizes], np.int64)
     return counts.reshape(field.shape[:-3])
 
 

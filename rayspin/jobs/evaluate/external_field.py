@@ -57,8 +57,8 @@ class ExternalField(Experiment):
     """Number of samples that are also annealed in each field by Monte Carlo, from random spins."""
     schedule: AnnealSchedule = LABYRINTH_SCHEDULE
     """Schedule of this annealing, with `quench_sweeps`."""
-    skyrmion_sites: int = pydantic.Field(default=300, gt=0)
-    """Number of sites of the largest domain against the mean S_z that counts as a skyrmion."""
+    skyrmion_sites: tuple[Annotated[int, pydantic.Field(gt=0)], int] = (8, 300)
+    """Least and largest number of sites of a domain against the mean S_z that counts as a skyrmion."""
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
         """Return one row for each field, sample, estimator and recorded step."""

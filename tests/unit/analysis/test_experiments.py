@@ -134,7 +134,7 @@ def test_the_field_is_applied_after_the_first_iterations_and_counts_skyrmions(ne
     np.testing.assert_array_equal(run.frames[0], before)
     after = follow("exact", network, before, LABYRINTH, 4, field=(0.0, 0.0, 0.3))
     np.testing.assert_array_equal(run.last, after.last)
-    rows = response_rows(run, "exact", 0.3, 7, 20)
+    rows = response_rows(run, "exact", 0.3, 7, (1, 20))
     assert [(row["sample"], row["step"], row["field"]) for row in rows] == [
         (n, step, 0.3) for n in (7, 8) for step in (0, 2, 4)
     ]
@@ -146,6 +146,6 @@ def test_monte_carlo_in_a_field_is_the_annealing_of_that_hamiltonian():
     run = cooled_in_the_field((16, 16), LABYRINTH, 0.4, SCHEDULE, (3, 1))
     total = LABYRINTH.with_updates(external_field=(0.0, 0.0, 0.4))
     np.testing.assert_array_equal(run.last[0], anneal(total, 16, SCHEDULE, (3, 1)))
-    rows = response_rows(run, "monte-carlo", 0.4, 1, 300)
+    rows = response_rows(run, "monte-carlo", 0.4, 1, (1, 300))
     assert [row["step"] for row in rows] == [0, 30]
     assert rows[-1]["m_z"] > 0.9

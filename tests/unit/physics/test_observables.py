@@ -76,12 +76,13 @@ def test_isolated_domains_are_counted_across_the_edges_and_up_to_their_size():
     down[14, 20] = down[15, 21] = True  # two single sites that touch at a corner
     spins = np.zeros((20, 24, 3))
     spins[..., 2] = np.where(down, -1, 1)
-    assert isolated_domains(spins, 24) == 5
-    assert isolated_domains(spins, 23) == 4
-    assert isolated_domains(spins, 5) == 2
-    assert isolated_domains(-spins, 24) == 5
-    assert isolated_domains(spins, 24, "open") == 6
-    assert isolated_domains(np.stack([spins, np.abs(spins)]), 24).tolist() == [5, 0]
+    assert isolated_domains(spins, (1, 24)) == 5
+    assert isolated_domains(spins, (1, 23)) == 4
+    assert isolated_domains(spins, (1, 5)) == 2
+    assert isolated_domains(spins, (6, 6)) == 2
+    assert isolated_domains(-spins, (1, 24)) == 5
+    assert isolated_domains(spins, (1, 24), "open") == 6
+    assert isolated_domains(np.stack([spins, np.abs(spins)]), (1, 24)).tolist() == [5, 0]
 
 
 def test_magnetization():
