@@ -46,7 +46,8 @@ class FieldObjective(Config):
 
     target: Literal["field", "deviation"] = "field"
     """What the network learns. "deviation" is f, normalized by its root mean square over the training data, and the
-    loss is the mean squared error of the normalized f. "field" is F, and the loss is in J^2."""
+    loss is the mean squared error of the normalized f. "field" is F, and the loss is in J^2. Losses of different
+    targets can't be compared; `relative_mse` can."""
     uniform_states: Share = 0.0
     """Share of the training samples that are replaced by a uniform state of a random direction."""
     damage: Damage = Damage()

@@ -37,6 +37,9 @@ from rayspin.training import branch
 CALIBRATED = 3
 """Maximum number of trials whose cost is measured for a plan."""
 
+FIXED = ("training.epochs", "training.seed", "objective.target")
+"""Keys of training and objective that a population can't change during a training."""
+
 
 class TrialResources(Config):
     """Division of the cluster between the trials. The resources of one trial are in the base job."""
@@ -126,11 +129,11 @@ class Tune(Stage):
             problem = "the members of a population must have the same number of epochs"
             raise InputError("base.training.patience", problem, "remove patience")
         for key in self.space:
-            if not key.startswith(("training.", "objective.")) or key in {"training.epochs", "training.seed"}:
+            if not key.startswith(("training.", "objective.")) or key in FIXED:
                 raise InputError(
                     f"space.{key}",
                     "cannot change during a training",
-                    "use keys of training and objective, except training.epochs and training.seed",
+                    f"use keys of training and objective, except {', '.join(FIXED)}",
                 )
 
     def identity(self) -> Table:

@@ -83,6 +83,14 @@ def test_values_may_be_tables_and_texts() -> None:
             {"search": {"method": "population", "members": 4, "interval": 1}},
             "space.network.scale: cannot change during a training",
         ),
+        (
+            {
+                "base": {"kind": "train-fcn", "dataset": "runs/generate"},
+                "space": {"objective.target": ["field", "deviation"]},
+                "search": {"method": "population", "members": 4, "interval": 1},
+            },
+            "space.objective.target: cannot change during a training; use keys of training and objective, except",
+        ),
         ({"metrics": "fine_mse"}, "metrics: unknown key; did you mean 'metric'?"),
         ({"metric": "fine_mes"}, "metric: no trial reports 'fine_mes'; did you mean 'fine_mse'?"),
         ({"metric": "energy"}, "metric: no trial reports 'energy'; known: best_epoch, fine_correlation, fine_mse, "),
