@@ -98,6 +98,39 @@ def correlation(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figure
     return figures
 
 
+def correlation_coefficient(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
+    """Return the correlation coefficient over sites and components; 0 if one of the two is constant.
+
+    Args:
+        estimate_YXC: as in `mse`.
+        truth_YXC: as in `mse`.
+
+    Raises:
+        InputError: as in `mse`.
+    """
+    return _coefficient(*_pair(estimate_YXC, truth_YXC), (-3, -2, -1))
+
+
+def correlation_coefficients(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
+    """Return the correlation coefficient of each component over sites, (..., 3); 0 if one of the two is constant.
+
+    Args:
+        estimate_YXC: as in `mse`.
+        truth_YXC: as in `mse`.
+
+    Raises:
+        InputError: as in `mse`.
+    """
+    return _coefficient(*_pair(estimate_YXC, truth_YXC), (-3, -2))
+
+
+def _coefficient(estimate: Figures, truth: Figures, axes: tuple[int, ...]) -> Figures:
+    a, b = (values - values.mean(axis=axes, keepdims=True) for values in (estimate, truth))
+    lengths = np.sqrt((a * a).sum(axis=axes) * (b * b).sum(axis=axes))
+    figures: Figures = np.divide((a * b).sum(axis=axes), lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return figures
+
+
 def angle_error(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
     """Return the mean angle between S and S' over sites, in radians, independent of their lengths.
 

@@ -125,7 +125,7 @@ def _draw_network(network: Any, png: Path) -> None:
 
     if isinstance(network, FieldNet):
         start = defect_rows(np.zeros((1, GENERATED_SIZE, GENERATED_SIZE, 3)), GENERATED_SIZE, (0,))
-        *_, made = iterate(network, start, GENERATING_ITERATIONS)
+        *_, made = iterate(start, network, GENERATING_ITERATIONS)
         titles = ["random spins", f"after {GENERATING_ITERATIONS} recursions"]
     else:
         coarse = GENERATED_SIZE // network.config.scale

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.metrics import angle_error, mse_per_component
+from rayspin.metrics import angle_error, correlation_coefficient, mse_per_component
 from rayspin.models import FieldNet
 from rayspin.physics import Hamiltonian, effective_field
 from rayspin.physics.arguments import spin_field
@@ -25,12 +25,17 @@ class Estimation:
         energy_exact: (N,) energy per site from F, J.
         energy_estimated: (N,) energy per site from F*, J.
         angle: (N,) mean angle between F* and F, radians.
+        correlation: (N,) correlation coefficient of F* - c S with F - c S over sites and components, with c S the field
+            of the exchange in a uniform state (2021 paper, Fig. 2b).
+        deviation: (N,) mean square of the components of f = F - c S, J^2.
     """
 
     mse_NC: Floats
     energy_exact: Floats
     energy_estimated: Floats
     angle: Floats
+    correlation: Floats
+    deviation: Floats
 
     @property
     def mse(self) -> Floats:
@@ -45,15 +50,24 @@ class Estimation:
         relative: Floats = np.divide(error, size, out=np.where(error > 0, np.inf, 0.0), where=size > 0)
         return 1 - relative
 
+    @property
+    def relative_mse(self) -> Floats:
+        """MSE divided by the mean square of f, (N,): 1 for f* = 0. It is not finite in a uniform state."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative: Floats = self.mse / self.deviation
+        return relative
+
     def rows(self) -> list[dict[str, float]]:
         """One row of metrics for each sample."""
         columns = {
             **{f"mse_{name}": self.mse_NC[:, index] for index, name in enumerate("xyz")},
             "mse": self.mse,
+            "mse_relative": self.relative_mse,
             "energy": self.energy_exact,
             "energy_estimated": self.energy_estimated,
             "energy_agreement": self.energy_agreement,
             "angle": self.angle,
+            "correlation": self.correlation,
         }
         return [dict(zip(columns, map(float, values))) for values in zip(*columns.values())]
 
@@ -91,16 +105,70 @@ def evaluate_estimation(network: FieldNet, spins_NYXC: npt.ArrayLike, hamiltonia
     Raises:
         InputError: the network, the spins or the Hamiltonian are invalid.
     """
-    hamiltonian = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     spins_NYXC = spin_field(spins_NYXC)
     spins_NYXC = spins_NYXC.reshape(-1, *spins_NYXC.shape[-3:])
+    return compare(network.field(spins_NYXC), spins_NYXC, hamiltonian)
+
+
+def evaluate_isotropic(isotropic: float, spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike) -> Estimation:
+    """Evaluate the trivial estimate F* = c S, which knows nothing but one number.
+
+    Args:
+        isotropic: c, J; `best_isotropic` is the best choice.
+        spins_NYXC: (N, Y, X, 3) spins, or a single field (Y, X, 3).
+        hamiltonian: the Hamiltonian of the exact field.
+
+    Raises:
+        InputError: the spins or the Hamiltonian are invalid.
+    """
+    spins_NYXC = spin_field(spins_NYXC).astype(np.float32, copy=False)
+    spins_NYXC = spins_NYXC.reshape(-1, *spins_NYXC.shape[-3:])
+    return compare(np.float32(isotropic) * spins_NYXC, spins_NYXC, hamiltonian)
+
+
+def best_isotropic(spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike) -> Floats:
+    """Return the coefficient c of the trivial estimate F* = c S with the least MSE of each sample, J, (N,).
+
+    It is the mean of S . F over sites for unit spins. The best c of several samples is then the mean of theirs.
+
+    Args:
+        spins_NYXC: (N, Y, X, 3) spins, or a single field (Y, X, 3).
+        hamiltonian: the Hamiltonian of the exact field.
+
+    Raises:
+        InputError: the spins or the Hamiltonian are invalid.
+    """
+    spins = spin_field(spins_NYXC)
+    spins = spins.reshape(-1, *spins.shape[-3:])
+    exact = effective_field(spins, hamiltonian)
+    along, squares = ((spins * other).sum(axis=(1, 2, 3), dtype=np.float64) for other in (exact, spins))
+    best: Floats = along / squares
+    return best
+
+
+def compare(
+    estimate_NYXC: npt.NDArray[np.float32], spins_NYXC: npt.NDArray[np.floating], hamiltonian: HamiltonianLike
+) -> Estimation:
+    """Compare an estimate of the whole field with the exact field.
+
+    Args:
+        estimate_NYXC: (N, Y, X, 3) estimate F*, J.
+        spins_NYXC: (N, Y, X, 3) spins.
+        hamiltonian: the Hamiltonian of the exact field.
+
+    Raises:
+        InputError: the shapes differ, or the Hamiltonian is invalid.
+    """
+    hamiltonian = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     exact = effective_field(spins_NYXC, hamiltonian)
-    estimate = network.field(spins_NYXC)
+    isotropic = np.float32(hamiltonian.isotropic) * spins_NYXC
     return Estimation(
-        mse_NC=mse_per_component(estimate, exact),
+        mse_NC=mse_per_component(estimate_NYXC, exact),
         energy_exact=_energy(spins_NYXC, exact, hamiltonian),
-        energy_estimated=_energy(spins_NYXC, estimate, hamiltonian),
-        angle=angle_error(estimate, exact),
+        energy_estimated=_energy(spins_NYXC, estimate_NYXC, hamiltonian),
+        angle=angle_error(estimate_NYXC, exact),
+        correlation=correlation_coefficient(estimate_NYXC - isotropic, exact - isotropic),
+        deviation=np.square(exact - isotropic, dtype=np.float64).mean(axis=(1, 2, 3)),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,38 +90,68 @@ def draw_estimation(
     _save(figure, path)
 
 
-def draw_fields(truth_NYXC: Floats, estimate_NYXC: Floats, uniform_NYXC: Floats, path: Path) -> None:
-    """Plot the estimated against the exact field by component, in full and minus the uniform field (2021, Fig. 2b).
+def draw_fields(truth_NYXC: Floats, estimates: Mapping[str, Floats], uniform_NYXC: Floats, path: Path) -> None:
+    """Plot estimates against the exact field by component, in full and minus the uniform field (2021, Fig. 2b).
 
     Args:
         truth_NYXC: exact effective fields, J.
-        estimate_NYXC: fields estimated by the network, J.
+        estimates: estimated fields, J, by name; the first one is also plotted in full.
         uniform_NYXC: the field at each spin if all other spins were parallel to it, J.
         path: the PNG file.
     """
-    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
-    whole, rest = figure.subplots(1, 2)
-    _against(whole, truth_NYXC, estimate_NYXC)
+    figure = Figure(figsize=(4.8 * (1 + len(estimates)), 4.6), layout="constrained")
+    whole, *rest = figure.subplots(1, 1 + len(estimates))
+    _against(whole, truth_NYXC, next(iter(estimates.values())))
     whole.set_title("effective field")
-    _against(rest, truth_NYXC - uniform_NYXC, estimate_NYXC - uniform_NYXC)
-    rest.set_title("minus the field of uniform magnetization")
+    for axis, (name, estimate_NYXC) in zip(rest, estimates.items()):
+        _against(axis, truth_NYXC - uniform_NYXC, estimate_NYXC - uniform_NYXC)
+        axis.set_title(f"{name}, minus the field of uniform spins", fontsize=10)
     _save(figure, path)
 
 
-def draw_recursion(
-    recursion: Sequence[tuple[str, Floats]], energies: Mapping[str, Sequence[float]], path: Path
-) -> None:
-    """Draw the steps of a recursive process, and plot its energy against the iteration.
+@dataclass(frozen=True)
+class Panel:
+    """A panel of curves.
+
+    Attributes:
+        curves: (x, y) values by the name of the curve.
+        x_label: label of the x axis.
+        y_label: label of the y axis.
+        marks: values of x that are marked by vertical lines.
+        log_x: use a logarithmic x axis.
+    """
+
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    x_label: str
+    y_label: str
+    marks: Sequence[float] = ()
+    log_x: bool = False
+
+
+def draw_experiment(pictures: Sequence[Sequence[tuple[str, Floats]]], panels: Sequence[Panel], path: Path) -> None:
+    """Draw rows of spins, and below them panels of curves.
 
     Args:
-        recursion: (title, spins) of the steps to show.
-        energies: energy per site at each iteration, J, by the name of the curve.
+        pictures: (title, spins (Y, X, 3)) of each picture of each row.
+        panels: the panels of curves.
         path: the PNG file.
     """
-    figure, axes = _sheet(1, len(recursion) + 1)
-    for axis, (title, spins) in zip(axes, recursion):
-        _spins(axis, spins, title)
-    _curves(axes[len(recursion)], energies, "iteration", "energy per site (J)")
+    columns = max(len(panels), *(len(row) for row in pictures))
+    figure, axes = _sheet(len(pictures) + 1, columns)
+    for row, line in enumerate(pictures):
+        for column, (title, spins) in enumerate(line):
+            _spins(axes[row * columns + column], spins, title)
+    for axis, panel in zip(axes[len(pictures) * columns :], panels):
+        axis.set_axis_on()
+        for name, (x, y) in panel.curves.items():
+            axis.plot(x, y, ".-" if len(x) < 60 else "-", linewidth=1, label=name)
+        for mark in panel.marks:
+            axis.axvline(mark, color="0.7", linewidth=1, zorder=0)
+        if panel.log_x:
+            axis.set_xscale("log")
+        axis.set_xlabel(panel.x_label)
+        axis.set_ylabel(panel.y_label)
+        axis.legend(fontsize=8)
     _save(figure, path)
 
 

@@ -30,13 +30,18 @@ class Kind:
     progress: str = ""
 
 
+_EVALUATED = "rayspin.jobs.evaluate.ledger:progress"
+
 KINDS = {
     "generate": Kind("rayspin.jobs.generate.job:Generate", "rayspin.jobs.generate.progress:progress"),
     "train-fcn": Kind("rayspin.jobs.train.job:TrainFcn", "rayspin.jobs.train.progress:progress"),
     "train-sr": Kind("rayspin.jobs.train.job:TrainSr", "rayspin.jobs.train.progress:progress"),
-    "evaluate-fcn": Kind("rayspin.jobs.evaluate.estimation:EvaluateFcn"),
-    "evaluate-sr": Kind("rayspin.jobs.evaluate.super_resolution:EvaluateSr"),
-    "recursive": Kind("rayspin.jobs.evaluate.recursive:Recursive"),
+    "evaluate-fcn": Kind("rayspin.jobs.evaluate.estimation:EvaluateFcn", _EVALUATED),
+    "evaluate-sr": Kind("rayspin.jobs.evaluate.super_resolution:EvaluateSr", _EVALUATED),
+    "energy-trace": Kind("rayspin.jobs.evaluate.energy_trace:EnergyTrace", _EVALUATED),
+    "restoration": Kind("rayspin.jobs.evaluate.restoration:Restoration", _EVALUATED),
+    "generation": Kind("rayspin.jobs.evaluate.generation:Generation", _EVALUATED),
+    "external-field": Kind("rayspin.jobs.evaluate.external_field:ExternalField", _EVALUATED),
     "tune": Kind("rayspin.jobs.tune.job:Tune", "rayspin.jobs.tune.progress:progress"),
     "pipeline": Kind("rayspin.jobs.pipeline:Pipeline", "rayspin.jobs.pipeline:progress"),
 }

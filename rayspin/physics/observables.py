@@ -8,12 +8,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.physics.arguments import Boundary, periodic, spin_field, unit_spins
+from rayspin.physics._texture_kernels import charge_of, domain_sizes
+from rayspin.physics.arguments import Boundary, periodic, spin_field, unit_spins, whole
 
 Array = npt.NDArray[np.float64]
-
-_PLANE = 1e-12
-"""Triple product of unit vectors below which they count as coplanar: the rounding of float64, with a margin."""
 
 _UNIFORM = 1e-24
 """Mean square deviation from the mean spin, relative to the mean square, below which spins count as uniform: the
@@ -33,7 +31,7 @@ def magnetization(spins: npt.ArrayLike) -> Array:
     return mean
 
 
-def topological_charge(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:
+def topological_charge(spins: npt.ArrayLike, boundary: Boundary = "periodic", *, any_length: bool = False) -> Array:
     """Return the topological charge, the number of times that the spins wrap the unit sphere.
 
     The charge is the signed area of the spherical triangles spanned by the two halves of each plaquette, divided by
@@ -43,6 +41,7 @@ def topological_charge(spins: npt.ArrayLike, boundary: Boundary = "periodic") ->
     Args:
         spins: unit spins.
         boundary: "periodic" or "open"; the charge is an integer if periodic.
+        any_length: accept spins of any length, whose directions count. It is an integer only if no spin is zero.
 
     Returns:
         a scalar array, or (N,) for a batch.
@@ -50,25 +49,43 @@ def topological_charge(spins: npt.ArrayLike, boundary: Boundary = "periodic") ->
     Raises:
         InputError: an argument is invalid.
     """
-    a = unit_spins(spins)
-    b, d = np.roll(a, -1, axis=-2), np.roll(a, -1, axis=-3)
-    c = np.roll(b, -1, axis=-3)
-    plaquettes = _triangle(a, b, c) + _triangle(a, c, d)
-    if not periodic(boundary):
-        plaquettes = plaquettes[..., :-1, :-1]
-    charge: Array = plaquettes.sum(axis=(-2, -1)) / (4 * np.pi)
-    return charge
+    field = spin_field(spins) if any_length else unit_spins(spins)
+    closed = periodic(boundary)
+    charges = np.array([charge_of(sample, closed) for sample in _contiguous(field)])
+    return charges.reshape(field.shape[:-3])
 
 
-def _triangle(a: Array, b: Array, c: Array) -> Array:
-    """Return the signed area of spherical triangles: tan(area / 2) = a.(b x c) / (1 + a.b + b.c + c.a)."""
-    volume = np.einsum("...i,...i->...", a, np.cross(b, c))
-    dots = sum(np.einsum("...i,...i->...", p, q) for p, q in ((a, b), (b, c), (c, a)))
-    area: Array = 2 * np.arctan2(volume, 1 + dots)
-    # Three coplanar spins that reach around the circle bound half of the sphere on either side. Rounding would choose
-    # the side independently for each triangle of a planar spiral.
-    area[(np.abs(volume) < _PLANE) & (1 + dots < _PLANE)] = 0.0
-    return area
+def isolated_domains(
+    spins: npt.ArrayLike, sites: tuple[int, int], boundary: Boundary = "periodic"
+) -> npt.NDArray[np.int64]:
+    """Return the number of isolated domains that are magnetized against the mean S_z, such as skyrmions in a field.
+
+    A domain is a set of sites with S_z of the other sign than the mean, connected through nearest neighbours. If the
+    mean is not negative, domains of S_z < 0 are counted.
+
+    Args:
+        spins: spins of any length.
+        sites: least and largest number of sites of a domain that is counted. A skyrmion in a labyrinth whose period is
+            p has less than pi p^2 / 4 sites, the disc with the diameter p.
+        boundary: "periodic" or "open".
+
+    Returns:
+        a scalar array, or (N,) for a batch.
+
+    Raises:
+        InputError: an argument is invalid.
+    """
+    field, closed = spin_field(spins), periodic(boundary)
+    least, largest = (whole("sites", limit, 1) for limit in sites)
+    masks = (sample[..., 2] < 0 if sample[..., 2].mean() >= 0 else sample[..., 2] > 0 for sample in _contiguous(field))
+    sizes = (domain_sizes(mask, closed) for mask in masks)
+    counts = np.array([np.count_nonzero((least <= found) & (found <= largest)) for found in sizes], np.int64)
+    return counts.reshape(field.shape[:-3])
+
+
+def _contiguous(field: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return a batch (N, rows, columns, 3), contiguous and writable, so that kernels are compiled once."""
+    return np.require(field.reshape(-1, *field.shape[-3:]), requirements=["C", "W"])
 
 
 def structure_factor(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:

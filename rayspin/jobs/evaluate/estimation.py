@@ -1,28 +1,34 @@
-"""Evaluate the effective-field network on held-out samples, and run its recursive process from noise."""
+"""Evaluate a field network on held-out samples beside the trivial estimate, and its recursive process from noise."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pydantic
 
-from rayspin.analysis.estimation import evaluate_estimation, uniform_field
+from rayspin.analysis.estimation import best_isotropic, evaluate_estimation, evaluate_isotropic, uniform_field
 from rayspin.analysis.figures import draw_estimation, draw_fields
 from rayspin.analysis.published import FIELD_ENERGY_AGREEMENT, FIELD_MSE
 from rayspin.analysis.recursive import recurse
-from rayspin.jobs.evaluate.job import SHOWN_FIELDS, Case, Evaluation, Row
-from rayspin.jobs.evaluate.recursive import energies_shown, energy_rows, steps_shown
-from rayspin.jobs.tables import as_csv
+from rayspin.jobs.evaluate.job import SHOWN_FIELDS, Case, Evaluation
+from rayspin.jobs.evaluate.ledger import Row
+from rayspin.jobs.tables import as_csv, mean, where
 from rayspin.models import FieldNetConfig
 from rayspin.physics import LABYRINTH, effective_field, energy
 from rayspin.physics.corruption import noisy
 from rayspin.rundir import Summary, write_text
 
+SHOWN_ITERATIONS = (0, 1, 3)
+"""Iterations shown in the picture of a recursive process, in addition to the last one."""
+
+NETWORK, TRIVIAL = "network", "trivial"
+"""Names of the estimators: the network, and F* = c S with the best c of all samples."""
+
 
 class EvaluateFcn(Evaluation):
-    """Evaluation of the effective-field network, and its recursive process from noise (2021 paper, Figs. 2b, 3d)."""
+    """Evaluation of a field network beside F* = c S, and its recursive process from noise (2021 paper, Figs. 2, 3d)."""
 
     kind: Literal["evaluate-fcn"] = "evaluate-fcn"
     iterations: int = pydantic.Field(default=10, gt=0)
@@ -35,44 +41,74 @@ class EvaluateFcn(Evaluation):
         return FieldNetConfig
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
-        """Return the errors of each component and the energies, one row per sample."""
-        estimation = evaluate_estimation(case.network, case.read(first, count), case.reader.hamiltonian)
-        return estimation.rows()
+        """Return the errors of each component, the energies and the best c of F* = c S, one row per sample."""
+        spins_NYXC = case.read(first, count)
+        rows = evaluate_estimation(case.network, spins_NYXC, case.hamiltonian).rows()
+        best = best_isotropic(spins_NYXC, case.hamiltonian)
+        return [_row(first + n, NETWORK, row, best[n]) for n, row in enumerate(rows)]
 
     def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
         """Write the table, pictures of some fields as in the 2021 paper, and a picture of one recursive process."""
+        best = mean(rows, "best_isotropic")
+        rows = rows + self._trivial(case, rows, best)
         write_text(folder / "estimation.csv", as_csv(rows))
-        hamiltonian = case.reader.hamiltonian
-        shown_NYXC = case.read(0, min(len(rows), SHOWN_FIELDS))
-        truth_NYXC = effective_field(shown_NYXC, hamiltonian)
-        estimate_NYXC = case.network.field(shown_NYXC)
-        draw_fields(truth_NYXC, estimate_NYXC, uniform_field(shown_NYXC, hamiltonian), folder / "fields.png")
+        recursion = self._draw(case, len(where(rows, estimator=NETWORK)), best, folder)
+        network, trivial = where(rows, estimator=NETWORK), where(rows, estimator=TRIVIAL)
+        published = case.hamiltonian == LABYRINTH
 
-        clean_YXC = shown_NYXC[0]
-        noisy_NYXC = noisy(clean_YXC, self.noise_amplitude, (self.seed, 0))[None]
-        recursion = recurse(case.network, noisy_NYXC, self.iterations, hamiltonian)
-        draw_estimation(
-            clean_YXC,
-            truth_NYXC[0],
-            estimate_NYXC[0],
-            steps_shown(recursion, f"noise, alpha = {self.noise_amplitude:g}"),
-            energies_shown(recursion, clean_YXC, hamiltonian),
-            folder / "estimation.png",
-        )
-        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-        mse, agreement = columns["mse"], 100 * columns["energy_agreement"]
-        published = hamiltonian == LABYRINTH
+        def told(column: str, form: str, unit: str = "", reference: str = "") -> str:
+            ours, theirs = (format(mean(table, column), form) + unit for table in (network, trivial))
+            return f"{ours} (F* = {best:.3f} S: {theirs}{'; ' + reference if published and reference else ''})"
+
         return Summary(
             "evaluation",
             {
-                "fields": f"{len(rows)} of the split {self.split!r}",
-                "MSE": f"{mse.mean():.4g} +- {mse.std():.2g} J^2" + (f" ({FIELD_MSE})" if published else ""),
-                "MSE of x, y, z": ", ".join(f"{columns[f'mse_{name}'].mean():.4g}" for name in "xyz") + " J^2",
-                "energy agreement": f"{agreement.mean():.2f} +- {agreement.std():.2g} %"
-                + (f" ({FIELD_ENERGY_AGREEMENT})" if published else ""),
-                "angle of F* to F": f"{np.degrees(columns['angle'].mean()):.2f} degrees",
-                **energy_rows(recursion.energies_IN.mean(axis=1), float(energy(clean_YXC, hamiltonian))),
+                "fields": f"{len(network)} of the split {self.split!r}",
+                "MSE": told("mse", ".4g", " J^2", FIELD_MSE),
+                "MSE of x, y, z": ", ".join(f"{mean(network, f'mse_{name}'):.4g}" for name in "xyz") + " J^2",
+                "MSE over <f^2>": told("mse_relative", ".3g"),
+                "energy agreement": told("energy_agreement", ".4%", "", FIELD_ENERGY_AGREEMENT),
+                "correlation of F* - c S with F - c S": told("correlation", ".4f"),
+                "angle of F* to F": f"{np.degrees(mean(network, 'angle')):.2f} degrees",
+                "energy after noise": recursion,
             },
             ("estimation.png", "fields.png"),
             ("to train with more data and epochs: rayspin run jobs/train_fcn.toml",),
         )
+
+    def _trivial(self, case: Case, rows: list[Row], best: float) -> list[Row]:
+        """Return the rows of F* = c S with the best c of all samples."""
+        found: list[Row] = []
+        for first in range(0, len(rows), self.share_samples):
+            spins_NYXC = case.read(first, min(self.share_samples, len(rows) - first))
+            figures = evaluate_isotropic(best, spins_NYXC, case.hamiltonian).rows()
+            found += [_row(first + n, TRIVIAL, row, best) for n, row in enumerate(figures)]
+        return found
+
+    def _draw(self, case: Case, count: int, best: float, folder: Path) -> str:
+        """Draw the pictures, and return the energies of the recursive process that is shown."""
+        hamiltonian = case.hamiltonian
+        shown_NYXC = case.read(0, min(count, SHOWN_FIELDS))
+        truth_NYXC, estimate_NYXC = effective_field(shown_NYXC, hamiltonian), case.network.field(shown_NYXC)
+        estimates = {NETWORK: estimate_NYXC, f"F* = {best:.3f} S": np.float32(best) * shown_NYXC}
+        draw_fields(truth_NYXC, estimates, uniform_field(shown_NYXC, hamiltonian), folder / "fields.png")
+        clean_YXC = shown_NYXC[0]
+        noisy_YXC = noisy(clean_YXC, self.noise_amplitude, (self.seed, 0))
+        frames = [step for step in SHOWN_ITERATIONS if step < self.iterations]
+        run = recurse(noisy_YXC, case.network, self.iterations, hamiltonian=hamiltonian, frames=frames)
+        annealed = float(energy(clean_YXC, hamiltonian))
+        titles = {0: f"noise, alpha = {self.noise_amplitude:g}"}
+        draw_estimation(
+            clean_YXC,
+            truth_NYXC[0],
+            estimate_NYXC[0],
+            [(titles.get(step, f"after {step}"), spins) for step, spins in sorted(run.frames.items())],
+            {"recursive process": run.energy_IN.tolist(), "annealed sample": [annealed] * len(run.steps)},
+            folder / "estimation.png",
+        )
+        energies = f"{run.energy_IN[0]:.4f} to {run.energy_IN[-1]:.4f} J in {self.iterations} iterations"
+        return f"{energies} (annealed {annealed:.4f} J)"
+
+
+def _row(sample: int, estimator: str, figures: dict[str, float], best: float) -> dict[str, Any]:
+    return {"sample": sample, "estimator": estimator, **figures, "best_isotropic": float(best)}

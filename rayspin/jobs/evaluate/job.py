@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from rayspin.config import suggestion
+from rayspin.config import build, suggestion
 from rayspin.errors import InputError, RunError
 from rayspin.execution.dispatcher import dispatch
-from rayspin.execution.work_queue import Worker
+from rayspin.execution.work_queue import Unfinished, Worker
+from rayspin.jobs.evaluate.ledger import Row, Share, ShareLedger
 from rayspin.jobs.generate.facts import DatasetStage
 from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.jobs.train.job import Training
@@ -26,21 +28,30 @@ from rayspin.models import (
     load_weights,
     weights_info,
 )
-from rayspin.rundir import RunDir, Summary
+from rayspin.physics import Hamiltonian
+from rayspin.rundir import RunDir, Summary, differing
 from rayspin.storage import Catalog, SpinReader, Split
 from rayspin.training import BEST
 
 Spins = npt.NDArray[np.float32]
-Row = dict[str, float]
-"""Results for one sample by name."""
-Share = tuple[int, int]
-"""A batch of samples: (position of the first sample in the split, number of samples)."""
 
 SHOWN_FIELDS = 2
 """Number of samples in the pictures of an evaluation."""
 
-SHARE = 25
-"""Number of samples in a share, about one or two seconds of work."""
+
+@dataclass(frozen=True)
+class Trained:
+    """What is known of a network before it is loaded, or even trained.
+
+    Attributes:
+        network: config of the network.
+        objective: table of the objective that the network is trained with; empty if the weights file has none.
+        hamiltonian: Hamiltonian of the training data; None if the weights file does not say.
+    """
+
+    network: NetworkConfig
+    objective: Mapping[str, Any]
+    hamiltonian: Hamiltonian | None
 
 
 @dataclass(frozen=True)
@@ -51,11 +62,13 @@ class Case:
         network: trained network.
         trained_for: table of the objective that the network was trained with; empty if the weights file has none.
         reader: samples of the split.
+        digest: SHA-256 of the weights file and the dataset, in hexadecimal.
     """
 
     network: Any
     trained_for: Mapping[str, Any]
     reader: SpinReader
+    digest: str
 
     @classmethod
     def open(cls, dataset: Path, weights: Path, split: Split, *, incomplete: bool = False) -> Case:
@@ -71,7 +84,16 @@ class Case:
             InputError: the dataset or the weights cannot be used.
         """
         reader = Catalog.open(dataset, incomplete=incomplete).reader(split)
-        return cls(load_weights(weights), weights_info(weights)["provenance"].get("objective", {}), reader)
+        with weights.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256")
+        digest.update(reader.digest.encode())
+        trained_for = weights_info(weights)["provenance"].get("objective", {})
+        return cls(load_weights(weights), trained_for, reader, digest.hexdigest())
+
+    @property
+    def hamiltonian(self) -> Hamiltonian:
+        """The Hamiltonian of the samples."""
+        return self.reader.hamiltonian
 
     def read(self, first: int, count: int) -> Spins:
         """Read the spins of `count` samples of the split from position `first`, (count, Y, X, 3)."""
@@ -100,6 +122,10 @@ class Evaluation(DatasetStage):
 
     references: ClassVar[tuple[str, ...]] = ("dataset", "weights")
 
+    share_samples: ClassVar[int] = 25
+    """Number of samples in a share, a few seconds of work. A run that is resumed repeats the shares that were not
+    finished."""
+
     weights: str
     """Weights file, or folder of a training, of which the best epoch is used; or `@name` for an earlier stage."""
     split: Split = "test"
@@ -108,6 +134,8 @@ class Evaluation(DatasetStage):
     """Number of samples, counted from the first of the split; default: all."""
     seed: int = pydantic.Field(default=0, ge=0)
     """Root seed of the noise. The i-th sample of the split uses the random stream (seed, i)."""
+    other_hamiltonian: bool = pydantic.Field(default=False, exclude_if=lambda other: not other)
+    """Accept a dataset whose Hamiltonian is not that of the network's training; by default it is an error."""
 
     @abstractmethod
     def expects(self) -> type[FieldNetConfig] | type[SuperResolutionNetConfig]:
@@ -123,7 +151,7 @@ class Evaluation(DatasetStage):
             count: number of samples.
 
         Returns:
-            One row of results per sample.
+            Rows of results, one or more for each sample.
         """
 
     @abstractmethod
@@ -144,8 +172,14 @@ class Evaluation(DatasetStage):
         if available < (self.samples or 1):
             problem = f"{self.samples or 1} samples requested, and the split {self.split!r} has {available}"
             raise InputError("samples", problem, "reduce samples, choose another split, or generate larger [splits]")
-        network, trained_for = self._trained(run, earlier)
-        self.check_network(network, trained_for, facts.shape)
+        trained = self._trained(run, earlier)
+        (hamiltonian,) = facts.hamiltonians
+        if trained.hamiltonian not in (None, hamiltonian) and not self.other_hamiltonian:
+            there, here = trained.hamiltonian.to_table(), hamiltonian.to_table()
+            told = ", ".join(f"{key} {new}, not {old}" for key, old, new in differing(there, here))
+            problem = f"its Hamiltonian is not that of the network's training ({told})"
+            raise InputError("dataset", problem, "use a dataset of that one, or write other_hamiltonian = true")
+        self.check_network(trained.network, trained.objective, facts.shape)
 
     def check_network(self, network: Any, trained_for: Mapping[str, Any], shape: tuple[int, int]) -> None:  # noqa: ARG002
         """Check that the network can be applied to the lattice.
@@ -168,41 +202,59 @@ class Evaluation(DatasetStage):
         """Evaluate the samples on all cores of the session, then write tables and pictures in this process."""
         dataset, weights = run.locate(self.dataset).resolve(), _weights_file(run.locate(self.weights)).resolve()
         case = Case.open(dataset, weights, self.split, incomplete=self.incomplete)
-        count = self.samples or len(case.reader)
-        shares = [(first, min(SHARE, count - first)) for first in range(0, count, SHARE)]
-        rows: dict[Share, list[Row]] = {}
+        count, step = self.samples or len(case.reader), self.share_samples
+        shares = [(first, min(step, count - first)) for first in range(0, count, step)]
+        ledger = ShareLedger(run.path, case.digest)
+        rows = {share: found for share, found in ledger.read().items() if share in shares}
+        missing = [share for share in shares if share not in rows]
         with context.progress.track(self.kind, count, "sample") as track:
+            track.update(_samples(rows))
 
             def measured(share: Share, found: list[Row]) -> None:
+                ledger.append(share, found)
                 rows[share] = found
-                track.update(sum(map(len, rows.values())))
+                track.update(_samples(rows))
 
-            unfinished = dispatch(context.session, context.stop, FieldMeter, (self, dataset, weights), shares, measured)
+            if missing:
+                unfinished = dispatch(
+                    context.session, context.stop, FieldMeter, (self, dataset, weights), missing, measured
+                )
+                self._check_finished(unfinished, run, context, f"{_samples(rows)} of {count} samples done")
+        return self.conclude(case, [row for share in shares for row in rows[share]], run.path)
+
+    def _check_finished(self, unfinished: Unfinished[Share], run: RunDir, context: Context, done: str) -> None:
+        """Raise RunError if shares failed, or Incomplete if some were not begun."""
         if unfinished.failed:
             (run.path / "error.txt").write_text(unfinished.failed[0].trace, encoding="utf-8")
             problem = f"samples cannot be evaluated ({unfinished.failed[0].error})"
             raise RunError(str(run.path), problem, f"see {run.path / 'error.txt'}")
         if unfinished.remaining:
-            raise context.stop.incomplete(str(run.path), f"{sum(map(len, rows.values()))} of {count} samples done")
-        return self.conclude(case, [row for share in shares for row in rows[share]], run.path)
+            raise context.stop.incomplete(str(run.path), done)
 
-    def _trained(self, run: RunDir, earlier: Mapping[str, Stage]) -> tuple[NetworkConfig, Mapping[str, Any]]:
-        """Return the config of the network and the table of its objective."""
-        config: NetworkConfig
+    def _trained(self, run: RunDir, earlier: Mapping[str, Stage]) -> Trained:
+        """Return the network and what it is trained for."""
         if self.weights.startswith("@"):
             stage = earlier.get(self.weights[1:])
             if not isinstance(stage, Training):
                 makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Training)]
                 problem = f"no earlier stage {self.weights!r} trains a network"
                 raise InputError("weights", problem, suggestion(self.weights, makers))
-            config, trained_for = stage.network, stage.objective.to_table()
+            (hamiltonian,) = stage.facts(run, earlier).hamiltonians
+            trained = Trained(stage.network, stage.objective.to_table(), hamiltonian)
         else:
             file = _weights_file(run.locate(self.weights))
-            config, trained_for = load_weights(file).config, weights_info(file)["provenance"].get("objective", {})
-        if not isinstance(config, self.expects()):
+            provenance = weights_info(file)["provenance"]
+            table = provenance.get("data", {}).get("hamiltonian")
+            on = None if table is None else build(Hamiltonian, table, f"{file}: hamiltonian")
+            trained = Trained(load_weights(file).config, provenance.get("objective", {}), on)
+        if not isinstance(trained.network, self.expects()):
             problem = f"the network of {self.weights!r} is of the wrong kind for a job of kind {self.kind!r}"
             raise InputError("weights", problem, "give weights of the other kind of network")
-        return config, trained_for
+        return trained
+
+
+def _samples(rows: Mapping[Share, list[Row]]) -> int:
+    return sum(count for _, count in rows)
 
 
 def _weights_file(path: Path) -> Path:

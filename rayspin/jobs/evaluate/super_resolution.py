@@ -16,7 +16,8 @@ from rayspin.analysis.resolution import by_network, evaluate_resolution
 from rayspin.arrays import channel_first, channel_last
 from rayspin.config import build
 from rayspin.errors import InputError
-from rayspin.jobs.evaluate.job import SHOWN_FIELDS, Case, Evaluation, Row, Spins
+from rayspin.jobs.evaluate.job import SHOWN_FIELDS, Case, Evaluation, Spins
+from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.tables import as_csv
 from rayspin.models import SuperResolutionNetConfig
 from rayspin.rundir import Summary, write_text

@@ -8,13 +8,12 @@ import pytest
 from rayspin.analysis.baselines import baselines
 from rayspin.analysis.estimation import evaluate_estimation, uniform_field
 from rayspin.analysis.published import published_resolution
-from rayspin.analysis.recursive import (
+from rayspin.analysis.recursive import iterate, recurse
+from rayspin.analysis.recursive_steps import (
     anisotropy,
     external_field,
-    iterate,
     landau_lifshitz_gilbert,
     langevin,
-    recurse,
     thermal,
 )
 from rayspin.analysis.resolution import by_network, evaluate_resolution, normalized
@@ -25,14 +24,6 @@ from tests.support import reference
 
 NETWORK = EffectiveFieldNetConfig(encoder_filters=(2,), decoder_filters=(2,)).build()
 SPINS = reference.random_spins(np.random.default_rng(1), 2, 8, 8).astype(np.float32)
-
-
-def test_one_field_of_a_preset_goes_through_the_process_as_in_a_batch():
-    batch = recurse(NETWORK, SPINS, 2, LABYRINTH)
-    single = recurse(NETWORK, SPINS[1].tolist(), np.int64(2), "labyrinth")
-    assert single.spins_INYXC.shape == (3, 8, 8, 3)
-    np.testing.assert_allclose(single.spins_INYXC, batch.spins_INYXC[:, 1], atol=1e-5)
-    np.testing.assert_allclose(single.energies_IN, batch.energies_IN[:, 1], atol=1e-5)
 
 
 def test_an_estimation_of_one_field_of_a_preset_has_one_row():
@@ -46,7 +37,7 @@ def test_published_figures_are_found_by_a_preset_s_name():
 
 
 def test_seeds_and_vectors_may_be_numbers_and_arrays():
-    for make in (lambda seed: langevin(0.5, seed), lambda seed: thermal(0.5, seed)):
+    for make in (lambda seed: langevin(0.5, 1.0, 0.1, seed), lambda seed: thermal(0.5, seed)):
         np.testing.assert_array_equal(make(3)(SPINS, SPINS, 1), make((3,))(SPINS, SPINS, 1))
         np.testing.assert_array_equal(make(np.array([3, 1]))(SPINS, SPINS, 1), make((3, 1))(SPINS, SPINS, 1))
     np.testing.assert_allclose(
@@ -80,14 +71,16 @@ BAD = {
     "field that is NaN": (lambda: external_field((0.0, 0.0, np.nan)), "external_field: .* is invalid"),
     "axis of length zero": (lambda: anisotropy(0.1, (0.0, 0.0, 0.0)), "axis: .* has no direction"),
     "strength in words": (lambda: anisotropy("strong"), "strength: 'strong' is invalid"),
-    "seed of no integers": (lambda: langevin(0.1, 0.5), "seed: 0.5 is not a valid address"),
-    "negative amplitude": (lambda: langevin(-0.1, 1), "amplitude: -0.1 is invalid"),
+    "seed of no integers": (lambda: langevin(0.1, 1.0, 0.1, 0.5), "seed: 0.5 is not a valid address"),
+    "negative temperature": (lambda: langevin(-0.1, 1.0, 0.1, 1), "temperature: -0.1 is invalid"),
+    "noise for no time": (lambda: langevin(0.1, 0.0, 0.1, 1), "time: 0.0 is invalid"),
+    "damping that feeds": (lambda: langevin(0.1, 1.0, -0.1, 1), "damping: -0.1 is invalid"),
     "temperature of zero": (lambda: thermal(0.0, 1), "temperature: 0.0 is invalid"),
     "temperature that is NaN": (lambda: thermal(np.nan, 1), "temperature: nan is invalid"),
     "endless time": (lambda: landau_lifshitz_gilbert(np.inf, 0.1), "time: inf is invalid"),
-    "half an iteration": (lambda: recurse(NETWORK, SPINS, 1.5, LABYRINTH), "iterations: 1.5 is invalid"),
-    "less than no iterations": (lambda: list(iterate(NETWORK, SPINS, -1)), "iterations: -1 is invalid"),
-    "no spins": (lambda: recurse(NETWORK, SPINS[..., 0], 1, LABYRINTH), "spins: have shape"),
+    "half an iteration": (lambda: recurse(SPINS, NETWORK, 1.5, hamiltonian=LABYRINTH), "iterations: 1.5 is invalid"),
+    "less than no iterations": (lambda: list(iterate(SPINS, NETWORK, -1)), "iterations: -1 is invalid"),
+    "no spins": (lambda: recurse(SPINS[..., 0], NETWORK, 1, hamiltonian=LABYRINTH), "spins: have shape"),
     "misspelt preset": (lambda: evaluate_estimation(NETWORK, SPINS, "labirynth"), "hamiltonian: preset: unknown name"),
     "scale of zero": (lambda: baselines(Degradation())["fourier"](SPINS, 0), "scale: 0 is invalid"),
     "coarse vector": (lambda: baselines(Degradation())["bicubic"]([0.0, 0.0, 1.0], 4), r"coarse: have shape \(3,\)"),

@@ -5,10 +5,17 @@ import pytest
 import torch
 from torch import nn
 
-from rayspin.analysis.estimation import evaluate_estimation, uniform_field
+from rayspin.analysis.estimation import (
+    best_isotropic,
+    compare,
+    evaluate_estimation,
+    evaluate_isotropic,
+    uniform_field,
+)
 from rayspin.models import EffectiveFieldNetConfig, FieldNet
 from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian, effective_field, energy
 from rayspin.training import ExactField
+from tests.support import reference
 
 HAMILTONIAN = Hamiltonian(dmi=0.3, anisotropy=0.1, external_field=(0.0, 0.1, 0.2))
 
@@ -70,3 +77,40 @@ def test_the_uniform_part_is_the_field_of_uniform_spins(hamiltonian):
 
 def test_the_uniform_part_of_a_labyrinth_is_four_bonds_of_exchange(spins):
     np.testing.assert_allclose(uniform_field(spins, LABYRINTH), 4 * spins, atol=1e-5)
+
+
+def test_the_field_of_a_spiral_is_isotropic_so_that_one_number_knows_it():
+    """F = (2 + 2 cos q + 2 D sin q) S for a cycloid of wave vector q and the handedness of the DMI."""
+    spins = np.stack([reference.cycloid(32, turns, direction=-1).astype(np.float32) for turns in (1, 2)])
+    q = 2 * np.pi * np.array([1, 2]) / 32
+    expected = 2 + 2 * np.cos(q) + 2 * 0.3 * np.sin(q)
+    best = best_isotropic(spins, LABYRINTH)
+    assert best == pytest.approx(expected, rel=1e-6)
+    figures = evaluate_isotropic(best[0], spins, LABYRINTH)
+    # The squared error of each of the three components is a third of that of the length.
+    assert figures.mse == pytest.approx((best[0] - expected) ** 2 / 3, abs=1e-9)
+    assert figures.deviation == pytest.approx((expected - 4) ** 2 / 3, rel=1e-4)
+    assert figures.relative_mse[1] == pytest.approx(((best[0] - expected[1]) / (expected[1] - 4)) ** 2, rel=1e-3)
+    assert figures.energy_estimated == pytest.approx([-best[0] / 2] * 2, rel=1e-6)
+    assert figures.angle.max() < 1e-3
+
+
+def test_the_best_number_has_the_least_error(spins):
+    best = best_isotropic(spins, HAMILTONIAN)
+    for n in range(2):
+        errors = [evaluate_isotropic(best[n] + off, spins[n], HAMILTONIAN).mse[0] for off in (-0.01, 0.0, 0.01)]
+        assert errors[1] < min(errors[0], errors[2])
+    pooled = [evaluate_isotropic(best.mean() + off, spins, HAMILTONIAN).mse.mean() for off in (-0.01, 0.0, 0.01)]
+    assert pooled[1] < min(pooled[0], pooled[2])
+
+
+def test_the_correlation_is_that_of_the_deviations_and_does_not_depend_on_c_of_the_trivial_estimate(spins):
+    deviation = effective_field(spins, LABYRINTH) - 4 * spins
+    expected = [np.corrcoef(f.ravel(), s.ravel())[0, 1] for f, s in zip(deviation, spins)]
+    for c in (4.1, 5.0):
+        assert evaluate_isotropic(c, spins, LABYRINTH).correlation == pytest.approx(expected, abs=1e-3)
+    assert compare(4 * spins + 0.5 * deviation, spins, LABYRINTH).correlation == pytest.approx([1] * 5, abs=1e-6)
+    assert compare(4 * spins - deviation, spins, LABYRINTH).correlation == pytest.approx([-1] * 5, abs=1e-6)
+    # A field without a deviation has no correlation.
+    assert compare(4 * spins, spins, LABYRINTH).correlation.tolist() == pytest.approx([0] * 5, abs=1e-2)
+    assert compare(4 * spins, spins, LABYRINTH).relative_mse == pytest.approx([1] * 5, rel=1e-4)

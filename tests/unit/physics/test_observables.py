@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rayspin.physics.observables import (
+    isolated_domains,
     magnetization,
     structure_factor,
     structure_factor_peak,
@@ -38,6 +39,52 @@ def test_charge_of_random_spins_is_an_integer_and_odd_under_reversal():
     assert np.allclose(charge, np.round(charge), atol=1e-9)
     assert np.any(charge != 0)
     assert np.allclose(topological_charge(-spins), -charge)
+
+
+def test_spins_of_any_length_have_the_charge_of_their_directions():
+    spins = skyrmion(64, 4)
+    lengths = np.random.default_rng(1).uniform(0.1, 3, (64, 64, 1))
+    assert topological_charge(lengths * spins, any_length=True) == pytest.approx(-1, abs=1e-9)
+    assert topological_charge(np.zeros((3, 4, 4, 3)), any_length=True).tolist() == [0, 0, 0]
+
+
+def test_charge_is_the_sum_of_the_arc_tangents_of_all_triangles():
+    """The kernel takes those of small triangles of many at once: rough, smooth and mixed textures."""
+
+    def plainly(a):
+        b, d = np.roll(a, -1, axis=1), np.roll(a, -1, axis=0)
+        c = np.roll(b, -1, axis=0)
+        total = 0.0
+        for p, q, r in ((a, b, c), (a, c, d)):
+            volume = np.einsum("yxi,yxi->yx", p, np.cross(q, r))
+            total += 2 * np.arctan2(volume, 1 + (p * q + q * r + r * p).sum(-1))
+        return total
+
+    rng = np.random.default_rng(3)
+    rough = reference.random_spins(rng, 40, 24)
+    smooth = skyrmion(64, 9)
+    mixed = np.where(rng.random((64, 64, 1)) < 0.1, reference.random_spins(rng, 64, 64), smooth)
+    for spins in (rough, smooth, mixed):
+        areas = plainly(spins)
+        assert topological_charge(spins) == pytest.approx(areas.sum() / (4 * np.pi), abs=1e-9)
+        assert topological_charge(spins, "open") == pytest.approx(areas[:-1, :-1].sum() / (4 * np.pi), abs=1e-9)
+
+
+def test_isolated_domains_are_counted_across_the_edges_and_up_to_their_size():
+    down = np.zeros((20, 24), bool)
+    down[3:5, 3:6] = True  # 6 sites
+    down[18:, 10:12] = down[:1, 10:12] = True  # 6 sites across the edge
+    down[10, :] = True  # a stripe around the lattice: 24 sites
+    down[14, 20] = down[15, 21] = True  # two single sites that touch at a corner
+    spins = np.zeros((20, 24, 3))
+    spins[..., 2] = np.where(down, -1, 1)
+    assert isolated_domains(spins, (1, 24)) == 5
+    assert isolated_domains(spins, (1, 23)) == 4
+    assert isolated_domains(spins, (1, 5)) == 2
+    assert isolated_domains(spins, (6, 6)) == 2
+    assert isolated_domains(-spins, (1, 24)) == 5
+    assert isolated_domains(spins, (1, 24), "open") == 6
+    assert isolated_domains(np.stack([spins, np.abs(spins)]), (1, 24)).tolist() == [5, 0]
 
 
 def test_magnetization():

@@ -73,7 +73,7 @@ def test_values_may_be_tables_and_texts() -> None:
         ({"space": {"resources.workers": [1, 2]}}, "space.resources.workers: resources do not change results"),
         ({"search": {"method": "optun", "trials": 2}}, "unknown value 'optun'; did you mean 'optuna'?"),
         ({"search": {"method": "random", "trial": 2}}, "trial: unknown key; did you mean 'trials'?"),
-        ({"base": {"kind": "recursive", "dataset": "a", "weights": "b"}}, "'recursive' cannot be swept"),
+        ({"base": {"kind": "restoration", "dataset": "a", "weights": "b"}}, "'restoration' cannot be swept"),
         ({"base": FIELDS, "space": {"seed": [1, 2]}, "asha": {}}, "a dataset has no epochs after which to stop it"),
         (
             {"space": {"datasets.labyrint.seed": [1]}, "datasets": {"labyrinth": LABYRINTHS}},

@@ -1,0 +1,62 @@
+"""The ledger of an evaluation: the results of each finished share, as lines of JSON in the folder of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rayspin.rundir import RunDir, Table, append_lines, read_lines
+
+Row: TypeAlias = dict[str, Any]
+"""A row of results by column: numbers and names."""
+Share: TypeAlias = tuple[int, int]
+"""A batch of samples: (position of the first sample in the split, number of samples)."""
+
+NAME = "shares.jsonl"
+"""Name of the ledger in the folder of a run."""
+
+
+class ShareLedger:
+    """The finished shares of an evaluation.
+
+    Args:
+        folder: folder of the run.
+        digest: digest of the weights and the dataset. Results of others, which were replaced while the run was stopped,
+            are ignored.
+    """
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        self._path, self._digest = folder / NAME, digest
+
+    def read(self) -> dict[Share, list[Row]]:
+        """Return the rows of each finished share."""
+        entries = (entry for entry in read_lines(self._path) if entry.get("digest") == self._digest)
+        return {(entry["first"], entry["count"]): _rows(entry) for entry in entries}
+
+    def append(self, share: Share, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Enter the rows of a finished share.
+
+        Raises:
+            MachineError: the file cannot be written.
+        """
+        first, count = share
+        columns = list(rows[0])
+        values = [[row[name] for name in columns] for row in rows]
+        entry = {"first": first, "count": count, "digest": self._digest, "columns": columns, "rows": values}
+        append_lines(self._path, [entry])
+
+
+def progress(run: RunDir, job: Table) -> dict[str, str]:
+    """Return the row of `rayspin status`: how many samples are done.
+
+    Args:
+        run: folder of the run.
+        job: resolved job of the folder.
+    """
+    done = sum({entry["first"]: entry["count"] for entry in read_lines(run.path / NAME)}.values())
+    return {"samples": f"{done} of {job.get('samples', 'all')} done"}
+
+
+def _rows(entry: Table) -> list[Row]:
+    return [dict(zip(entry["columns"], values)) for values in entry["rows"]]
