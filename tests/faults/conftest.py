@@ -16,7 +16,7 @@ def interpose(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library for LD_PRELOAD that injects faults into system calls."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("there is no C compiler to build interpose.c with")
+        pytest.skip("no C compiler (cc) is installed to build interpose.c")
     library = tmp_path_factory.mktemp("interpose") / "interpose.so"
     source = REPOSITORY / "tests" / "support" / "interpose.c"
     subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)

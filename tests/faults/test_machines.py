@@ -50,7 +50,7 @@ class SmallDisk:
         self.folder.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", self.folder]
         if subprocess.run(command, check=False).returncode != 0:
-            pytest.skip("only root can mount a small disk, and not in every container")
+            pytest.skip("mounting a file system requires root, and is forbidden in some containers")
 
     def resize(self, size: str) -> None:
         """Change the size of the file system."""

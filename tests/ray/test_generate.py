@@ -93,6 +93,6 @@ def test_failing_sample_is_reported_and_other_shards_are_generated(context: Cont
 
 def test_missing_gpu_is_a_one_line_error(ray_session: Session, tmp_path: Path) -> None:
     if ray_session.gpus():
-        pytest.skip("there is a GPU here")
+        pytest.skip("a GPU is available")
     with pytest.raises(RunError, match=r"resources.gpu: no GPU is available; use nodes with GPUs, or remove this key"):
         job.run(ON_GPU, tmp_path / "data", Context(ray_session))

@@ -9,7 +9,9 @@ import pytest
 from rayspin.execution.session import Session
 from tests.support import memory
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the allocator of Linux's C library")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="requires the allocator of Linux's C library"
+)
 
 
 def test_step_in_a_worker_thread_reuses_freed_memory(ray_session: Session) -> None:

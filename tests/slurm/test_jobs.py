@@ -75,7 +75,7 @@ def test_job_is_requeued_before_its_walltime_and_resumes(slurm: Lab, tmp_path: P
     slurm.run("scancel", submission.job_ids)
     wait_until(lambda: state(submission).name == "stopped", lambda: logs_and_events(submission))
     files = [entry["file"] for entry in entries(tmp_path / "run")]
-    assert len(files) == len(set(files)), "no shard was made twice"
+    assert len(files) == len(set(files)), "a shard was generated twice"
     # The last shard was made after the requeue; its bytes are the same as those of a run on this machine.
     last = max(set(files) - before)
     number = int(re.sub(r"\D", "", last)) + 1
@@ -139,7 +139,7 @@ def test_two_jobs_on_the_same_nodes_form_separate_clusters(slurm: Lab, tmp_path:
         assert_samples_are_right(folder, 8)
     first, second = (events(submission, "ready")[0]["time"] for submission in submissions)
     assert max(first, second) < min(events(submission, "ended")[0]["time"] for submission in submissions), (
-        "the jobs overlap"
+        "the jobs did not overlap"
     )
 
 

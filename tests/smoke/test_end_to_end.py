@@ -30,4 +30,4 @@ def test_pipeline_generates_trains_and_evaluates(tmp_path: Path) -> None:
     assert np.isfinite(errors).all()
     assert describe(folder)[1]["state"] == "finished"
     for stage in ("generate", "train", "evaluate"):
-        assert list((folder / stage).glob("*.png")), f"{stage} has a picture"
+        assert list((folder / stage).glob("*.png")), f"{stage} has no picture"

@@ -153,5 +153,5 @@ def test_killed_and_stopped_sweep_gives_the_same_table(sweep: Tune, tmp_path: Pa
     order = Ledger(folder).order
     assert order[: len(recorded)] == recorded
     assert len(set(order)) == len(order)
-    assert events(folder, "failed") == [], "the loss of a worker is not charged to its trial"
+    assert events(folder, "failed") == [], "the loss of a worker counted against its trial"
     assert not (folder / ".ray").exists()

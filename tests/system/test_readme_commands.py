@@ -34,7 +34,7 @@ def test_commands_and_python_code_of_the_readme_run(tmp_path: Path, monkeypatch:
     assert outputs.keys() == {shlex.join(command) for command in COMMANDS if command[0] == "rayspin"}
     assert (tmp_path / "dataset.png").stat().st_size > 1000
     assert (tmp_path / "network.png").stat().st_size > 1000
-    assert any(output.startswith("#!/bin/bash\n") for output in outputs.values()), "a dry run prints the script"
+    assert any(output.startswith("#!/bin/bash\n") for output in outputs.values()), "no dry run printed a script"
 
     (code,) = blocks("python")
     assert float(run([sys.executable, "-c", code], tmp_path)) < -1.9

@@ -121,7 +121,7 @@ def test_two_simultaneous_jobs_form_separate_clusters_with_correct_samples(machi
         spins = open_dataset(machine.folder / name)["spins"].values
         np.testing.assert_array_equal(spins, expected_samples(count))
     assert "samples" in first.parts[0].log.read_text()
-    assert [path.read_text() for path in first.folder.glob("rendezvous*")] == [""], "no secret is left"
+    assert [path.read_text() for path in first.folder.glob("rendezvous*")] == [""], "a secret remains"
 
 
 LONG = ("samples=60", "shard_samples=1", "size=64", "schedule.sweeps=3000")
@@ -141,7 +141,7 @@ def test_job_near_its_walltime_drains_is_requeued_and_resumes(machine: Machine) 
     assert machine.wait_for(submission, "ended")["code"] == 75
     before = len(list(entries(run)))
     assert machine.wait_for(submission, "ended", attempt=1)["code"] == 0, machine.logs()
-    assert (3 <= before < 60, len(list(entries(run)))) == (True, 60), "no shard was made twice"
+    assert (3 <= before < 60, len(list(entries(run)))) == (True, 60), "a shard is missing or was generated twice"
 
 
 def test_job_fails_with_a_reason_when_its_ray_head_dies(machine: Machine) -> None:
@@ -182,7 +182,7 @@ def test_array_gives_correct_samples_without_ray(machine: Machine) -> None:
     np.testing.assert_array_equal(open_dataset(machine.folder / "run")["spins"].values, expected_samples(12))
     # The last task marks the run as finished.
     assert describe(machine.folder / "run")[1]["state"] == "finished"
-    assert not list(submission.folder.glob("**/ray-*")), "no Ray was started"
+    assert not list(submission.folder.glob("**/ray-*")), "Ray was started"
     assert "".join(follow(submission)) == "done (of 3: 3 done)\n"
 
 
