@@ -20,18 +20,18 @@ from rayspin.models.layers import BatchNorm
 from rayspin.training.config import TrainingConfig
 from rayspin.training.curve import Line
 from rayspin.training.data import Batch, Loader, epoch_positions, validation_positions
-from rayspin.training.objectives import Task
+from rayspin.training.objectives import Criterion
 
 OnBatch = Callable[[int, int, int], None]
 """A callback that receives the epoch, the number of finished batches and the number of batches in the epoch."""
 
 
 @dataclass(frozen=True)
-class Run:
+class Trainer:
     """One rank's part of a training.
 
     Attributes:
-        task: the objective for the dataset.
+        criterion: the objective for the dataset.
         model: the network, wrapped for training.
         optimizer: the optimizer.
         training: the settings.
@@ -42,7 +42,7 @@ class Run:
         on_batch: called after each batch.
     """
 
-    task: Task
+    criterion: Criterion
     model: nn.Module
     optimizer: Optimizer
     training: TrainingConfig
@@ -103,7 +103,7 @@ class Run:
         """Add the gradient of a piece of a batch; the ranks exchange gradients at the last piece."""
         model = self.model
         with nullcontext() if last or not isinstance(model, DistributedDataParallel) else model.no_sync():
-            loss = self.task.loss(self._forward, batch)
+            loss = self.criterion.loss(self._forward, batch)
             (loss / self.training.accumulation).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
@@ -135,7 +135,7 @@ class Run:
         for batch in self.validation.batches(positions, epoch=0):
             # The DDP wrapper would synchronize forward passes, and the ranks may differ in their numbers of batches.
             network = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
-            for name, mean in self.task.figures(network, batch).items():
+            for name, mean in self.criterion.figures(network, batch).items():
                 sums[name] = sums.get(name, torch.zeros_like(mean)) + mean * len(batch.spins_NCYX)
         return self._mean(sums, samples)
 

@@ -79,17 +79,17 @@ class FieldObjective(Config):
         """
         network.check_lattice(shape)
 
-    def build(self, network: FieldNetConfig, source: SampleSource) -> FieldTask:  # noqa: ARG002
-        """Build the task for a dataset; it doesn't depend on the network.
+    def build(self, network: FieldNetConfig, source: SampleSource) -> FieldCriterion:  # noqa: ARG002
+        """Build the criterion for a dataset; it doesn't depend on the network.
 
         Raises:
             InputError: the target is the deviation, and it is zero in the data.
         """
-        return FieldTask(self, ExactField(source.hamiltonian, source.shape), source)
+        return FieldCriterion(self, ExactField(source.hamiltonian, source.shape), source)
 
 
-class FieldTask(nn.Module):
-    """The task of `FieldObjective` for one dataset.
+class FieldCriterion(nn.Module):
+    """The criterion of `FieldObjective` for one dataset.
 
     Attributes:
         objective: the objective.

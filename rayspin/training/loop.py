@@ -23,9 +23,9 @@ from rayspin.training.checkpoint import BEST, WEIGHTS, Checkpoint, Keeper
 from rayspin.training.config import TrainingConfig
 from rayspin.training.curve import Line, best_epoch
 from rayspin.training.data import Loader
-from rayspin.training.epoch import OnBatch, Run
+from rayspin.training.epoch import OnBatch, Trainer
 from rayspin.training.memory import keeping_freed_memory
-from rayspin.training.objectives import Objective, Task
+from rayspin.training.objectives import Criterion, Objective
 from rayspin.training.sources import SampleSource
 
 OnEpoch = Callable[[Line], None]
@@ -108,15 +108,15 @@ def fit(
     checkpoint = _from_rank_zero(lambda: _resumable(folder, job, training), rank, world_size)
 
     device = torch.device(device)
-    task = objective.build(network_config, train)
-    network = _initial(task, network_config, training.seed).to(device)
+    criterion = objective.build(network_config, train)
+    network = _initial(criterion, network_config, training.seed).to(device)
     optimizer = Adam(network.parameters(), lr=training.learning_rate)
     history: list[Line] = []
     if checkpoint is not None:
         checkpoint.restore(network, optimizer, folder)
         history = list(checkpoint.history)
-    run = Run(
-        task=task.to(device),
+    trainer = Trainer(
+        criterion=criterion.to(device),
         model=_prepared(network, training, world_size),
         optimizer=optimizer,
         training=training,
@@ -133,7 +133,7 @@ def fit(
     ):
         last = _ended(training, history, until)
         while not last:
-            history.append(line := run.epoch(len(history) + 1))
+            history.append(line := trainer.epoch(len(history) + 1))
             last = _ended(training, history, until) or _from_rank_zero(stop, rank, world_size)
             if keeper is not None:
                 keeper.keep(history, checkpoint=last or len(history) % training.checkpoint_interval == 0)
@@ -141,7 +141,7 @@ def fit(
     if world_size > 1:
         # The DDP wrapper is in a reference cycle and holds threads of the group. It must be collected before the caller
         # destroys the group.
-        del run
+        del trainer
         gc.collect()
     return FitResult(tuple(history), folder / WEIGHTS, folder / BEST)
 
@@ -189,11 +189,11 @@ def _resumable(folder: Path, job: dict[str, Any], training: TrainingConfig) -> C
     return checkpoint
 
 
-def _initial(task: Task, config: NetworkConfig, seed: int) -> Network:
+def _initial(criterion: Criterion, config: NetworkConfig, seed: int) -> Network:
     """The network with its initial weights, the same on every rank; torch's global generator is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed_words("weights", (seed,), 1)[0]))
-        return task.network(config)
+        return criterion.network(config)
 
 
 def _prepared(network: Network, training: TrainingConfig, world_size: int) -> nn.Module:

@@ -23,11 +23,11 @@ Forward = Callable[[Tensor], Tensor]
 """A network or an equivalent function, from NCYX to NCYX tensors, float32."""
 
 
-class Task(Protocol):
+class Criterion(Protocol):
     """The interface of an objective for one dataset; implementations are modules, since they hold tensors."""
 
     def to(self, device: torch.device) -> Self:
-        """Move the task to a device and return it."""
+        """Move the criterion to a device and return it."""
 
     def network(self, config: Any) -> Network:
         """Build the network that a config describes, with initial weights from torch's global generator."""
@@ -56,8 +56,8 @@ class Objective(Protocol):
             InputError: the network doesn't fit the lattice or the objective.
         """
 
-    def build(self, network: Any, source: SampleSource) -> Task:
-        """Build the task for a dataset, on the CPU."""
+    def build(self, network: Any, source: SampleSource) -> Criterion:
+        """Build the criterion for a dataset, on the CPU."""
 
     def to_table(self) -> dict[str, Any]:
         """Convert the objective to plain tables."""
@@ -105,14 +105,14 @@ class SuperResolutionObjective(Config):
                 "give both the same values",
             )
 
-    def build(self, network: SuperResolutionNetConfig, source: SampleSource) -> SuperResolutionTask:
-        """Build the task for a dataset."""
+    def build(self, network: SuperResolutionNetConfig, source: SampleSource) -> SuperResolutionCriterion:
+        """Build the criterion for a dataset."""
         exact = ExactField(source.hamiltonian, source.shape) if self.torque_weight else None
-        return SuperResolutionTask(self, network.scale, exact)
+        return SuperResolutionCriterion(self, network.scale, exact)
 
 
-class SuperResolutionTask(nn.Module):
-    """The task of `SuperResolutionObjective` at one scale.
+class SuperResolutionCriterion(nn.Module):
+    """The criterion of `SuperResolutionObjective` at one scale.
 
     Attributes:
         objective: the objective.

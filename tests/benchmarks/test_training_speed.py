@@ -123,7 +123,7 @@ def test_loader(benchmark, augmentation):
     loader = Loader(source, 0, augmentation, torch.device("cpu"))
     load = lambda: list(loader.batches([np.arange(SAMPLES)], epoch=1))  # noqa: E731
     config, _ = NETWORKS["field"]
-    task, network = FieldObjective().build(config, source), config.build()
+    criterion, network = FieldObjective().build(config, source), config.build()
     [batch] = load()
     assert batch.spins_NCYX.shape == (SAMPLES, 3, 128, 128)
     benchmark(load)
@@ -131,6 +131,6 @@ def test_loader(benchmark, augmentation):
         seconds = []
         for _ in range(10):
             start = time.perf_counter()
-            task.loss(network, batch).backward()
+            criterion.loss(network, batch).backward()
             seconds.append(time.perf_counter() - start)
         benchmark.extra_info["fraction_of_a_step"] = round(benchmark.stats.stats.median / np.median(seconds), 3)

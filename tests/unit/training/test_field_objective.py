@@ -32,17 +32,17 @@ def _spiral(size=24, turns=2):
     return np.stack([-np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=-1).astype(np.float32), q
 
 
-def _task(spins_NYXC, hamiltonian, objective=DEVIATION):
+def _criterion(spins_NYXC, hamiltonian, objective=DEVIATION):
     source = MemorySource(spins_NYXC, np.arange(len(spins_NYXC)), hamiltonian)
     return objective.build(NETWORK, source), _batch(source)
 
 
 def test_c_is_four_times_the_exchange_and_the_deviation_of_a_uniform_state_is_zero():
-    task, _ = _task(_spiral()[0], Hamiltonian(exchange=1.3, dmi=0.4))
+    criterion, _ = _criterion(_spiral()[0], Hamiltonian(exchange=1.3, dmi=0.4))
     direction = torch.tensor([0.6, 0.0, 0.8]).view(1, 3, 1, 1)
-    assert task.output.isotropic == pytest.approx(4 * 1.3)
+    assert criterion.output.isotropic == pytest.approx(4 * 1.3)
     torch.testing.assert_close(
-        task.target(direction.expand(1, 3, 24, 24)), torch.zeros(1, 3, 24, 24), atol=1e-5, rtol=0
+        criterion.target(direction.expand(1, 3, 24, 24)), torch.zeros(1, 3, 24, 24), atol=1e-5, rtol=0
     )
 
 
@@ -50,30 +50,30 @@ def test_c_is_four_times_the_exchange_and_the_deviation_of_a_uniform_state_is_ze
 def test_the_deviation_of_a_spiral_is_the_known_one(exchange, dmi):
     # Of the four neighbours, the two along x are turned by q: F = J (2 + 2 cos q) S + 2 D sin(q) S.
     spins, q = _spiral()
-    task, batch = _task(spins, Hamiltonian(exchange=exchange, dmi=dmi))
+    criterion, batch = _criterion(spins, Hamiltonian(exchange=exchange, dmi=dmi))
     factor = 2 * exchange * (np.cos(q) - 1) + 2 * dmi * np.sin(q)
-    np.testing.assert_allclose(_last(task.target(batch.spins_NCYX)), factor * spins, atol=1e-5)
+    np.testing.assert_allclose(_last(criterion.target(batch.spins_NCYX)), factor * spins, atol=1e-5)
     # A unit vector has a mean square of 1/3 over its components.
-    assert task.output.scale == pytest.approx(abs(factor) / 3**0.5, rel=1e-4)
+    assert criterion.output.scale == pytest.approx(abs(factor) / 3**0.5, rel=1e-4)
 
 
 def test_terms_that_are_not_isotropic_stay_in_the_deviation():
     up = np.zeros((1, 16, 16, 3), np.float32)
     up[..., 2] = 1
     hamiltonian = Hamiltonian(dmi=0.3, anisotropy=0.2, external_field=(0.0, 0.0, 0.05))
-    task, batch = _task(up, hamiltonian)
-    np.testing.assert_allclose(_last(task.target(batch.spins_NCYX)), (2 * 0.2 + 0.05) * up, atol=1e-5)
-    dipolar, batch = _task(up, DOMAIN)
+    criterion, batch = _criterion(up, hamiltonian)
+    np.testing.assert_allclose(_last(criterion.target(batch.spins_NCYX)), (2 * 0.2 + 0.05) * up, atol=1e-5)
+    dipolar, batch = _criterion(up, DOMAIN)
     rest = effective_field(up, DOMAIN.with_updates(exchange=0.0))
     np.testing.assert_allclose(_last(dipolar.target(batch.spins_NCYX)), rest, atol=1e-5)
 
 
 def test_the_scale_is_the_root_mean_square_of_the_deviation_and_the_network_gives_j():
     source = memory_source(7, seed=3, hamiltonian=STRONG)
-    task = DEVIATION.build(NETWORK, source)
+    criterion = DEVIATION.build(NETWORK, source)
     deviation = effective_field(source.spins_NYXC, STRONG).astype(np.float64) - 4 * 1.3 * source.spins_NYXC
-    assert task.output.scale == pytest.approx(np.square(deviation).mean() ** 0.5, rel=1e-5)
-    assert task.network(NETWORK).output == task.output
+    assert criterion.output.scale == pytest.approx(np.square(deviation).mean() ** 0.5, rel=1e-5)
+    assert criterion.network(NETWORK).output == criterion.output
     assert FieldObjective().build(NETWORK, source).network(NETWORK).output == FieldOutput()
 
 
@@ -88,14 +88,16 @@ def test_the_scale_is_measured_on_samples_spread_over_the_whole_split(monkeypatc
 def test_loss_and_figures_of_a_deviation_that_is_a_tenth_too_long():
     source = memory_source(3, seed=5, hamiltonian=STRONG)
     batch, spins = _batch(source), source.spins_NYXC.astype(np.float64)
-    task = DEVIATION.build(NETWORK, source)
+    criterion = DEVIATION.build(NETWORK, source)
     truth = effective_field(spins, STRONG).astype(np.float64)
     deviation = truth - 5.2 * spins
-    figures = {name: value.item() for name, value in task.figures(lambda s: 1.1 * task.target(s), batch).items()}
+    figures = {
+        name: value.item() for name, value in criterion.figures(lambda s: 1.1 * criterion.target(s), batch).items()
+    }
     assert tuple(figures) == FieldObjective.measured
     square = 0.01 * np.square(deviation)
     # In units of the mean square of the deviation, and in J^2.
-    assert task.loss(lambda s: 1.1 * task.target(s), batch).item() == pytest.approx(0.01, rel=1e-4)
+    assert criterion.loss(lambda s: 1.1 * criterion.target(s), batch).item() == pytest.approx(0.01, rel=1e-4)
     assert figures["validation_loss"] == pytest.approx(0.01, rel=1e-4)
     assert figures["relative_mse"] == pytest.approx(0.01, rel=1e-4)
     by_component = [figures[f"validation_mse_{name}"] for name in "xyz"]
@@ -116,8 +118,8 @@ def test_the_correlation_is_that_of_the_deviations_whatever_the_target():
     expected = np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(estimate, deviation)])
     added = torch.from_numpy(np.moveaxis(noise, -1, 1).astype(np.float32))
     for objective in (DEVIATION, FieldObjective()):
-        task = objective.build(NETWORK, source)
-        figures = task.figures(lambda s, task=task: task.target(s) + added, batch)
+        criterion = objective.build(NETWORK, source)
+        figures = criterion.figures(lambda s, criterion=criterion: criterion.target(s) + added, batch)
         assert figures["deviation_correlation"].item() == pytest.approx(expected, rel=1e-4)
         mse = np.square(noise).mean()
         assert figures["relative_mse"].item() == pytest.approx(mse / np.square(deviation).mean(), rel=1e-4)
@@ -134,9 +136,9 @@ def test_data_without_a_deviation_are_refused_as_its_target():
     up = np.zeros((2, 8, 8, 3), np.float32)
     up[..., 2] = 1
     with pytest.raises(InputError, match=r"objective\.target: the field has no deviation from its isotropic part"):
-        _task(up, Hamiltonian())
-    task, batch = _task(up, Hamiltonian(), FieldObjective())
-    assert all(torch.isfinite(value) for value in task.figures(task.exact, batch).values())
+        _criterion(up, Hamiltonian())
+    criterion, batch = _criterion(up, Hamiltonian(), FieldObjective())
+    assert all(torch.isfinite(value) for value in criterion.figures(criterion.exact, batch).values())
 
 
 def test_uniform_and_damaged_samples_change_the_loss_and_not_the_validation():

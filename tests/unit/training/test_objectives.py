@@ -64,12 +64,12 @@ def test_open_lattices_are_refused():
 def test_field_loss_and_figures_of_an_estimate_that_is_a_tenth_too_long():
     source = memory_source(3, seed=5, hamiltonian=EVERYTHING)
     batch = _batch(source)
-    task = FieldObjective().build(EffectiveFieldNetConfig(), source)
-    network = _Scaled(task.exact, 1.1)
+    criterion = FieldObjective().build(EffectiveFieldNetConfig(), source)
+    network = _Scaled(criterion.exact, 1.1)
     truth = effective_field(source.spins_NYXC, EVERYTHING).astype(np.float64)
     expected = 0.01 * np.square(truth).mean()
-    assert task.loss(network, batch).item() == pytest.approx(expected, rel=1e-4)
-    figures = {name: value.item() for name, value in task.figures(network, batch).items()}
+    assert criterion.loss(network, batch).item() == pytest.approx(expected, rel=1e-4)
+    figures = {name: value.item() for name, value in criterion.figures(network, batch).items()}
     assert figures["validation_loss"] == pytest.approx(expected, rel=1e-4)
     by_component = mse_per_component(1.1 * truth, truth).mean(axis=0)
     components = [figures[f"validation_mse_{name}"] for name in "xyz"]
@@ -83,15 +83,15 @@ def test_field_loss_and_figures_of_an_estimate_that_is_a_tenth_too_long():
 def test_super_resolution_loss_compares_coarse_with_coarse_and_figures_with_the_truth():
     source = memory_source(3, seed=6)
     batch = _batch(source)
-    task = SuperResolutionObjective().build(SuperResolutionNetConfig(scale=4), source)
+    criterion = SuperResolutionObjective().build(SuperResolutionNetConfig(scale=4), source)
     blocks = _Scaled(lambda coarse: coarse.repeat_interleave(4, 2).repeat_interleave(4, 3), 0.8)
     degradation = Degrade(Degradation(), 4)
     coarse = degradation(batch.spins_NCYX)
     fine = blocks(coarse)
-    assert torch.equal(task.coarse(batch)[0], coarse)
+    assert torch.equal(criterion.coarse(batch)[0], coarse)
     expected = mse(_last(degradation(fine)), _last(coarse)).mean()
-    assert task.loss(blocks, batch).item() == pytest.approx(expected, rel=1e-5)
-    figures = task.figures(blocks, batch)
+    assert criterion.loss(blocks, batch).item() == pytest.approx(expected, rel=1e-5)
+    figures = criterion.figures(blocks, batch)
     assert figures["validation_loss"].item() == pytest.approx(expected, rel=1e-5)
     assert figures["fine_mse"].item() == pytest.approx(mse(_last(fine), source.spins_NYXC).mean(), rel=1e-5)
     assert figures["fine_correlation"].item() == pytest.approx(
@@ -132,8 +132,8 @@ def test_weights_add_the_square_of_the_excess_length_and_of_the_torque():
 def test_lost_pixels_are_zero_in_the_input_and_absent_from_the_loss():
     source = memory_source(6, seed=9)
     batch = _batch(source)
-    task = SuperResolutionObjective(dropped=0.3).build(SuperResolutionNetConfig(scale=4), source)
-    coarse, kept = task.coarse(batch)
+    criterion = SuperResolutionObjective(dropped=0.3).build(SuperResolutionNetConfig(scale=4), source)
+    coarse, kept = criterion.coarse(batch)
     whole = Degrade(Degradation(), 4)(batch.spins_NCYX)
     lost = (coarse == 0).all(dim=1)
     # 384 pixels, five standard errors.
@@ -143,16 +143,16 @@ def test_lost_pixels_are_zero_in_the_input_and_absent_from_the_loss():
     errors = (Degrade(Degradation(), 4)(fine) - whole).movedim(1, -1)[~lost]
     # Over the pixels that are kept on average.
     expected = errors.square().sum().item() / (0.7 * lost.numel() * 3)
-    assert task.loss(lambda _coarse: fine, batch).item() == pytest.approx(expected, rel=1e-5)
+    assert criterion.loss(lambda _coarse: fine, batch).item() == pytest.approx(expected, rel=1e-5)
     assert torch.equal(kept[:, 0] == 0, lost)
 
 
 def test_the_loss_over_lost_pixels_is_the_mean_of_the_losses_of_its_parts():
     """However a batch is split over ranks, its loss is the same."""
     batch = _batch(memory_source(6, seed=9))
-    task = SuperResolutionObjective(dropped=0.3).build(SuperResolutionNetConfig(scale=4), memory_source(6, seed=9))
+    criterion = SuperResolutionObjective(dropped=0.3).build(SuperResolutionNetConfig(scale=4), memory_source(6, seed=9))
     halves = [Batch(batch.spins_NCYX[part], batch.addresses[part]) for part in (slice(0, 3), slice(3, 6))]
-    losses = [task.loss(lambda coarse: coarse.repeat(1, 1, 4, 4), part).item() for part in (batch, *halves)]
+    losses = [criterion.loss(lambda coarse: coarse.repeat(1, 1, 4, 4), part).item() for part in (batch, *halves)]
     assert losses[0] == pytest.approx((losses[1] + losses[2]) / 2, rel=1e-6)
 
 
