@@ -65,9 +65,9 @@ FAULTS = {
         ["unit/physics/test_annealing.py"],
     ),
     "charge-normalization": Fault(
-        "physics/observables.py",
-        "plaquettes.sum(axis=(-2, -1)) / (4 * np.pi)",
-        "plaquettes.sum(axis=(-2, -1)) / (2 * np.pi)",
+        "physics/_texture_kernels.py",
+        "return total / (2 * math.pi)",
+        "return total / math.pi",
         ["unit/physics/test_observables.py"],
     ),
     "blur-width": Fault(

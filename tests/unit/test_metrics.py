@@ -60,3 +60,16 @@ def test_leading_axes_are_kept():
         figures = metric(a, b)
         assert figures.shape == (2, 3)
         assert figures[1, 2] == pytest.approx(metric(a[1, 2], b[1, 2]))
+
+
+def test_correlation_coefficients_are_those_of_numpy():
+    rng = np.random.default_rng(5)
+    truth = rng.normal(size=(2, 4, 5, 3))
+    estimate = 0.3 * truth + rng.normal(size=truth.shape) + 7
+    whole = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(estimate, truth)]
+    assert metrics.correlation_coefficient(estimate, truth) == pytest.approx(whole)
+    each = [
+        [np.corrcoef(a[..., c].ravel(), b[..., c].ravel())[0, 1] for c in range(3)] for a, b in zip(estimate, truth)
+    ]
+    assert metrics.correlation_coefficients(estimate, truth) == pytest.approx(np.array(each))
+    assert metrics.correlation_coefficient(np.ones((4, 5, 3)), truth[0]) == 0

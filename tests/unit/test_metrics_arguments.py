@@ -67,5 +67,7 @@ def test_angle_of_a_zero_vector_is_a_right_angle():
 
 
 def test_zero_energy_agrees_with_zero_only():
-    estimation = Estimation(np.zeros((3, 3)), np.array([0.0, 0.0, -2.0]), np.array([0.0, 0.1, -1.0]), np.zeros(3))
+    none = np.zeros(3)
+    energies = np.array([0.0, 0.0, -2.0]), np.array([0.0, 0.1, -1.0])
+    estimation = Estimation(np.zeros((3, 3)), *energies, angle=none, correlation=none, deviation=none)
     assert estimation.energy_agreement.tolist() == [1.0, -np.inf, 0.5]

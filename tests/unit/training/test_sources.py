@@ -133,7 +133,9 @@ def test_batch_norm_is_frozen_after_its_part_of_the_training_and_its_weights_are
 
 
 def test_batch_norm_that_is_never_frozen_is_the_default(train, validation, tmp_path):
-    assert not any(TrainingConfig(epochs=2, schedule_epochs=1).batch_norm_frozen(step, 3) for step in range(6))
+    assert not any(
+        TrainingConfig(epochs=2, schedule_epochs=1, warm_up=0.5).batch_norm_frozen(step, 3) for step in range(6)
+    )
     assert "batch_norm_until" not in TrainingConfig().to_table()
 
 
