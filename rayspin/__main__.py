@@ -10,9 +10,12 @@ def main() -> None:
     if not sys.flags.safe_path:
         del sys.path[0]
     os.environ["PYTHONSAFEPATH"] = "1"
-    from rayspin import cli
+    from rayspin import cli, signals
 
-    cli.main(prog_name="rayspin")
+    try:
+        cli.main(prog_name="rayspin")
+    finally:
+        signals.ignore_at_exit()
 
 
 if __name__ == "__main__":

@@ -24,6 +24,15 @@ def release() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _TERM)
 
 
+def ignore_at_exit() -> None:
+    """Block the signals that request a stop until this process has ended.
+
+    Call it when the exit code is known. Python's shutdown takes about a second and resets the signal handlers, so that
+    a signal would end the process with another exit code.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGUSR2})
+
+
 @contextmanager
 def held() -> Iterator[None]:
     """A context in which SIGTERM is blocked in this thread; it is received at the end."""

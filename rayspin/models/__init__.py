@@ -6,7 +6,7 @@ from rayspin.models.fcn import EffectiveFieldNet, EffectiveFieldNetConfig
 from rayspin.models.field import FieldNet, FieldNetConfig, FieldOutput
 from rayspin.models.field_unet import FieldUNet, FieldUNetConfig
 from rayspin.models.inference import apply
-from rayspin.models.shipped import pretrained
+from rayspin.models.shipped import pretrained, pretrained_file
 from rayspin.models.sr import Scale, SuperResolutionNet, SuperResolutionNetConfig
 from rayspin.models.weights import Network, NetworkConfig, load_weights, save_weights, weights_info
 
@@ -28,6 +28,7 @@ __all__ = [
     "apply",
     "load_weights",
     "pretrained",
+    "pretrained_file",
     "save_weights",
     "weights_info",
 ]

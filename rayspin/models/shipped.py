@@ -23,9 +23,18 @@ def pretrained(name: str) -> FieldNet:
     Raises:
         InputError: there is no network of this name.
     """
+    network = load_weights(pretrained_file(name))
+    assert isinstance(network, FieldNet)
+    return network
+
+
+def pretrained_file(name: str) -> Path:
+    """Return the weight file of a network that is shipped with the package.
+
+    Raises:
+        InputError: there is no network of this name.
+    """
     names = {path.stem for path in FOLDER.glob("*.safetensors")}
     if name not in names:
         raise InputError("pretrained", f"{shown(name)} is not a network of this package", suggestion(str(name), names))
-    network = load_weights(FOLDER / f"{name}.safetensors")
-    assert isinstance(network, FieldNet)
-    return network
+    return FOLDER / f"{name}.safetensors"

@@ -53,6 +53,19 @@ def test_python_m_rayspin_has_the_commands() -> None:
         assert f"\n  {command} " in done.stdout
 
 
+def test_signal_during_shutdown_does_not_change_the_exit_code() -> None:
+    """Python resets signal handlers before it deletes the objects of modules."""
+    code = (
+        "import os, signal, sys; from rayspin.__main__ import main\n"
+        "from rayspin.execution.stopping import StopRequest\n"
+        "class Late:\n"
+        "    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM): kill(process, number)\n"
+        "late = Late(); StopRequest().listen()\n"
+        "sys.argv = ['rayspin', '--version']; main()"
+    )
+    assert run_python(code).startswith("rayspin")
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

@@ -40,8 +40,9 @@ class ExternalField(Experiment):
         default=tuple(step / 100 for step in range(13)), min_length=1
     )
     """External fields along z, J."""
-    start: Literal["labyrinth", "random"] = "random"
-    """Initial spins: a sample of the dataset ("labyrinth"), or a random map."""
+    start: Literal["labyrinth", "random", "cooled"] = "random"
+    """Initial spins: a sample of the dataset ("labyrinth"), a random map, or a texture that was cooled in the field by
+    Monte Carlo ("cooled"), which an exact process would keep."""
     first: int = pydantic.Field(default=1, ge=0)
     """Number of iterations before the field is applied, without the isotropic part."""
     iterations: int = pydantic.Field(default=100, gt=0)
@@ -99,13 +100,12 @@ class ExternalField(Experiment):
 
     def _run(self, case: Case, name: Twin | Literal["monte-carlo"], field: float, sample: int) -> Trajectory:
         if name == MONTE_CARLO:
-            seed = (self.seed, sample)
-            return cooled_in_the_field(case.reader.shape, case.hamiltonian, field, self.schedule, seed)
+            return self._cooled(case, field, sample)
         iterations = self.descent_sweeps if name == "descent" else self.iterations
         return in_the_field(
             name,
             case.network,
-            self._start(case, sample),
+            self._start(case, field, sample),
             case.hamiltonian,
             field,
             first=self.first,
@@ -114,10 +114,15 @@ class ExternalField(Experiment):
             every=self.every * iterations // self.iterations,
         )
 
-    def _start(self, case: Case, sample: int) -> Spins:
+    def _start(self, case: Case, field: float, sample: int) -> Spins:
         if self.start == "labyrinth":
             return case.read(sample, 1)
+        if self.start == "cooled":
+            return self._cooled(case, field, sample).last
         return random_map(case.reader.shape, (self.seed, sample))[None]
+
+    def _cooled(self, case: Case, field: float, sample: int) -> Trajectory:
+        return cooled_in_the_field(case.reader.shape, case.hamiltonian, field, self.schedule, (self.seed, sample))
 
 
 def _last(rows: list[Row]) -> list[Row]:

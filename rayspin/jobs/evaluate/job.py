@@ -26,12 +26,15 @@ from rayspin.models import (
     NetworkConfig,
     SuperResolutionNetConfig,
     load_weights,
+    pretrained_file,
     weights_info,
 )
 from rayspin.physics import Hamiltonian
 from rayspin.rundir import RunDir, Summary, differing
 from rayspin.storage import Catalog, SpinReader, Split
 from rayspin.training import BEST
+
+_PRETRAINED = "pretrained:"
 
 Spins = npt.NDArray[np.float32]
 
@@ -127,7 +130,8 @@ class Evaluation(DatasetStage):
     finished."""
 
     weights: str
-    """Weights file, or folder of a training, of which the best epoch is used; or `@name` for an earlier stage."""
+    """Weights file, or folder of a training, of which the best epoch is used; `@name` for an earlier stage; or
+    `pretrained:NAME` for a network that is shipped with the package, such as "pretrained:labyrinth-field"."""
     split: Split = "test"
     """Split of the dataset to evaluate."""
     samples: int | None = pydantic.Field(default=None, gt=0)
@@ -200,7 +204,7 @@ class Evaluation(DatasetStage):
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Evaluate the samples on all cores of the session, then write tables and pictures in this process."""
-        dataset, weights = run.locate(self.dataset).resolve(), _weights_file(run.locate(self.weights)).resolve()
+        dataset, weights = run.locate(self.dataset).resolve(), _weights_file(self.weights, run).resolve()
         case = Case.open(dataset, weights, self.split, incomplete=self.incomplete)
         count, step = self.samples or len(case.reader), self.share_samples
         shares = [(first, min(step, count - first)) for first in range(0, count, step)]
@@ -242,7 +246,7 @@ class Evaluation(DatasetStage):
             (hamiltonian,) = stage.facts(run, earlier).hamiltonians
             trained = Trained(stage.network, stage.objective.to_table(), hamiltonian)
         else:
-            file = _weights_file(run.locate(self.weights))
+            file = _weights_file(self.weights, run)
             provenance = weights_info(file)["provenance"]
             table = provenance.get("data", {}).get("hamiltonian")
             on = None if table is None else build(Hamiltonian, table, f"{file}: hamiltonian")
@@ -257,5 +261,8 @@ def _samples(rows: Mapping[Share, list[Row]]) -> int:
     return sum(count for _, count in rows)
 
 
-def _weights_file(path: Path) -> Path:
+def _weights_file(reference: str, run: RunDir) -> Path:
+    if reference.startswith(_PRETRAINED):
+        return pretrained_file(reference.removeprefix(_PRETRAINED))
+    path = run.locate(reference)
     return path / BEST if path.is_dir() else path
