@@ -192,7 +192,7 @@ class Session:
         self._started = False
         _started.discard(self)
         if not self.lost:
-            with suppress(Exception):
+            with _own_sigterm(), suppress(Exception):
                 ray.shutdown()
         if self._embedded is not None:
             self._embedded.close()
@@ -215,11 +215,16 @@ _started: set[Session] = set()
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """A context after which this process has its own handler of SIGTERM again, in place of Ray's."""
+    """A context after which this process has its own handler of SIGTERM again.
+
+    Ray replaces it when it connects, and resets it to the default action when it disconnects.
+    """
     handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     with signals.held():
-        yield
-        signal.signal(signal.SIGTERM, handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:
