@@ -18,11 +18,12 @@ def in_the_field(
     field: float,
     *,
     first: int,
+    first_field: float = 0.0,
     iterations: int,
     isotropic: float,
     every: int,
 ) -> Trajectory:
-    """Return the trajectory in a field; recorded steps count from the moment when the field is applied.
+    """Return the trajectory in a field; recorded steps count from the moment when the whole field is applied.
 
     Args:
         twin: the estimator.
@@ -30,13 +31,15 @@ def in_the_field(
         start_NYXC: (N, Y, X, 3) initial spins.
         hamiltonian: the Hamiltonian without the field.
         field: external field along z, J.
-        first: number of iterations before the field is applied, without the isotropic part.
+        first: number of iterations before the whole field is applied, without the isotropic part.
+        first_field: fraction of the field in these iterations.
         iterations: number of iterations in the field.
         isotropic: as in `follow`, in the field.
         every: number of iterations between records.
     """
     if first:
-        start_NYXC = follow(twin, network, start_NYXC, hamiltonian, first, record=first).last
+        part = (0.0, 0.0, first_field * field)
+        start_NYXC = follow(twin, network, start_NYXC, hamiltonian, first, field=part, record=first).last
     record = tuple(range(0, iterations, every))
     return follow(
         twin,

@@ -30,8 +30,8 @@ SHOWN_FIELDS = 6
 class ExternalField(Experiment):
     """Response to an external field along z in the recursive process (2021 paper, Fig. 6).
 
-    One protocol for all fields: from the start, `first` iterations without the field, then `iterations` along the
-    network's output plus the field plus `isotropic` S.
+    One protocol for all fields: from the start, `first` iterations in the fraction `first_field` of the field, then
+    `iterations` along the network's output plus the field plus `isotropic` S.
     """
 
     kind: Literal["external-field"] = "external-field"
@@ -44,10 +44,12 @@ class ExternalField(Experiment):
     """Initial spins: a sample of the dataset ("labyrinth"), a random map, or a texture that was cooled in the field by
     Monte Carlo ("cooled"), which an exact process would keep."""
     first: int = pydantic.Field(default=1, ge=0)
-    """Number of iterations before the field is applied, without the isotropic part."""
+    """Number of iterations before the whole field is applied, without the isotropic part."""
+    first_field: float = pydantic.Field(default=0.3, ge=0, le=1)
+    """Fraction of the field in these iterations."""
     iterations: int = pydantic.Field(default=100, gt=0)
     """Number of iterations in the field."""
-    isotropic: float = 0.3
+    isotropic: float = 0.6
     """Coefficient c of the isotropic part c S that is added to the output of the network in the field, J. It exerts no
     torque; it slows the alignment."""
     every: int = pydantic.Field(default=20, gt=0)
@@ -93,7 +95,7 @@ class ExternalField(Experiment):
             for column, label in labels.items()
         ]
         draw_experiment(pictures, panels, folder / "external_field.png")
-        figures = {"start": f"{self.start}, {self.first} iterations without field", "H": listed(fields, "g")}
+        figures = {"start": f"{self.start}, {self.first} iterations in {self.first_field:g} of the field", "H": listed(fields, "g")}
         figures |= {f"M_z, {name}": listed(means[name, "m_z"], ".3f") for name in names}
         figures |= {f"skyrmions, {name}": listed(means[name, "skyrmions"], ".0f") for name in names}
         return Summary("external field", figures, ("external_field.png",))
@@ -109,6 +111,7 @@ class ExternalField(Experiment):
             case.hamiltonian,
             field,
             first=self.first,
+            first_field=self.first_field,
             iterations=iterations,
             isotropic=self.isotropic,
             every=self.every * iterations // self.iterations,
