@@ -102,12 +102,12 @@ class _BarTrack(_Track):
 class _LoggedTrack(_Track):
     def __init__(self, console: Console, title: str, total: int, unit: str, done: int) -> None:
         super().__init__(title, total, unit, done)
-        self._console, self._next, self._told = console, 0.0, done
+        self._console, self._next, self._shown = console, 0.0, done
 
     def show(self, now: float, done: int, text: str) -> None:
-        if done == self._told or (now < self._next and done < self._total):
+        if done == self._shown or (now < self._next and done < self._total):
             return
-        self._next, self._told = now + LOG_INTERVAL_S, done
+        self._next, self._shown = now + LOG_INTERVAL_S, done
         line = f"{self._title}: {done}/{self._total}" + (f", {text}" if text else "")
         self._console.print(line, soft_wrap=True)
 

@@ -55,7 +55,7 @@ class Endpoint:
     def published(self, path: Path) -> Iterator[None]:
         """Context in which the file `path` holds the endpoint, with mode 0600; afterwards the file is empty.
 
-        An empty file tells late members that the host has ended.
+        An empty file informs late members that the host has ended.
         """
         _put(path, json.dumps([self.host, self.port, self.secret]))
         try:

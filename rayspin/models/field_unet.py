@@ -17,7 +17,7 @@ from rayspin.models.layers import PeriodicConv, PeriodicMaxPool, convolution_blo
 class FieldUNetConfig(FieldNetConfig):
     """The layers of a `FieldUNet`."""
 
-    # In a job file the key is what tells this architecture from the default one.
+    # In a job file the key is what distinguishes this architecture from the default one.
     model_config = ConfigDict(json_schema_extra={"required": ["architecture"]})
 
     architecture: Literal["u-net"] = "u-net"

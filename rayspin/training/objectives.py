@@ -98,10 +98,10 @@ class SuperResolutionObjective(Config):
         self.degradation.check_lattice(shape, network.scale)
         if network.residual not in (None, self.degradation):
             differences = differing(network.residual.to_table(), self.degradation.to_table())
-            told = ", ".join(f"{key}: {here!r}, not {there!r}" for key, here, there in differences)
+            listed = ", ".join(f"{key}: {here!r}, not {there!r}" for key, here, there in differences)
             raise InputError(
                 "network.residual",
-                f"differs from objective.degradation ({told})",
+                f"differs from objective.degradation ({listed})",
                 "give both the same values",
             )
 

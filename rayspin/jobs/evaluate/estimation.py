@@ -56,7 +56,7 @@ class EvaluateFcn(Evaluation):
         network, trivial = where(rows, estimator=NETWORK), where(rows, estimator=TRIVIAL)
         published = case.hamiltonian == LABYRINTH
 
-        def told(column: str, form: str, unit: str = "", reference: str = "") -> str:
+        def compared(column: str, form: str, unit: str = "", reference: str = "") -> str:
             ours, theirs = (format(mean(table, column), form) + unit for table in (network, trivial))
             return f"{ours} (F* = {best:.3f} S: {theirs}{'; ' + reference if published and reference else ''})"
 
@@ -64,11 +64,11 @@ class EvaluateFcn(Evaluation):
             "evaluation",
             {
                 "fields": f"{len(network)} of the split {self.split!r}",
-                "MSE": told("mse", ".4g", " J^2", FIELD_MSE),
+                "MSE": compared("mse", ".4g", " J^2", FIELD_MSE),
                 "MSE of x, y, z": ", ".join(f"{mean(network, f'mse_{name}'):.4g}" for name in "xyz") + " J^2",
-                "MSE over <f^2>": told("mse_relative", ".3g"),
-                "energy agreement": told("energy_agreement", ".4%", "", FIELD_ENERGY_AGREEMENT),
-                "correlation of F* - c S with F - c S": told("correlation", ".4f"),
+                "MSE over <f^2>": compared("mse_relative", ".3g"),
+                "energy agreement": compared("energy_agreement", ".4%", "", FIELD_ENERGY_AGREEMENT),
+                "correlation of F* - c S with F - c S": compared("correlation", ".4f"),
                 "angle of F* to F": f"{np.degrees(mean(network, 'angle')):.2f} degrees",
                 "energy after noise": recursion,
             },

@@ -95,7 +95,10 @@ class ExternalField(Experiment):
             for column, label in labels.items()
         ]
         draw_experiment(pictures, panels, folder / "external_field.png")
-        figures = {"start": f"{self.start}, {self.first} iterations in {self.first_field:g} of the field", "H": listed(fields, "g")}
+        figures = {
+            "start": f"{self.start}, {self.first} iterations in {self.first_field:g} of the field",
+            "H": listed(fields, "g"),
+        }
         figures |= {f"M_z, {name}": listed(means[name, "m_z"], ".3f") for name in names}
         figures |= {f"skyrmions, {name}": listed(means[name, "skyrmions"], ".0f") for name in names}
         return Summary("external field", figures, ("external_field.png",))

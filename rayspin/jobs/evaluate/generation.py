@@ -78,7 +78,7 @@ class Generation(Experiment):
             pictures.append((f"{estimator}, after {last.steps[-1]}", last.last[0]))
         draw_experiment([pictures], self._panels(where(rows, size=size)), folder / "generation.png")
         figures = {
-            f"{size} x {size}, {estimator}": _told(where(rows, size=size, estimator=estimator))
+            f"{size} x {size}, {estimator}": _row_text(where(rows, size=size, estimator=estimator))
             for size in self.sizes
             for estimator in self.estimators
         }
@@ -115,7 +115,7 @@ class Generation(Experiment):
         ]
 
 
-def _told(rows: list[Row]) -> str:
+def _row_text(rows: list[Row]) -> str:
     last = where(rows, step=max(row["step"] for row in rows))
     charge = sum(abs(row["charge"]) for row in last) / len(last)
     energy, seconds = mean(last, "energy"), mean(last, "seconds")

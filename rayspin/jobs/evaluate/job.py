@@ -180,8 +180,8 @@ class Evaluation(DatasetStage):
         (hamiltonian,) = facts.hamiltonians
         if trained.hamiltonian not in (None, hamiltonian) and not self.other_hamiltonian:
             there, here = trained.hamiltonian.to_table(), hamiltonian.to_table()
-            told = ", ".join(f"{key} {new}, not {old}" for key, old, new in differing(there, here))
-            problem = f"its Hamiltonian is not that of the network's training ({told})"
+            differences = ", ".join(f"{key} {new}, not {old}" for key, old, new in differing(there, here))
+            problem = f"its Hamiltonian is not that of the network's training ({differences})"
             raise InputError("dataset", problem, "use a dataset of that one, or write other_hamiltonian = true")
         self.check_network(trained.network, trained.objective, facts.shape)
 

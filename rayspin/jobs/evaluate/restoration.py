@@ -36,7 +36,7 @@ class Restoration(Experiment):
     defect_width: int = pydantic.Field(default=32, gt=0)
     """Number of rows ("defect-rows") or side of the square ("defect-square")."""
     steps: tuple[Annotated[int, pydantic.Field(gt=0)], ...] = pydantic.Field(default=(1, 10), min_length=1)
-    """Iterations that the summary tells of; the largest one is the last iteration. The table has all iterations."""
+    """Iterations in the summary; the largest one is the last iteration. The table has all iterations."""
 
     def check_network(self, network: Any, trained_for: Mapping[str, Any], shape: tuple[int, int]) -> None:
         """Also check that the defect fits the lattice.
@@ -79,10 +79,10 @@ class Restoration(Experiment):
         figures = {"samples": str(len({row["sample"] for row in rows})), "iterations": steps}
         for damage in self.damages:
             for estimator in self.estimators:
-                figures[f"{damage}, {estimator}"] = self._told(where(rows, damage=damage, estimator=estimator), damage)
+                figures[f"{damage}, {estimator}"] = self._row(where(rows, damage=damage, estimator=estimator), damage)
         return Summary("restoration", figures, ("restoration.png",))
 
-    def _told(self, rows: list[Row], damage: Damage) -> str:
+    def _row(self, rows: list[Row], damage: Damage) -> str:
         at = [where(rows, step=step) for step in self.steps]
         if damage == ONE_COMPONENT:
             correlations = ["/".join(f"{mean(rows, f'correlation_{name}'):.3f}" for name in "xyz") for rows in at]
