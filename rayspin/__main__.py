@@ -10,7 +10,11 @@ def main() -> None:
     if not sys.flags.safe_path:
         del sys.path[0]
     os.environ["PYTHONSAFEPATH"] = "1"
-    from rayspin import cli, signals
+    from rayspin import signals
+
+    # Before anything else: a run that receives SIGTERM from now on ends as it does on request.
+    signals.hold()
+    from rayspin import cli
 
     try:
         cli.main(prog_name="rayspin")

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _TRAIN_EXTRA = ("safetensors", "tensorboardX", "torch")
 """Packages of the extra `train`; all else works without them."""
 
+_DRAINING = ("run", "repair")
+"""Commands that finish the work in progress on SIGTERM. They receive it once they are ready for that."""
+
 _FOREVER_S = 1e9
 _ADDRESS_VARIABLE = "RAY_ADDRESS"
 
@@ -119,12 +122,18 @@ _out_option = click.option(
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rayspin")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Generate spin textures, train networks on them, and evaluate the networks, on a laptop or on a cluster.
 
     A job file describes a job, and the folder of a run holds its results. The same command starts a run, resumes an
     interrupted run, and reports the results of a finished run.
     """
+    if context.invoked_subcommand in _DRAINING:
+        # The libraries that these commands import start threads.
+        signals.hold()
+    else:
+        signals.release()
 
 
 @main.command()
@@ -158,8 +167,6 @@ def run(
     Ctrl-C, SIGTERM or SIGUSR2 stops the run after the shards or epochs in progress, with exit code 75. A second Ctrl-C
     or SIGTERM stops it at once. The same command resumes it.
     """
-    # The libraries that are imported now start threads.
-    signals.hold()
     from rayspin import job
     from rayspin.console import show_summary
 
@@ -241,7 +248,6 @@ def repair(dataset: Path, address: str | None) -> None:
 
     Intact shards are not changed. The exit code is 1 if a shard is still faulty.
     """
-    signals.hold()
     from rayspin.console import show_faults
     from rayspin.jobs.generate import repair as repairing
 
