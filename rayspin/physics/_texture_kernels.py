@@ -17,7 +17,7 @@ _ZERO = 1e-30
 
 _SMALL, _GATHERED = 1 / 16, 48
 """Triangles whose tan(area / 2) is below 1/16 are added up as a product of complex numbers, 48 at most: the argument of
-their product stays below pi."""
+their product stays below pi. Their real parts are above 1/16, so that the product can't underflow."""
 
 
 @kernel
@@ -40,7 +40,7 @@ def charge_of(spins, periodic):
                 middle = here[right] if half == 0 else beyond[right]
                 last = beyond[right] if half == 0 else beyond[column]
                 volume, reach = _tangent(here[column], middle, last)
-                if abs(volume) < _SMALL * reach:
+                if reach > _SMALL and abs(volume) < _SMALL * reach:
                     real, imaginary = real * reach - imaginary * volume, real * volume + imaginary * reach
                     gathered += 1
                 elif abs(volume) >= _PLANE or reach >= _PLANE:

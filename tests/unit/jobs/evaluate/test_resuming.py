@@ -9,7 +9,7 @@ import pytest
 
 from rayspin.config import build
 from rayspin.errors import Incomplete
-from rayspin.execution.dispatcher import Outcome
+from rayspin.execution.work_queue import Unfinished
 from rayspin.jobs.evaluate import job as evaluate
 from rayspin.jobs.evaluate.estimation import EvaluateFcn
 from rayspin.jobs.evaluate.ledger import NAME, ShareLedger, progress
@@ -32,7 +32,7 @@ class Dispatcher:
         for item in now:
             self.done.append(item)
             on_result(item, made.work(item))
-        return Outcome([], list(later))
+        return Unfinished([], list(later))
 
 
 @pytest.fixture
