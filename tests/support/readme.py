@@ -1,4 +1,4 @@
-"""The README and its code blocks."""
+"""The README, other pages, and their code blocks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from tests.support.runs import environment
 README = (REPOSITORY / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    """Return the code blocks of the README in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    """Return the code blocks of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
+def commands(text: str) -> list[list[str]]:
+    """Return the commands of a page, in order."""
+    return [shlex.split(line) for block in blocks("sh", text) for line in block.splitlines()]
+
+
+COMMANDS = commands(README)
 """The commands of the README, in order."""
 
 

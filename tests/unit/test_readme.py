@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from rayspin.job import KINDS
 from rayspin.jobs.registry import build_stage
 from rayspin.storage import VARIABLES
-from tests.support.readme import COMMANDS, README, blocks, run
-from tests.support.repository import REPOSITORY
+from tests.support.readme import COMMANDS, README, blocks, commands, run
+from tests.support.repository import JOBS, REPOSITORY
 
 
 @pytest.mark.parametrize("target", [command[1] for command in COMMANDS if command[0] == "make"])
@@ -21,6 +22,20 @@ def test_make_target_exists(target: str) -> None:
 
 def test_commands_are_make_or_rayspin() -> None:
     assert {command[0] for command in COMMANDS} == {"make", "rayspin"}
+
+
+@pytest.mark.parametrize("page", sorted((REPOSITORY / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_commands_of_the_other_pages_run_jobs_that_are_tested_at_a_small_size(page: Path) -> None:
+    small = {kind for path in (JOBS / "smoke").glob("*.toml") for kind in kinds(path)}
+    for command in commands(page.read_text()):
+        assert command[:2] == ["rayspin", "run"]
+        assert kinds(REPOSITORY / command[2]) <= small
+
+
+def kinds(path: Path) -> set[str]:
+    """The kinds of job in a job file."""
+    table = tomllib.loads(path.read_text())
+    return {stage["kind"] for stage in (table, *table.get("stages", {}).values())}
 
 
 def test_job_file_is_valid() -> None:
