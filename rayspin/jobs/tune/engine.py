@@ -27,7 +27,7 @@ from ray.tune.search import Searcher
 from rayspin.errors import MachineError, RayspinError, RunError
 from rayspin.execution.session import places_on
 from rayspin.jobs.stage import Context
-from rayspin.jobs.train.job import STOP, WORKER_RESTARTS
+from rayspin.jobs.train.workers import STOP, WORKER_RESTARTS
 from rayspin.jobs.tune.outcomes import Failed, Finished, Outcome, Refused, decode, encode
 from rayspin.jobs.tune.schedulers import Segment
 from rayspin.jobs.tune.segment_queue import SegmentQueue

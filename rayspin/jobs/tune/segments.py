@@ -19,7 +19,8 @@ import torch
 from rayspin.claims import HeldError
 from rayspin.errors import Incomplete, MachineError, RayspinError
 from rayspin.jobs.generate.job import Generate, make_here
-from rayspin.jobs.train.job import STOP, Training
+from rayspin.jobs.train.job import Training
+from rayspin.jobs.train.workers import STOP
 from rayspin.jobs.tune.outcomes import Failed, Figures, Finished, Outcome, Refused, Stopped
 from rayspin.jobs.tune.schedulers import Segment
 from rayspin.jobs.tune.trials import Job

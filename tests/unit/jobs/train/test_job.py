@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rayspin.errors import InputError, RunError
-from rayspin.jobs.train import job as train
+from rayspin.jobs.train import workers as train
 from rayspin.jobs.train.job import TrainingResources
 
 
