@@ -107,8 +107,7 @@ def _train_worker(config: dict[str, Any]) -> None:
     from ray.train.torch import get_device
 
     context = get_context()
-    job = build_stage(config["job"], "job")
-    assert isinstance(job, Training)
+    job: Any = build_stage(config["job"], "job")
     folder = Path(config["folder"])
     try:
         job.fit(
