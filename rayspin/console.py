@@ -113,7 +113,13 @@ class _LoggedTrack(_Track):
 
 
 def show_summary(console: Console, summary: Summary, folder: Path) -> None:
-    """Print the tables of a finished run, the paths of its pictures, and suggestions for what to do next."""
+    """Print the tables of a finished run, the paths of its pictures, and suggestions for what to do next.
+
+    Args:
+        console: where to print.
+        summary: summary of the run.
+        folder: folder of the run, which the paths of pictures are relative to.
+    """
     for part in summary.parts or (summary,):
         console.print(two_columns(part.title, part.figures))
     for picture in summary.pictures:

@@ -140,7 +140,13 @@ class Stage(Config):
 
 
 def same_place(reference: str, other: str, run: RunDir) -> bool:
-    """Return whether two references exist and are the same file or folder; `@name` is resolved from `run`."""
+    """Return whether two references exist and are the same file or folder.
+
+    Args:
+        reference: path, or `@name` for another stage of the pipeline.
+        other: likewise.
+        run: folder of the run, from which `@name` is resolved.
+    """
     with suppress(OSError, InputError):
         return run.locate(reference).samefile(run.locate(other))
     return False
