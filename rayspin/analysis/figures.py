@@ -28,16 +28,22 @@ Floats = npt.NDArray[np.floating[Any]]
 _MOST_CELLS = 24
 """The largest number of rows or columns of a table that is drawn with a number in each cell."""
 
+_NONE = 1e-12
+"""Length below which a vector has no direction."""
+
 
 def spin_colours(spins_YXC: Floats) -> npt.NDArray[np.float64]:
-    """RGB colours, 0 to 1, (Y, X, 3), of vectors (Y, X, 3): white is +z, black is -z, hue is the angle in the plane."""
+    """RGB colours, 0 to 1, (Y, X, 3), of vectors (Y, X, 3): white is +z, black is -z, hue is the angle in the plane.
+
+    Vectors of length zero, which have no direction, are grey.
+    """
     length = np.linalg.norm(spins_YXC, axis=-1)
-    unit = spins_YXC / np.maximum(length, 1e-12)[..., None]
+    unit = spins_YXC / np.maximum(length, _NONE)[..., None]
     hue = np.mod(np.arctan2(unit[..., 1], unit[..., 0]) / (2 * np.pi), 1.0)
     up = unit[..., 2]
     # White (saturation 0) at +z, full colour in the plane, black (value 0) at -z.
-    saturation = np.sqrt(np.clip(1 - np.maximum(up, 0), 0, 1))
-    value = np.sqrt(np.clip(1 + np.minimum(up, 0), 0, 1))
+    saturation = np.where(length > _NONE, np.sqrt(np.clip(1 - np.maximum(up, 0), 0, 1)), 0.0)
+    value = np.where(length > _NONE, np.sqrt(np.clip(1 + np.minimum(up, 0), 0, 1)), 0.5)
     return np.asarray(hsv_to_rgb(np.stack([hue, saturation, value], axis=-1)))
 
 

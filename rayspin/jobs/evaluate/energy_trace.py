@@ -66,7 +66,8 @@ class EnergyTrace(Experiment):
         curves: dict[str, dict[str, tuple[list[int], list[float]]]] = {
             "energy per site (J)": {name: (steps, run.energy_IN[:, 0].tolist()) for name, run in runs.items()},
             "|change of energy| (J)": changes,
-            "topological charge": {name: (steps, run.charge_IN[:, 0].tolist()) for name, run in runs.items()},
+            # Without its rounding, which would fill the axis if the charge is constant.
+            "topological charge": {name: (steps, run.charge_IN[:, 0].round(6).tolist()) for name, run in runs.items()},
         }
         panels = [Panel(found, "iteration", label, peaks) for label, found in curves.items()]
         draw_experiment([[(f"after {step}", frames[step][0]) for step in peaks]], panels, path)
