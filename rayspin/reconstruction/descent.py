@@ -74,7 +74,8 @@ def minimize(
 
 def _tangent(vectors_CYX: Maps, spins_CYX: Maps) -> Maps:
     """Return the part of vectors perpendicular to unit spins."""
-    return vectors_CYX - (vectors_CYX * spins_CYX).sum(axis=0) * spins_CYX
+    along: Maps = (vectors_CYX * spins_CYX).sum(axis=0)
+    return vectors_CYX - along * spins_CYX
 
 
 def _dot(a_CYX: Maps, b_CYX: Maps) -> float:

@@ -65,7 +65,11 @@ class Isotropy:
         """Return the average of a spectrum over all directions of k, (wave numbers, 3, 3), in the basis above."""
         turned = self._frame @ spectrum_YXCC @ self._frame.conj().swapaxes(-1, -2)
         real = (turned.real + turned.real.swapaxes(-1, -2)) / 2
-        return (self._sums(real) / self._counts).astype(np.float32)
+        table = (self._sums(real) / self._counts).astype(np.float32)
+        # The uniform wave has no direction: both components in the plane are alike, and tied to nothing.
+        in_plane = (table[0, 0, 0] + table[0, 1, 1]) / 2
+        table[0] = np.diag([in_plane, in_plane, table[0, 2, 2]])
+        return table
 
     def spread(self, table: npt.NDArray[np.float32]) -> Spectrum:
         """Return the spectrum (Y, X, 3, 3) of a table (wave numbers, 3, 3)."""
@@ -75,7 +79,10 @@ class Isotropy:
 
     def _sums(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Distribute values (Y, X, ...) to the two neighbouring entries of the table, by linear weights."""
-        sums = np.zeros((len(self.wave_numbers), *values.shape[2:]))
-        np.add.at(sums, self._below, values * (1 - self._part))
-        np.add.at(sums, self._below + 1, values * self._part)
-        return sums
+        below, part, length = self._below.ravel(), self._part.ravel(), len(self.wave_numbers)
+        columns = values.reshape(below.size, -1).T
+        sums = [
+            np.bincount(below, column * (1 - part), length) + np.bincount(below + 1, column * part, length)
+            for column in columns
+        ]
+        return np.stack(sums, axis=-1).reshape(length, *values.shape[2:])

@@ -14,6 +14,9 @@ from rayspin.reconstruction.spectrum import Isotropy, covariance
 # its covariance exists in float32.
 _OWN_FLOOR, _MEAN_FLOOR = 1e-5, 1e-7
 
+# The same where all spins are zero.
+_LEAST_FLOOR = 1e-30
+
 
 class Wiener(Config):
     """The linear filter with the least mean squared error for fine fields of a known spectrum.
@@ -37,7 +40,7 @@ class WienerEM(Config):
     of the call together, so the result for a field depends on the others, and a few dozen fields are better than one.
     """
 
-    rounds: int = pydantic.Field(60, ge=1)
+    rounds: int = pydantic.Field(150, ge=1)
     """Number of steps of expectation maximization."""
     decay: float = pydantic.Field(3.0, ge=0)
     """Decay length of the first spectrum, exp(-decay |k|), in sites."""
@@ -53,10 +56,8 @@ class WienerEM(Config):
         measured = covariance(problem.coarse_NCYX)
         first = np.exp(-self.decay * isotropy.wave_numbers)[:, None, None] * np.eye(3)
         spectrum_YXCC = isotropy.spread(first.astype(np.float32))
-        power, expected = (
-            np.trace(found.sum(axis=(0, 1))).real for found in (measured, _folded(operator, spectrum_YXCC))
-        )
-        spectrum_YXCC = spectrum_YXCC * np.float32(power / expected)
+        power, first_power = (found.sum(axis=(0, 1)) for found in (measured, _folded(operator, spectrum_YXCC)))
+        spectrum_YXCC = spectrum_YXCC * np.float32((np.trace(power) / np.trace(first_power)).real)
         tiled = np.tile(measured, (operator.scale, operator.scale, 1, 1))
         transfer = operator.transfer()[..., None, None]
         for _ in range(self.rounds):
@@ -80,7 +81,7 @@ def _gain(operator: Operator, spectrum_YXCC: Spectrum) -> Spectrum:
     """Return the matrix of each fine wave that maps its coarse wave to the estimate, (Y, X, 3, 3)."""
     coarse = _folded(operator, spectrum_YXCC)
     own = np.trace(coarse, axis1=-2, axis2=-1).real
-    floor = _OWN_FLOOR * own + _MEAN_FLOOR * own.mean()
+    floor = _OWN_FLOOR * own + _MEAN_FLOOR * own.mean() + _LEAST_FLOOR
     inverse = np.linalg.inv(coarse + floor[..., None, None] * np.eye(3, dtype=np.float32))
     tiled = np.tile(inverse, (operator.scale, operator.scale, 1, 1))
     gain: Spectrum = operator.transfer().conj()[..., None, None] * (spectrum_YXCC @ tiled)
