@@ -22,6 +22,9 @@ from rayspin.physics.arguments import lattice, vectors, whole
 # maths library.
 _GRID = 2.0**32
 
+# Largest factor by which an inverse may amplify a wave along one axis.
+_LARGEST_GAIN = 1000
+
 
 class Degradation(Config):
     """The map from fine to coarse spins; the default is the published Gaussian, 23x23 with sigma 1, strided.
@@ -99,6 +102,44 @@ class Degradation(Config):
         """
         self.check_lattice(sites, scale)
         return _inverse(self, sites, scale)
+
+    def transfer(self, sites: int, scale: int) -> npt.NDArray[np.complex128]:
+        """Return the factor h of each wave of one axis, (sites,), in the order of `numpy.fft.fft`.
+
+        A degradation without mosaic commutes with shifts by whole blocks, so it maps waves to waves: the Fourier
+        coefficient q of the coarse image is the sum of h_k S_k over the waves k = q modulo sites / scale.
+
+        Args:
+            sites: fine sites along the axis.
+            scale: fine sites per coarse pixel.
+
+        Raises:
+            InputError: the axis doesn't divide, or the degradation has a mosaic.
+        """
+        if self.mosaic > 1:
+            raise InputError("mosaic", f"{self.mosaic} mixes the waves of the coarse image", "use mosaic = 1")
+        factors: npt.NDArray[np.complex128] = np.fft.fft(self.matrix(sites, scale)[0]).conj() / scale
+        return factors
+
+    def check_inverse(self, shape: int | tuple[int, int], scale: int) -> None:
+        """Check that `inverse` inverts the degradation, without amplifying a wave by more than 1000 along an axis.
+
+        Beyond that, the rounding of float32 coarse spins exceeds the details that the inverse restores.
+
+        Args:
+            shape: sites along each side, or (rows, columns).
+            scale: fine sites per coarse pixel along each axis.
+
+        Raises:
+            InputError: the lattice is invalid or doesn't divide, or the degradation has no such inverse.
+        """
+        self.check_lattice(shape, scale)
+        for sites in lattice(shape, "open"):
+            inverse = self.inverse(sites, scale)
+            identity = np.allclose(self.matrix(sites, scale) @ inverse, np.eye(sites // scale), rtol=0, atol=1e-6)
+            if not identity or np.linalg.norm(inverse, 2) / np.sqrt(scale) > _LARGEST_GAIN:
+                remedy = "use a narrower blur and mosaic = 1"
+                raise InputError("degradation", f"it has no inverse at scale {scale}", remedy)
 
     def apply(self, fine_NYXC: npt.ArrayLike, scale: int) -> npt.NDArray[np.float32]:
         """Return the coarse version of spins, with the same bytes on any machine.
