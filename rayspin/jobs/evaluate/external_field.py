@@ -65,13 +65,15 @@ class ExternalField(Experiment):
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
         """Return one row for each field, sample, estimator and recorded step."""
-        return [
-            row
-            for sample in range(first, first + count)
-            for field in self.fields
-            for name in (*self.estimators, *([MONTE_CARLO] if sample < self.monte_carlo_samples else []))
-            for row in response_rows(self._run(case, name, field, sample), name, field, sample, self.skyrmion_sites)
-        ]
+        rows: list[Row] = []
+        for sample in range(first, first + count):
+            names = (*self.estimators, *([MONTE_CARLO] if sample < self.monte_carlo_samples else []))
+            for field in self.fields:
+                start_NYXC = self._start(case, field, sample)
+                for name in names:
+                    trajectory = self._run(case, name, field, sample, start_NYXC)
+                    rows += response_rows(trajectory, name, field, sample, self.skyrmion_sites)
+        return rows
 
     def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
         """Write the table, and a picture of the first sample in some fields with the curves of all."""
@@ -79,8 +81,10 @@ class ExternalField(Experiment):
         names = [name for name in (*self.estimators, MONTE_CARLO) if where(rows, estimator=name)]
         places = np.linspace(0, len(self.fields) - 1, min(len(self.fields), SHOWN_FIELDS)).round().astype(int)
         shown = [sorted(self.fields)[place] for place in dict.fromkeys(places.tolist())]
+        starts = {field: self._start(case, field, 0) for field in shown}
         pictures = [
-            [(f"{name}, H = {field:g}", self._run(case, name, field, 0).last[0]) for field in shown] for name in names
+            [(f"{name}, H = {field:g}", self._run(case, name, field, 0, starts[field]).last[0]) for field in shown]
+            for name in names
         ]
         last = {name: _last(where(rows, estimator=name)) for name in names}
         fields = sorted(self.fields)
@@ -103,14 +107,16 @@ class ExternalField(Experiment):
         figures |= {f"skyrmions, {name}": listed(means[name, "skyrmions"], ".0f") for name in names}
         return Summary("external field", figures, ("external_field.png",))
 
-    def _run(self, case: Case, name: Twin | Literal["monte-carlo"], field: float, sample: int) -> Trajectory:
+    def _run(
+        self, case: Case, name: Twin | Literal["monte-carlo"], field: float, sample: int, start_NYXC: Spins
+    ) -> Trajectory:
         if name == MONTE_CARLO:
             return self._cooled(case, field, sample)
         iterations = self.descent_sweeps if name == "descent" else self.iterations
         return in_the_field(
             name,
             case.network,
-            self._start(case, field, sample),
+            start_NYXC,
             case.hamiltonian,
             field,
             first=self.first,
