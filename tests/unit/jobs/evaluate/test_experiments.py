@@ -21,6 +21,7 @@ from rayspin.jobs.evaluate.job import Case
 from rayspin.jobs.evaluate.restoration import Restoration
 from rayspin.models import SuperResolutionNetConfig, save_weights
 from rayspin.physics import Hamiltonian, energy
+from rayspin.rundir import RunDir
 
 SCHEDULE = {"sweeps": 6, "quench_sweeps": 4}
 COLUMNS = ["sample", "estimator", "step", "energy", "m_x", "m_y", "m_z", "charge", "overlap"]
@@ -114,6 +115,38 @@ def test_a_labyrinth_in_no_field_starts_as_in_the_dataset(field_dataset, field_w
     rows = [row for row in stage.measure(case, 1, 1) if row["step"] == 0 and row["field"] == 0.0]
     expected = float(energy(case.read(1, 1)[0], case.hamiltonian))
     assert [row["energy"] for row in rows if row["estimator"] != "monte-carlo"] == pytest.approx([expected] * 3)
+
+
+def test_cooled_start_is_the_state_of_monte_carlo_in_the_same_field(field_dataset, field_weights):
+    weights = field_weights()
+    case = Case.open(field_dataset, weights, "test")
+    rows = experiment(ExternalField, field_dataset, weights, start="cooled", first=0).measure(case, 0, 1)
+    for field in (0.0, 0.2):
+        energies = {(row["estimator"], row["step"]): row["energy"] for row in rows if row["field"] == field}
+        for estimator in ("network", "exact"):
+            assert energies[estimator, 0] == pytest.approx(energies["monte-carlo", 10], abs=1e-6)
+
+
+def test_first_iteration_in_the_whole_field_is_an_iteration_in_the_field(field_dataset, field_weights):
+    weights = field_weights()
+    case = Case.open(field_dataset, weights, "test")
+    options = {"iterations": 2, "every": 1, "fields": [0.2], "estimators": ["exact"], "monte_carlo_samples": 0}
+    at_once, later, without = (
+        experiment(ExternalField, field_dataset, weights, **options, **protocol).measure(case, 0, 1)
+        for protocol in ({"first": 0}, {"first": 1, "first_field": 1.0}, {"first": 1, "first_field": 0.0})
+    )
+    assert later[0]["energy"] == pytest.approx(at_once[1]["energy"], abs=1e-6)
+    assert without[0]["energy"] != pytest.approx(at_once[1]["energy"], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["labyrinth-field", "labyrinth-filed"])
+def test_weights_can_name_a_shipped_network(field_dataset, tmp_path, name):
+    stage = build(EvaluateFcn, {"dataset": str(field_dataset), "weights": f"pretrained:{name}"}, "")
+    if name == "labyrinth-field":
+        stage.check(RunDir.at(tmp_path / "run"), {})
+    else:
+        with pytest.raises(InputError, match="did you mean 'labyrinth-field'"):
+            stage.check(RunDir.at(tmp_path / "run"), {})
 
 
 def test_the_trivial_estimate_stands_beside_the_network(field_dataset, field_weights, tmp_path):
