@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from rayspin.errors import InputError
 from rayspin.reconstruction.problem import Maps, Problem
-from rayspin.reconstruction.wiener import WienerEM
 
 # Deviation from length 1 that rounding leaves.
 _ROUNDING = 1e-3
@@ -60,9 +59,7 @@ def with_noise(problem: Problem, amplitude: float | None) -> tuple[Problem, floa
     is_normalized = normalized(problem.coarse_NCKYX)
     estimated = amplitude is None
     if amplitude is None:
-        if problem.measured.start:
-            raise InputError("noise", "it can't be estimated from S_z alone", "give the amplitude, or 0")
-        variance = WienerEM().learn(replace(problem, variance=None))[1]
+        variance = white_power(problem.coarse_NCKYX)
         amplitude = amplitude_of(np.sqrt(max(1 - 3 * variance, 0))) if is_normalized else np.sqrt(3 * variance)
     mean = float(mean_length(amplitude)) if is_normalized else 1.0
     variance = (1 - mean**2) / 3 if is_normalized else amplitude**2 / 3
@@ -87,10 +84,31 @@ def lengthened(problem: Problem, measured_NCKYX: Maps, spins_NCYX: Maps, amplitu
     return replace(problem, coarse_NCKYX=measured_NCKYX * factors)
 
 
+def white_power(coarse_NCKYX: Maps) -> float:
+    """Return an estimate of the variance of the noise in each component: the power of the weakest coarse waves.
+
+    White noise has the same power in all waves, and the spins least in some, usually the shortest. Power is averaged
+    over the waves of each length, and then over the weakest third of the lengths. What the spins have there is included.
+    """
+    rows, columns = coarse_NCKYX.shape[-2:]
+    ky, kx = np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(columns)
+    ring = np.round(np.hypot(ky, kx) * max(rows, columns)).astype(int).ravel()
+    counts, sums = np.bincount(ring), np.bincount(ring, _power(coarse_NCKYX).ravel())
+    power = np.sort(sums[counts > 2] / counts[counts > 2]) if (counts > 2).any() else sums[counts > 0]
+    return float(power[: max(1, len(power) // 3)].mean())
+
+
+def _power(coarse_NCKYX: Maps) -> Maps:
+    """Return the mean power of each coarse wave in a component, (Y, X); that of white noise is its variance."""
+    waves = np.fft.fft2(coarse_NCKYX)
+    power: Maps = np.square(np.abs(waves)).mean(axis=(0, 1, 2)) / waves[0, 0, 0].size
+    return power
+
+
 def _check_above(problem: Problem, variance: float) -> None:
     """Check that a coarse wave exceeds the noise; the power of white noise is the same for all waves."""
     coarse = problem.coarse_NCKYX
-    power = np.square(np.abs(np.fft.fft2(coarse))).mean(axis=(0, 1, 2)) / coarse[0, 0, 0].size
+    power = _power(coarse)
     smooth = sum(np.roll(power, move, (0, 1)) for move in np.ndindex(3, 3)) / 9
     samples = 9 * coarse.size / coarse[0, 0, 0].size
     if smooth.max() <= variance * (1 + _SIGNIFICANT / np.sqrt(samples)):

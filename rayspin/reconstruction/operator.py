@@ -64,11 +64,11 @@ class Operator:
         return total
 
     def inverse(self, coarse_KYX: Maps) -> Maps:
-        """Return the maps U y of the longest waves for which D U y = y, (..., Y, X).
+        """Return the maps U y of the longest waves for which D U y is nearest to y, (..., Y, X).
 
         A single observation is inverted by the degradation's own inverse, if it has one. Otherwise, each group of
         waves that fold into one coarse wave contributes as many waves as there are observations: the longest ones that
-        the observations tell apart.
+        the observations tell apart. Then D U y = y, unless the group has fewer such waves.
 
         Raises:
             InputError: there is no such inverse, or it would amplify a wave by more than 1000.
@@ -111,7 +111,7 @@ class Operator:
     def _gain(self) -> npt.NDArray[np.complex64]:
         found = band_limited_inverse(self._transfer, self.scale) if self.commutes else None
         if found is None:
-            remedy = "give a narrower blur, no mosaic, and observations with different shifts"
+            remedy = "use a narrower blur and no mosaic"
             raise InputError("degradation", f"it has no inverse at scale {self.scale}", remedy)
         return found
 

@@ -77,12 +77,12 @@ class MAP(Config):
     def _weight(self, problem: Problem) -> float:
         if self.weight == "held-out" or (self.weight is None and problem.variance_is_estimated):
             return held_out_weight(problem)
-        return self.weight or weight_for(problem.variance)
+        return self.weight or weight_for(problem.variance, problem.operator.scale)
 
 
-def weight_for(variance: float) -> float:
-    """Return a weight that suits a variance of the noise in each component of a coarse spin."""
-    return 100.0 if variance == 0 else float(np.clip(0.01 / variance, 0.01, 100))
+def weight_for(variance: float, scale: int) -> float:
+    """Return a weight that suits a variance of the noise in each component of a coarse spin, fitted to measurements."""
+    return 100.0 if variance == 0 else min(100.0, scale / 50 * variance**-0.45)
 
 
 def held_out_weight(problem: Problem) -> float:

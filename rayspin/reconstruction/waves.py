@@ -43,7 +43,8 @@ def band_limited_inverse(transfer_KYX: Waves, scale: int) -> Waves | None:
     """Return the gain of the longest waves that invert a degradation, (K, Y, X), or None if there are none.
 
     For each coarse wave, the waves that fold into it are taken from long to short, leaving out those that the
-    observations don't tell from the ones before, until there are as many as observations.
+    observations don't tell from the ones before, until there are as many as observations. If there are fewer, the gain
+    is their least squares fit to all observations.
 
     Args:
         transfer_KYX: factor of each fine wave in each observation; see `Operator.transfer`.
@@ -52,21 +53,24 @@ def band_limited_inverse(transfer_KYX: Waves, scale: int) -> Waves | None:
     count, rows, columns = transfer_KYX.shape
     factors = _grouped(np.moveaxis(transfer_KYX, 0, -1), scale)
     order = np.argsort(_grouped(_lengths(rows, columns), scale), axis=-1, kind="stable")
-    chosen = _longest_independent(np.take_along_axis(factors, order[..., None], axis=2))
-    if chosen is None:
+    chosen, found = _longest_independent(np.take_along_axis(factors, order[..., None], axis=2), scale)
+    if not found.all():
         return None
     chosen = np.take_along_axis(order, chosen, axis=-1)
-    inverse = np.linalg.inv(np.take_along_axis(factors, chosen[..., None], axis=2).swapaxes(-1, -2))
-    if np.abs(inverse).max() / scale**2 > _LARGEST_GAIN:
-        return None
+    used = np.arange(count) < found[..., None]
+    inverse = np.linalg.pinv(
+        (np.take_along_axis(factors, chosen[..., None], axis=2) * used[..., None]).swapaxes(-1, -2)
+    )
     gain = np.zeros_like(factors)
-    np.put_along_axis(gain, chosen[..., None], inverse, axis=2)
+    y, x = np.indices(found.shape)
+    for k in range(count):
+        gain[y, x, chosen[..., k]] += inverse[..., k, :]
     fine = gain.reshape(rows // scale, columns // scale, scale, scale, count).transpose(4, 2, 0, 3, 1)
     return np.ascontiguousarray(fine.reshape(count, rows, columns))
 
 
-def _longest_independent(factors: Waves) -> npt.NDArray[np.intp] | None:
-    """Return the first K of the vectors (y, x, waves, K) that are independent, as indices (y, x, K)."""
+def _longest_independent(factors: Waves, scale: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the first K of the vectors (y, x, waves, K) that are independent, (y, x, K), and how many there are."""
     rows, columns, waves, count = factors.shape
     basis = np.zeros((rows, columns, count, count), factors.dtype)
     chosen, found = np.zeros((rows, columns, count), np.intp), np.zeros((rows, columns), np.intp)
@@ -75,14 +79,14 @@ def _longest_independent(factors: Waves) -> npt.NDArray[np.intp] | None:
         along = (basis.conj() @ vector[..., None])[..., 0]
         rest = vector - (along[..., None] * basis).sum(axis=-2)
         length = np.linalg.norm(rest, axis=-1)
-        least = np.maximum(_LEAST_SHARE * np.linalg.norm(vector, axis=-1), 1e-30)
+        least = np.maximum(_LEAST_SHARE * np.linalg.norm(vector, axis=-1), 1 / (_LARGEST_GAIN * scale**2))
         y, x = np.nonzero((length > least) & (found < count))
         basis[y, x, found[y, x]] = rest[y, x] / length[y, x, None]
         chosen[y, x, found[y, x]] = wave
         found[y, x] += 1
         if (found == count).all():
-            return chosen
-    return None
+            break
+    return chosen, found
 
 
 def _grouped(values_YX: npt.NDArray[np.number], scale: int) -> npt.NDArray[np.number]:
