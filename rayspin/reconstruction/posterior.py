@@ -25,8 +25,8 @@ _STARTS: Mapping[str, type[Method]] = {**LINEAR, "projections": Projections}
 # Terms that are at most quadratic in the spins.
 _QUADRATIC = {"exchange", "dmi", "dipole", "anisotropy", "external_field"}
 
-# Weight of data without noise.
-_WITHOUT_NOISE = 100.0
+# Weights of data without noise: of all components, and of S_z alone, which leaves more to the energy.
+_WITHOUT_NOISE, _OUT_OF_PLANE = 100.0, 1000.0
 
 
 class MAP(Config):
@@ -39,7 +39,8 @@ class MAP(Config):
     weight: Annotated[float, pydantic.Field(gt=0)] | Literal["held-out"] | None = None
     """Strength of the coarse data, in units of the largest coupling. "held-out" takes the one of ten weights that best
     predicts a tenth of the pixels from the others, for all fields together: the best weight for noisy data depends on
-    the texture as much as on the noise. None selects 100 for data without noise, and "held-out" otherwise."""
+    the texture as much as on the noise. None selects 100 for data without noise (1000 for
+    S_z alone), and "held-out" otherwise."""
     start: Literal["fourier", "wiener", "wiener-em", "projections", "smooth"] | None = None
     """Method whose result the descent starts from, unless `reconstruct` is given a start. "smooth" is the field that
     minimizes the misfit and its own gradients, which needs no inverse of the degradation. None selects "wiener-em" for
@@ -58,7 +59,9 @@ class MAP(Config):
         weight = self.weight
         if weight == "held-out" or (weight is None and problem.variance):
             weight = held_out_weight(problem, start_NCYX, descend)
-        return descend(problem, start_NCYX, weight or _WITHOUT_NOISE, self.iterations, self.tolerance)
+        if weight is None:
+            weight = _OUT_OF_PLANE if problem.measured.start else _WITHOUT_NOISE
+        return descend(problem, start_NCYX, weight, self.iterations, self.tolerance)
 
     def _start(self, problem: Problem) -> Maps:
         hamiltonian = _usable(problem.hamiltonian)
