@@ -134,8 +134,8 @@ class Filter:
         shrunk = self._floor[..., None, None] * self._inverse
         identity = np.eye(shrunk.shape[-1], dtype=np.float32)
         found = shrunk @ measured @ shrunk.conj().swapaxes(-1, -2) + self._floor[..., None, None] * (identity - shrunk)
-        rows, columns = self._operator.coarse_shape
-        return _power(found) / found.shape[-1] / (rows * columns) ** 2
+        pixels = float(np.prod(self._operator.coarse_shape))
+        return _power(found) / found.shape[-1] / (pixels * pixels)
 
 
 def _estimate(problem: Problem, wiener: Filter, fillings: int) -> tuple[Maps, Maps]:
