@@ -135,7 +135,7 @@ class Filter:
         identity = np.eye(shrunk.shape[-1], dtype=np.float32)
         found = shrunk @ measured @ shrunk.conj().swapaxes(-1, -2) + self._floor[..., None, None] * (identity - shrunk)
         pixels = float(np.prod(self._operator.coarse_shape))
-        return _power(found) / found.shape[-1] / (pixels * pixels)
+        return float(_power(found) / found.shape[-1] / pixels**2)
 
 
 def _estimate(problem: Problem, wiener: Filter, fillings: int) -> tuple[Maps, Maps]:
