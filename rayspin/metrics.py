@@ -1,7 +1,7 @@
 """Error measures of estimated spins or fields, as in the tables of both papers, and physical ones.
 
-Every function returns one value for each lattice, of shape (...), for an estimate (..., Y, X, 3); most compare it with the
-truth, an array of the same shape. Sums are computed in float64.
+Every function returns one value for each lattice, of shape (...), for an estimate (..., Y, X, 3); most compare it with
+the truth, an array of the same shape. Sums are computed in float64.
 """
 
 from __future__ import annotations
@@ -158,11 +158,11 @@ def angle_error(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figure
 def wall_position_error(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
     """Return the mean distance between the walls of the estimate and of the truth, in sites.
 
-    A wall is the line S_z = 0, interpolated linearly between sites (`rayspin.physics.walls`). The distance to the nearest
-    wall of the other field is averaged along the true walls and along the estimated ones, and the error is the mean of
-    both averages, so that walls that are missing and walls that should not exist count alike. Two parallel walls have
-    the distance between them. The error is 0 if neither field has walls; if only one has, it is the largest distance on
-    the periodic lattice, half of its diagonal.
+    A wall is the line S_z = 0, interpolated linearly between sites (`rayspin.physics.walls`). The distance to the
+    nearest wall of the other field is averaged along the true walls and along the estimated ones, and the error is the
+    mean of both averages, so that walls that are missing and walls that should not exist count alike. For two parallel
+    walls it is the distance between them. The error is 0 if neither field has walls; if only one has, it is the largest
+    distance on the periodic lattice, half of its diagonal.
 
     Args:
         estimate_YXC: as in `mse`.
@@ -197,7 +197,9 @@ def charge_error(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figur
         InputError: as in `mse`.
     """
     estimate, truth = _pair(estimate_YXC, truth_YXC)
-    figures: Figures = np.abs(topological_charge(estimate, any_length=True) - topological_charge(truth, any_length=True))
+    figures: Figures = np.abs(
+        topological_charge(estimate, any_length=True) - topological_charge(truth, any_length=True)
+    )
     return figures
 
 

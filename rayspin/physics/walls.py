@@ -14,9 +14,9 @@ Array = npt.NDArray[np.float64]
 def wall_segments(spins_YXC: npt.ArrayLike) -> Array:
     """Return the line S_z = 0 of a field as straight segments, (segments, 2 ends, 2), each end as (y, x) in sites.
 
-    S_z is interpolated linearly between neighbours, and a segment joins two crossings of a plaquette (marching squares),
-    so their total length is that of `rayspin.physics.observables.wall_length`. The boundary is periodic: coordinates
-    reach from 0 to the number of sites.
+    S_z is interpolated linearly between neighbours, and a segment joins two crossings of a plaquette (marching
+    squares), so their total length is that of `rayspin.physics.observables.wall_length`. The boundary is periodic:
+    coordinates reach from 0 to the number of sites.
 
     Args:
         spins_YXC: (rows, columns, 3) spins of any length.
