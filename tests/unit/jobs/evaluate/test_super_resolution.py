@@ -78,13 +78,13 @@ def test_noise_is_that_of_a_training_and_does_not_depend_on_the_shares(dataset: 
 def test_rows_and_statistics_are_of_every_scale_method_and_sample(dataset: Path, tmp_path: Path) -> None:
     stage = evaluation(
         dataset,
-        networks={NETWORK: [weights(tmp_path, 4), weights(tmp_path, 8)]},
+        networks={"ours": [weights(tmp_path, 4), weights(tmp_path, 8)]},
         methods=["bicubic (published)", {"method": "map", "label": "MAP", "scales": [8], "options": {"weight": 30.0}}],
     )
     stage.check(RunDir.at(tmp_path / "run"), {})
     case = opened(stage)
     rows = stage.measure(case, 0, 2)
-    names = {4: (NETWORK, "bicubic (published)"), 8: (NETWORK, "bicubic (published)", "MAP")}
+    names = {4: ("ours", "bicubic (published)"), 8: ("ours", "bicubic (published)", "MAP")}
     assert [(row["scale"], row["method"], row["sample"]) for row in rows] == [
         (scale, name, n) for scale in (4, 8) for name in names[scale] for n in (0, 1)
     ]
@@ -105,7 +105,7 @@ def test_rows_and_statistics_are_of_every_scale_method_and_sample(dataset: Path,
         assert float(row["wall_position_std"]) == pytest.approx(abs(values[0] - values[1]) / 2)
         assert float(row["wall_position_worst"]) == max(values)
         assert float(row["raw_psnr_worst"]) == min(each["raw_psnr"] for each in own)
-    assert (table["4", NETWORK]["published_mse"], table["8", NETWORK]["published_mse"]) == ("0.0016", "0.0065")
+    assert (table["4", "ours"]["published_mse"], table["8", "ours"]["published_mse"]) == ("0.0016", "0.0065")
     assert table["8", "MAP"]["published_mse"] == ""
     assert "x8 MAP" in summary.figures
     assert len(np.unique(np.asarray(Image.open(tmp_path / "resolution.png")).reshape(-1, 4), axis=0)) > 20
