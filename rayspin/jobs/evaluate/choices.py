@@ -22,7 +22,7 @@ class Choice(Config):
 
     method: str
     """Name of the method: an interpolation, or a method of `rayspin.reconstruction`. "map" is given the Hamiltonian of
-    the dataset, and "wiener" the spectrum of its split "train"."""
+    the dataset, and "wiener" the spectrum of its split "train"; "wiener-em" learns from the fields of a share."""
     label: str = pydantic.Field(default="", exclude_if=lambda label: not label)
     """Name of the method in tables; default: that of the method."""
     scales: tuple[Scale, ...] = pydantic.Field(default=(), exclude_if=lambda scales: not scales)
