@@ -98,7 +98,7 @@ class CrossFeeding(SuperResolutionEvaluation):
         return Summary("cross-feeding", figures, ("distributions.png", "cross_feeding.png"))
 
     def _pictures(self, case: Loaded, name: str, scale: int) -> dict[str, Spins]:
-        fine_NYXC = case.read(name, 0, 1)
+        fine_NYXC = self.first_share(case, name)
         coarse_NYXC = self.degradation.apply(fine_NYXC, scale)
         methods = self.methods_at(case, name, scale)
         drawn = {method: apply(coarse_NYXC, scale)[0] for method, apply in methods.items()}

@@ -146,6 +146,13 @@ class SuperResolutionEvaluation(Evaluation):
             methods[choice.label or choice.method] = interpolation or self._reconstruction(case, dataset, choice)
         return networks | methods
 
+    def first_share(self, case: Loaded, dataset: str) -> Spins:
+        """Return the spins of the first share, for pictures of its first sample as in the tables.
+
+        Methods that learn from all fields that they are given together would draw a sample alone differently.
+        """
+        return case.read(dataset, 0, min(self.share_samples, self.samples or case.count))
+
     def _reconstruction(self, case: Loaded, dataset: str, choice: Choice) -> Upsample:
         method, hamiltonian = choice.build(), case.readers[dataset].hamiltonian
 

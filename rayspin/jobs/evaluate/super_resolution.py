@@ -77,7 +77,7 @@ class EvaluateSr(OneDataset):
             for method in self.methods_at(case, ONLY, scale)
         ]
         write_text(folder / "resolution.csv", as_csv(table))
-        fine_NYXC = case.read(ONLY, 0, 1)
+        fine_NYXC = self.first_share(case, ONLY)
         draw_resolution([self._pictures(case, fine_NYXC, scale) for scale in scales], folder / "resolution.png")
         fields = f"{len({row['sample'] for row in rows})} of the split {self.split!r}"
         if self.noise_amplitude or self.dropped:
