@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.errors import InputError
 from rayspin.physics._texture_kernels import distances_to_segments
 from rayspin.physics.arguments import spin_field
 
@@ -22,9 +23,12 @@ def wall_segments(spins_YXC: npt.ArrayLike) -> Array:
         spins_YXC: (rows, columns, 3) spins of any length.
 
     Raises:
-        InputError: the spins are invalid.
+        InputError: the spins are invalid, or not a single field.
     """
-    a = spin_field(spins_YXC)[..., 2].astype(np.float64)
+    spins = spin_field(spins_YXC)
+    if spins.ndim != 3:
+        raise InputError("spins", f"have shape {spins.shape}", "give a single field (rows, columns, 3)")
+    a = spins[..., 2].astype(np.float64)
     b, d = np.roll(a, -1, axis=1), np.roll(a, -1, axis=0)
     c = np.roll(b, -1, axis=0)
     y, x = np.meshgrid(*(np.arange(sites, dtype=np.float64) for sites in a.shape), indexing="ij")

@@ -153,6 +153,7 @@ def test_consistency_with_the_coarse_input():
         (lambda up: metrics.inconsistency(up[:, :4], up[:, ::2, ::2], Degradation()), "estimate: has shape"),
         (lambda up: metrics.wall_position_error(up, up[:, :4]), "estimate: has shape"),
         (lambda up: metrics.charge_error(up, None), "truth"),
+        (lambda up: wall_segments(up), "spins: have shape"),
         (lambda up: metrics.torque_rms(up[..., :2], LABYRINTH), "spins"),
         (lambda up: metrics.energy_error(up, up[:1], LABYRINTH), "estimate: has shape"),
     ],

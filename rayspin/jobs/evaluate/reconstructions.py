@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,13 +72,13 @@ class SuperResolutionEvaluation(Evaluation):
     degradation: Degradation = Degradation()
     """Degradation that makes the coarse spins and that methods assume; it must be that of the networks' training."""
 
+    @abstractmethod
     def data(self) -> Mapping[str, str]:
         """Return the references to the datasets by name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scales_in(self, networks: Mapping[str, Mapping[int, Any]]) -> tuple[int, ...]:
         """Return the scales to evaluate, given the networks by name and scale."""
-        raise NotImplementedError
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Check that datasets and weights exist or are made by earlier stages, and that they fit together."""
