@@ -125,7 +125,7 @@ class NoiseResponse(OneDataset):
             line: list[tuple[str, Floats]] = [("truth", fine_NYXC[0])]
             for amplitude, coarse_NYXC in coarse.items():
                 *_, output = feed_back(method, coarse_NYXC, self.scale, self.degradation, last)
-                line.append((f"{name}, alpha = {amplitude:g}, {last}", output[0]))
+                line.append((f"{name}, {amplitude:g}, after {last}", output[0]))
             pictures.append(line)
         return pictures
 
