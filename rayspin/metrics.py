@@ -1,7 +1,7 @@
-"""Error measures of estimated spins or fields, as in the tables of both papers.
+"""Error measures of estimated spins or fields, as in the tables of both papers, and physical ones.
 
-Every function takes an estimate and the truth, two arrays of the same shape (..., Y, X, 3), and returns one value for
-each lattice, of shape (...). Sums are computed in float64.
+Every function returns one value for each lattice, of shape (...), for an estimate (..., Y, X, 3); most compare it with
+the truth, an array of the same shape. Sums are computed in float64.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
+from rayspin.physics import Degradation, energy, torque
 from rayspin.physics.arguments import vectors
+from rayspin.physics.hamiltonian import HamiltonianLike
+from rayspin.physics.observables import topological_charge
+from rayspin.physics.walls import wall_distances, wall_segments
 
 Figures = npt.NDArray[np.float64]
 
@@ -149,6 +153,104 @@ def angle_error(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figure
     angles[a.any(axis=-1) != b.any(axis=-1)] = np.pi / 2
     figures: Figures = angles.mean(axis=(-2, -1))
     return figures
+
+
+def wall_position_error(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
+    """Return the mean distance between the walls of the estimate and of the truth, in sites.
+
+    A wall is the line S_z = 0, interpolated linearly between sites (`rayspin.physics.walls`). The distance to the
+    nearest wall of the other field is averaged along the true walls and along the estimated ones, and the error is the
+    mean of both averages, so that walls that are missing and walls that should not exist count alike. For two parallel
+    walls it is the distance between them. The error is 0 if neither field has walls; if only one has, it is the largest
+    distance on the periodic lattice, half of its diagonal.
+
+    Args:
+        estimate_YXC: as in `mse`.
+        truth_YXC: as in `mse`.
+
+    Raises:
+        InputError: as in `mse`.
+    """
+    estimate, truth = _pair(estimate_YXC, truth_YXC)
+    shape = truth.shape[-3:]
+    pairs = zip(estimate.reshape(-1, *shape), truth.reshape(-1, *shape))
+    return np.array([_wall_distance(*pair) for pair in pairs]).reshape(truth.shape[:-3])
+
+
+def _wall_distance(estimate_YXC: Figures, truth_YXC: Figures) -> float:
+    walls, shape = [wall_segments(spins) for spins in (estimate_YXC, truth_YXC)], (len(truth_YXC), truth_YXC.shape[1])
+    lengths = [np.linalg.norm(segments[:, 1] - segments[:, 0], axis=-1) for segments in walls]
+    if not all(length.sum() > 0 for length in lengths):
+        return 0.0 if len(walls[0]) == len(walls[1]) == 0 else float(np.hypot(*shape) / 2)
+    there, back = wall_distances(walls[0], walls[1], shape), wall_distances(walls[1], walls[0], shape)
+    return float((np.average(there, weights=lengths[0]) + np.average(back, weights=lengths[1])) / 2)
+
+
+def charge_error(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> Figures:
+    """Return |Q' - Q|, the error of the topological charge; spins of the estimate may have any length.
+
+    Args:
+        estimate_YXC: as in `mse`.
+        truth_YXC: as in `mse`.
+
+    Raises:
+        InputError: as in `mse`.
+    """
+    estimate, truth = _pair(estimate_YXC, truth_YXC)
+    figures: Figures = np.abs(
+        topological_charge(estimate, any_length=True) - topological_charge(truth, any_length=True)
+    )
+    return figures
+
+
+def energy_error(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike, hamiltonian: HamiltonianLike) -> Figures:
+    """Return E' - E per site under the Hamiltonian of the truth, J. It is positive if the estimate is less relaxed.
+
+    Args:
+        estimate_YXC: estimated unit spins, (..., Y, X, 3).
+        truth_YXC: true spins, in the same shape.
+        hamiltonian: the Hamiltonian.
+
+    Raises:
+        InputError: as in `mse`, or the Hamiltonian doesn't fit the lattice.
+    """
+    estimate, truth = _pair(estimate_YXC, truth_YXC)
+    figures: Figures = energy(estimate, hamiltonian) - energy(truth, hamiltonian)
+    return figures
+
+
+def torque_rms(spins_YXC: npt.ArrayLike, hamiltonian: HamiltonianLike) -> Figures:
+    """Return the root mean square of |S x F| over sites, J, which is 0 in equilibrium.
+
+    Args:
+        spins_YXC: unit spins, (..., Y, X, 3).
+        hamiltonian: the Hamiltonian.
+
+    Raises:
+        InputError: the spins are invalid, or the Hamiltonian doesn't fit the lattice.
+    """
+    squares = np.square(torque(spins_YXC, hamiltonian).astype(np.float64)).sum(axis=-1)
+    figures: Figures = np.sqrt(squares.mean(axis=(-2, -1)))
+    return figures
+
+
+def inconsistency(estimate_YXC: npt.ArrayLike, coarse_YXC: npt.ArrayLike, degradation: Degradation) -> Figures:
+    """Return the mean of (D S - c)^2 over coarse pixels and components: how far an estimate is from its coarse input.
+
+    Args:
+        estimate_YXC: estimated fine spins S, (..., scale Y, scale X, 3).
+        coarse_YXC: coarse spins c, (..., Y, X, 3).
+        degradation: the degradation D.
+
+    Raises:
+        InputError: an argument is invalid, or the estimate is not a whole number of times as large as the coarse spins.
+    """
+    estimate, coarse = vectors("estimate", estimate_YXC), vectors("coarse", coarse_YXC)
+    scale = estimate.shape[-2] // coarse.shape[-2]
+    if estimate.shape != (*coarse.shape[:-3], scale * coarse.shape[-3], scale * coarse.shape[-2], 3) or not scale:
+        problem = f"has shape {estimate.shape}, which is no multiple of the coarse {coarse.shape}"
+        raise InputError("estimate", problem, "give fine spins of the same number and proportions")
+    return mse(degradation.apply(estimate, scale), coarse)
 
 
 def _pair(estimate_YXC: npt.ArrayLike, truth_YXC: npt.ArrayLike) -> tuple[Figures, Figures]:

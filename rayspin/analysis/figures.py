@@ -168,9 +168,52 @@ def draw_resolution(rows: Sequence[Mapping[str, Floats]], path: Path) -> None:
         rows: for each sample, spins (Y, X, 3) by the title of the panel.
         path: the PNG file.
     """
-    figure, axes = _sheet(len(rows), len(rows[0]))
-    for index, (title, spins) in enumerate(pair for row in rows for pair in row.items()):
-        _spins(axes[index], spins, title)
+    columns = max(map(len, rows))
+    figure, axes = _sheet(len(rows), columns)
+    for number, row in enumerate(rows):
+        for axis, (title, spins) in zip(axes[number * columns :], row.items()):
+            _spins(axis, spins, title)
+    _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A panel of distributions.
+
+    Attributes:
+        groups: values by the name of the group.
+        label: label of the values.
+        log: use a logarithmic axis for the values.
+    """
+
+    groups: Mapping[str, Sequence[float]]
+    label: str
+    log: bool = False
+
+
+def draw_distributions(rows: Sequence[Sequence[Distribution]], path: Path) -> None:
+    """Draw panels of distributions: a line of dots for each group, one dot for each value, and a bar at the median.
+
+    Args:
+        rows: the panels of each row; those of a row have the same groups.
+        path: the PNG file.
+    """
+    columns, groups = max(map(len, rows)), max(len(row[0].groups) for row in rows)
+    figure = Figure(figsize=(1.6 + 3.6 * columns, (0.9 + 0.28 * groups) * len(rows)), layout="constrained")
+    axes = np.asarray(figure.subplots(len(rows), columns, squeeze=False))
+    for line, row in zip(axes, rows):
+        for axis, panel in zip(line, row):
+            for place, values in enumerate(panel.groups.values()):
+                # Spread evenly over the height of the line, in an order that has no visible pattern.
+                heights = place + 0.7 * (np.mod(0.618034 * np.arange(len(values)), 1) - 0.5)
+                (dots,) = axis.plot(values, heights, ".", markersize=3, alpha=0.6)
+                median = float(np.median(values))
+                axis.plot([median, median], [place - 0.45, place + 0.45], color=dots.get_color(), linewidth=2)
+            axis.set_yticks(range(len(panel.groups)), list(panel.groups) if axis is line[0] else [])
+            axis.invert_yaxis()
+            if panel.log:
+                axis.set_xscale("log")
+            axis.set_xlabel(panel.label)
     _save(figure, path)
 
 

@@ -38,6 +38,8 @@ KINDS = {
     "train-sr": Kind("rayspin.jobs.train.job:TrainSr", "rayspin.jobs.train.progress:progress"),
     "evaluate-fcn": Kind("rayspin.jobs.evaluate.estimation:EvaluateFcn", _EVALUATED),
     "evaluate-sr": Kind("rayspin.jobs.evaluate.super_resolution:EvaluateSr", _EVALUATED),
+    "cross-feeding": Kind("rayspin.jobs.evaluate.cross_feeding:CrossFeeding", _EVALUATED),
+    "noise-response": Kind("rayspin.jobs.evaluate.noise_response:NoiseResponse", _EVALUATED),
     "energy-trace": Kind("rayspin.jobs.evaluate.energy_trace:EnergyTrace", _EVALUATED),
     "restoration": Kind("rayspin.jobs.evaluate.restoration:Restoration", _EVALUATED),
     "generation": Kind("rayspin.jobs.evaluate.generation:Generation", _EVALUATED),

@@ -1,4 +1,4 @@
-"""Compiled topology of a texture in float64: its charge, and the connected domains of S_z."""
+"""Compiled topology of a texture in float64: its charge, the connected domains of S_z, and distances of walls."""
 
 from __future__ import annotations
 
@@ -109,3 +109,26 @@ def domain_sizes(inside, periodic):
         sizes[domains] = size
         domains += 1
     return sizes[:domains]
+
+
+@kernel
+def distances_to_segments(points, centres, halves, rows, columns):
+    """Return the distance of each point (n, 2) to the nearest of segments on a periodic lattice (`walls`).
+
+    A segment reaches from its centre (m, 2) by plus and minus its half (m, 2), which is short beside the lattice.
+    """
+    distances = np.empty(points.shape[0])
+    for point in range(points.shape[0]):
+        nearest = np.inf
+        for segment in range(centres.shape[0]):
+            y, x = points[point, 0] - centres[segment, 0], points[point, 1] - centres[segment, 1]
+            y -= rows * np.round(y / rows)
+            x -= columns * np.round(x / columns)
+            half_y, half_x = halves[segment, 0], halves[segment, 1]
+            square = half_y * half_y + half_x * half_x
+            along = (y * half_y + x * half_x) / square if square > 0 else 0.0
+            along = min(1.0, max(-1.0, along))
+            y, x = y - along * half_y, x - along * half_x
+            nearest = min(nearest, y * y + x * x)
+        distances[point] = math.sqrt(nearest)
+    return distances

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rayspin.physics._texture_kernels import charge_of, domain_sizes
 from rayspin.physics.arguments import Boundary, periodic, spin_field, unit_spins, whole
+from rayspin.physics.walls import crossing
 
 Array = npt.NDArray[np.float64]
 
@@ -169,7 +170,7 @@ def wall_length(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:
     b, d = np.roll(a, -1, axis=-1), np.roll(a, -1, axis=-2)
     c = np.roll(b, -1, axis=-2)
     # Where the line crosses the sides of the plaquette a, b, c, d: distances from a or d along x, from a or b along y.
-    above, below, left, right = _zero(a, b), _zero(d, c), _zero(a, d), _zero(b, c)
+    above, below, left, right = crossing(a, b), crossing(d, c), crossing(a, d), crossing(b, c)
     around_a, around_b = np.hypot(above, left), np.hypot(1 - above, right)
     around_c, around_d = np.hypot(1 - below, 1 - right), np.hypot(below, 1 - left)
     corners = [around_a, around_b, around_c, around_d]
@@ -181,9 +182,3 @@ def wall_length(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:
         pieces[..., -1, :] = pieces[..., -1] = 0.0
     length: Array = pieces.mean(axis=(-2, -1))
     return length
-
-
-def _zero(start: Array, end: Array) -> Array:
-    """Return where S_z crosses 0 between two neighbours, from 0 to 1, or NaN if it does not."""
-    crossed = (start > 0) != (end > 0)
-    return np.divide(start, start - end, out=np.full_like(start, np.nan), where=crossed)

@@ -4,7 +4,7 @@ from rayspin.reconstruction.fourier import Fourier
 from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Method
 from rayspin.reconstruction.projections import Projections
-from rayspin.reconstruction.reconstruct import METHODS, Reconstruction, reconstruct
+from rayspin.reconstruction.reconstruct import METHODS, Reconstruction, method_of, reconstruct
 from rayspin.reconstruction.spectrum import spectrum
 from rayspin.reconstruction.wiener import Wiener, WienerEM
 
@@ -17,6 +17,7 @@ __all__ = [
     "Reconstruction",
     "Wiener",
     "WienerEM",
+    "method_of",
     "reconstruct",
     "spectrum",
 ]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rayspin.arrays import channel_first, channel_last
-from rayspin.config import suggestion
+from rayspin.config import build, suggestion
 from rayspin.errors import InputError, shown
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.physics.arguments import lattice, number, spin_field, whole
@@ -24,17 +24,19 @@ from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Maps, Method, Problem, Spectrum, unit
 from rayspin.reconstruction.projections import LINEAR, Projections
 
-METHODS: Mapping[str, Callable[[], Method]] = {
-    **{name: partial(Interpolation, kernel=name) for name in ("gaussian", "bilinear", "bicubic")},
-    **{
-        f"{name} (published)": partial(Interpolation, kernel=name, aligned=False)
-        for name in ("gaussian", "bilinear", "bicubic")
-    },
+_INTERPOLATIONS: Mapping[str, Mapping[str, Any]] = {
+    f"{kernel}{suffix}": {"kernel": kernel, "aligned": not suffix}
+    for suffix in ("", " (published)")
+    for kernel in ("gaussian", "bilinear", "bicubic")
+}
+
+METHODS: Mapping[str, Any] = {
+    **dict.fromkeys(_INTERPOLATIONS, Interpolation),
     **LINEAR,
     "projections": Projections,
     "map": MAP,
 }
-"""The methods by name."""
+"""The classes of the methods by name; see `method_of`."""
 
 # Largest amplitude of noise.
 _LOUDEST = 1e6
@@ -137,14 +139,29 @@ def _solved(method: Method, problem: Problem, noise: float | None) -> tuple[Maps
     return spins_NCYX, amplitude
 
 
+def method_of(name: str, options: Mapping[str, Any] | None = None, where: str = "method") -> Method:
+    """Return a method by its name.
+
+    Args:
+        name: the name.
+        options: options of the method that differ from its defaults.
+        where: place of the options in error messages.
+
+    Raises:
+        InputError: the name is unknown, or an option is invalid.
+    """
+    if name not in METHODS:
+        raise InputError("method", f"unknown name {name!r}", suggestion(name, METHODS))
+    method: Method = build(METHODS[name], {**_INTERPOLATIONS.get(name, {}), **(options or {})}, where)
+    return method
+
+
 def _method(method: str | Method) -> Method:
-    if not isinstance(method, str):
-        if not callable(getattr(method, "solve", None)):
-            raise InputError("method", f"{shown(method)} is not a method", f"give one of {', '.join(METHODS)}")
-        return method
-    if method not in METHODS:
-        raise InputError("method", f"unknown name {method!r}", suggestion(method, METHODS))
-    return METHODS[method]()
+    if isinstance(method, str):
+        return method_of(method)
+    if not callable(getattr(method, "solve", None)):
+        raise InputError("method", f"{shown(method)} is not a method", f"give one of {', '.join(METHODS)}")
+    return method
 
 
 def _degradation(degradation: LinearDegradation | None) -> LinearDegradation:

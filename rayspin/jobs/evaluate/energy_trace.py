@@ -12,8 +12,8 @@ from rayspin.analysis.energy_trace import peaks_of_change, topology_changes
 from rayspin.analysis.figures import Panel, draw_experiment
 from rayspin.analysis.twins import Twin
 from rayspin.jobs.evaluate.experiment import Experiment
-from rayspin.jobs.evaluate.job import Case
 from rayspin.jobs.evaluate.ledger import Row
+from rayspin.jobs.evaluate.network import Case
 from rayspin.jobs.tables import as_csv, mean, where
 from rayspin.rundir import Summary, write_text
 

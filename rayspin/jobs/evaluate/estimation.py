@@ -12,13 +12,16 @@ from rayspin.analysis.estimation import best_isotropic, evaluate_estimation, eva
 from rayspin.analysis.figures import draw_estimation, draw_fields
 from rayspin.analysis.published import FIELD_ENERGY_AGREEMENT, FIELD_MSE
 from rayspin.analysis.recursive import recurse
-from rayspin.jobs.evaluate.job import SHOWN_FIELDS, Case, Evaluation
 from rayspin.jobs.evaluate.ledger import Row
+from rayspin.jobs.evaluate.network import Case, NetworkEvaluation
 from rayspin.jobs.tables import as_csv, mean, where
 from rayspin.models import FieldNetConfig
 from rayspin.physics import LABYRINTH, effective_field, energy
 from rayspin.physics.corruption import noisy
 from rayspin.rundir import Summary, write_text
+
+SHOWN_FIELDS = 2
+"""Number of samples in the picture of the fields."""
 
 SHOWN_ITERATIONS = (0, 1, 3)
 """Iterations shown in the picture of a recursive process, in addition to the last one."""
@@ -27,7 +30,7 @@ NETWORK, TRIVIAL = "network", "trivial"
 """Names of the estimators: the network, and F* = c S with the best c of all samples."""
 
 
-class EvaluateFcn(Evaluation):
+class EvaluateFcn(NetworkEvaluation):
     """Evaluation of a field network beside F* = c S, and its recursive process from noise (2021 paper, Figs. 2, 3d)."""
 
     kind: Literal["evaluate-fcn"] = "evaluate-fcn"

@@ -9,11 +9,12 @@ import pydantic
 
 from rayspin.analysis.trajectory import Trajectory
 from rayspin.analysis.twins import Twin, follow
-from rayspin.jobs.evaluate.job import Case, Evaluation, Spins
+from rayspin.jobs.evaluate.job import Spins
+from rayspin.jobs.evaluate.network import Case, NetworkEvaluation
 from rayspin.models import FieldNetConfig
 
 
-class Experiment(Evaluation):
+class Experiment(NetworkEvaluation):
     """An experiment of the recursive process, whose rows are one for each sample, estimator and recorded step."""
 
     share_samples: ClassVar[int] = 4

@@ -14,8 +14,9 @@ from rayspin.analysis.generation import random_map
 from rayspin.analysis.trajectory import Trajectory
 from rayspin.analysis.twins import Twin
 from rayspin.jobs.evaluate.experiment import Experiment, listed
-from rayspin.jobs.evaluate.job import Case, Spins
+from rayspin.jobs.evaluate.job import Spins
 from rayspin.jobs.evaluate.ledger import Row
+from rayspin.jobs.evaluate.network import Case
 from rayspin.jobs.tables import as_csv, mean, where
 from rayspin.physics import LABYRINTH_SCHEDULE, AnnealSchedule
 from rayspin.rundir import Summary, write_text

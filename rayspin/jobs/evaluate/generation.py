@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,8 +12,8 @@ from rayspin.analysis.figures import Panel, draw_experiment
 from rayspin.analysis.generation import generated, generation_rows, random_map
 from rayspin.analysis.trajectory import Trajectory
 from rayspin.jobs.evaluate.experiment import Experiment
-from rayspin.jobs.evaluate.job import Case
 from rayspin.jobs.evaluate.ledger import Row
+from rayspin.jobs.evaluate.network import Case
 from rayspin.jobs.tables import as_csv, mean, where
 from rayspin.physics import AnnealSchedule
 from rayspin.rundir import Summary, write_text
@@ -44,12 +43,11 @@ class Generation(Experiment):
     sweeps: int = pydantic.Field(default=5000, gt=0)
     """Number of sweeps of the greedy method."""
 
-    def check_network(self, network: Any, trained_for: Mapping[str, Any], shape: tuple[int, int]) -> None:  # noqa: ARG002
+    def check_network(self, network: Any, shape: tuple[int, int]) -> None:  # noqa: ARG002
         """Check that the network can be applied to each size.
 
         Args:
             network: config of the network.
-            trained_for: table of the objective; not used.
             shape: (rows, columns) of the dataset; not used.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +13,9 @@ from rayspin.analysis.trajectory import Trajectory
 from rayspin.analysis.twins import Twin
 from rayspin.errors import InputError
 from rayspin.jobs.evaluate.experiment import Experiment, listed
-from rayspin.jobs.evaluate.job import Case, Spins
+from rayspin.jobs.evaluate.job import Spins
 from rayspin.jobs.evaluate.ledger import Row
+from rayspin.jobs.evaluate.network import Case
 from rayspin.jobs.tables import as_csv, mean, where
 from rayspin.rundir import Summary, write_text
 
@@ -38,18 +38,17 @@ class Restoration(Experiment):
     steps: tuple[Annotated[int, pydantic.Field(gt=0)], ...] = pydantic.Field(default=(1, 10), min_length=1)
     """Iterations in the summary; the largest one is the last iteration. The table has all iterations."""
 
-    def check_network(self, network: Any, trained_for: Mapping[str, Any], shape: tuple[int, int]) -> None:
+    def check_network(self, network: Any, shape: tuple[int, int]) -> None:
         """Also check that the defect fits the lattice.
 
         Args:
             network: config of the network.
-            trained_for: table of the objective.
             shape: (rows, columns) of the lattice.
 
         Raises:
             InputError: the network or the defect does not fit the lattice.
         """
-        super().check_network(network, trained_for, shape)
+        super().check_network(network, shape)
         if self.defect_width > min(shape) and {"defect-rows", "defect-square"} & set(self.damages):
             problem = f"a defect of {self.defect_width} sites does not fit {shape[0]} x {shape[1]} sites"
             raise InputError("defect_width", problem, f"give at most {min(shape)}")

@@ -1,133 +1,123 @@
-"""Compare the super-resolution network with interpolation."""
+"""Compare networks, methods of reconstruction and interpolations (2023 paper, Tables 1 and 2, Figs. 2 and 3)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import numpy as np
+import pydantic
 import torch
 
 from rayspin.analysis.figures import draw_resolution
 from rayspin.analysis.published import PublishedResolution, published_resolution
-from rayspin.analysis.resolution import by_network, evaluate_resolution
+from rayspin.analysis.resolution import evaluate_resolution, resolution_rows, statistics_row
 from rayspin.arrays import channel_first, channel_last
-from rayspin.config import build
 from rayspin.errors import InputError
-from rayspin.jobs.evaluate.job import SHOWN_FIELDS, Case, Evaluation, Spins
+from rayspin.jobs.evaluate.choices import INTERPOLATIONS, Choice, Choices
+from rayspin.jobs.evaluate.job import Spins
 from rayspin.jobs.evaluate.ledger import Row
-from rayspin.jobs.tables import as_csv
+from rayspin.jobs.evaluate.reconstructions import ONLY, Loaded, OneDataset
+from rayspin.jobs.tables import as_csv, where
 from rayspin.models import SuperResolutionNetConfig
-from rayspin.reconstruction.interpolation import Upsample, baselines
+from rayspin.models.sr import Scale
 from rayspin.rundir import Summary, write_text
 from rayspin.training import SuperResolutionObjective
 from rayspin.training.data import Batch
 
 NETWORK = "network"
-"""Name of the network among the methods."""
+"""Name of the network in the published tables."""
 
 
-class EvaluateSr(Evaluation):
-    """Comparison of the super-resolution network with interpolation (2023 paper, Tables 1 and 2, Figs. 2 and 3)."""
+class EvaluateSr(OneDataset):
+    """Comparison of networks, methods of reconstruction and interpolations (2023 paper, Tables 1 and 2)."""
 
     kind: Literal["evaluate-sr"] = "evaluate-sr"
+    methods: Choices = tuple(Choice(method=name) for name in INTERPOLATIONS)
+    """Methods of reconstruction: names, or tables such as { method = "projections", options = { iterations = 400 } };
+    default: all interpolations."""
+    scales: tuple[Scale, ...] = ()
+    """Scales to evaluate; default: those of the networks."""
+    noise_amplitude: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    """Amplitude alpha of the noise in the coarse spins, as in the objective of a training."""
+    dropped: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
+    """Fraction of coarse pixels that are set to zero at random, as in the objective of a training."""
 
-    def expects(self) -> type[SuperResolutionNetConfig]:
-        """Return the config class of super-resolution networks."""
-        return SuperResolutionNetConfig
+    def scales_in(self, networks: Mapping[str, Mapping[int, Any]]) -> tuple[int, ...]:
+        """Return the scales to evaluate: those of the job, or of the networks."""
+        found: tuple[int, ...] = self.scales
+        found = found or tuple(sorted({scale for each in networks.values() for scale in each}))
+        if not found:
+            raise InputError("scales", "neither scales nor networks are given", "give scales = [4, 8]")
+        return found
 
-    def check_network(
-        self, network: SuperResolutionNetConfig, trained_for: Mapping[str, Any], shape: tuple[int, int]
-    ) -> None:
-        """Check that the lattice can be coarsened by the degradation that the network was trained with.
+    def measure(self, case: Loaded, first: int, count: int) -> list[Row]:
+        """Return the metrics of every method, one row for each scale, method and sample."""
+        fine_NYXC, rows = case.read(ONLY, first, count), []
+        for scale in self.scales_in(case.networks):
+            found = evaluate_resolution(
+                self.methods_at(case, ONLY, scale),
+                fine_NYXC,
+                self._coarse(case, fine_NYXC, scale, first),
+                scale,
+                hamiltonian=case.readers[ONLY].hamiltonian,
+                degradation=self.degradation,
+            )
+            rows += resolution_rows(found, {"scale": scale}, first)
+        return rows
 
-        Args:
-            network: config of the network.
-            trained_for: table of the objective that the network is trained with.
-            shape: (rows, columns) of the lattice.
-
-        Raises:
-            InputError: the lattice cannot be coarsened, or the table is not an objective.
-        """
-        _objective(trained_for).check(network, shape)
-
-    def measure(self, case: Case, first: int, count: int) -> list[Row]:
-        """Return MSE, PSNR and correlation of every method, raw and normalized, one row per sample."""
-        fine_NYXC = case.read(first, count)
-        coarse_NYXC = self._coarse(case, fine_NYXC, first)
-        found = evaluate_resolution(_methods(case), fine_NYXC, coarse_NYXC, case.network.config.scale)
-        figures = {
-            f"{method}/{kind}_{metric}": values
-            for method, resolution in found.items()
-            for kind, likeness in vars(resolution).items()
-            for metric, values in vars(likeness).items()
-        }
-        return [{name: float(values[index]) for name, values in figures.items()} for index in range(count)]
-
-    def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
-        """Write the table of all methods with the published results, and a picture of the reconstructions."""
-        scale, methods = case.network.config.scale, _methods(case)
-        published = published_resolution(case.reader.hamiltonian, scale)
-        table = [_figures(name, rows, published.get(name)) for name in methods]
+    def conclude(self, case: Loaded, rows: list[Row], folder: Path) -> Summary:
+        """Write the metrics of all samples, their statistics with the published results, and a picture."""
+        write_text(folder / "samples.csv", as_csv(rows))
+        scales = self.scales_in(case.networks)
+        table = [
+            statistics_row(where(rows, scale=scale, method=method), ("scale", "method"))
+            | _published_columns(self._published(case, scale, method))
+            for scale in scales
+            for method in self.methods_at(case, ONLY, scale)
+        ]
         write_text(folder / "resolution.csv", as_csv(table))
+        fine_NYXC = self.first_share(case, ONLY)
+        draw_resolution([self._pictures(case, fine_NYXC, scale) for scale in scales], folder / "resolution.png")
+        fields = f"{len({row['sample'] for row in rows})} of the split {self.split!r}"
+        if self.noise_amplitude or self.dropped:
+            fields += f", noise {self.noise_amplitude:g}, {self.dropped:.0%} of the pixels dropped"
+        figures = {"fields": fields} | {f"x{row['scale']} {row['method']}": _description(row) for row in table}
+        return Summary("super-resolution", figures, ("resolution.png",))
 
-        fine_NYXC = case.read(0, min(len(rows), SHOWN_FIELDS))
-        coarse_NYXC = self._coarse(case, fine_NYXC, 0)
-        drawn = {name: method(coarse_NYXC, scale) for name, method in methods.items()}
-        pictures = {"coarse": coarse_NYXC, **drawn, "truth": fine_NYXC}
-        shown = [{name: spins[index] for name, spins in pictures.items()} for index in range(len(coarse_NYXC))]
-        draw_resolution(shown, folder / "resolution.png")
-        figures = {row["method"]: _description(row) for row in table}
-        return Summary(f"super-resolution x{scale}, {len(rows)} fields", figures, ("resolution.png",))
+    def _published(self, case: Loaded, scale: int, method: str) -> PublishedResolution | None:
+        """Return the published result of a method; that of the network stands beside every network."""
+        published = published_resolution(case.readers[ONLY].hamiltonian, scale)
+        return published.get(NETWORK if method in case.networks else method)
 
-    def _coarse(self, case: Case, fine_NYXC: Spins, first: int) -> Spins:
-        """Return the coarse spins as in the training: degraded, with noise, and with dropped pixels set to zero."""
+    def _pictures(self, case: Loaded, fine_NYXC: Spins, scale: int) -> dict[str, Spins]:
+        coarse_NYXC = self._coarse(case, fine_NYXC, scale, 0)
+        methods = self.methods_at(case, ONLY, scale)
+        drawn = {f"x{scale} {name}": method(coarse_NYXC, scale)[0] for name, method in methods.items()}
+        return {"truth": fine_NYXC[0], f"x{scale} coarse input": coarse_NYXC[0], **drawn}
+
+    def _coarse(self, case: Loaded, fine_NYXC: Spins, scale: int, first: int) -> Spins:
+        """Return the coarse spins as in a training: degraded, with noise, and with dropped pixels set to zero."""
         addresses = tuple((self.seed, first + index) for index in range(len(fine_NYXC)))
         batch = Batch(channel_first(torch.from_numpy(fine_NYXC)), addresses)
-        task = _objective(case.trained_for).build(case.network.config, case.reader)
-        coarse: Spins = channel_last(task.coarse(batch)[0]).contiguous().numpy()
+        objective = SuperResolutionObjective(
+            degradation=self.degradation, noise_amplitude=self.noise_amplitude, dropped=self.dropped
+        )
+        network = SuperResolutionNetConfig.model_validate({"scale": scale})
+        coarse: Spins = channel_last(objective.build(network, case.readers[ONLY]).coarse(batch)[0]).contiguous().numpy()
         return coarse
 
 
-def _objective(table: Mapping[str, Any]) -> SuperResolutionObjective:
-    if not isinstance(table, Mapping) or not table:
-        problem = "the file does not contain the training objective"
-        raise InputError("weights", problem, "give a weights file that a training wrote")
-    return build(SuperResolutionObjective, table, "weights: objective")
+def _published_columns(published: PublishedResolution | None) -> Row:
+    return {f"published_{metric}": getattr(published, metric, "") for metric in ("mse", "psnr", "correlation")}
 
 
-def _methods(case: Case) -> dict[str, Upsample]:
-    degradation = _objective(case.trained_for).degradation
-    return {**baselines(degradation), NETWORK: by_network(case.network)}
-
-
-def _figures(method: str, rows: list[Row], published: PublishedResolution | None) -> dict[str, Any]:
-    """Return the table row of a method.
-
-    Args:
-        method: name of the method.
-        rows: results for all samples.
-        published: published means, if there are any.
-
-    Returns:
-        Mean and standard deviation over the samples of each result, and the published means.
-    """
-    row: dict[str, Any] = {"method": method}
-    for name in rows[0]:
-        owner, _, figure = name.partition("/")
-        if owner == method:
-            values = np.array([each[name] for each in rows])
-            row |= {f"{figure}_mean": values.mean(), f"{figure}_std": values.std()}
-    for metric in ("mse", "psnr", "correlation"):
-        row[f"published_{metric}"] = getattr(published, metric, "")
-    return row
-
-
-def _description(row: Mapping[str, Any]) -> str:
+def _description(row: Row) -> str:
     text = (
-        f"MSE {row['raw_mse_mean']:.3g} +- {row['raw_mse_std']:.1g}, Corr {row['raw_correlation_mean']:.4f}; "
-        f"normalized {row['normalized_mse_mean']:.3g}, {row['normalized_correlation_mean']:.4f}"
+        f"MSE {row['normalized_mse_mean']:.3g} +- {row['normalized_mse_std']:.1g}, "
+        f"worst {row['normalized_mse_worst']:.2g}, Corr {row['normalized_correlation_mean']:.5f}, "
+        f"walls {row['wall_position_mean']:.2g} sites; as given: MSE {row['raw_mse_mean']:.3g}, "
+        f"Corr {row['raw_correlation_mean']:.4f}"
     )
     if row["published_mse"] != "":
         text += f" (published {row['published_mse']:g}, {row['published_correlation']:g})"

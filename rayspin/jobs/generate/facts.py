@@ -19,15 +19,20 @@ from rayspin.rundir import RunDir
 from rayspin.storage import SPLITS, Catalog, Point, Split
 
 
-class DatasetStage(Stage):
+class DataStage(Stage):
+    """Base class of the stages that read one or several datasets."""
+
+    incomplete: bool = pydantic.Field(default=False, exclude_if=lambda incomplete: not incomplete)
+    """Accept a dataset with missing samples and use those that exist; by default it is an error."""
+
+
+class DatasetStage(DataStage):
     """Base class of the stages that read a dataset."""
 
     references: ClassVar[tuple[str, ...]] = ("dataset",)
 
     dataset: str
     """Folder of the dataset, relative to the working directory, or `@name` for an earlier stage of the pipeline."""
-    incomplete: bool = pydantic.Field(default=False, exclude_if=lambda incomplete: not incomplete)
-    """Accept a dataset with missing samples and use those that exist; by default it is an error."""
 
     def facts(self, run: RunDir, earlier: Mapping[str, Stage]) -> DatasetFacts:
         """Return the facts of the dataset; see `DatasetFacts.of` for arguments and errors."""

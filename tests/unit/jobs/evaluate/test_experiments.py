@@ -17,7 +17,7 @@ from rayspin.jobs.evaluate.energy_trace import EnergyTrace
 from rayspin.jobs.evaluate.estimation import EvaluateFcn
 from rayspin.jobs.evaluate.external_field import ExternalField
 from rayspin.jobs.evaluate.generation import Generation
-from rayspin.jobs.evaluate.job import Case
+from rayspin.jobs.evaluate.network import Case
 from rayspin.jobs.evaluate.restoration import Restoration
 from rayspin.models import SuperResolutionNetConfig, save_weights
 from rayspin.physics import Hamiltonian, energy

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from rayspin import job
 from rayspin.errors import InputError
 from rayspin.jobs.evaluate.estimation import EvaluateFcn
-from rayspin.jobs.evaluate.job import Case
+from rayspin.jobs.evaluate.network import Case
 from rayspin.models import EffectiveFieldNetConfig, save_weights, weights_info
 from tests.support import datasets
 
