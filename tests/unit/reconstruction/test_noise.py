@@ -63,16 +63,6 @@ def test_a_wiener_filter_that_knows_the_noise_has_a_smaller_error(labyrinths):
         assert errors[name, None] < 1.3 * errors[name, 0.5]
 
 
-def test_the_filter_of_white_noise_is_the_regression_of_dense_covariances():
-    """A spectrum without correlations and D = 1: each wave is divided by 1 + variance."""
-    rng = np.random.default_rng(5)
-    coarse = rng.normal(size=(1, 8, 12, 3))
-    white = np.broadcast_to(96 * np.eye(3), (8, 12, 3, 3))
-    start = reconstruct(coarse, 1, "wiener", degradation=Degradation(sigma=0.0), spectrum=white, noise=0.9).spins
-    expected = coarse / np.linalg.norm(coarse, axis=-1, keepdims=True)
-    np.testing.assert_allclose(start, expected, atol=1e-4)
-
-
 @pytest.mark.parametrize("amplitude", [0.3, 1.0])
 def test_held_out_pixels_choose_a_weight_near_the_best(labyrinths, amplitude):
     coarse = noisy(Degradation().apply(labyrinths, 4), amplitude, (6,))
