@@ -15,8 +15,9 @@ from rayspin.physics import Degradation, Hamiltonian
 from rayspin.physics.arguments import lattice, spin_field, whole
 from rayspin.physics.hamiltonian import HamiltonianLike
 from rayspin.reconstruction.estimation import GAINS, OFFSETS, SIGMA, STRENGTHS, Assumptions, Parameter, estimate
+from rayspin.reconstruction.operator import Operator
 from rayspin.reconstruction.posterior import MAP
-from rayspin.reconstruction.problem import Operator, Problem
+from rayspin.reconstruction.problem import Problem
 from rayspin.reconstruction.strengths import blind_starts, mean_torque
 
 _PARAMETERS: Mapping[str, Mapping[str, Parameter]] = {
@@ -89,13 +90,13 @@ def calibrate(
         InputError: an argument is invalid, or the Hamiltonian can't be used for MAP.
     """
     coarse = spin_field(coarse_NYXC, "coarse spins")
-    batch = np.ascontiguousarray(channel_first(coarse.reshape(-1, *coarse.shape[-3:])), np.float32)
+    batch = channel_first(coarse.reshape(-1, *coarse.shape[-3:])).astype(np.float32)
     scale = whole("scale", scale, 1)
     shape = lattice((scale * batch.shape[2], scale * batch.shape[3]), "open")
     degradation = Degradation() if degradation is None else Degradation.from_argument(degradation, "degradation")
     known = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     parameters = _parameters(unknown)
-    problem = Problem(batch, Operator(degradation, shape, scale), known)
+    problem = Problem(np.ascontiguousarray(batch)[:, :, None], Operator(degradation, shape, scale), known)
     start_NCYX = min(blind_starts(problem), key=lambda spins_NCYX: mean_torque(spins_NCYX, known))
     found = estimate(
         replace(problem, start_NCYX=start_NCYX),
@@ -106,6 +107,7 @@ def calibrate(
         _TOLERANCE,
     )
     given = found.assumptions
+    assert isinstance(given.degradation, Degradation)
     errors = dict(zip(parameters, map(float, found.errors)))
     return Calibration(given.degradation, np.array(given.gain), np.array(given.offset), given.hamiltonian, errors)
 

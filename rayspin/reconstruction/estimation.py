@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rayspin.physics import Degradation, Hamiltonian
+from rayspin.physics.degradation import LinearDegradation
+from rayspin.reconstruction.operator import Maps, Operator
 from rayspin.reconstruction.posterior import MAP
-from rayspin.reconstruction.problem import Maps, Operator, Problem
+from rayspin.reconstruction.problem import Problem
 
 Values = npt.NDArray[np.float64]
 
@@ -41,7 +44,7 @@ class Assumptions:
     """
 
     hamiltonian: Hamiltonian
-    degradation: Degradation
+    degradation: LinearDegradation
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
@@ -77,7 +80,8 @@ def _entry(name: str, component: int, typical: float) -> Parameter:
     def write(given: Assumptions, value: float) -> Assumptions:
         entries = list(getattr(given, name))
         entries[component] = value
-        return replace(given, **{name: tuple(entries)})
+        changed: Any = {name: tuple(entries)}
+        return replace(given, **changed)
 
     return Parameter(lambda given: float(getattr(given, name)[component]), write, typical=typical)
 
@@ -85,9 +89,15 @@ def _entry(name: str, component: int, typical: float) -> Parameter:
 STRENGTHS: Mapping[str, Parameter] = {name: _strength(name) for name in ("dmi", "dipole", "anisotropy")}
 """The strengths of terms of the Hamiltonian, by their names."""
 
+
+def _blur(given: Assumptions) -> Degradation:
+    assert isinstance(given.degradation, Degradation)
+    return given.degradation
+
+
 SIGMA = Parameter(
-    lambda given: given.degradation.sigma,
-    lambda given, value: replace(given, degradation=given.degradation.with_updates(sigma=value)),
+    lambda given: _blur(given).sigma,
+    lambda given, value: replace(given, degradation=_blur(given).with_updates(sigma=value)),
     least=1e-3,
     typical=0.5,
 )
@@ -161,13 +171,17 @@ def _written(given: Assumptions, parameters: Sequence[Parameter], values: Values
 
 
 def _response(problem: Problem, given: Assumptions, method: MAP) -> tuple[Problem, Values]:
-    """Reconstruct; return the problem with the result as its start, and the misfit (N, 3, Y / scale, X / scale)."""
-    gain, offset = (np.array(entries, np.float32)[:, None, None] for entries in (given.gain, given.offset))
-    operator = Operator(given.degradation, problem.operator.shape, problem.operator.scale)
-    coarse = (problem.coarse_NCYX - offset) / gain
-    spins = method.solve(replace(problem, coarse_NCYX=coarse, operator=operator, hamiltonian=given.hamiltonian))
-    residual = gain * operator.apply(spins) + offset - problem.coarse_NCYX
-    return replace(problem, start_NCYX=spins), residual.astype(np.float64)
+    """Reconstruct; return the problem with the result as its start, and the misfit (N, 3, K, Y / scale, X / scale)."""
+    gain, offset = (np.array(entries, np.float32)[:, None, None, None] for entries in (given.gain, given.offset))
+    operator = problem.operator
+    assumed = replace(
+        problem,
+        coarse_NCKYX=(problem.coarse_NCKYX - offset) / gain,
+        operator=Operator(given.degradation, operator.shape, operator.scale, operator.shifts),
+        hamiltonian=given.hamiltonian,
+    )
+    spins = method.solve(assumed)
+    return replace(problem, start_NCYX=spins), (-gain * assumed.misfit(spins)).astype(np.float64)
 
 
 def _jacobian(
@@ -194,7 +208,7 @@ def _standard_errors(jacobian: Values, residual: Values, scale: int) -> Values:
     count = jacobian.shape[-1]
     flat = jacobian.reshape(-1, count)
     inverse = np.linalg.pinv(flat.T @ flat)
-    scores = (jacobian * residual[..., None]).sum(axis=1)
+    scores = (jacobian * residual[..., None]).sum(axis=(1, 2))
     side = max(1, _BLOCK // scale)
     for axis in (1, 2):
         scores = np.add.reduceat(scores, np.arange(0, scores.shape[axis], side), axis=axis)

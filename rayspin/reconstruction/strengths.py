@@ -14,8 +14,9 @@ from rayspin.config import Config
 from rayspin.errors import InputError
 from rayspin.physics import Hamiltonian, torque
 from rayspin.reconstruction.estimation import STRENGTHS, Assumptions, Estimate, estimate
+from rayspin.reconstruction.operator import Maps
 from rayspin.reconstruction.posterior import MAP
-from rayspin.reconstruction.problem import Maps, Problem
+from rayspin.reconstruction.problem import Problem
 from rayspin.reconstruction.projections import Projections
 
 Strength = Literal["dmi", "dipole", "anisotropy"]
@@ -56,6 +57,7 @@ class MAPFit(Config):
         Raises:
             InputError: the Hamiltonian has no exchange, which sets the unit, or no term is left to estimate.
         """
+        problem.require_all_components('"map-fit"')
         known = Hamiltonian() if problem.hamiltonian is None else problem.hamiltonian
         names = self.names(problem.hamiltonian)
         if not names:
@@ -68,7 +70,8 @@ class MAPFit(Config):
         best = int(np.argmin([left for _, left in fits]))
         first = unknown.with_updates(**dict(zip(names, fits[best][0])))
         return estimate(
-            replace(problem, start_NCYX=starts[best]),
+            # One weight of the data for all rounds, even if the noise was estimated.
+            replace(problem, start_NCYX=starts[best], variance_is_estimated=False),
             Assumptions(first, problem.operator.degradation),
             [STRENGTHS[name] for name in names],
             self.map,
@@ -94,9 +97,7 @@ def mean_torque(spins_NCYX: Maps, hamiltonian: Hamiltonian) -> float:
     return float(3 * np.square(_torque(spins_NCYX, hamiltonian)).mean())
 
 
-def _least_torque(
-    spins_NCYX: Maps, unknown: Hamiltonian, names: tuple[Strength, ...]
-) -> tuple[list[float], float]:
+def _least_torque(spins_NCYX: Maps, unknown: Hamiltonian, names: tuple[Strength, ...]) -> tuple[list[float], float]:
     """Return the strengths that leave the least mean |S x F|^2, which is linear in them, and what they leave, J^2."""
     nothing = Hamiltonian(exchange=0.0, dmi_kind=unknown.dmi_kind, anisotropy_axis=unknown.anisotropy_axis)
     each = [_torque(spins_NCYX, nothing.with_updates(**{name: 1.0})).ravel() for name in names]

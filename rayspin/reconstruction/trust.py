@@ -19,7 +19,8 @@ from rayspin.arrays import channel_last
 from rayspin.config import Config, build
 from rayspin.inputs import parse_json, read_text
 from rayspin.physics import Degradation, Hamiltonian, torque
-from rayspin.reconstruction.problem import Maps, Problem
+from rayspin.reconstruction.operator import Maps
+from rayspin.reconstruction.problem import Problem
 from rayspin.rundir import write_text
 
 Values = npt.NDArray[np.float64]
@@ -108,16 +109,15 @@ class TrustModel(Config):
         Wrong strengths leave torque and misfit in their usual ratio, because the data pull the spins away from
         equilibrium. A wrong blur, gain or offset leaves a misfit of the spins' length, too, which no rotation removes.
         """
-        torques, ratios = residuals.medians()
-        excess = np.exp((torques - self.usual_torque) / 2)
-        suspect = excess**2 > _CONTRADICTION
+        torques, ratios = (np.exp(found) for found in residuals.medians())
+        torques, ratios = torques / np.exp(self.usual_torque), ratios / np.exp(self.usual_ratio)
+        suspect = (torques > _CONTRADICTION) | (ratios > _CONTRADICTION)
         if not suspect.any():
             return None
-        what = f"{suspect.sum()} of {suspect.size} fields leave up to {excess.max():.2g} times the usual residual"
-        if self.hamiltonian is None:
-            return f"{what}; the degradation, the gain or the offset may be wrong"
-        if np.exp(np.median(ratios[suspect]) - self.usual_ratio) > _CONTRADICTION / 2:
-            return f"{what}, as a wrong blur, gain or offset does; see `calibrate`"
+        excess = np.sqrt(np.maximum(torques, torques * ratios)[suspect].max())
+        what = f"{suspect.sum()} of {suspect.size} fields leave up to {excess:.2g} times the usual residual"
+        if np.median(ratios[suspect]) > _CONTRADICTION:
+            return f"{what}, as a wrong blur, gain or offset does; see rayspin.reconstruction.calibrate"
         return f'{what}, as a wrong Hamiltonian does; try the method "map-fit"'
 
 
@@ -143,7 +143,7 @@ class Residuals:
             hamiltonian: the Hamiltonian of the torque, or None.
         """
         operator = problem.operator
-        misfit = operator.scale * operator.adjoint(operator.apply(spins_NCYX) - problem.coarse_NCYX)
+        misfit = operator.scale * operator.adjoint(problem.misfit(spins_NCYX))
         if hamiltonian is None:
             return cls(_log(misfit), None)
         spins_NYXC = np.ascontiguousarray(channel_last(spins_NCYX), np.float32)
