@@ -58,7 +58,8 @@ class Parameter:
         write: returns the assumptions with another value.
         least: the smallest value.
         step: change of the value in finite differences, relative to the value or to `typical`, whichever is larger.
-        typical: size of the value, and largest change of it in a round.
+        typical: size of the value, and largest change of it in a round, in its unit.
+        unit: returns the unit.
     """
 
     read: Callable[[Assumptions], float]
@@ -66,6 +67,7 @@ class Parameter:
     least: float = -np.inf
     step: float = 1e-3
     typical: float = 0.1
+    unit: Callable[[Assumptions], float] = lambda given: 1.0  # noqa: ARG005
 
 
 def _strength(name: str) -> Parameter:
@@ -73,6 +75,7 @@ def _strength(name: str) -> Parameter:
         lambda given: float(getattr(given.hamiltonian, name)),
         lambda given, value: replace(given, hamiltonian=given.hamiltonian.with_updates(**{name: value})),
         least=0.0 if name == "dipole" else -np.inf,
+        unit=lambda given: abs(given.hamiltonian.exchange) or given.hamiltonian.largest_coupling,
     )
 
 
@@ -143,7 +146,7 @@ def estimate(
     """
     values = np.array([parameter.read(given) for parameter in parameters])
     least = np.array([parameter.least for parameter in parameters])
-    largest = np.array([parameter.typical for parameter in parameters])
+    largest = np.array([parameter.typical * parameter.unit(given) for parameter in parameters])
     best: tuple[float, Values] = np.inf, values
     halvings, jacobian = 0, np.empty(0)
     for _ in range(rounds):
@@ -195,7 +198,7 @@ def _jacobian(
     """Return the derivative of the misfit, with one more axis for the parameters."""
     derivatives = []
     for index, parameter in enumerate(parameters):
-        step = parameter.step * max(abs(values[index]), parameter.typical)
+        step = parameter.step * max(abs(values[index]), parameter.typical * parameter.unit(given))
         moved = values.copy()
         moved[index] += step
         _, changed = _response(problem, _written(given, parameters, moved), method)

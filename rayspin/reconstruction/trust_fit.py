@@ -70,9 +70,7 @@ def fit_trust(
         for first in range(0, len(fine), _BATCH)
     ]
     errors = np.concatenate([error for _, error in parts])
-    torques = (
-        None if known is None else np.concatenate([found.torque for found, _ in parts if found.torque is not None])
-    )
+    torques = [found.torque for found, _ in parts if found.torque is not None]
     misfits = [found.misfit for found, _ in parts]
     residuals = Residuals(np.concatenate(misfits), np.concatenate(torques) if torques else None)
     mixing = 0.0 if known is None else min(_MIXINGS, key=lambda weight: _deviance(residuals.mixed(weight), errors))
@@ -134,9 +132,11 @@ def _residuals(
     """Return the residuals and the errors (N, Y, X) of reconstructions of degraded fields."""
     coarse = degradation.apply(fine, scale)
     result = reconstruct(coarse, scale, method, hamiltonian=known, degradation=degradation)
-    spins, truth, blurred = _maps(result.spins), _maps(fine), _maps(coarse)
-    problem = Problem(blurred[:, :, None], Operator(degradation, truth.shape[-2:], scale))
-    return Residuals.of(spins, problem, None if known is None else result.hamiltonian), squared_error(spins, truth)
+    spins, blurred = _maps(result.spins), _maps(coarse)
+    problem = Problem(blurred[:, :, None], Operator(degradation, (fine.shape[1], fine.shape[2]), scale))
+    return Residuals.of(spins, problem, None if known is None else result.hamiltonian), squared_error(
+        result.spins, fine
+    )
 
 
 def _deviance(u: Values, errors: Values) -> float:
