@@ -46,49 +46,54 @@ def normalized(coarse_NCKYX: Maps) -> bool:
     return bool(np.abs(lengths - 1).max() < _ROUNDING)
 
 
-def with_noise(problem: Problem, amplitude: float | None) -> tuple[Problem, float]:
-    """Return a problem whose coarse spins have the mean D S and a variance, and the amplitude of the noise.
+def with_noise(problem: Problem, amplitude: float) -> Problem:
+    """Return a problem whose coarse spins have the mean D S and the variance of the noise.
 
     Args:
         problem: the problem with the coarse spins as they were measured.
-        amplitude: the papers' alpha; None estimates it.
+        amplitude: the papers' alpha.
 
     Raises:
-        InputError: no wave of the coarse spins rises above the noise, or the noise can't be estimated.
+        InputError: no wave of the coarse spins rises above the noise.
     """
     is_normalized = normalized(problem.coarse_NCKYX)
-    estimated = amplitude is None
-    if amplitude is None:
-        variance = white_power(problem.coarse_NCKYX)
-        amplitude = amplitude_of(np.sqrt(max(1 - 3 * variance, 0))) if is_normalized else np.sqrt(3 * variance)
     mean = float(mean_length(amplitude)) if is_normalized else 1.0
     variance = (1 - mean**2) / 3 if is_normalized else amplitude**2 / 3
     _check_above(problem, variance)
-    contracted = problem.coarse_NCKYX / np.float32(mean)
-    variance /= mean**2
-    return replace(problem, coarse_NCKYX=contracted, variance=variance, variance_is_estimated=estimated), amplitude
+    return replace(problem, coarse_NCKYX=problem.coarse_NCKYX / np.float32(mean), variance=variance / mean**2)
 
 
-def lengthened(problem: Problem, measured_NCKYX: Maps, spins_NCYX: Maps, amplitude: float) -> Problem:
-    """Return a problem whose coarse spins are corrected for the lengths that fine spins have after degradation.
+def estimated_amplitude(coarse_NCKYX: Maps) -> float:
+    """Return an estimate of the amplitude of the noise from the weakest waves of coarse spins; see `white_power`."""
+    variance = white_power(coarse_NCKYX)
+    if normalized(coarse_NCKYX):
+        return amplitude_of(np.sqrt(max(1 - 3 * variance, 0)))
+    return float(np.sqrt(3 * variance))
+
+
+def residual_amplitude(problem: Problem, spins_NCYX: Maps) -> float:
+    """Return an estimate of the amplitude from the misfit of fine spins, which did not follow the noise.
 
     Args:
-        problem: the problem.
-        measured_NCKYX: normalized coarse spins, as they were measured.
-        spins_NCYX: an estimate of the fine spins.
-        amplitude: amplitude of the noise.
+        problem: the problem with the coarse spins as they were measured.
+        spins_NCYX: fine spins.
     """
-    lengths = np.linalg.norm(problem.operator.apply(spins_NCYX), axis=1, keepdims=True)
-    lengths = np.maximum(lengths, 0.1)
-    factors = (lengths / mean_length(amplitude, lengths)).astype(np.float32)
-    return replace(problem, coarse_NCKYX=measured_NCKYX * factors)
+    share = 1.0 if problem.known_NKYX is None else float(problem.known_NKYX.mean())
+    degraded = problem.operator.apply(spins_NCYX[:, problem.measured])
+    if normalized(problem.coarse_NCKYX):
+        lengths = np.maximum(np.linalg.norm(degraded, axis=1), 1e-9)
+        along = (degraded * problem.coarse_NCKYX).sum(axis=1) / lengths
+        mean = float(along.mean() if problem.known_NKYX is None else along[problem.known_NKYX].mean())
+        return amplitude_of(min(max(mean, 0.0), 1.0))
+    return float(np.sqrt(3 * np.square(problem.misfit(spins_NCYX)).mean() / share))
 
 
 def white_power(coarse_NCKYX: Maps) -> float:
     """Return an estimate of the variance of the noise in each component: the power of the weakest coarse waves.
 
     White noise has the same power in all waves, and the spins least in some, usually the shortest. Power is averaged
-    over the waves of each length, and then over the weakest third of the lengths. What the spins have there is included.
+    over the waves of each length, and then over the weakest third of the lengths. It includes what the spins have
+    there, which is much for labyrinths at scale 8.
     """
     rows, columns = coarse_NCKYX.shape[-2:]
     ky, kx = np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(columns)
@@ -109,7 +114,7 @@ def _check_above(problem: Problem, variance: float) -> None:
     """Check that a coarse wave exceeds the noise; the power of white noise is the same for all waves."""
     coarse = problem.coarse_NCKYX
     power = _power(coarse)
-    smooth = sum(np.roll(power, move, (0, 1)) for move in np.ndindex(3, 3)) / 9
+    smooth = np.mean([np.roll(power, move, (0, 1)) for move in np.ndindex(3, 3)], axis=0)
     samples = 9 * coarse.size / coarse[0, 0, 0].size
     if smooth.max() <= variance * (1 + _SIGNIFICANT / np.sqrt(samples)):
         mean = ", ".join(f"{value:.2g}" for value in coarse.mean(axis=(0, 2, 3, 4)))

@@ -126,7 +126,8 @@ class Operator:
         """
         transfer = folded_axes(self._transfer, self.scale)
         weighted = transfer * folded_axes(filter_YX, self.scale)
-        return np.einsum("kaybx,laybx->yxkl", weighted, transfer.conj(), optimize=True) * self.scale**2
+        response: npt.NDArray[np.complexfloating] = np.einsum("kaybx,laybx->yxkl", weighted, transfer.conj())
+        return response * self.scale**2
 
     def mean_response(self) -> Maps:
         """Return the part of D^T D that commutes with translations by fine sites, a factor of each wave, (Y, X).

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from rayspin.errors import InputError
 from rayspin.physics import Hamiltonian
-from rayspin.reconstruction.operator import Maps, Operator
+from rayspin.reconstruction.operator import Maps as Maps
+from rayspin.reconstruction.operator import Operator as Operator
 
 Spectrum = npt.NDArray[np.complexfloating]
 Mask = npt.NDArray[np.bool_]
@@ -30,7 +31,6 @@ class Problem:
         start_NCYX: fine spins from which iterations start; None lets the method choose.
         known_NKYX: False where a pixel is missing; None if there are all pixels.
         variance: variance of the noise in each component of a coarse spin; None if it is unknown.
-        variance_is_estimated: whether the variance was estimated from the coarse spins.
     """
 
     coarse_NCKYX: Maps
@@ -40,7 +40,6 @@ class Problem:
     start_NCYX: Maps | None = None
     known_NKYX: Mask | None = None
     variance: float | None = 0.0
-    variance_is_estimated: bool = False
 
     @property
     def measured(self) -> slice:

@@ -18,7 +18,7 @@ from rayspin.physics.arguments import lattice, number, spin_field, whole
 from rayspin.physics.degradation import LinearDegradation
 from rayspin.physics.hamiltonian import HamiltonianLike
 from rayspin.reconstruction.interpolation import Interpolation
-from rayspin.reconstruction.noise import lengthened, normalized, with_noise
+from rayspin.reconstruction.noise import estimated_amplitude, residual_amplitude, with_noise
 from rayspin.reconstruction.observations import coarse_spins, known_pixels, shift_pairs, without_gaps
 from rayspin.reconstruction.operator import Maps, Operator
 from rayspin.reconstruction.posterior import MAP
@@ -126,7 +126,8 @@ def reconstruct(
             at (y, x) * scale + shift.
         noise: amplitude alpha of the noise alpha R, with a random unit vector R at each pixel (variance alpha^2 / 3 in
             each component). Coarse spins of length 1 are taken as normalized after the noise was added, as in the
-            papers. None estimates the amplitude.
+            papers. None estimates the amplitude: "map" from what the Hamiltonian doesn't explain, other methods from
+            the weakest coarse waves, which is too much where the spins fill all waves (labyrinths at scale 8).
         known: False where a coarse pixel is missing, in the shape of the coarse spins without the last axis, or without
             the first axes. The values of missing pixels don't matter.
         trust: predicts the errors; None selects a model of the package. See `fit_trust`.
@@ -135,6 +136,9 @@ def reconstruct(
         InputError: an argument is invalid, or the method needs one that is missing.
     """
     scale, pairs = whole("scale", scale, 1), shift_pairs(shifts)
+    if trust is not None and trust.scale != scale:
+        remedy = "give a model of the same scale, or none"
+        raise InputError("trust", f"the model was fitted at scale {trust.scale}, not {scale}", remedy)
     noise = None if noise is None else number("noise", noise, 0, _LOUDEST)
     mask = known_pixels(known, np.shape(coarse_NYXC)[:-1])
     coarse = coarse_spins(coarse_NYXC, mask, None if shifts is None else len(pairs), longest=1 if noise == 0 else None)
@@ -156,25 +160,23 @@ def _solved(
     method: Method, problem: Problem, noise: float | None, trust: TrustModel | None, before: tuple[int, ...]
 ) -> Reconstruction:
     """Reconstruct, and judge the result; `before` are the axes before the rows."""
-    solved, amplitude = (problem, 0.0) if noise == 0 else with_noise(problem, noise)
+    amplitude = estimated_amplitude(problem.coarse_NCKYX) if noise is None else noise
+    solved = problem if noise == 0 else with_noise(problem, amplitude)
     solver: Method = method
     errors: dict[str, float] = {}
     if isinstance(method, MAPFit):
         fit = method.fit(solved)
         errors = {name: float(error) for name, error in zip(method.names(problem.hamiltonian), fit.errors)}
-        solver = method.map
-        solved = replace(solved, hamiltonian=fit.assumptions.hamiltonian, start_NCYX=fit.spins_NCYX)
+        problem = replace(problem, hamiltonian=fit.assumptions.hamiltonian)
+        solver, solved = method.map, replace(solved, hamiltonian=problem.hamiltonian, start_NCYX=fit.spins_NCYX)
     spins_NCYX = unit(solver.solve(solved))
-    if noise != 0 and normalized(problem.coarse_NCKYX):
-        # The lengths that the normalization removed are those of the degraded estimate.
-        solved = lengthened(solved, problem.coarse_NCKYX, spins_NCYX, amplitude)
-        spins_NCYX = unit(solver.solve(solved))
-    if trust is not None and trust.scale != problem.operator.scale:
-        remedy = "give a model of the same scale, or none"
-        raise InputError("trust", f"the model was fitted at scale {trust.scale}, not {problem.operator.scale}", remedy)
-    if trust is None:
-        trust = shipped_model(method, replace(solved, start_NCYX=problem.start_NCYX), solved.hamiltonian)
-    predicted, extrapolated, suspect = _judged(trust, spins_NCYX, solved)
+    if noise is None and isinstance(solver, MAP):
+        # The Hamiltonian tells spins from noise better than the spectrum of the coarse spins does.
+        amplitude = residual_amplitude(problem, spins_NCYX)
+        solved = with_noise(problem, amplitude)
+        spins_NCYX = unit(solver.solve(replace(solved, start_NCYX=spins_NCYX)))
+    solved = replace(solved, start_NCYX=problem.start_NCYX)
+    predicted, extrapolated, suspect = _judged(trust or shipped_model(method, solved), spins_NCYX, solved)
     if suspect is not None and isinstance(solver, MAP):
         warnings.warn(suspect, AssumptionWarning, stacklevel=3)
     spins_NYXC = np.ascontiguousarray(channel_last(spins_NCYX), np.float32)
@@ -184,7 +186,7 @@ def _solved(
         predicted.reshape(shape),
         extrapolated.reshape(shape),
         amplitude,
-        solved.hamiltonian,
+        problem.hamiltonian,
         errors,
         suspect,
     )
@@ -219,9 +221,11 @@ def method_of(method: str | Method) -> Method:
 
 
 def _degradation(degradation: LinearDegradation | None) -> LinearDegradation:
+    if degradation is None:
+        return Degradation()
     if callable(getattr(degradation, "operator", None)):
         return degradation
-    return Degradation() if degradation is None else Degradation.from_argument(degradation, "degradation")
+    return Degradation.from_argument(degradation, "degradation")
 
 
 def _start(values: npt.ArrayLike, shape: tuple[int, ...]) -> Maps:

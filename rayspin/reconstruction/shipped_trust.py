@@ -24,7 +24,7 @@ _LONGEST_FILE = 10_000_000
 _STRENGTH, _ABSENT, _SIGMA = 0.1, 0.005, 0.1
 
 
-def shipped_model(method: Method, problem: Problem, hamiltonian: Hamiltonian | None) -> TrustModel | None:
+def shipped_model(method: Method, problem: Problem) -> TrustModel | None:
     """Return the model of the package for a method, or None if there is none.
 
     Models assume all pixels of one observation of three components, without noise, and the method's default options.
@@ -32,8 +32,7 @@ def shipped_model(method: Method, problem: Problem, hamiltonian: Hamiltonian | N
 
     Args:
         method: the method.
-        problem: what was solved.
-        hamiltonian: the Hamiltonian of the fine spins, if it is known.
+        problem: what was solved, with the Hamiltonian that is known or estimated.
     """
     degradation = problem.operator.degradation
     plain = problem.coarse_NCKYX.shape[1:3] == (3, 1) and problem.known_NKYX is None and problem.variance == 0
@@ -41,7 +40,7 @@ def shipped_model(method: Method, problem: Problem, hamiltonian: Hamiltonian | N
         return None
     for model in _models():
         same = model.method == repr(method) and model.scale == problem.operator.scale
-        if same and _near_blur(model.degradation, degradation) and _covers(model.hamiltonian, hamiltonian):
+        if same and _near_blur(model.degradation, degradation) and _covers(model.hamiltonian, problem.hamiltonian):
             return model
     return None
 

@@ -14,8 +14,9 @@ from rayspin.config import Config
 from rayspin.errors import InputError
 from rayspin.physics import Hamiltonian, torque
 from rayspin.reconstruction.estimation import STRENGTHS, Assumptions, Estimate, estimate
+from rayspin.reconstruction.held_out import held_out_weight
 from rayspin.reconstruction.operator import Maps
-from rayspin.reconstruction.posterior import MAP
+from rayspin.reconstruction.posterior import MAP, descend
 from rayspin.reconstruction.problem import Problem
 from rayspin.reconstruction.projections import Projections
 
@@ -69,12 +70,17 @@ class MAPFit(Config):
         fits = [_least_torque(start_NCYX, unknown, names) for start_NCYX in starts]
         best = int(np.argmin([left for _, left in fits]))
         first = unknown.with_updates(**dict(zip(names, fits[best][0])))
+        problem = replace(problem, start_NCYX=starts[best])
+        method = self.map
+        if method.weight == "held-out" or (method.weight is None and problem.variance):
+            # One weight of the data for all rounds.
+            weight = held_out_weight(replace(problem, hamiltonian=first), starts[best], descend)
+            method = method.with_updates(weight=weight)
         return estimate(
-            # One weight of the data for all rounds, even if the noise was estimated.
-            replace(problem, start_NCYX=starts[best], variance_is_estimated=False),
+            problem,
             Assumptions(first, problem.operator.degradation),
             [STRENGTHS[name] for name in names],
-            self.map,
+            method,
             self.rounds,
             self.tolerance,
         )

@@ -6,6 +6,8 @@ into the coarse wave q; they are column q of the axis written as (scale, n).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,7 +22,7 @@ _LARGEST_GAIN = 1000
 _LEAST_SHARE = 0.1
 
 
-def folded_axes(waves_YX: npt.NDArray[np.number], scale: int) -> npt.NDArray[np.number]:
+def folded_axes(waves_YX: npt.NDArray[Any], scale: int) -> npt.NDArray[Any]:
     """Return a view of waves (..., Y, X) as (..., scale, Y / scale, scale, X / scale)."""
     *rest, rows, columns = waves_YX.shape
     return waves_YX.reshape(*rest, scale, rows // scale, scale, columns // scale)
@@ -89,7 +91,7 @@ def _longest_independent(factors: Waves, scale: int) -> tuple[npt.NDArray[np.int
     return chosen, found
 
 
-def _grouped(values_YX: npt.NDArray[np.number], scale: int) -> npt.NDArray[np.number]:
+def _grouped(values_YX: npt.NDArray[Any], scale: int) -> npt.NDArray[Any]:
     """Return values of fine waves (Y, X, ...) by coarse wave, (Y / scale, X / scale, scale^2, ...)."""
     rows, columns, *rest = values_YX.shape
     split = values_YX.reshape(scale, rows // scale, scale, columns // scale, *rest)

@@ -134,7 +134,8 @@ class Filter:
         shrunk = self._floor[..., None, None] * self._inverse
         identity = np.eye(shrunk.shape[-1], dtype=np.float32)
         found = shrunk @ measured @ shrunk.conj().swapaxes(-1, -2) + self._floor[..., None, None] * (identity - shrunk)
-        return _power(found) / found.shape[-1] / found[..., 0, 0].size ** 2
+        pixels: int = found[..., 0, 0].size
+        return _power(found) / found.shape[-1] / pixels**2
 
 
 def _estimate(problem: Problem, wiener: Filter, fillings: int) -> tuple[Maps, Maps]:

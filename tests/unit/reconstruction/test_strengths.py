@@ -52,7 +52,9 @@ def test_a_sandwich_error_is_the_standard_error_of_a_mean():
     # The offset of noisy pixels of spins that are known: its error is that of the mean of the noise.
     noise = np.random.default_rng(5).normal(0, 0.02, (1, 3, 1, 16, 16)).astype(np.float32)
     up = np.broadcast_to(np.array([0, 0, 1], np.float32)[:, None, None, None], noise.shape)
-    problem = Problem(up + noise, Operator(Degradation(), (128, 128), 8), start_NCYX=np.zeros((1, 3, 128, 128), np.float32))
+    problem = Problem(
+        up + noise, Operator(Degradation(), (128, 128), 8), start_NCYX=np.zeros((1, 3, 128, 128), np.float32)
+    )
 
     class Known:
         def solve(self, problem):

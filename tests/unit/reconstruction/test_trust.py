@@ -18,8 +18,11 @@ from rayspin.reconstruction.trust import Residuals, isotonic
 def _least_squares_isotonic(values, weights):
     """The max-min formula: the largest, over starts, of the smallest mean over ends."""
     n = len(values)
-    mean = [[np.average(values[i : j + 1], weights=weights[i : j + 1]) if j >= i else 0 for j in range(n)] for i in range(n)]
-    return [max(min(mean[i][j] for j in range(k, n)) for i in range(k + 1)) for k in range(n)]
+
+    def mean(first, last):
+        return np.average(values[first : last + 1], weights=weights[first : last + 1])
+
+    return [max(min(mean(i, j) for j in range(k, n)) for i in range(k + 1)) for k in range(n)]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -74,7 +77,7 @@ def test_a_model_is_the_same_after_saving(tmp_path):
     model.save(tmp_path / "model.json")
     assert TrustModel.load(tmp_path / "model.json") == model
     (tmp_path / "broken.json").write_text('{"scale": 8}')
-    with pytest.raises(InputError, match="broken.json"):
+    with pytest.raises(InputError, match=r"broken\.json"):
         TrustModel.load(tmp_path / "broken.json")
 
 
