@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from rayspin.config import build
 from rayspin.inputs import parse_json, read_text
 from rayspin.physics import Degradation, Hamiltonian
@@ -63,15 +65,15 @@ def _near_blur(model: Degradation, given: Degradation) -> bool:
 
 
 def _covers(model: Hamiltonian | None, given: Hamiltonian | None) -> bool:
-    """Return whether a model for one Hamiltonian holds for another; the unit of energy doesn't matter."""
+    """Return whether a model for one Hamiltonian holds for another.
+
+    The unit of energy doesn't matter, nor does the sign of the DMI: its fields are mirror images.
+    """
     if model is None:
         return True
     if given is None or not given.exchange > 0 or any(given.external_field) or given.boundary != model.boundary:
         return False
     if (given.dmi and given.dmi_kind != model.dmi_kind) or (given.anisotropy and given.unit_axis[2] ** 2 < 1):
         return False
-    pairs = [
-        (getattr(model, name) / model.exchange, getattr(given, name) / given.exchange)
-        for name in ("dmi", "dipole", "anisotropy")
-    ]
-    return all(abs(own - other) <= max(_ABSENT, _STRENGTH * abs(own)) for own, other in pairs)
+    own, other = (np.array([abs(h.dmi), h.dipole, h.anisotropy]) / h.exchange for h in (model, given))
+    return bool((np.abs(own - other) <= np.maximum(_ABSENT, _STRENGTH * np.abs(own)) + 1e-9).all())

@@ -58,7 +58,7 @@ class TrustModel(Config):
     """Fine sites per coarse pixel along each axis."""
     degradation: Degradation
     """The degradation."""
-    hamiltonian: Hamiltonian | None
+    hamiltonian: Hamiltonian | None = None
     """The Hamiltonian of the torque; None if the model uses the misfit alone."""
     mixing: float
     """The weight w of the torque."""

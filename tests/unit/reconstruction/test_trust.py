@@ -72,8 +72,9 @@ def test_beyond_the_calibration_a_power_law_continues_and_is_flagged():
     assert extrapolated.tolist() == [[[True, False, True]]]
 
 
-def test_a_model_is_the_same_after_saving(tmp_path):
-    model = _line(hamiltonian=DOMAIN, mixing=0.5)
+@pytest.mark.parametrize("hamiltonian", [DOMAIN, None])
+def test_a_model_is_the_same_after_saving(hamiltonian, tmp_path):
+    model = _line(hamiltonian=hamiltonian, mixing=0.5)
     model.save(tmp_path / "model.json")
     assert TrustModel.load(tmp_path / "model.json") == model
     (tmp_path / "broken.json").write_text('{"scale": 8}')
@@ -115,7 +116,7 @@ def test_without_a_model_nothing_is_claimed(labyrinths):
 
 WRONG = {
     "labyrinth": (LABYRINTH, LABYRINTH.with_updates(dmi=0.27), LABYRINTH.with_updates(dmi=-0.3)),
-    "domain": (DOMAIN, DOMAIN.with_updates(dipole=0.027), DOMAIN.with_updates(anisotropy=0.24)),
+    "domain": (DOMAIN, DOMAIN.with_updates(dipole=0.027), DOMAIN.with_updates(anisotropy=0.235)),
 }
 
 
@@ -129,7 +130,7 @@ def test_wrong_assumptions_are_noticed_and_told_apart(name, scale, request):
         result = reconstruct(Degradation().apply(fine, scale), scale, hamiltonian=right)
     assert result.suspect is None
     for sigma in (0.8, 1.2):
-        with pytest.warns(AssumptionWarning, match="2 of 2 fields .* wrong blur, gain or offset"):
+        with pytest.warns(AssumptionWarning, match="wrong blur, gain or offset"):
             reconstruct(Degradation(sigma=sigma).apply(fine, scale), scale, hamiltonian=right)
     coarse = 0.85 * Degradation().apply(fine, scale) + 0.04
     with pytest.warns(AssumptionWarning, match="wrong blur, gain or offset"):
