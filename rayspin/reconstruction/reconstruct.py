@@ -57,8 +57,8 @@ class Reconstruction:
         spins: (N, Y, X, 3) unit spins, float32; (Y, X, 3) if one field was given.
         trust: predicted squared error |S - S_true|^2 of each site, averaged by a Gaussian of 6 sites, (N, Y, X) or
             (Y, X), float32; its mean over a field is three times the mean squared error of a component. NaN where no
-            trust model is known: for Hamiltonians, scales, degradations or options of the method other than those
-            of the package's models, and for noise, missing pixels, several observations or S_z alone, unless
+            trust model is known: without a Hamiltonian; for Hamiltonians, scales, degradations or options of the
+            method other than those of the package's models; and for noise, missing pixels, several observations or S_z alone, unless
             `reconstruct` is given a model.
         extrapolated: where the prediction is an extrapolation, because such residuals did not occur in the fields
             that the trust model was fitted on, in the shape of `trust`; everywhere if there is no model. If it is true
@@ -118,7 +118,7 @@ def reconstruct(
         degradation: what made the coarse spins: a `Degradation`, or any object with a method `operator`; see
             `rayspin.physics.degradation.LinearDegradation`. None selects the published degradation.
         hamiltonian: the Hamiltonian of the fine spins, for "map"; its form for "map-fit", see `MAPFit`. The trust in
-            the results of other methods is better with it.
+            the results of other methods needs it, too.
         spectrum: the spectrum of fine fields on the same lattice, (Y, X, 3, 3), for "wiener"; see `spectrum`.
         start: fine spins (N, Y, X, 3) to start from, for "projections" and "map", in place of the method's own start.
         shifts: K pairs (rows, columns) of fine sites, for K observations of each field: coarse spins

@@ -29,8 +29,13 @@ _MIXINGS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Fields of a batch: "wiener-em" and "map-fit" learn from the fields of a call together.
 _BATCH = 24
 
-_BLIND: tuple[str, ...] = ("fourier", "wiener-em", "projections")
-_SHIPPED: tuple[str | Method, ...] = (*_BLIND, "map", MAP(weight=20.0, start="wiener-em"))
+_SHIPPED: tuple[str | Method, ...] = (
+    "fourier",
+    "wiener-em",
+    "projections",
+    "map",
+    MAP(weight=20.0, start="wiener-em"),
+)
 _SCALES = (4, 8, 16)
 
 
@@ -117,8 +122,6 @@ def refit_shipped(fields: Mapping[str, npt.ArrayLike], path: Path = FILE, scales
         for name, fine in fields.items()
         for scale in scales
     ]
-    every = np.concatenate([np.asarray(fine) for fine in fields.values()])
-    models += [fit_trust(every, scale, method) for scale in scales for method in _BLIND]
     write_models(models, path)
 
 

@@ -84,8 +84,8 @@ def test_a_model_is_the_same_after_saving(hamiltonian, tmp_path):
 
 def test_predicted_errors_order_and_match_the_true_ones(labyrinths):
     coarse = Degradation().apply(labyrinths, 8)
-    for method, hamiltonian in (("map", "labyrinth"), ("projections", "labyrinth"), ("wiener-em", None)):
-        result = reconstruct(coarse, 8, method, hamiltonian=hamiltonian)
+    for method in ("map", "projections", "wiener-em"):
+        result = reconstruct(coarse, 8, method, hamiltonian="labyrinth")
         assert result.trust.shape == result.extrapolated.shape == (3, 64, 64)
         assert result.suspect is None
         error = squared_error(result.spins, labyrinths)
@@ -110,6 +110,7 @@ def test_without_a_model_nothing_is_claimed(labyrinths):
         assert np.isnan(result.trust).all()
         assert result.extrapolated.all()
         assert result.suspect is None
+    assert np.isnan(reconstruct(coarse, 8, "wiener-em").trust).all()
     with pytest.raises(InputError, match="trust: the model was fitted at scale 8, not 4"):
         reconstruct(Degradation().apply(labyrinths[:1], 4), 4, hamiltonian=LABYRINTH, trust=_line())
 
