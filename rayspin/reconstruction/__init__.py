@@ -1,23 +1,35 @@
 """Reconstruction of fine spins from coarse ones, without training."""
 
+from rayspin.reconstruction.calibration import Calibration, calibrate
 from rayspin.reconstruction.fourier import Fourier
 from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Method
 from rayspin.reconstruction.projections import Projections
-from rayspin.reconstruction.reconstruct import METHODS, Reconstruction, method_of, reconstruct
+from rayspin.reconstruction.reconstruct import METHODS, AssumptionWarning, Reconstruction, method_of, reconstruct
 from rayspin.reconstruction.spectrum import spectrum
+from rayspin.reconstruction.strengths import MAPFit
+from rayspin.reconstruction.trust import TrustModel, reliability, squared_error
+from rayspin.reconstruction.trust_fit import fit_trust
 from rayspin.reconstruction.wiener import Wiener, WienerEM
 
 __all__ = [
     "MAP",
     "METHODS",
+    "AssumptionWarning",
+    "Calibration",
     "Fourier",
+    "MAPFit",
     "Method",
     "Projections",
     "Reconstruction",
+    "TrustModel",
     "Wiener",
     "WienerEM",
+    "calibrate",
+    "fit_trust",
     "method_of",
     "reconstruct",
+    "reliability",
     "spectrum",
+    "squared_error",
 ]
