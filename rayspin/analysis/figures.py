@@ -165,12 +165,13 @@ def draw_resolution(rows: Sequence[Mapping[str, Floats]], path: Path) -> None:
     """Draw one row of panels per sample, such as the coarse input, the output of each method and the true spins.
 
     Args:
-        rows: for each sample, spins (Y, X, 3) by the title of the panel.
+        rows: for each sample, spins (Y, X, 3), or values (Y, X), by the title of the panel.
         path: the PNG file.
     """
     figure, axes = _sheet(len(rows), len(rows[0]))
-    for index, (title, spins) in enumerate(pair for row in rows for pair in row.items()):
-        _spins(axes[index], spins, title)
+    for index, (title, values) in enumerate(pair for row in rows for pair in row.items()):
+        draw = _spins if values.ndim == 3 else _magnitude
+        draw(axes[index], values, title)
     _save(figure, path)
 
 

@@ -21,20 +21,17 @@ from rayspin.jobs.evaluate.ledger import Row, Share, ShareLedger
 from rayspin.jobs.generate.facts import DatasetStage
 from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.jobs.train.job import Training
+from rayspin.jobs.train.references import weights_file
 from rayspin.models import (
     FieldNetConfig,
     NetworkConfig,
     SuperResolutionNetConfig,
     load_weights,
-    pretrained_file,
     weights_info,
 )
 from rayspin.physics import Hamiltonian
 from rayspin.rundir import RunDir, Summary, differing
 from rayspin.storage import Catalog, SpinReader, Split
-from rayspin.training import BEST
-
-_PRETRAINED = "pretrained:"
 
 Spins = npt.NDArray[np.float32]
 
@@ -204,7 +201,7 @@ class Evaluation(DatasetStage):
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Evaluate the samples on all cores of the session, then write tables and pictures in this process."""
-        dataset, weights = run.locate(self.dataset).resolve(), _weights_file(self.weights, run).resolve()
+        dataset, weights = run.locate(self.dataset).resolve(), weights_file(self.weights, run).resolve()
         case = Case.open(dataset, weights, self.split, incomplete=self.incomplete)
         count, step = self.samples or len(case.reader), self.share_samples
         shares = [(first, min(step, count - first)) for first in range(0, count, step)]
@@ -246,7 +243,7 @@ class Evaluation(DatasetStage):
             (hamiltonian,) = stage.facts(run, earlier).hamiltonians
             trained = Trained(stage.network, stage.objective.to_table(), hamiltonian)
         else:
-            file = _weights_file(self.weights, run)
+            file = weights_file(self.weights, run)
             provenance = weights_info(file)["provenance"]
             table = provenance.get("data", {}).get("hamiltonian")
             on = None if table is None else build(Hamiltonian, table, f"{file}: hamiltonian")
@@ -259,10 +256,3 @@ class Evaluation(DatasetStage):
 
 def _samples(rows: Mapping[Share, list[Row]]) -> int:
     return sum(count for _, count in rows)
-
-
-def _weights_file(reference: str, run: RunDir) -> Path:
-    if reference.startswith(_PRETRAINED):
-        return pretrained_file(reference.removeprefix(_PRETRAINED))
-    path = run.locate(reference)
-    return path / BEST if path.is_dir() else path

@@ -1,0 +1,201 @@
+"""Jobs of kind "reconstruct": Ray workers reconstruct shards of fine spins, and the driver process keeps the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import pydantic
+
+from rayspin.errors import InputError, RunError
+from rayspin.execution.dispatcher import dispatch
+from rayspin.execution.work_queue import Unfinished
+from rayspin.jobs.generate.facts import DatasetFacts
+from rayspin.jobs.reconstruct.case import Case, Places
+from rayspin.jobs.reconstruct.ledger import FieldLedger, MadeFields, Share
+from rayspin.jobs.reconstruct.making import FieldMaker
+from rayspin.jobs.reconstruct.methods import Assumptions, Choice, learned_spectrum, name_of, reconstructed
+from rayspin.jobs.reconstruct.report import conclude
+from rayspin.jobs.stage import Context, Plan, Stage
+from rayspin.physics import Degradation, Hamiltonian, Microscope
+from rayspin.reconstruction import METHODS, Wiener, reconstruct
+from rayspin.rundir import RunDir, Summary, sweep_temporaries, write_text
+from rayspin.storage import Images, Split
+
+_CORNER = 8
+"""Side of the image, in coarse pixels, on which `check` tries the method."""
+
+
+class Reconstruct(Stage):
+    """Reconstruction of fine spins from coarse ones: from images in files, or from a dataset that is made coarse."""
+
+    references: ClassVar[tuple[str, ...]] = ("dataset", "images", "fine", "weights")
+
+    kind: Literal["reconstruct"] = "reconstruct"
+    dataset: str | None = None
+    """Folder of a dataset of fine spins, relative to the working directory, or `@name` for an earlier stage of the
+    pipeline. Its samples are made coarse, and the results are compared with them."""
+    images: str | None = None
+    """In place of `dataset`: a file, or a folder of files, of coarse spins (N, Y, X, 3), or (N, Y, X, 1) for S_z alone:
+    NetCDF, .npz or .npy."""
+    scale: int = pydantic.Field(gt=1, le=64)
+    """Fine sites per coarse pixel along each axis."""
+    method: Choice = pydantic.Field(default="map", validate_default=True)
+    """Method of reconstruction: its name, or a table such as { name = "map", weight = 20 }."""
+    hamiltonian: Hamiltonian | None = None
+    """Hamiltonian that the method assumes. Default: that of the dataset; none for images."""
+    degradation: Degradation = Degradation()
+    """Degradation that the method assumes."""
+    microscope: Microscope | None = None
+    """What makes the samples of a dataset coarse. Default: the degradation, without noise."""
+    seed: int = pydantic.Field(default=0, ge=0)
+    """Root seed of the noise of the microscope. The i-th sample of the split uses the random stream (seed, i)."""
+    weights: str | None = None
+    """Weights file of the network of the method "network", or folder of a training; `@name` for an earlier stage; or
+    `pretrained:NAME` for a network that is shipped with the package."""
+    fine: str | None = None
+    """Folder of a dataset of fine spins, or `@name`, from whose training samples the method "wiener" takes the spectrum.
+    Default: the dataset."""
+    learned_from: int = pydantic.Field(default=64, gt=0)
+    """Number of fields from which a spectrum is learned, once for the whole run: the first coarse fields for
+    "wiener-em", the first training samples of `fine` for "wiener"."""
+    split: Split = "test"
+    """Split of the dataset to reconstruct."""
+    samples: int | None = pydantic.Field(default=None, gt=0)
+    """Number of fields, counted from the first; default: all."""
+    shard_samples: int = pydantic.Field(default=16, gt=0)
+    """Fields in each shard (file). The fields do not depend on it."""
+    incomplete: bool = pydantic.Field(default=False, exclude_if=lambda incomplete: not incomplete)
+    """Accept a dataset with missing samples and use those that exist; by default it is an error."""
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.dataset is None) == (self.images is None):
+            raise InputError("dataset", "one of dataset and images is needed", "give either, not both")
+        if self.images is not None and self.microscope is not None:
+            raise InputError("microscope", "images are coarse already", "remove it, or use a dataset")
+        if (self.weights is None) == (name_of(self.method) == "network"):
+            raise InputError("weights", f"the method is {name_of(self.method)!r}", 'give it with the method "network" only')
+        if isinstance(self.method, Wiener) and self.dataset is None and self.fine is None:
+            raise InputError("fine", 'the method "wiener" needs fine fields', 'give a dataset, or use "wiener-em"')
+        return self
+
+    def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
+        """Check that the inputs exist or are made by earlier stages, and try the method on the corner of an image."""
+        run.check_same(self.identity_in(run), self.may_change)
+        if self.images is not None:
+            images = Images.read(run.locate(self.images)).values_NYXC
+            rows, columns = (self.scale * side for side in images.shape[1:3])
+            available, hamiltonian = len(images), None
+            # The fastest method, which also checks the values.
+            reconstruct(images, self.scale, METHODS["fourier"](), degradation=self.degradation)
+        else:
+            facts = DatasetFacts.of(self.dataset or "", run, earlier, incomplete=self.incomplete)
+            (rows, columns), (hamiltonian,) = facts.shape, facts.hamiltonians
+            available = facts.counts[self.split]
+            (self.microscope or Microscope()).degradation.check_lattice((rows, columns), self.scale)
+        if available < (self.samples or 1):
+            problem = f"{self.samples or 1} fields requested, and there are {available}"
+            raise InputError("samples", problem, "reduce samples, or give more fields")
+        self.degradation.check_inverse((rows, columns), self.scale)
+        if self.fine is not None:
+            DatasetFacts.of(self.fine, run, earlier, incomplete=self.incomplete)
+        if self.weights is None:
+            self._try(hamiltonian, min(rows // self.scale, _CORNER), min(columns // self.scale, _CORNER))
+
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
+        """Return the remaining fields and their cost, measured by reconstructing the first field if it exists."""
+        inputs = (self.dataset, self.images, self.fine, self.weights)
+        if any(reference is not None and reference.startswith("@") for reference in inputs):
+            return Plan(self.kind, {"fields": str(self.samples or "all")}, 0.0)
+        case = Case.open(self, self._places(run))
+        shares = self._shares(case)
+        done = FieldLedger(run.path, case.digest).read()
+        left = sum(count for first, count in shares if (first, count) not in done)
+        coarse_NYXC = case.fields.coarse(0, 1)
+        start = time.perf_counter()
+        spins_NYXC = case.reconstruct(coarse_NYXC).spins
+        seconds = time.perf_counter() - start
+        rows, columns = case.fields.shape
+        figures = {
+            "fields": f"{sum(count for _, count in shares)} of {rows} x {columns}, {left} left",
+            "method": name_of(self.method),
+            "seconds per field": f"{seconds:.3g} on one core, measured now",
+        }
+        pieces = sum(share not in done for share in shares)
+        return Plan(self.kind, figures, left * seconds, left * (spins_NYXC.nbytes + coarse_NYXC.nbytes), pieces=pieces)
+
+    def run(self, run: RunDir, context: Context) -> Summary:
+        """Reconstruct the missing fields, shard by shard, on all cores of the session."""
+        places, folder = self._places(run), run.path.resolve()
+        case = Case.open(self, places, folder)
+        shares, ledger = self._shares(case), FieldLedger(folder, case.digest)
+        rows = {share: found for share, found in ledger.read().items() if share in shares}
+        count = sum(number for _, number in shares)
+        with context.progress.track(self.kind, count, "field") as track:
+
+            def made(share: Share, found: MadeFields) -> None:
+                ledger.append(share, found)
+                rows[share] = found.rows
+                track.update(_fields(rows))
+
+            track.update(_fields(rows))
+            missing = [share for share in shares if share not in rows]
+            if missing:
+                unfinished = dispatch(
+                    context.session, context.stop, FieldMaker, (self, places, folder), missing, made
+                )
+                self._check_finished(unfinished, run, context, f"{_fields(rows)} of {count} fields done")
+        # Remove the temporary files of lost workers.
+        sweep_temporaries(folder)
+        return conclude(case, [row for share in shares for row in rows[share]], folder)
+
+    def done(self, run: RunDir) -> Summary | None:
+        """The summary, if the job has finished in this folder and all of its shards still exist; else None."""
+        summary = super().done(run)
+        return summary if summary is None or FieldLedger(run.path, "").whole() else None
+
+    def _try(self, hamiltonian: Hamiltonian | None, rows: int, columns: int) -> None:
+        """Reconstruct a small random image, so that options that don't fit together fail before anything is written."""
+        assumptions = Assumptions(self.scale, self.degradation, self.hamiltonian or hamiltonian)
+        shape = self.scale * rows, self.scale * columns, 3
+        coarse_NYXC = self.degradation.apply(np.ones((1, *shape)) / np.sqrt(3), self.scale)
+        if isinstance(self.method, Wiener):
+            return
+        reconstructed(
+            self.method, coarse_NYXC, assumptions, learned_spectrum(self.method, coarse_NYXC, assumptions)
+        )
+
+    def _places(self, run: RunDir) -> Places:
+        """Return the files of the inputs."""
+
+        def located(reference: str | None) -> Path | None:
+            return None if reference is None else run.locate(reference).resolve()
+
+        fine = self.fine or self.dataset if isinstance(self.method, Wiener) else None
+        weights = None
+        if self.weights is not None:
+            from rayspin.jobs.train.references import weights_file  # imports PyTorch, which other methods don't need
+
+            weights = weights_file(self.weights, run).resolve()
+        return Places(located(self.dataset), located(self.images), located(fine), weights)
+
+    def _shares(self, case: Case) -> list[Share]:
+        count, step = self.samples or len(case.fields), self.shard_samples
+        return [(first, min(step, count - first)) for first in range(0, count, step)]
+
+    def _check_finished(self, unfinished: Unfinished[Share], run: RunDir, context: Context, done: str) -> None:
+        """Raise RunError if shards failed, or Incomplete if some were not begun."""
+        if unfinished.failed:
+            write_text(run.path / "error.txt", unfinished.failed[0].trace)
+            problem = f"fields cannot be reconstructed ({unfinished.failed[0].error})"
+            raise RunError(str(run.path), problem, f"see {run.path / 'error.txt'}")
+        if unfinished.remaining:
+            raise context.stop.incomplete(str(run.path), done)
+
+
+def _fields(rows: Mapping[Share, object]) -> int:
+    return sum(count for _, count in rows)
