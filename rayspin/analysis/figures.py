@@ -259,6 +259,8 @@ def draw_heat_map(
     columns: tuple[str, Sequence[str]],
     title: str,
     path: Path,
+    *,
+    log: bool = False,
 ) -> None:
     """Draw a table of values as colours, with a number in each cell if there is space.
 
@@ -268,20 +270,22 @@ def draw_heat_map(
         columns: label and tick labels of the second axis.
         title: title of the figure.
         path: the PNG file.
+        log: use a logarithmic colour scale, for positive values.
     """
     down, across = (min(side, _MOST_CELLS) for side in values.shape)
     figure = Figure(figsize=(2.2 + 1.1 * across, 1.6 + 0.7 * down), layout="constrained")
     axis = figure.add_subplot()
-    picture = axis.imshow(values, cmap="viridis", aspect="auto")
+    picture = axis.imshow(values, cmap="viridis", aspect="auto", norm="log" if log else None)
     for name, ticks in (("y", rows[1]), ("x", columns[1])):
         step = -(-len(ticks) // _MOST_CELLS)
         axis.set(**{f"{name}ticks": range(0, len(ticks), step), f"{name}ticklabels": ticks[::step]})
     axis.set_ylabel(rows[0])
     axis.set_xlabel(columns[0])
     axis.set_title(title)
-    middle = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+    shades = np.log(values) if log else values
+    middle = float(np.nanmean(shades)) if np.isfinite(values).any() else 0.0
     for row, column in np.ndindex(*values.shape) if max(values.shape) <= _MOST_CELLS else ():
-        ink = "white" if values[row, column] < middle else "black"
+        ink = "white" if shades[row, column] < middle else "black"
         axis.text(column, row, f"{values[row, column]:.3g}", ha="center", va="center", color=ink)
     figure.colorbar(picture, ax=axis)
     _save(figure, path)

@@ -1,4 +1,4 @@
-"""Synthetic images of spins as a microscope takes them, with all that the true spins don't tell: blur, noise, drifts."""
+"""Synthetic images of spins as a microscope takes them: blurred, noisy, unevenly lit and in unknown units."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ class Microscope(Config):
         image = light * clean if self.counts is None else self._counted(clean, light, seed)
         terms = zip(self.background, (x, y, x * x, x * y, y * y))
         background = sum((factor * term for factor, term in terms), np.zeros_like(x))[..., None]
-        scaled = np.array(self.gain)[measured] * (image + background) + np.array(self.offset)[measured]
+        gain, offset = (np.array(values)[measured] for values in (self.gain, self.offset))
+        scaled: npt.NDArray[np.float64] = gain * (image + background) + offset
         return scaled.astype(np.float32)
 
     def _axis(self, sites: int, scale: int, stretch: float) -> npt.NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Reconstruction of fine spins from coarse ones, without training."""
 
+from rayspin.reconstruction.apart import NETWORK, learned_spectrum, reconstruct_apart
 from rayspin.reconstruction.fourier import Fourier
 from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Method
@@ -11,12 +12,15 @@ from rayspin.reconstruction.wiener import Wiener, WienerEM
 __all__ = [
     "MAP",
     "METHODS",
+    "NETWORK",
     "Fourier",
     "Method",
     "Projections",
     "Reconstruction",
     "Wiener",
     "WienerEM",
+    "learned_spectrum",
     "reconstruct",
+    "reconstruct_apart",
     "spectrum",
 ]

@@ -45,6 +45,7 @@ def reconstruct(
     hamiltonian: HamiltonianLike | None = None,
     spectrum: npt.ArrayLike | None = None,
     start: npt.ArrayLike | None = None,
+    any_length: bool = False,
 ) -> Reconstruction:
     """Reconstruct fine spins from coarse ones.
 
@@ -64,11 +65,12 @@ def reconstruct(
         hamiltonian: the Hamiltonian of the fine spins, for "map".
         spectrum: the spectrum of fine fields on the same lattice, (Y, X, 3, 3), for "wiener"; see `spectrum`.
         start: fine spins (N, Y, X, 3) to start from, for "projections" and "map", in place of the method's own start.
+        any_length: accept coarse spins of lengths above 1, as of a microscope that is not calibrated.
 
     Raises:
         InputError: an argument is invalid, or the method needs one that is missing.
     """
-    coarse, scale = _coarse_spins(coarse_NYXC), whole("scale", scale, 1)
+    coarse, scale = _coarse_spins(coarse_NYXC, any_length=any_length), whole("scale", scale, 1)
     batch = coarse.reshape(-1, *coarse.shape[-3:])
     rows, columns = lattice((scale * batch.shape[1], scale * batch.shape[2]), "open")
     degradation = Degradation() if degradation is None else Degradation.from_argument(degradation, "degradation")
@@ -93,10 +95,10 @@ def _method(method: str | Method) -> Method:
     return METHODS[method]()
 
 
-def _coarse_spins(values: npt.ArrayLike) -> npt.NDArray[np.floating]:
+def _coarse_spins(values: npt.ArrayLike, *, any_length: bool) -> npt.NDArray[np.floating]:
     coarse = spin_field(values, "coarse spins")
     longest = float(np.linalg.norm(coarse, axis=-1).max())
-    if longest > _LONGEST:
+    if longest > _LONGEST and not any_length:
         remedy = "give averages of unit spins, not normalized or scaled"
         raise InputError("coarse spins", f"have lengths up to {longest:.4g}, above 1", remedy)
     return coarse

@@ -72,7 +72,9 @@ class Images:
 def _array(path: Path) -> npt.NDArray[Any]:
     """Return the array of spins in a file."""
     if path.suffix not in _SUFFIXES:
-        raise InputError(str(path), "is not a file of images", f"give one of {', '.join(_SUFFIXES)}, or a folder of them")
+        raise InputError(
+            str(path), "is not a file of images", f"give one of {', '.join(_SUFFIXES)}, or a folder of them"
+        )
     if not path.is_file():
         raise InputError(str(path), "is missing, or not a regular file", "give a file or a folder")
     try:

@@ -7,37 +7,20 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from rayspin.jobs.reconstruct.fields import DatasetFields, Fields, ImageFields, Spins
-from rayspin.jobs.reconstruct.methods import Assumptions, learned_spectrum, reconstructed
-from rayspin.physics import Degradation, Hamiltonian, Microscope
-from rayspin.reconstruction import Method, Reconstruction, Wiener, spectrum
+from rayspin.jobs.reconstruct.task import Task
+from rayspin.physics import Hamiltonian, Microscope
+from rayspin.reconstruction import Reconstruction, learned_spectrum, reconstruct_apart, spectrum
 from rayspin.reconstruction.problem import Spectrum
 from rayspin.rundir import replacing
-from rayspin.storage import Catalog, Images, Split
+from rayspin.storage import Catalog, Images
 
 SPECTRUM = "spectrum.npz"
 """Name of the file with the spectrum that a run has learned."""
-
-
-class Task(Protocol):
-    """The keys of a job that its fields depend on; see `rayspin.jobs.reconstruct.job.Reconstruct`."""
-
-    scale: int
-    method: Method
-    hamiltonian: Hamiltonian | None
-    degradation: Degradation
-    microscope: Microscope | None
-    split: Split
-    seed: int
-    learned_from: int
-    incomplete: bool
-
-    def identity(self) -> dict[str, Any]:
-        """Return the resolved job."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +47,7 @@ class Case:
     Attributes:
         task: the task.
         fields: the coarse fields.
-        assumptions: what the method takes for granted.
+        hamiltonian: the Hamiltonian that the method assumes, if any.
         spectrum: the spectrum of fine fields, if the method or its start uses one.
         network: the network, if the method uses one.
         digest: SHA-256 of all inputs beside the job, in hexadecimal.
@@ -72,7 +55,7 @@ class Case:
 
     task: Task
     fields: Fields
-    assumptions: Assumptions
+    hamiltonian: Hamiltonian | None
     spectrum: Spectrum | None
     network: Any
     digest: str
@@ -91,7 +74,6 @@ class Case:
             InputError: the data or the weights cannot be used.
         """
         fields, hamiltonian = _fields(task, places)
-        assumptions = Assumptions(task.scale, task.degradation, task.hamiltonian or hamiltonian)
         inputs = [fields.digest, *(_file_digest(path) for path in (places.weights,) if path is not None)]
         reader = None if places.fine is None else Catalog.open(places.fine, incomplete=task.incomplete).reader("train")
         if reader is not None:
@@ -100,16 +82,26 @@ class Case:
 
         def learn() -> Spectrum | None:
             count = 1 if folder is None else min(task.learned_from, len(fields))
-            if isinstance(task.method, Wiener) and reader is not None:
+            if reader is not None:
                 return spectrum(reader.read(np.arange(min(task.learned_from, len(reader)))))
-            return learned_spectrum(task.method, fields.coarse(0, count), assumptions)
+            return learned_spectrum(
+                fields.coarse(0, count), task.scale, task.method.method, degradation=task.degradation
+            )
 
         learned = learn() if folder is None else _kept(folder / SPECTRUM, digest, learn)
-        return cls(task, fields, assumptions, learned, _network(places.weights), digest)
+        return cls(task, fields, task.hamiltonian or hamiltonian, learned, _network(places.weights), digest)
 
     def reconstruct(self, coarse_NYXC: Spins) -> Reconstruction:
         """Return the fine spins of coarse ones; the result for a field does not depend on the others."""
-        return reconstructed(self.task.method, coarse_NYXC, self.assumptions, self.spectrum, self.network)
+        return reconstruct_apart(
+            coarse_NYXC,
+            self.task.scale,
+            self.task.method.method,
+            spectrum=self.spectrum,
+            network=self.network,
+            degradation=self.task.degradation,
+            hamiltonian=self.hamiltonian,
+        )
 
 
 def _fields(task: Task, places: Places) -> tuple[Fields, Hamiltonian | None]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self
 
 import numpy as np
-import pydantic
 
 from rayspin.errors import InputError, RunError
 from rayspin.execution.dispatcher import dispatch
@@ -17,71 +15,20 @@ from rayspin.jobs.generate.facts import DatasetFacts
 from rayspin.jobs.reconstruct.case import Case, Places
 from rayspin.jobs.reconstruct.ledger import FieldLedger, MadeFields, Share
 from rayspin.jobs.reconstruct.making import FieldMaker
-from rayspin.jobs.reconstruct.methods import Assumptions, Choice, learned_spectrum, name_of, reconstructed
 from rayspin.jobs.reconstruct.report import conclude
+from rayspin.jobs.reconstruct.task import Task
 from rayspin.jobs.stage import Context, Plan, Stage
-from rayspin.physics import Degradation, Hamiltonian, Microscope
-from rayspin.reconstruction import METHODS, Wiener, reconstruct
+from rayspin.physics import Hamiltonian, Microscope
+from rayspin.reconstruction import learned_spectrum, reconstruct, reconstruct_apart
 from rayspin.rundir import RunDir, Summary, sweep_temporaries, write_text
-from rayspin.storage import Images, Split
+from rayspin.storage import Images
 
 _CORNER = 8
 """Side of the image, in coarse pixels, on which `check` tries the method."""
 
 
-class Reconstruct(Stage):
+class Reconstruct(Task):
     """Reconstruction of fine spins from coarse ones: from images in files, or from a dataset that is made coarse."""
-
-    references: ClassVar[tuple[str, ...]] = ("dataset", "images", "fine", "weights")
-
-    kind: Literal["reconstruct"] = "reconstruct"
-    dataset: str | None = None
-    """Folder of a dataset of fine spins, relative to the working directory, or `@name` for an earlier stage of the
-    pipeline. Its samples are made coarse, and the results are compared with them."""
-    images: str | None = None
-    """In place of `dataset`: a file, or a folder of files, of coarse spins (N, Y, X, 3), or (N, Y, X, 1) for S_z alone:
-    NetCDF, .npz or .npy."""
-    scale: int = pydantic.Field(gt=1, le=64)
-    """Fine sites per coarse pixel along each axis."""
-    method: Choice = pydantic.Field(default="map", validate_default=True)
-    """Method of reconstruction: its name, or a table such as { name = "map", weight = 20 }."""
-    hamiltonian: Hamiltonian | None = None
-    """Hamiltonian that the method assumes. Default: that of the dataset; none for images."""
-    degradation: Degradation = Degradation()
-    """Degradation that the method assumes."""
-    microscope: Microscope | None = None
-    """What makes the samples of a dataset coarse. Default: the degradation, without noise."""
-    seed: int = pydantic.Field(default=0, ge=0)
-    """Root seed of the noise of the microscope. The i-th sample of the split uses the random stream (seed, i)."""
-    weights: str | None = None
-    """Weights file of the network of the method "network", or folder of a training; `@name` for an earlier stage; or
-    `pretrained:NAME` for a network that is shipped with the package."""
-    fine: str | None = None
-    """Folder of a dataset of fine spins, or `@name`, from whose training samples the method "wiener" takes the spectrum.
-    Default: the dataset."""
-    learned_from: int = pydantic.Field(default=64, gt=0)
-    """Number of fields from which a spectrum is learned, once for the whole run: the first coarse fields for
-    "wiener-em", the first training samples of `fine` for "wiener"."""
-    split: Split = "test"
-    """Split of the dataset to reconstruct."""
-    samples: int | None = pydantic.Field(default=None, gt=0)
-    """Number of fields, counted from the first; default: all."""
-    shard_samples: int = pydantic.Field(default=16, gt=0)
-    """Fields in each shard (file). The fields do not depend on it."""
-    incomplete: bool = pydantic.Field(default=False, exclude_if=lambda incomplete: not incomplete)
-    """Accept a dataset with missing samples and use those that exist; by default it is an error."""
-
-    @pydantic.model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.dataset is None) == (self.images is None):
-            raise InputError("dataset", "one of dataset and images is needed", "give either, not both")
-        if self.images is not None and self.microscope is not None:
-            raise InputError("microscope", "images are coarse already", "remove it, or use a dataset")
-        if (self.weights is None) == (name_of(self.method) == "network"):
-            raise InputError("weights", f"the method is {name_of(self.method)!r}", 'give it with the method "network" only')
-        if isinstance(self.method, Wiener) and self.dataset is None and self.fine is None:
-            raise InputError("fine", 'the method "wiener" needs fine fields', 'give a dataset, or use "wiener-em"')
-        return self
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Check that the inputs exist or are made by earlier stages, and try the method on the corner of an image."""
@@ -91,7 +38,7 @@ class Reconstruct(Stage):
             rows, columns = (self.scale * side for side in images.shape[1:3])
             available, hamiltonian = len(images), None
             # The fastest method, which also checks the values.
-            reconstruct(images, self.scale, METHODS["fourier"](), degradation=self.degradation)
+            reconstruct(images, self.scale, "fourier", degradation=self.degradation)
         else:
             facts = DatasetFacts.of(self.dataset or "", run, earlier, incomplete=self.incomplete)
             (rows, columns), (hamiltonian,) = facts.shape, facts.hamiltonians
@@ -122,7 +69,7 @@ class Reconstruct(Stage):
         rows, columns = case.fields.shape
         figures = {
             "fields": f"{sum(count for _, count in shares)} of {rows} x {columns}, {left} left",
-            "method": name_of(self.method),
+            "method": self.method.name,
             "seconds per field": f"{seconds:.3g} on one core, measured now",
         }
         pieces = sum(share not in done for share in shares)
@@ -145,13 +92,11 @@ class Reconstruct(Stage):
             track.update(_fields(rows))
             missing = [share for share in shares if share not in rows]
             if missing:
-                unfinished = dispatch(
-                    context.session, context.stop, FieldMaker, (self, places, folder), missing, made
-                )
+                unfinished = dispatch(context.session, context.stop, FieldMaker, (self, places, folder), missing, made)
                 self._check_finished(unfinished, run, context, f"{_fields(rows)} of {count} fields done")
         # Remove the temporary files of lost workers.
         sweep_temporaries(folder)
-        return conclude(case, [row for share in shares for row in rows[share]], folder)
+        return conclude(case, [row for share in shares for row in rows[share]], run.path)
 
     def done(self, run: RunDir) -> Summary | None:
         """The summary, if the job has finished in this folder and all of its shards still exist; else None."""
@@ -159,15 +104,13 @@ class Reconstruct(Stage):
         return summary if summary is None or FieldLedger(run.path, "").whole() else None
 
     def _try(self, hamiltonian: Hamiltonian | None, rows: int, columns: int) -> None:
-        """Reconstruct a small random image, so that options that don't fit together fail before anything is written."""
-        assumptions = Assumptions(self.scale, self.degradation, self.hamiltonian or hamiltonian)
-        shape = self.scale * rows, self.scale * columns, 3
-        coarse_NYXC = self.degradation.apply(np.ones((1, *shape)) / np.sqrt(3), self.scale)
-        if isinstance(self.method, Wiener):
+        """Reconstruct a small uniform image, so that options that don't fit together fail before the run."""
+        if self.method.name == "wiener":
             return
-        reconstructed(
-            self.method, coarse_NYXC, assumptions, learned_spectrum(self.method, coarse_NYXC, assumptions)
-        )
+        coarse_NYXC = self.degradation.apply(np.full((1, self.scale * rows, self.scale * columns, 3), 0.5), self.scale)
+        known = {"degradation": self.degradation, "hamiltonian": self.hamiltonian or hamiltonian}
+        spectrum = learned_spectrum(coarse_NYXC, self.scale, self.method.method, **known)
+        reconstruct_apart(coarse_NYXC, self.scale, self.method.method, spectrum=spectrum, **known)
 
     def _places(self, run: RunDir) -> Places:
         """Return the files of the inputs."""
@@ -175,7 +118,7 @@ class Reconstruct(Stage):
         def located(reference: str | None) -> Path | None:
             return None if reference is None else run.locate(reference).resolve()
 
-        fine = self.fine or self.dataset if isinstance(self.method, Wiener) else None
+        fine = self.fine or self.dataset if self.method.name == "wiener" else None
         weights = None
         if self.weights is not None:
             from rayspin.jobs.train.references import weights_file  # imports PyTorch, which other methods don't need

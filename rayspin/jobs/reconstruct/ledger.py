@@ -87,7 +87,7 @@ class FieldLedger:
 
     def _has_size(self, entry: Table) -> bool:
         path = self._folder / entry["file"]
-        return path.is_file() and path.stat().st_size == entry["bytes"]
+        return path.is_file() and bool(path.stat().st_size == entry["bytes"])
 
 
 def progress(run: RunDir, job: Table) -> dict[str, str]:

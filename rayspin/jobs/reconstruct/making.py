@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from rayspin import __version__
 from rayspin.execution.work_queue import Worker
-from rayspin.jobs.reconstruct.case import Case, Places, Task
+from rayspin.jobs.reconstruct.case import Case, Places
 from rayspin.jobs.reconstruct.ledger import MadeFields, Row, Share
+from rayspin.jobs.reconstruct.task import Task
 from rayspin.metrics import angle_error, correlation, mse, psnr
 from rayspin.physics import energy, torque
 from rayspin.storage import FORMAT, VARIABLES, Derived, ShardWriter, Variable, shard_name
@@ -43,9 +44,9 @@ class FieldMaker(Worker[Share, MadeFields]):
         coarse_NYXC = case.fields.coarse(first, count)
         found = case.reconstruct(coarse_NYXC)
         trust_NYX = getattr(found, "trust", None)
-        numbers, hamiltonian = case.fields.numbers(first, count), case.assumptions.hamiltonian
+        numbers, hamiltonian = case.fields.numbers(first, count), case.hamiltonian
         energies = np.full(count, np.nan) if hamiltonian is None else energy(found.spins, hamiltonian)
-        coarse = Derived(coarse=(case.assumptions.scale,)).variables
+        coarse = Derived(coarse=(case.task.scale,)).variables
         values: dict[str, npt.NDArray[Any]] = {
             "sample": numbers,
             "spins": found.spins,
@@ -62,8 +63,8 @@ class FieldMaker(Worker[Share, MadeFields]):
 
     def _rows(self, share: Share, coarse_NYXC: Spins, spins_NYXC: Spins, trust_NYX: Spins | None) -> list[Row]:
         case, (first, count) = self._case, share
-        scale, hamiltonian = case.assumptions.scale, case.assumptions.hamiltonian
-        again = case.assumptions.degradation.apply(spins_NYXC, scale)[..., -coarse_NYXC.shape[-1] :]
+        scale, hamiltonian = case.task.scale, case.hamiltonian
+        again = case.task.degradation.apply(spins_NYXC, scale)[..., -coarse_NYXC.shape[-1] :]
         figures: dict[str, Any] = {
             "sample": case.fields.numbers(first, count),
             "misfit": np.sqrt(np.square(again - coarse_NYXC, dtype=np.float64).mean(axis=(1, 2, 3))),
@@ -92,7 +93,7 @@ def attributes(case: Case) -> dict[str, str]:
         "source": f"rayspin {__version__}",
         "format": str(FORMAT),
         "job": json.dumps(case.task.identity()),
-        "input": case.fields.digest,
+        "inputs_sha256": case.digest,
         "versions": ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "netCDF4", "h5py")),
     }
 

@@ -10,7 +10,6 @@ import numpy as np
 from rayspin.analysis.figures import draw_resolution
 from rayspin.jobs.reconstruct.case import Case
 from rayspin.jobs.reconstruct.ledger import Row
-from rayspin.jobs.reconstruct.methods import name_of
 from rayspin.jobs.tables import as_csv, mean
 from rayspin.rundir import Summary, write_text
 from rayspin.storage import read_shard, shard_name
@@ -32,8 +31,8 @@ def conclude(case: Case, rows: list[Row], folder: Path) -> Summary:
     _draw(case, folder)
     rows_, columns = case.fields.shape
     figures = {
-        "fields": f"{len(rows)} of {rows_} x {columns}, x{case.assumptions.scale}",
-        "method": name_of(case.task.method),
+        "fields": f"{len(rows)} of {rows_} x {columns}, x{case.task.scale}",
+        "method": case.task.method.name,
         "misfit of coarse spins": f"{mean(rows, 'misfit'):.3g} rms",
     }
     if "torque" in rows[0]:
@@ -58,8 +57,8 @@ def _draw(case: Case, folder: Path) -> None:
     truth_NYXC = case.fields.truth(0, count)
     shown: list[dict[str, Any]] = []
     for n in range(count):
-        coarse_YXC = np.nan_to_num(values[f"coarse{case.assumptions.scale}"][n])
-        panels = {"coarse": coarse_YXC, name_of(case.task.method): values["spins"][n]}
+        coarse_YXC = np.nan_to_num(values[f"coarse{case.task.scale}"][n])
+        panels = {"coarse": coarse_YXC, case.task.method.name: values["spins"][n]}
         if "trust" in values:
             panels["predicted squared error"] = values["trust"][n]
         if truth_NYXC is not None:

@@ -17,9 +17,7 @@ def test_default_is_the_degradation():
     image = Microscope().image(SPINS, 4, 0)
     np.testing.assert_allclose(image, Degradation().apply(SPINS, 4), atol=1e-6)
     average = Degradation(sigma=1.3, sampling="average", mosaic=2)
-    np.testing.assert_allclose(
-        Microscope(degradation=average).image(SPINS, 4, 0), average.apply(SPINS, 4), atol=1e-6
-    )
+    np.testing.assert_allclose(Microscope(degradation=average).image(SPINS, 4, 0), average.apply(SPINS, 4), atol=1e-6)
 
 
 def spread(microscope: Microscope) -> tuple[float, float]:

@@ -1,0 +1,88 @@
+"""Reconstruction of many fields in parts: what a method learns from all fields of a call is learned before, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy.typing as npt
+
+from rayspin.reconstruction.problem import Maps, Method, Problem, Spectrum
+from rayspin.reconstruction.reconstruct import Reconstruction, reconstruct
+from rayspin.reconstruction.wiener import Wiener, WienerEM
+
+NETWORK = "network"
+"""Name of the method that applies a network."""
+
+
+def learned_spectrum(coarse_NYXC: npt.ArrayLike, scale: int, method: str | Method, **known: Any) -> Spectrum | None:
+    """Return the spectrum that "wiener-em", or a method that starts from it, learns from coarse fields.
+
+    Args:
+        coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3).
+        scale: fine sites per coarse pixel along each axis.
+        method: the method.
+        known: further arguments of `reconstruct`.
+
+    Returns:
+        The spectrum, (Y, X, 3, 3); None if the method learns none.
+
+    Raises:
+        InputError: as in `reconstruct`.
+    """
+    if method != "wiener-em" and not isinstance(method, WienerEM) and getattr(method, "start", None) != "wiener-em":
+        return None
+    learning = _Learning(method if isinstance(method, WienerEM) else WienerEM())
+    reconstruct(coarse_NYXC, scale, learning, **known)
+    return learning.spectrum_YXCC
+
+
+def reconstruct_apart(
+    coarse_NYXC: npt.ArrayLike,
+    scale: int,
+    method: str | Method,
+    *,
+    spectrum: Spectrum | None = None,
+    network: Any = None,
+    **known: Any,
+) -> Reconstruction:
+    """Reconstruct fields such that the result for a field does not depend on the others of the call.
+
+    Args:
+        coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3).
+        scale: fine sites per coarse pixel along each axis.
+        method: the method.
+        spectrum: the spectrum of `learned_spectrum`, or that of fine fields for "wiener".
+        network: the network of the method "network"; other methods start from its output.
+        known: further arguments of `reconstruct`.
+
+    Raises:
+        InputError: as in `reconstruct`.
+    """
+    if spectrum is None and network is None:
+        return reconstruct(coarse_NYXC, scale, method, **known)
+    if network is not None:
+        first = reconstruct(coarse_NYXC, scale, NETWORK, **known, network=network)
+    else:
+        first = reconstruct(coarse_NYXC, scale, Wiener(), spectrum=spectrum, **known)
+    if method in (NETWORK, "wiener", "wiener-em") or isinstance(method, Wiener | WienerEM):
+        return first
+    return reconstruct(coarse_NYXC, scale, method, start=first.spins, **known)
+
+
+@dataclass
+class _Learning:
+    """The method "wiener-em", which keeps what it has learned.
+
+    Attributes:
+        learner: the method.
+        spectrum_YXCC: the spectrum of the last call.
+    """
+
+    learner: WienerEM
+    spectrum_YXCC: Spectrum | None = None
+
+    def solve(self, problem: Problem) -> Maps:
+        """Return the filtered spins; see `Method`."""
+        self.spectrum_YXCC = self.learner.spectrum(problem)
+        return Wiener().solve(replace(problem, spectrum_YXCC=self.spectrum_YXCC))
