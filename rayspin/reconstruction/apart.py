@@ -62,7 +62,8 @@ def reconstruct_apart(
     if spectrum is None and network is None:
         return reconstruct(coarse_NYXC, scale, method, **known)
     if network is not None:
-        first = reconstruct(coarse_NYXC, scale, NETWORK, **known, network=network)
+        applied = known | {"network": network}
+        first = reconstruct(coarse_NYXC, scale, NETWORK, **applied)
     else:
         first = reconstruct(coarse_NYXC, scale, Wiener(), spectrum=spectrum, **known)
     if method in (NETWORK, "wiener", "wiener-em") or isinstance(method, Wiener | WienerEM):

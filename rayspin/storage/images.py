@@ -84,10 +84,10 @@ def _array(path: Path) -> npt.NDArray[Any]:
                 name = _chosen(path, {name: variable.shape for name, variable in file.variables.items()})
                 values: npt.NDArray[Any] = file[name][...]
                 return values
-        loaded = np.load(path, allow_pickle=False)
-        if path.suffix == ".npy":
-            return np.asarray(loaded)
-        with loaded:
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if path.suffix == ".npy":
+                return np.asarray(loaded)
             return np.asarray(loaded[_chosen(path, {name: loaded[name].shape for name in loaded.files})])
     except InputError:
         raise

@@ -85,7 +85,11 @@ class Case:
             if reader is not None:
                 return spectrum(reader.read(np.arange(min(task.learned_from, len(reader)))))
             return learned_spectrum(
-                fields.coarse(0, count), task.scale, task.method.method, degradation=task.degradation
+                fields.coarse(0, count),
+                task.scale,
+                task.method.method,
+                degradation=task.degradation,
+                any_length=task.any_length,
             )
 
         learned = learn() if folder is None else _kept(folder / SPECTRUM, digest, learn)
@@ -101,6 +105,7 @@ class Case:
             network=self.network,
             degradation=self.task.degradation,
             hamiltonian=self.hamiltonian,
+            any_length=self.task.any_length,
         )
 
 

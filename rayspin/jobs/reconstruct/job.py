@@ -38,7 +38,7 @@ class Reconstruct(Task):
             rows, columns = (self.scale * side for side in images.shape[1:3])
             available, hamiltonian = len(images), None
             # The fastest method, which also checks the values.
-            reconstruct(images, self.scale, "fourier", degradation=self.degradation)
+            reconstruct(images, self.scale, "fourier", degradation=self.degradation, any_length=self.any_length)
         else:
             facts = DatasetFacts.of(self.dataset or "", run, earlier, incomplete=self.incomplete)
             (rows, columns), (hamiltonian,) = facts.shape, facts.hamiltonians

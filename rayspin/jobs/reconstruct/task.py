@@ -36,6 +36,8 @@ class Task(Stage):
     """Degradation that the method assumes."""
     microscope: Microscope | None = None
     """What makes the samples of a dataset coarse. Default: the degradation, without noise."""
+    any_length: bool = False
+    """Accept coarse spins of lengths above 1, as of noisy or uncalibrated images."""
     seed: int = pydantic.Field(default=0, ge=0)
     """Root seed of the noise of the microscope. The i-th sample of the split uses the random stream (seed, i)."""
     weights: str | None = None
