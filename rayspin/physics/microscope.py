@@ -61,6 +61,15 @@ class Microscope(Config):
             raise InputError("illumination", problem, "give numbers whose magnitudes add up to at most 1")
         return self
 
+    @property
+    def noise_amplitude(self) -> float:
+        """Amplitude alpha of the noise alpha R with random unit vectors R that has the variance of the shot noise.
+
+        It is sqrt(3 / counts) at the mean illumination and before the gain: alpha R has the variance alpha^2 / 3 in
+        each component.
+        """
+        return 0.0 if self.counts is None else math.sqrt(3 / self.counts)
+
     def matrices(self, shape: tuple[int, int], scale: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return the blur and sampling of rows and of columns, (sites / scale, sites) each.
 

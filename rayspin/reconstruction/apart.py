@@ -5,14 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from rayspin.reconstruction.problem import Maps, Method, Problem, Spectrum
+from rayspin.reconstruction.operator import Maps
+from rayspin.reconstruction.posterior import MAP
+from rayspin.reconstruction.problem import Method, Problem, Spectrum
 from rayspin.reconstruction.reconstruct import Reconstruction, reconstruct
 from rayspin.reconstruction.wiener import Wiener, WienerEM
 
 NETWORK = "network"
 """Name of the method that applies a network."""
+
+
+def learns(method: str | Method, *, noisy: bool) -> bool:
+    """Return whether a method learns a spectrum from coarse fields; MAP does so by default if they are noisy.
+
+    Args:
+        method: the method.
+        noisy: whether it assumes noise.
+    """
+    if isinstance(method, WienerEM) or method == "wiener-em" or getattr(method, "start", None) == "wiener-em":
+        return True
+    return noisy and (method == "map" or (isinstance(method, MAP) and method.start is None))
 
 
 def learned_spectrum(coarse_NYXC: npt.ArrayLike, scale: int, method: str | Method, **known: Any) -> Spectrum | None:
@@ -30,7 +45,7 @@ def learned_spectrum(coarse_NYXC: npt.ArrayLike, scale: int, method: str | Metho
     Raises:
         InputError: as in `reconstruct`.
     """
-    if method != "wiener-em" and not isinstance(method, WienerEM) and getattr(method, "start", None) != "wiener-em":
+    if not learns(method, noisy=known.get("noise", 0) != 0) or np.shape(coarse_NYXC)[-1] == 1:
         return None
     learning = _Learning(method if isinstance(method, WienerEM) else WienerEM())
     reconstruct(coarse_NYXC, scale, learning, **known)
@@ -85,5 +100,5 @@ class _Learning:
 
     def solve(self, problem: Problem) -> Maps:
         """Return the filtered spins; see `Method`."""
-        self.spectrum_YXCC = self.learner.spectrum(problem)
+        self.spectrum_YXCC, _ = self.learner.learn(problem)
         return Wiener().solve(replace(problem, spectrum_YXCC=self.spectrum_YXCC))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ import numpy as np
 from rayspin.jobs.reconstruct.fields import DatasetFields, Fields, ImageFields, Spins
 from rayspin.jobs.reconstruct.task import Task
 from rayspin.physics import Hamiltonian, Microscope
-from rayspin.reconstruction import Reconstruction, learned_spectrum, reconstruct_apart, spectrum
+from rayspin.reconstruction import Reconstruction, learned_spectrum, learns, reconstruct, reconstruct_apart, spectrum
 from rayspin.reconstruction.problem import Spectrum
 from rayspin.rundir import replacing
-from rayspin.storage import Catalog, Images
+from rayspin.storage import Catalog, Images, SpinReader
 
-SPECTRUM = "spectrum.npz"
-"""Name of the file with the spectrum that a run has learned."""
+LEARNED = "learned.npz"
+"""Name of the file with what a run has learned from its first fields."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,40 @@ class Places:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """What a run learns before it reconstructs.
+
+    Attributes:
+        noise: amplitude of the noise that the method assumes.
+        spectrum: the spectrum of fine fields, if the method or its start uses one.
+    """
+
+    noise: float
+    spectrum: Spectrum | None
+
+    @classmethod
+    def kept(cls, path: Path, digest: str) -> Learned | None:
+        """Return what a file keeps for the inputs of a digest; None if there is no such file or it is damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                if str(file["digest"]) != digest:
+                    return None
+                return cls(float(file["noise"]), file["spectrum"] if "spectrum" in file.files else None)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def keep(self, path: Path, digest: str) -> None:
+        """Write a file.
+
+        Raises:
+            MachineError: the file cannot be written.
+        """
+        arrays: dict[str, Any] = {} if self.spectrum is None else {"spectrum": self.spectrum}
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, digest=np.array(digest), noise=np.array(self.noise), **arrays)
+
+
+@dataclass(frozen=True)
 class Case:
     """The inputs of a reconstruction, loaded.
 
@@ -48,7 +81,7 @@ class Case:
         task: the task.
         fields: the coarse fields.
         hamiltonian: the Hamiltonian that the method assumes, if any.
-        spectrum: the spectrum of fine fields, if the method or its start uses one.
+        learned: what the run has learned.
         network: the network, if the method uses one.
         digest: SHA-256 of all inputs beside the job, in hexadecimal.
     """
@@ -56,7 +89,7 @@ class Case:
     task: Task
     fields: Fields
     hamiltonian: Hamiltonian | None
-    spectrum: Spectrum | None
+    learned: Learned
     network: Any
     digest: str
 
@@ -80,19 +113,12 @@ class Case:
             inputs.append(reader.digest)
         digest = hashlib.sha256(" ".join(inputs).encode()).hexdigest()
 
-        def learn() -> Spectrum | None:
+        learned = None if folder is None else Learned.kept(folder / LEARNED, digest)
+        if learned is None:
             count = 1 if folder is None else min(task.learned_from, len(fields))
-            if reader is not None:
-                return spectrum(reader.read(np.arange(min(task.learned_from, len(reader)))))
-            return learned_spectrum(
-                fields.coarse(0, count),
-                task.scale,
-                task.method.method,
-                degradation=task.degradation,
-                any_length=task.any_length,
-            )
-
-        learned = learn() if folder is None else _kept(folder / SPECTRUM, digest, learn)
+            learned = _learn(task, fields, reader, count)
+            if folder is not None:
+                learned.keep(folder / LEARNED, digest)
         return cls(task, fields, task.hamiltonian or hamiltonian, learned, _network(places.weights), digest)
 
     def reconstruct(self, coarse_NYXC: Spins) -> Reconstruction:
@@ -101,10 +127,11 @@ class Case:
             coarse_NYXC,
             self.task.scale,
             self.task.method.method,
-            spectrum=self.spectrum,
+            spectrum=self.learned.spectrum,
             network=self.network,
-            degradation=self.task.degradation,
             hamiltonian=self.hamiltonian,
+            noise=self.learned.noise,
+            degradation=self.task.degradation,
             any_length=self.task.any_length,
         )
 
@@ -119,19 +146,19 @@ def _fields(task: Task, places: Places) -> tuple[Fields, Hamiltonian | None]:
     return DatasetFields(reader, task.split, microscope, task.scale, task.seed), reader.hamiltonian
 
 
-def _kept(path: Path, digest: str, learn: Callable[[], Spectrum | None]) -> Spectrum | None:
-    """Return the spectrum that a file keeps for these inputs; if there is none, learn and keep it."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["digest"]) == digest:
-                return file["spectrum"]  # type: ignore[no-any-return]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass
-    learned = learn()
-    if learned is not None:
-        with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, spectrum=learned, digest=np.array(digest))
-    return learned
+def _learn(task: Task, fields: Fields, fine: SpinReader | None, count: int) -> Learned:
+    """Learn from the first `count` coarse fields, or the spectrum from fine ones."""
+    method = task.method.method
+    known: dict[str, Any] = {"degradation": task.degradation, "any_length": task.any_length}
+    if task.noise == "estimated":
+        noise = reconstruct(fields.coarse(0, count), task.scale, "wiener-em", noise=None, **known).noise
+    else:
+        noise = task.noise
+    if fine is not None:
+        return Learned(noise, spectrum(fine.read(np.arange(min(task.learned_from, len(fine))))))
+    if not learns(method, noisy=noise > 0):
+        return Learned(noise, None)
+    return Learned(noise, learned_spectrum(fields.coarse(0, count), task.scale, method, noise=noise, **known))
 
 
 def _network(weights: Path | None) -> Any:

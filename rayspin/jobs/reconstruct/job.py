@@ -19,7 +19,8 @@ from rayspin.jobs.reconstruct.report import conclude
 from rayspin.jobs.reconstruct.task import Task
 from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.physics import Hamiltonian, Microscope
-from rayspin.reconstruction import learned_spectrum, reconstruct, reconstruct_apart
+from rayspin.reconstruction import learned_spectrum, reconstruct_apart
+from rayspin.reconstruction.observations import coarse_spins
 from rayspin.rundir import RunDir, Summary, sweep_temporaries, write_text
 from rayspin.storage import Images
 
@@ -37,8 +38,7 @@ class Reconstruct(Task):
             images = Images.read(run.locate(self.images)).values_NYXC
             rows, columns = (self.scale * side for side in images.shape[1:3])
             available, hamiltonian = len(images), None
-            # The fastest method, which also checks the values.
-            reconstruct(images, self.scale, "fourier", degradation=self.degradation, any_length=self.any_length)
+            coarse_spins(images, None, None, longest=None if self.any_length or self.noise else 1)
         else:
             facts = DatasetFacts.of(self.dataset or "", run, earlier, incomplete=self.incomplete)
             (rows, columns), (hamiltonian,) = facts.shape, facts.hamiltonians
@@ -47,9 +47,12 @@ class Reconstruct(Task):
         if available < (self.samples or 1):
             problem = f"{self.samples or 1} fields requested, and there are {available}"
             raise InputError("samples", problem, "reduce samples, or give more fields")
-        self.degradation.check_inverse((rows, columns), self.scale)
+        self.degradation.check_lattice((rows, columns), self.scale)
         if self.fine is not None:
-            DatasetFacts.of(self.fine, run, earlier, incomplete=self.incomplete)
+            shape = DatasetFacts.of(self.fine, run, earlier, incomplete=self.incomplete).shape
+            if shape != (rows, columns):
+                problem = f"has {shape[0]} x {shape[1]} sites, not {rows} x {columns}"
+                raise InputError("fine", problem, "give a dataset of the lattice of the fields")
         if self.weights is None:
             self._try(hamiltonian, min(rows // self.scale, _CORNER), min(columns // self.scale, _CORNER))
 
@@ -108,7 +111,8 @@ class Reconstruct(Task):
         if self.method.name == "wiener":
             return
         coarse_NYXC = self.degradation.apply(np.full((1, self.scale * rows, self.scale * columns, 3), 0.5), self.scale)
-        known = {"degradation": self.degradation, "hamiltonian": self.hamiltonian or hamiltonian}
+        noise = 0.0 if self.noise == "estimated" else self.noise
+        known = {"degradation": self.degradation, "hamiltonian": self.hamiltonian or hamiltonian, "noise": noise}
         spectrum = learned_spectrum(coarse_NYXC, self.scale, self.method.method, **known)
         reconstruct_apart(coarse_NYXC, self.scale, self.method.method, spectrum=spectrum, **known)
 

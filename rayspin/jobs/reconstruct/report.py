@@ -33,6 +33,7 @@ def conclude(case: Case, rows: list[Row], folder: Path) -> Summary:
     figures = {
         "fields": f"{len(rows)} of {rows_} x {columns}, x{case.task.scale}",
         "method": case.task.method.name,
+        **({"noise": f"{case.learned.noise:.3g}"} if case.learned.noise else {}),
         "misfit of coarse spins": f"{mean(rows, 'misfit'):.3g} rms",
     }
     if "torque" in rows[0]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import pydantic
 
@@ -36,8 +36,11 @@ class Task(Stage):
     """Degradation that the method assumes."""
     microscope: Microscope | None = None
     """What makes the samples of a dataset coarse. Default: the degradation, without noise."""
+    noise: Annotated[float, pydantic.Field(ge=0)] | Literal["estimated"] = 0.0
+    """Noise that the method assumes: amplitude alpha of alpha R with random unit vectors R, which has the variance
+    alpha^2 / 3 in each component; or "estimated", once from the first `learned_from` fields."""
     any_length: bool = False
-    """Accept coarse spins of lengths above 1, as of noisy or uncalibrated images."""
+    """Accept coarse spins of lengths above 1 without noise, as of uncalibrated images."""
     seed: int = pydantic.Field(default=0, ge=0)
     """Root seed of the noise of the microscope. The i-th sample of the split uses the random stream (seed, i)."""
     weights: str | None = None
@@ -47,8 +50,8 @@ class Task(Stage):
     """Folder of a dataset of fine spins, or `@name`, from whose training samples the method "wiener" takes its
     spectrum. Default: the dataset."""
     learned_from: int = pydantic.Field(default=64, gt=0)
-    """Number of fields from which a spectrum is learned, once for the whole run: the first coarse fields for
-    "wiener-em", the first training samples of `fine` for "wiener"."""
+    """Number of fields from which a spectrum and the noise are learned, once for the whole run: the first coarse fields
+    for "wiener-em", the first training samples of `fine` for "wiener"."""
     split: Split = "test"
     """Split of the dataset to reconstruct."""
     samples: int | None = pydantic.Field(default=None, gt=0)
@@ -70,6 +73,9 @@ class Task(Stage):
             )
         if self.weights is not None and self.method.name not in (NETWORK, "projections", "map"):
             raise InputError("weights", f"the method {self.method.name!r} takes no network", "remove it")
+        if getattr(self.method.method, "weight", None) == "held-out":
+            problem = '"held-out" pixels of some fields would decide on all'
+            raise InputError("method.weight", problem, "give a number, such as one that reconstruct() finds")
         if self.method.name == "wiener" and self.dataset is None and self.fine is None:
             raise InputError("fine", 'the method "wiener" needs fine fields', 'give a dataset, or use "wiener-em"')
         return self

@@ -37,7 +37,7 @@ def _with(value):
         ({"method": "wiener", "spectrum": np.ones((16, 16, 3, 3))}, "spectrum: of shape"),
         ({"method": "wiener", "spectrum": np.full((32, 32, 3, 3), np.nan)}, "spectrum: of shape"),
         ({"start": UP}, "start: has shape"),
-        ({"method": "bicubic"}, "method: unknown name 'bicubic'"),
+        ({"method": "bicubik"}, "method: unknown name 'bicubik'"),
         ({"method": 7}, "method: 7 is not a method"),
     ],
 )

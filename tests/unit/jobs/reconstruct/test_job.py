@@ -73,7 +73,7 @@ def test_a_resumed_run_repeats_no_shard_and_ends_with_the_same_bytes(dispatcher,
         with pytest.raises(Incomplete, match=f"{done} of 5 fields done"):
             execute(stage(**table), parts, Context())
     assert progress(parts, {})["fields"] == "4 of all done"
-    (parts.path / "spectrum.npz").unlink()
+    (parts.path / "learned.npz").unlink()
     execute(stage(**table), parts, Context())
     assert dispatcher.done == SHARES
     for name in FILES:
@@ -140,6 +140,28 @@ def test_images_in_files_have_no_truth(dispatcher, dataset, tmp_path):
     assert header == "sample,misfit,energy,torque"
 
 
+@pytest.mark.parametrize("noise", [0.1, "estimated"])
+def test_noise_is_known_or_estimated_once(dispatcher, dataset, tmp_path, noise):
+    """Noise of the variance alpha^2 / 3 in each component, of which 9600 numbers tell the size to about a percent."""
+    microscope = {"counts": 3 / 0.1**2}
+    made = run(tmp_path / "run", dataset=str(dataset), microscope=microscope, noise=noise)
+    with np.load(made.path / "learned.npz") as learned:
+        assert float(learned["noise"]) == pytest.approx(0.1, rel=1e-6 if noise == 0.1 else 0.3)
+        assert learned["spectrum"].shape == (32, 32, 3, 3)
+    ignorant = run(tmp_path / "ignorant", dataset=str(dataset), microscope=microscope, any_length=True)
+    fine = truth(dataset)
+    assert mse(spins(made), fine).mean() < mse(spins(ignorant), fine).mean()
+
+
+def test_one_component_is_stored_with_its_gaps(dispatcher, dataset, tmp_path):
+    made = run(tmp_path / "run", dataset=str(dataset), microscope={"components": "z"})
+    coarse = read_shard(made.path / FILES[2])[0]["coarse4"]
+    assert np.isnan(coarse[..., :2]).all()
+    np.testing.assert_allclose(coarse[..., 2], Degradation().apply(truth(dataset)[:2], 4)[..., 2], atol=1e-6)
+    with (made.path / "fields.csv").open() as stream:
+        assert max(float(row["misfit"]) for row in csv.DictReader(stream)) < 0.01
+
+
 def test_noise_belongs_to_the_sample(dispatcher, dataset, tmp_path):
     table = {"dataset": str(dataset), "method": "fourier", "microscope": {"counts": 1e5, "gain": [0.5, 0.5, 0.5]}}
     made, other = (run(tmp_path / name, **table, shard_samples=n) for name, n in (("a", 2), ("b", 5)))
@@ -162,6 +184,8 @@ def test_noise_belongs_to_the_sample(dispatcher, dataset, tmp_path):
         ({"images": "a", "method": {"name": "map", "wait": 1}}, "method.wait: unknown key; did you mean 'weight'"),
         ({"images": "a", "method": {"weight": 1}}, "method.name: missing key"),
         ({"images": "a", "method": 3}, "method: 3 is not a method"),
+        ({"images": "a", "method": {"name": "map", "weight": "held-out"}}, "method.weight: .* would decide on all"),
+        ({"images": "a", "noise": "loud"}, "noise"),
         ({"images": "a", "method": "network"}, "weights: .* needs a network"),
         ({"images": "a", "method": "fourier", "weights": "b"}, "weights: the method 'fourier' takes no network"),
     ],
@@ -176,7 +200,7 @@ def test_jobs_that_make_no_sense_are_refused(table, message):
     [
         ({"scale": 5}, "degradation: 32 x 32 sites don't divide into blocks of 5"),
         ({"samples": 6}, "samples: 6 fields requested, and there are 5"),
-        ({"degradation": {"mosaic": 2}}, "degradation: it has no inverse at scale 4"),
+        ({"degradation": {"mosaic": 2}, "method": "fourier"}, "degradation: it has no inverse at scale 4"),
         ({"microscope": {"degradation": {"mosaic": 3}}}, "degradation: 32 x 32 sites don't divide into blocks of 12"),
         ({"hamiltonian": {"dmi": 0.3, "boundary": "open"}}, "hamiltonian: its boundary is open"),
         ({"hamiltonian": {"exchange": 0.0}}, "hamiltonian: all its terms are zero"),
