@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,7 @@ from rayspin.physics.arguments import lattice, number, spin_field, whole
 from rayspin.physics.degradation import LinearDegradation
 from rayspin.physics.hamiltonian import HamiltonianLike
 from rayspin.reconstruction.interpolation import Interpolation
-from rayspin.reconstruction.noise import lengthened, normalized, with_noise
+from rayspin.reconstruction.noise import estimated_amplitude, residual_amplitude, with_noise
 from rayspin.reconstruction.observations import coarse_spins, known_pixels, shift_pairs, without_gaps
 from rayspin.reconstruction.operator import Operator
 from rayspin.reconstruction.posterior import MAP
@@ -96,7 +96,8 @@ def reconstruct(
             at (y, x) * scale + shift.
         noise: amplitude alpha of the noise alpha R, with a random unit vector R at each pixel (variance alpha^2 / 3 in
             each component). Coarse spins of length 1 are taken as normalized after the noise was added, as in the
-            papers. None estimates the amplitude.
+            papers. None estimates the amplitude: "map" from what the Hamiltonian doesn't explain, other methods from
+            the weakest coarse waves, which is too much where the spins fill all waves (labyrinths at scale 8).
         known: False where a coarse pixel is missing, in the shape of the coarse spins without the last axis, or without
             the first axes. The values of missing pixels don't matter.
         any_length: accept coarse spins of lengths above 1, as of a microscope that is not calibrated.
@@ -130,12 +131,12 @@ def _solved(method: Method, problem: Problem, noise: float | None) -> tuple[Maps
     """Return unit spins (N, 3, Y, X), and the amplitude of the noise."""
     if noise == 0:
         return unit(method.solve(problem)), 0.0
-    noisy, amplitude = with_noise(problem, noise)
-    spins_NCYX = unit(method.solve(noisy))
-    if normalized(problem.coarse_NCKYX):
-        # The lengths that the normalization removed are those of the degraded estimate.
-        noisy = lengthened(noisy, problem.coarse_NCKYX, spins_NCYX, amplitude)
-        spins_NCYX = unit(method.solve(noisy))
+    amplitude = estimated_amplitude(problem.coarse_NCKYX) if noise is None else noise
+    spins_NCYX = unit(method.solve(with_noise(problem, amplitude)))
+    if noise is None and isinstance(method, MAP):
+        # The Hamiltonian tells spins from noise better than the spectrum of the coarse spins does.
+        amplitude = residual_amplitude(problem, spins_NCYX)
+        spins_NCYX = unit(method.solve(replace(with_noise(problem, amplitude), start_NCYX=spins_NCYX)))
     return spins_NCYX, amplitude
 
 
@@ -150,9 +151,11 @@ def _method(method: str | Method) -> Method:
 
 
 def _degradation(degradation: LinearDegradation | None) -> LinearDegradation:
+    if degradation is None:
+        return Degradation()
     if callable(getattr(degradation, "operator", None)):
         return degradation
-    return Degradation() if degradation is None else Degradation.from_argument(degradation, "degradation")
+    return Degradation.from_argument(degradation, "degradation")
 
 
 def _start(values: npt.ArrayLike, shape: tuple[int, ...]) -> Maps:
