@@ -1,6 +1,6 @@
 """Reconstruction of fine spins from coarse ones, without training."""
 
-from rayspin.reconstruction.apart import NETWORK, learned_spectrum, learns, reconstruct_apart
+from rayspin.reconstruction.apart import NETWORK, learned_hamiltonian, learned_spectrum, reconstruct_apart
 from rayspin.reconstruction.fourier import Fourier
 from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Method
@@ -19,8 +19,8 @@ __all__ = [
     "Reconstruction",
     "Wiener",
     "WienerEM",
+    "learned_hamiltonian",
     "learned_spectrum",
-    "learns",
     "reconstruct",
     "reconstruct_apart",
     "spectrum",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.physics import Hamiltonian
 from rayspin.reconstruction.operator import Maps
 from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Method, Problem, Spectrum
@@ -18,7 +19,7 @@ NETWORK = "network"
 """Name of the method that applies a network."""
 
 
-def learns(method: str | Method, *, noisy: bool) -> bool:
+def _learns(method: str | Method, *, noisy: bool) -> bool:
     """Return whether a method learns a spectrum from coarse fields; MAP does so by default if they are noisy.
 
     Args:
@@ -45,11 +46,36 @@ def learned_spectrum(coarse_NYXC: npt.ArrayLike, scale: int, method: str | Metho
     Raises:
         InputError: as in `reconstruct`.
     """
-    if not learns(method, noisy=known.get("noise", 0) != 0) or np.shape(coarse_NYXC)[-1] == 1:
+    if not _learns(method, noisy=known.get("noise", 0) != 0) or np.shape(coarse_NYXC)[-1] == 1:
         return None
     learning = _Learning(method if isinstance(method, WienerEM) else WienerEM())
     reconstruct(coarse_NYXC, scale, learning, **known)
     return learning.spectrum_YXCC
+
+
+def learned_hamiltonian(
+    coarse_NYXC: npt.ArrayLike, scale: int, method: str | Method, **known: Any
+) -> tuple[Method, Hamiltonian] | None:
+    """Return MAP under the Hamiltonian whose strengths a method estimates from coarse fields.
+
+    Args:
+        coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3).
+        scale: fine sites per coarse pixel along each axis.
+        method: the method. It estimates strengths if it has a method `fit` and, as `map`, the MAP under each estimate.
+        known: further arguments of `reconstruct`.
+
+    Returns:
+        MAP with its options, and the Hamiltonian; None if the method estimates none.
+
+    Raises:
+        InputError: as in `reconstruct`.
+    """
+    if not callable(getattr(method, "fit", None)):
+        return None
+    fitting = _Fitting(method)
+    reconstruct(coarse_NYXC, scale, fitting, **known)
+    assert fitting.hamiltonian is not None
+    return fitting.method.map, fitting.hamiltonian
 
 
 def reconstruct_apart(
@@ -102,3 +128,23 @@ class _Learning:
         """Return the filtered spins; see `Method`."""
         self.spectrum_YXCC, _ = self.learner.learn(problem)
         return Wiener().solve(replace(problem, spectrum_YXCC=self.spectrum_YXCC))
+
+
+@dataclass
+class _Fitting:
+    """A method that estimates strengths, and keeps the estimate.
+
+    Attributes:
+        method: the method.
+        hamiltonian: the Hamiltonian of the last call.
+    """
+
+    method: Any
+    hamiltonian: Hamiltonian | None = None
+
+    def solve(self, problem: Problem) -> Maps:
+        """Return the spins under the estimate; see `Method`."""
+        estimate = self.method.fit(problem)
+        self.hamiltonian = estimate.assumptions.hamiltonian
+        spins_NCYX: Maps = estimate.spins_NCYX
+        return spins_NCYX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,15 @@ import numpy as np
 from rayspin.jobs.reconstruct.fields import DatasetFields, Fields, ImageFields, Spins
 from rayspin.jobs.reconstruct.task import Task
 from rayspin.physics import Hamiltonian, Microscope
-from rayspin.reconstruction import Reconstruction, learned_spectrum, learns, reconstruct, reconstruct_apart, spectrum
+from rayspin.reconstruction import (
+    MAP,
+    Reconstruction,
+    learned_hamiltonian,
+    learned_spectrum,
+    reconstruct,
+    reconstruct_apart,
+    spectrum,
+)
 from rayspin.reconstruction.problem import Spectrum
 from rayspin.rundir import replacing
 from rayspin.storage import Catalog, Images, SpinReader
@@ -46,10 +55,12 @@ class Learned:
     Attributes:
         noise: amplitude of the noise that the method assumes.
         spectrum: the spectrum of fine fields, if the method or its start uses one.
+        hamiltonian: the Hamiltonian that the method assumes, given or estimated; None without one.
     """
 
     noise: float
     spectrum: Spectrum | None
+    hamiltonian: Hamiltonian | None
 
     @classmethod
     def kept(cls, path: Path, digest: str) -> Learned | None:
@@ -58,7 +69,9 @@ class Learned:
             with np.load(path, allow_pickle=False) as file:
                 if str(file["digest"]) != digest:
                     return None
-                return cls(float(file["noise"]), file["spectrum"] if "spectrum" in file.files else None)
+                table = json.loads(str(file["hamiltonian"]))
+                hamiltonian = None if table is None else Hamiltonian(**table)
+                return cls(float(file["noise"]), file["spectrum"] if "spectrum" in file.files else None, hamiltonian)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
@@ -68,9 +81,12 @@ class Learned:
         Raises:
             MachineError: the file cannot be written.
         """
-        arrays: dict[str, Any] = {} if self.spectrum is None else {"spectrum": self.spectrum}
+        table = None if self.hamiltonian is None else self.hamiltonian.to_table()
+        arrays: dict[str, Any] = {"digest": digest, "noise": self.noise, "hamiltonian": json.dumps(table)}
+        if self.spectrum is not None:
+            arrays["spectrum"] = self.spectrum
         with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, digest=np.array(digest), noise=np.array(self.noise), **arrays)
+            np.savez(stream, **arrays)
 
 
 @dataclass(frozen=True)
@@ -80,7 +96,6 @@ class Case:
     Attributes:
         task: the task.
         fields: the coarse fields.
-        hamiltonian: the Hamiltonian that the method assumes, if any.
         learned: what the run has learned.
         network: the network, if the method uses one.
         digest: SHA-256 of all inputs beside the job, in hexadecimal.
@@ -88,7 +103,6 @@ class Case:
 
     task: Task
     fields: Fields
-    hamiltonian: Hamiltonian | None
     learned: Learned
     network: Any
     digest: str
@@ -116,20 +130,22 @@ class Case:
         learned = None if folder is None else Learned.kept(folder / LEARNED, digest)
         if learned is None:
             count = 1 if folder is None else min(task.learned_from, len(fields))
-            learned = _learn(task, fields, reader, count)
+            learned = _learn(task, fields, reader, task.hamiltonian or hamiltonian, count)
             if folder is not None:
                 learned.keep(folder / LEARNED, digest)
-        return cls(task, fields, task.hamiltonian or hamiltonian, learned, _network(places.weights), digest)
+        return cls(task, fields, learned, _network(places.weights), digest)
 
     def reconstruct(self, coarse_NYXC: Spins) -> Reconstruction:
         """Return the fine spins of coarse ones; the result for a field does not depend on the others."""
+        method = self.task.method.method
         return reconstruct_apart(
             coarse_NYXC,
             self.task.scale,
-            self.task.method.method,
+            # Its Hamiltonian was estimated before.
+            getattr(method, "map", method),
             spectrum=self.learned.spectrum,
             network=self.network,
-            hamiltonian=self.hamiltonian,
+            hamiltonian=self.learned.hamiltonian,
             noise=self.learned.noise,
             degradation=self.task.degradation,
             any_length=self.task.any_length,
@@ -146,19 +162,23 @@ def _fields(task: Task, places: Places) -> tuple[Fields, Hamiltonian | None]:
     return DatasetFields(reader, task.split, microscope, task.scale, task.seed), reader.hamiltonian
 
 
-def _learn(task: Task, fields: Fields, fine: SpinReader | None, count: int) -> Learned:
+def _learn(task: Task, fields: Fields, fine: SpinReader | None, hamiltonian: Hamiltonian | None, count: int) -> Learned:
     """Learn from the first `count` coarse fields, or the spectrum from fine ones."""
-    method = task.method.method
-    known: dict[str, Any] = {"degradation": task.degradation, "any_length": task.any_length}
+    method, scale = task.method.method, task.scale
+    coarse_NYXC = fields.coarse(0, count)
+    known: dict[str, Any] = {"degradation": task.degradation, "any_length": task.any_length, "hamiltonian": hamiltonian}
+    known["noise"] = task.noise
     if task.noise == "estimated":
-        noise = reconstruct(fields.coarse(0, count), task.scale, "wiener-em", noise=None, **known).noise
-    else:
-        noise = task.noise
+        # MAP tells noise from spins better than other methods, which all take the same estimate.
+        estimator = method if isinstance(method, MAP) else "fourier"
+        known["noise"] = reconstruct(coarse_NYXC, scale, estimator, **(known | {"noise": None})).noise
     if fine is not None:
-        return Learned(noise, spectrum(fine.read(np.arange(min(task.learned_from, len(fine))))))
-    if not learns(method, noisy=noise > 0):
-        return Learned(noise, None)
-    return Learned(noise, learned_spectrum(fields.coarse(0, count), task.scale, method, noise=noise, **known))
+        fine_NYXC = fine.read(np.arange(min(task.learned_from, len(fine))))
+        return Learned(known["noise"], spectrum(fine_NYXC), hamiltonian)
+    if fitted := learned_hamiltonian(coarse_NYXC, scale, method, **known):
+        method, known["hamiltonian"] = fitted
+    learned = learned_spectrum(coarse_NYXC, scale, method, **known)
+    return Learned(known["noise"], learned, known["hamiltonian"])
 
 
 def _network(weights: Path | None) -> Any:

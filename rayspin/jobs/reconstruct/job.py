@@ -19,7 +19,7 @@ from rayspin.jobs.reconstruct.report import conclude
 from rayspin.jobs.reconstruct.task import Task
 from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.physics import Hamiltonian, Microscope
-from rayspin.reconstruction import learned_spectrum, reconstruct_apart
+from rayspin.reconstruction import reconstruct
 from rayspin.reconstruction.observations import coarse_spins
 from rayspin.rundir import RunDir, Summary, sweep_temporaries, write_text
 from rayspin.storage import Images
@@ -112,9 +112,14 @@ class Reconstruct(Task):
             return
         coarse_NYXC = self.degradation.apply(np.full((1, self.scale * rows, self.scale * columns, 3), 0.5), self.scale)
         noise = 0.0 if self.noise == "estimated" else self.noise
-        known = {"degradation": self.degradation, "hamiltonian": self.hamiltonian or hamiltonian, "noise": noise}
-        spectrum = learned_spectrum(coarse_NYXC, self.scale, self.method.method, **known)
-        reconstruct_apart(coarse_NYXC, self.scale, self.method.method, spectrum=spectrum, **known)
+        reconstruct(
+            coarse_NYXC,
+            self.scale,
+            self.method.method,
+            degradation=self.degradation,
+            hamiltonian=self.hamiltonian or hamiltonian,
+            noise=noise,
+        )
 
     def _places(self, run: RunDir) -> Places:
         """Return the files of the inputs."""

@@ -44,7 +44,10 @@ class FieldMaker(Worker[Share, MadeFields]):
         coarse_NYXC = case.fields.coarse(first, count)
         found = case.reconstruct(coarse_NYXC)
         trust_NYX = getattr(found, "trust", None)
-        numbers, hamiltonian = case.fields.numbers(first, count), case.hamiltonian
+        if trust_NYX is not None and np.isnan(trust_NYX).all():
+            # There is no model of trust for such images.
+            trust_NYX = None
+        numbers, hamiltonian = case.fields.numbers(first, count), case.learned.hamiltonian
         energies = np.full(count, np.nan) if hamiltonian is None else energy(found.spins, hamiltonian)
         coarse = Derived(coarse=(case.task.scale,)).variables
         values: dict[str, npt.NDArray[Any]] = {
@@ -63,7 +66,7 @@ class FieldMaker(Worker[Share, MadeFields]):
 
     def _rows(self, share: Share, coarse_NYXC: Spins, spins_NYXC: Spins, trust_NYX: Spins | None) -> list[Row]:
         case, (first, count) = self._case, share
-        scale, hamiltonian = case.task.scale, case.hamiltonian
+        scale, hamiltonian = case.task.scale, case.learned.hamiltonian
         again = case.task.degradation.apply(spins_NYXC, scale)[..., -coarse_NYXC.shape[-1] :]
         figures: dict[str, Any] = {
             "sample": case.fields.numbers(first, count),

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rayspin.config import build
+from rayspin.config import Config, build
 from rayspin.errors import Incomplete, InputError
+from rayspin.jobs.reconstruct import methods
 from rayspin.jobs.reconstruct.job import Reconstruct
 from rayspin.jobs.reconstruct.ledger import NAME, progress
 from rayspin.jobs.stage import Context, execute
 from rayspin.metrics import mse
-from rayspin.physics import LABYRINTH, Degradation, energy
-from rayspin.reconstruction import reconstruct
+from rayspin.physics import LABYRINTH, Degradation, Hamiltonian, energy
+from rayspin.reconstruction import MAP, METHODS, reconstruct
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, read_shard
 
@@ -119,6 +122,30 @@ def test_a_field_does_not_depend_on_the_size_of_shards(dispatcher, dataset, tmp_
     if method == "wiener-em":
         expected = reconstruct(Degradation().apply(truth(dataset), 4), 4, method).spins
         np.testing.assert_allclose(at_once, expected, atol=1e-4)
+
+
+class Fit(Config):
+    """A method that estimates the DMI from the mean S_z of the first coarse pixels of all fields of a call."""
+
+    map: MAP = MAP()
+
+    def fit(self, problem: Any) -> Any:
+        found = Hamiltonian(dmi=0.3 + float(problem.coarse_NCKYX[:, 2, 0, 0, 0].mean()) / 10)
+        spins = self.map.solve(replace(problem, hamiltonian=found))
+        return SimpleNamespace(assumptions=SimpleNamespace(hamiltonian=found), spins_NCYX=spins)
+
+    def solve(self, problem: Any) -> Any:
+        return self.fit(problem).spins_NCYX
+
+
+def test_strengths_are_estimated_once(dispatcher, dataset, tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "fit", Fit)
+    monkeypatch.setattr(methods, "NAMES", (*methods.NAMES, "fit"))
+    made = run(tmp_path / "run", dataset=str(dataset), method="fit", learned_from=3)
+    coarse = Degradation().apply(truth(dataset), 4)
+    dmi = 0.3 + float(coarse[:3, 0, 0, 2].mean()) / 10
+    expected = reconstruct(coarse, 4, "map", hamiltonian=Hamiltonian(dmi=dmi)).spins
+    np.testing.assert_allclose(spins(made), expected, atol=1e-4)
 
 
 def test_wiener_takes_its_spectrum_from_training_samples(dispatcher, dataset, tmp_path):
