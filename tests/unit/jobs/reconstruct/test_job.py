@@ -86,7 +86,7 @@ def test_a_resumed_run_repeats_no_shard_and_ends_with_the_same_bytes(dispatcher,
     assert dispatcher.done == before
 
 
-def test_damaged_and_lost_shards_are_made_again(dispatcher, dataset, tmp_path):
+def test_damaged_lost_and_foreign_shards_are_made_again(dispatcher, dataset, tmp_path):
     table = {"dataset": str(dataset), "method": "fourier"}
     made = run(tmp_path / "run", **table)
     reference = {name: (made.path / name).read_bytes() for name in FILES}
@@ -94,9 +94,11 @@ def test_damaged_and_lost_shards_are_made_again(dispatcher, dataset, tmp_path):
     content = bytearray(reference[FILES[3]])
     content[-1000] ^= 1
     (made.path / FILES[3]).write_bytes(content)
+    other = run(tmp_path / "other", **(table | {"method": "projections"}))
+    (made.path / FILES[4]).write_bytes((other.path / FILES[4]).read_bytes())
     dispatcher.done = []
     execute(stage(**table), made, Context())
-    assert dispatcher.done == SHARES[:2]
+    assert dispatcher.done == SHARES
     assert {name: (made.path / name).read_bytes() for name in FILES} == reference
 
 
