@@ -253,6 +253,27 @@ def draw_measurements(
     _save(figure, path)
 
 
+def draw_reliability(curves: Mapping[str, tuple[Floats, Floats]], path: Path) -> None:
+    """Plot actual against predicted squared errors of groups of sites, such as deciles of the prediction.
+
+    Args:
+        curves: (predicted, actual) mean squared errors by the name of the curve; see
+            `rayspin.reconstruction.reliability`.
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(4.8, 4.6), layout="constrained")
+    axis = figure.add_subplot()
+    for name, (predicted, actual) in curves.items():
+        axis.plot(predicted, actual, ".-", linewidth=1, label=name)
+    ends = [
+        float(extreme([extreme(values) for pair in curves.values() for values in pair])) for extreme in (np.min, np.max)
+    ]
+    axis.plot(ends, ends, "k-", linewidth=1, zorder=0)
+    axis.set(xscale="log", yscale="log", xlabel="predicted squared error", ylabel="squared error")
+    axis.legend(fontsize=8)
+    _save(figure, path)
+
+
 def draw_heat_map(
     values: Floats,
     rows: tuple[str, Sequence[str]],
@@ -286,7 +307,8 @@ def draw_heat_map(
     middle = float(np.nanmean(shades)) if np.isfinite(values).any() else 0.0
     for row, column in np.ndindex(*values.shape) if max(values.shape) <= _MOST_CELLS else ():
         ink = "white" if shades[row, column] < middle else "black"
-        axis.text(column, row, f"{values[row, column]:.3g}", ha="center", va="center", color=ink)
+        text = format(values[row, column], ".1e" if log else ".3g")
+        axis.text(column, row, text, ha="center", va="center", color=ink)
     figure.colorbar(picture, ax=axis)
     _save(figure, path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from rayspin.metrics import mse
 from rayspin.physics import Degradation, Hamiltonian, Microscope, torque
-from rayspin.reconstruction import Method, learned_spectrum, reconstruct_apart
+from rayspin.reconstruction import AssumptionWarning, Method, calibrate, learned_spectrum, reconstruct_apart
 
 Spins: TypeAlias = npt.NDArray[np.float32]
 Row: TypeAlias = dict[str, Any]
@@ -20,6 +21,8 @@ RIGHT = "all right"
 """Name of the case whose assumptions are right."""
 
 _ASSUMED = Degradation()
+_CALIBRATED_FROM = 8
+"""Number of images that a calibration uses."""
 _TERMS = ("dmi", "dipole", "anisotropy")
 
 
@@ -72,17 +75,35 @@ Approach: TypeAlias = Callable[[Spins, int, Hamiltonian], Spins]
 """A function of coarse spins (N, Y / scale, X / scale, 3), the scale and a Hamiltonian that returns fine spins."""
 
 
-def by_method(method: str | Method) -> Approach:
-    """Return the approach that takes the published degradation for granted, and learns from all images together.
+def by_method(method: str | Method, degradation: Degradation = _ASSUMED) -> Approach:
+    """Return the approach that takes a degradation for granted, and learns from all images together.
 
     Args:
         method: the method.
+        degradation: the degradation that it assumes.
     """
 
     def approach(coarse_NYXC: Spins, scale: int, hamiltonian: Hamiltonian) -> Spins:
-        known: dict[str, Any] = {"degradation": _ASSUMED, "hamiltonian": hamiltonian, "any_length": True}
+        known: dict[str, Any] = {"degradation": degradation, "hamiltonian": hamiltonian, "any_length": True}
         spectrum = learned_spectrum(coarse_NYXC, scale, method, **known)
-        return reconstruct_apart(coarse_NYXC, scale, method, spectrum=spectrum, **known).spins
+        with warnings.catch_warnings():
+            # That the assumptions are wrong is the point.
+            warnings.simplefilter("ignore", AssumptionWarning)
+            return reconstruct_apart(coarse_NYXC, scale, method, spectrum=spectrum, **known).spins
+
+    return approach
+
+
+def calibrated(method: str | Method) -> Approach:
+    """Return the approach that first estimates blur, gain and offset from the images; see `calibrate`.
+
+    Args:
+        method: the method that is applied to the corrected images.
+    """
+
+    def approach(coarse_NYXC: Spins, scale: int, hamiltonian: Hamiltonian) -> Spins:
+        calibration = calibrate(coarse_NYXC[:_CALIBRATED_FROM], scale, hamiltonian, degradation=_ASSUMED)
+        return by_method(method, calibration.degradation)(calibration.corrected(coarse_NYXC), scale, hamiltonian)
 
     return approach
 

@@ -1,27 +1,39 @@
 """Reconstruction of fine spins from coarse ones, without training."""
 
 from rayspin.reconstruction.apart import NETWORK, learned_hamiltonian, learned_spectrum, reconstruct_apart
+from rayspin.reconstruction.calibration import Calibration, calibrate
 from rayspin.reconstruction.fourier import Fourier
 from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Method
 from rayspin.reconstruction.projections import Projections
-from rayspin.reconstruction.reconstruct import METHODS, Reconstruction, reconstruct
+from rayspin.reconstruction.reconstruct import METHODS, AssumptionWarning, Reconstruction, reconstruct
 from rayspin.reconstruction.spectrum import spectrum
+from rayspin.reconstruction.strengths import MAPFit
+from rayspin.reconstruction.trust import TrustModel, reliability, squared_error
+from rayspin.reconstruction.trust_fit import fit_trust
 from rayspin.reconstruction.wiener import Wiener, WienerEM
 
 __all__ = [
     "MAP",
     "METHODS",
     "NETWORK",
+    "AssumptionWarning",
+    "Calibration",
     "Fourier",
+    "MAPFit",
     "Method",
     "Projections",
     "Reconstruction",
+    "TrustModel",
     "Wiener",
     "WienerEM",
+    "calibrate",
+    "fit_trust",
     "learned_hamiltonian",
     "learned_spectrum",
     "reconstruct",
     "reconstruct_apart",
+    "reliability",
     "spectrum",
+    "squared_error",
 ]

@@ -12,7 +12,7 @@ from rayspin.reconstruction.problem import Maps, Problem
 from rayspin.rng import generator
 
 Solve = Callable[[Problem, Maps, float, int, float], Maps]
-"""A function of a problem, the start, the weight, the number of iterations and the tolerance that returns fine spins."""
+"""A function of a problem, a start, the weight, the number of iterations and the tolerance that returns fine spins."""
 
 _WEIGHTS, _RANGE = 10, 600
 _HIDDEN_SHARE = 0.1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -19,10 +20,13 @@ from rayspin.physics.hamiltonian import HamiltonianLike
 from rayspin.reconstruction.interpolation import Interpolation
 from rayspin.reconstruction.noise import estimated_amplitude, residual_amplitude, with_noise
 from rayspin.reconstruction.observations import coarse_spins, known_pixels, shift_pairs, without_gaps
-from rayspin.reconstruction.operator import Operator
+from rayspin.reconstruction.operator import Maps, Operator
 from rayspin.reconstruction.posterior import MAP
-from rayspin.reconstruction.problem import Maps, Method, Problem, Spectrum, unit
+from rayspin.reconstruction.problem import Method, Problem, Spectrum, unit
 from rayspin.reconstruction.projections import LINEAR, Projections
+from rayspin.reconstruction.shipped_trust import shipped_model
+from rayspin.reconstruction.strengths import MAPFit
+from rayspin.reconstruction.trust import Residuals, TrustModel
 
 METHODS: Mapping[str, Callable[[], Method]] = {
     **{name: partial(Interpolation, kernel=name) for name in ("gaussian", "bilinear", "bicubic")},
@@ -33,11 +37,16 @@ METHODS: Mapping[str, Callable[[], Method]] = {
     **LINEAR,
     "projections": Projections,
     "map": MAP,
+    "map-fit": MAPFit,
 }
 """The methods by name."""
 
 # Largest amplitude of noise.
 _LOUDEST = 1e6
+
+
+class AssumptionWarning(UserWarning):
+    """The coarse spins contradict what a reconstruction assumes."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,28 @@ class Reconstruction:
 
     Attributes:
         spins: (N, Y, X, 3) unit spins, float32; (Y, X, 3) if one field was given.
+        trust: predicted squared error |S - S_true|^2 of each site, averaged by a Gaussian of 6 sites, (N, Y, X) or
+            (Y, X), float32; its mean over a field is three times the mean squared error of a component. NaN where no
+            trust model is known: for Hamiltonians, scales, degradations or options of the method other than those
+            of the package's models, and for noise, missing pixels, several observations or S_z alone, unless
+            `reconstruct` is given a model.
+        extrapolated: where the prediction is an extrapolation, because such residuals did not occur in the fields
+            that the trust model was fitted on, in the shape of `trust`; everywhere if there is no model. If it is true
+            for more than about 1 % of the sites, an assumption is likely to be wrong.
         noise: amplitude alpha of the noise of the coarse spins, given or estimated.
+        hamiltonian: the Hamiltonian that was given, or estimated by "map-fit"; None if there is none.
+        strength_errors: standard errors of the estimated strengths by name, from the spread over blocks of 32 x 32
+            sites. They don't cover what all fields share, such as an incomplete quench: about 0.1 % for domains.
+        suspect: what contradicts the assumptions, in one line, or None; the text of the `AssumptionWarning`.
     """
 
     spins: npt.NDArray[np.float32]
+    trust: npt.NDArray[np.float32]
+    extrapolated: npt.NDArray[np.bool_]
     noise: float = 0.0
+    hamiltonian: Hamiltonian | None = None
+    strength_errors: Mapping[str, float] = field(default_factory=dict)
+    suspect: str | None = None
 
 
 def reconstruct(
@@ -66,6 +92,7 @@ def reconstruct(
     noise: float | None = 0.0,
     known: npt.ArrayLike | None = None,
     any_length: bool = False,
+    trust: TrustModel | None = None,
 ) -> Reconstruction:
     """Reconstruct fine spins from coarse ones.
 
@@ -78,8 +105,11 @@ def reconstruct(
     | "wiener-em" | the degradation; learns an isotropic spectrum from the coarse fields |
     | "projections" | the degradation, and that spins are unit vectors |
     | "map" | the degradation, the Hamiltonian, and that the fine spins are a local minimum of its energy |
+    | "map-fit" | the same, except for the strengths of the Hamiltonian's terms, which it estimates |
 
-    "wiener", "wiener-em" and "map" weigh noise; the others fit it.
+    "wiener", "wiener-em", "map" and "map-fit" weigh noise; the others fit it.
+
+    An `AssumptionWarning` tells where the residuals of "map" or "map-fit" contradict the assumptions.
 
     Args:
         coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3), or one field; of any length up to 1, or any length if
@@ -88,7 +118,8 @@ def reconstruct(
         method: name of a method, or a method with options, such as `Projections(iterations=400)`.
         degradation: what made the coarse spins: a `Degradation`, or any object with a method `operator`; see
             `rayspin.physics.degradation.LinearDegradation`. None selects the published degradation.
-        hamiltonian: the Hamiltonian of the fine spins, for "map".
+        hamiltonian: the Hamiltonian of the fine spins, for "map"; its form for "map-fit", see `MAPFit`. The trust in
+            the results of other methods is better with it.
         spectrum: the spectrum of fine fields on the same lattice, (Y, X, 3, 3), for "wiener"; see `spectrum`.
         start: fine spins (N, Y, X, 3) to start from, for "projections" and "map", in place of the method's own start.
         shifts: K pairs (rows, columns) of fine sites, for K observations of each field: coarse spins
@@ -101,11 +132,15 @@ def reconstruct(
         known: False where a coarse pixel is missing, in the shape of the coarse spins without the last axis, or without
             the first axes. The values of missing pixels don't matter.
         any_length: accept coarse spins of lengths above 1, as of a microscope that is not calibrated.
+        trust: predicts the errors; None selects a model of the package. See `fit_trust`.
 
     Raises:
         InputError: an argument is invalid, or the method needs one that is missing.
     """
     scale, pairs = whole("scale", scale, 1), shift_pairs(shifts)
+    if trust is not None and trust.scale != scale:
+        remedy = "give a model of the same scale, or none"
+        raise InputError("trust", f"the model was fitted at scale {trust.scale}, not {scale}", remedy)
     noise = None if noise is None else number("noise", noise, 0, _LOUDEST)
     mask = known_pixels(known, np.shape(coarse_NYXC)[:-1])
     longest = None if noise != 0 or any_length else 1
@@ -121,26 +156,64 @@ def reconstruct(
         None if start is None else _start(start, (len(batch), rows, columns, 3)),
         mask,
     )
-    spins_NCYX, amplitude = _solved(_method(method), problem, noise)
-    spins_NYXC = np.ascontiguousarray(channel_last(spins_NCYX), np.float32)
-    before = coarse.shape[: -3 if shifts is None else -4]
-    return Reconstruction(spins_NYXC.reshape(*before, rows, columns, 3), amplitude)
+    return _solved(method_of(method), problem, noise, trust, coarse.shape[: -3 if shifts is None else -4])
 
 
-def _solved(method: Method, problem: Problem, noise: float | None) -> tuple[Maps, float]:
-    """Return unit spins (N, 3, Y, X), and the amplitude of the noise."""
-    if noise == 0:
-        return unit(method.solve(problem)), 0.0
+def _solved(
+    method: Method, problem: Problem, noise: float | None, trust: TrustModel | None, before: tuple[int, ...]
+) -> Reconstruction:
+    """Reconstruct, and judge the result; `before` are the axes before the rows."""
     amplitude = estimated_amplitude(problem.coarse_NCKYX) if noise is None else noise
-    spins_NCYX = unit(method.solve(with_noise(problem, amplitude)))
-    if noise is None and isinstance(method, MAP):
+    solved = problem if noise == 0 else with_noise(problem, amplitude)
+    solver: Method = method
+    errors: dict[str, float] = {}
+    if isinstance(method, MAPFit):
+        fit = method.fit(solved)
+        errors = {name: float(error) for name, error in zip(method.names(problem.hamiltonian), fit.errors)}
+        problem = replace(problem, hamiltonian=fit.assumptions.hamiltonian)
+        solver, solved = method.map, replace(solved, hamiltonian=problem.hamiltonian, start_NCYX=fit.spins_NCYX)
+    spins_NCYX = unit(solver.solve(solved))
+    if noise is None and isinstance(solver, MAP):
         # The Hamiltonian tells spins from noise better than the spectrum of the coarse spins does.
         amplitude = residual_amplitude(problem, spins_NCYX)
-        spins_NCYX = unit(method.solve(replace(with_noise(problem, amplitude), start_NCYX=spins_NCYX)))
-    return spins_NCYX, amplitude
+        solved = with_noise(problem, amplitude)
+        spins_NCYX = unit(solver.solve(replace(solved, start_NCYX=spins_NCYX)))
+    solved = replace(solved, start_NCYX=problem.start_NCYX)
+    predicted, extrapolated, suspect = _judged(trust or shipped_model(method, solved), spins_NCYX, solved)
+    if suspect is not None and isinstance(solver, MAP):
+        warnings.warn(suspect, AssumptionWarning, stacklevel=3)
+    spins_NYXC = np.ascontiguousarray(channel_last(spins_NCYX), np.float32)
+    shape = before + problem.operator.shape
+    return Reconstruction(
+        spins_NYXC.reshape(*shape, 3),
+        predicted.reshape(shape),
+        extrapolated.reshape(shape),
+        amplitude,
+        problem.hamiltonian,
+        errors,
+        suspect,
+    )
 
 
-def _method(method: str | Method) -> Method:
+def _judged(
+    trust: TrustModel | None, spins_NCYX: Maps, problem: Problem
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], str | None]:
+    """Return the predicted squared errors, where they are extrapolated, and what contradicts the assumptions."""
+    if trust is None:
+        shape = len(spins_NCYX), *problem.operator.shape
+        return np.full(shape, np.nan, np.float32), np.ones(shape, bool), None
+    hamiltonian = None if trust.hamiltonian is None else problem.hamiltonian or trust.hamiltonian
+    residuals = Residuals.of(spins_NCYX, problem, hamiltonian)
+    predicted, extrapolated = trust.predict(residuals)
+    return predicted.astype(np.float32), extrapolated, trust.contradiction(residuals)
+
+
+def method_of(method: str | Method) -> Method:
+    """Return the method of a name, or the method itself.
+
+    Raises:
+        InputError: the name is unknown, or the object is not a method.
+    """
     if not isinstance(method, str):
         if not callable(getattr(method, "solve", None)):
             raise InputError("method", f"{shown(method)} is not a method", f"give one of {', '.join(METHODS)}")

@@ -18,6 +18,7 @@ from rayspin.jobs.reconstruct.ledger import MadeFields, Row, Share
 from rayspin.jobs.reconstruct.task import Task
 from rayspin.metrics import angle_error, correlation, mse, psnr
 from rayspin.physics import energy, torque
+from rayspin.reconstruction import Reconstruction
 from rayspin.storage import FORMAT, VARIABLES, Derived, ShardWriter, Variable, shard_name
 
 Spins = npt.NDArray[np.float32]
@@ -43,10 +44,8 @@ class FieldMaker(Worker[Share, MadeFields]):
         case, (first, count) = self._case, item
         coarse_NYXC = case.fields.coarse(first, count)
         found = case.reconstruct(coarse_NYXC)
-        trust_NYX = getattr(found, "trust", None)
-        if trust_NYX is not None and np.isnan(trust_NYX).all():
-            # There is no model of trust for such images.
-            trust_NYX = None
+        # Without a model of trust for such images, all values are NaN.
+        trust_NYX = None if np.isnan(found.trust).all() else found.trust
         numbers, hamiltonian = case.fields.numbers(first, count), case.learned.hamiltonian
         energies = np.full(count, np.nan) if hamiltonian is None else energy(found.spins, hamiltonian)
         coarse = Derived(coarse=(case.task.scale,)).variables
@@ -61,11 +60,12 @@ class FieldMaker(Worker[Share, MadeFields]):
         if trust_NYX is not None:
             values["trust"], variables = trust_NYX, variables | {"trust": TRUST}
         record = ShardWriter(attributes(case), variables).write(self._folder / shard_name(int(numbers[0])), values)
-        rows = self._rows(item, coarse_NYXC, found.spins, trust_NYX)
+        rows = self._rows(item, coarse_NYXC, found)
         return MadeFields(record, rows, round(time.perf_counter() - start, 3))
 
-    def _rows(self, share: Share, coarse_NYXC: Spins, spins_NYXC: Spins, trust_NYX: Spins | None) -> list[Row]:
+    def _rows(self, share: Share, coarse_NYXC: Spins, found: Reconstruction) -> list[Row]:
         case, (first, count) = self._case, share
+        spins_NYXC = found.spins
         scale, hamiltonian = case.task.scale, case.learned.hamiltonian
         again = case.task.degradation.apply(spins_NYXC, scale)[..., -coarse_NYXC.shape[-1] :]
         figures: dict[str, Any] = {
@@ -76,8 +76,10 @@ class FieldMaker(Worker[Share, MadeFields]):
             figures["energy"] = energy(spins_NYXC, hamiltonian)
             torques = torque(spins_NYXC, hamiltonian)
             figures["torque"] = np.sqrt(np.square(torques, dtype=np.float64).sum(axis=-1).mean(axis=(1, 2)))
-        if trust_NYX is not None:
-            figures["predicted_error"] = trust_NYX.mean(axis=(1, 2), dtype=np.float64)
+        if not np.isnan(found.trust).all():
+            # Of a component, to be compared with the mean squared error.
+            figures["predicted_error"] = found.trust.mean(axis=(1, 2), dtype=np.float64) / 3
+            figures["extrapolated"] = found.extrapolated.mean(axis=(1, 2))
         truth_NYXC = case.fields.truth(first, count)
         if truth_NYXC is not None:
             figures |= {

@@ -40,7 +40,9 @@ def conclude(case: Case, rows: list[Row], folder: Path) -> Summary:
         figures["energy per site"] = f"{mean(rows, 'energy'):.5f} J"
         figures["torque"] = f"{mean(rows, 'torque'):.3g} J rms"
     if "predicted_error" in rows[0]:
-        figures["predicted squared error"] = f"{mean(rows, 'predicted_error'):.3g}"
+        figures["predicted MSE"] = f"{mean(rows, 'predicted_error'):.3g}"
+        doubt = "; more than about 1 % suggests a wrong assumption"
+        figures["residuals beyond the model of trust"] = f"{mean(rows, 'extrapolated'):.1%} of the sites{doubt}"
     if "mse" in rows[0]:
         errors = np.array([row["mse"] for row in rows])
         spread = f"median {np.median(errors):.3g}, worst {errors.max():.3g}"

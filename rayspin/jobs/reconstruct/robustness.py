@@ -10,7 +10,17 @@ import numpy as np
 import pydantic
 
 from rayspin.analysis.figures import draw_heat_map
-from rayspin.analysis.robustness import RIGHT, Approach, Case, Row, by_method, means, robustness_rows, wrong_assumptions
+from rayspin.analysis.robustness import (
+    RIGHT,
+    Approach,
+    Case,
+    Row,
+    by_method,
+    calibrated,
+    means,
+    robustness_rows,
+    wrong_assumptions,
+)
 from rayspin.config import suggestion
 from rayspin.errors import InputError, RunError
 from rayspin.execution.dispatcher import dispatch
@@ -25,6 +35,8 @@ from rayspin.rundir import RunDir, Summary, Table, append_lines, read_lines, wri
 from rayspin.storage import Split
 
 NAME, TABLE, PICTURE = "cases.jsonl", "robustness.csv", "robustness.png"
+CALIBRATED = "map, calibrated"
+"""Name of "map" after a calibration in tables."""
 _UNUSABLE = (NETWORK, "wiener")
 
 
@@ -42,6 +54,8 @@ class Robustness(DatasetStage):
         default=("projections", "wiener-em", "map"), min_length=1, validate_default=True
     )
     """Methods: names, or tables such as { name = "map", weight = 20 }. Each name occurs once."""
+    calibrate: bool = True
+    """Also apply "map" after a calibration: blur, gain and offset are estimated from the images."""
     cases: tuple[str, ...] | None = None
     """Names of the cases, of those that the Hamiltonian has; default: all."""
     split: Split = "test"
@@ -121,8 +135,10 @@ class Robustness(DatasetStage):
         return [known[name] for name in self.cases or known]
 
     def approaches(self) -> dict[str, Approach]:
-        """Return what is compared, by name: the methods."""
-        return {method.name: by_method(method.method) for method in self.methods}
+        """Return what is compared, by name: the methods, and "map" after a calibration."""
+        found = {method.name: by_method(method.method) for method in self.methods}
+        maps = [method.method for method in self.methods if method.name == "map"]
+        return found | ({CALIBRATED: calibrated(maps[0])} if self.calibrate and maps else {})
 
     def _conclude(self, rows: list[Row], folder: Path) -> Summary:
         """Write the table and the picture."""

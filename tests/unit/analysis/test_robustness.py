@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rayspin.analysis.robustness import RIGHT, by_method, means, robustness_rows, wrong_assumptions
-from rayspin.physics import DOMAIN, LABYRINTH, Degradation, Hamiltonian
+from rayspin.analysis.robustness import RIGHT, by_method, calibrated, means, robustness_rows, wrong_assumptions
+from rayspin.physics import DOMAIN, LABYRINTH, SCHEDULES, Degradation, Hamiltonian, anneal
 from rayspin.reconstruction import WienerEM, reconstruct
 
 
@@ -43,3 +43,11 @@ def test_a_method_learns_from_all_images_and_takes_lengths_above_1():
     coarse *= 2 / np.linalg.norm(coarse, axis=-1).max()
     found = by_method(WienerEM(rounds=5))(coarse, 4, LABYRINTH)
     np.testing.assert_allclose(found, reconstruct(coarse, 4, WienerEM(rounds=5), any_length=True).spins, atol=1e-5)
+
+
+def test_a_calibration_repairs_gain_and_offset():
+    fine = anneal(LABYRINTH, size=64, schedule=SCHEDULES["labyrinth"], seed=3)[None]
+    approaches = {"map": by_method("map"), "calibrated": calibrated("map")}
+    case = cases(LABYRINTH)["gain 1.1, offset 0.05 of S_z"]
+    found = means(robustness_rows(case, approaches, fine, 8, 0))[case.name]
+    assert found["calibrated"] < found["map"] / 10

@@ -30,7 +30,11 @@ def test_spirals_below_the_coarse_nyquist_frequency_are_recovered(method, degrad
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_result_is_of_unit_length_even_where_the_data_say_nothing(method, labyrinths):
-    further = {"map": {"hamiltonian": "labyrinth"}, "wiener": {"spectrum": spectrum(labyrinths[:, :32])}}
+    further = {
+        "map": {"hamiltonian": "labyrinth"},
+        "map-fit": {"hamiltonian": "labyrinth"},
+        "wiener": {"spectrum": spectrum(labyrinths[:, :32])},
+    }
     spins = reconstruct(np.zeros((2, 4, 8, 3)), 8, method, **further.get(method, {})).spins
     assert spins.shape == (2, 32, 64, 3)
     np.testing.assert_allclose(np.linalg.norm(spins, axis=-1), 1, atol=1e-5)

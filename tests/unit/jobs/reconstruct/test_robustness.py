@@ -26,7 +26,7 @@ def labyrinths(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stage(dataset: Path, **table: Any) -> Robustness:
-    table = {"scale": 4, "samples": 2, "methods": ["fourier", "map"], "cases": CASES, **table}
+    table = {"scale": 4, "samples": 2, "methods": ["fourier", "map"], "cases": CASES, "calibrate": False, **table}
     return build(Robustness, {"dataset": str(dataset), **table}, "")
 
 
