@@ -13,7 +13,7 @@ import pytest
 
 from rayspin.config import Config, build
 from rayspin.errors import Incomplete, InputError
-from rayspin.jobs.reconstruct import methods
+from rayspin.jobs.reconstruct import case, methods
 from rayspin.jobs.reconstruct.job import Reconstruct
 from rayspin.jobs.reconstruct.ledger import NAME, progress
 from rayspin.jobs.stage import Context, execute
@@ -190,6 +190,21 @@ def test_one_component_is_stored_with_its_gaps(dispatcher, dataset, tmp_path):
     np.testing.assert_allclose(coarse[..., 2], Degradation().apply(truth(dataset)[:2], 4)[..., 2], atol=1e-6)
     with (made.path / "fields.csv").open() as stream:
         assert max(float(row["misfit"]) for row in csv.DictReader(stream)) < 0.01
+
+
+def test_trust_is_stored_and_told(dispatcher, dataset, tmp_path, monkeypatch):
+    def trusting(coarse: Any, scale: int, *arguments: Any, **known: Any) -> Any:
+        found = reconstruct(coarse, scale, "fourier")
+        beyond = np.zeros(found.trust.shape, bool)
+        beyond[:, :8] = True
+        return replace(found, trust=np.full_like(found.trust, 0.06), extrapolated=beyond)
+
+    monkeypatch.setattr(case, "reconstruct_apart", trusting)
+    made = run(tmp_path / "run", dataset=str(dataset), method="fourier")
+    assert (read_shard(made.path / FILES[2])[0]["trust"] == np.float32(0.06)).all()
+    with (made.path / "fields.csv").open() as stream:
+        row = next(csv.DictReader(stream))
+    assert (float(row["predicted_error"]), float(row["extrapolated"])) == pytest.approx((0.02, 0.25))
 
 
 def test_noise_belongs_to_the_sample(dispatcher, dataset, tmp_path):
