@@ -35,7 +35,7 @@ from rayspin.rundir import RunDir, Summary, Table, append_lines, read_lines, wri
 from rayspin.storage import Split
 
 NAME, TABLE, PICTURE = "cases.jsonl", "robustness.csv", "robustness.png"
-CALIBRATED = "map, calibrated"
+CALIBRATED = "calibrated map"
 """Name of "map" after a calibration in tables."""
 _UNUSABLE = (NETWORK, "wiener")
 
