@@ -56,7 +56,8 @@ def test_killed_reconstruction_gives_the_same_files(dataset: Path, context: Cont
         run.wait_for(lambda: shards(folder) >= 3)
         run.driver.send_signal(signal.SIGKILL)
         run.driver.wait()
-    before = {path: path.stat().st_ino for path in folder.glob("*.nc")}
+        run.check_processes_ended()
+    before = {path: path.stat().st_ino for path in folder.glob("shard-*.nc")}
     recorded = shards(folder)
     assert recorded < FIELDS // 2, "the job was too short to be killed"
     with started(job_file, folder) as run:
