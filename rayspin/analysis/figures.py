@@ -165,14 +165,15 @@ def draw_resolution(rows: Sequence[Mapping[str, Floats]], path: Path) -> None:
     """Draw one row of panels per sample, such as the coarse input, the output of each method and the true spins.
 
     Args:
-        rows: for each sample, spins (Y, X, 3) by the title of the panel.
+        rows: for each sample, spins (Y, X, 3), or values (Y, X), by the title of the panel.
         path: the PNG file.
     """
     columns = max(map(len, rows))
     figure, axes = _sheet(len(rows), columns)
     for number, row in enumerate(rows):
-        for axis, (title, spins) in zip(axes[number * columns :], row.items()):
-            _spins(axis, spins, title)
+        for axis, (title, values) in zip(axes[number * columns :], row.items()):
+            draw = _spins if values.ndim == 3 else _magnitude
+            draw(axis, values, title)
     _save(figure, path)
 
 
@@ -322,6 +323,8 @@ def draw_heat_map(
     columns: tuple[str, Sequence[str]],
     title: str,
     path: Path,
+    *,
+    log: bool = False,
 ) -> None:
     """Draw a table of values as colours, with a number in each cell if there is space.
 
@@ -331,21 +334,24 @@ def draw_heat_map(
         columns: label and tick labels of the second axis.
         title: title of the figure.
         path: the PNG file.
+        log: use a logarithmic colour scale, for positive values.
     """
     down, across = (min(side, _MOST_CELLS) for side in values.shape)
     figure = Figure(figsize=(2.2 + 1.1 * across, 1.6 + 0.7 * down), layout="constrained")
     axis = figure.add_subplot()
-    picture = axis.imshow(values, cmap="viridis", aspect="auto")
+    picture = axis.imshow(values, cmap="viridis", aspect="auto", norm="log" if log else None)
     for name, ticks in (("y", rows[1]), ("x", columns[1])):
         step = -(-len(ticks) // _MOST_CELLS)
         axis.set(**{f"{name}ticks": range(0, len(ticks), step), f"{name}ticklabels": ticks[::step]})
     axis.set_ylabel(rows[0])
     axis.set_xlabel(columns[0])
     axis.set_title(title)
-    middle = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+    shades = np.log(values) if log else values
+    middle = float(np.nanmean(shades)) if np.isfinite(values).any() else 0.0
     for row, column in np.ndindex(*values.shape) if max(values.shape) <= _MOST_CELLS else ():
-        ink = "white" if values[row, column] < middle else "black"
-        axis.text(column, row, f"{values[row, column]:.3g}", ha="center", va="center", color=ink)
+        ink = "white" if shades[row, column] < middle else "black"
+        text = format(values[row, column], ".1e" if log else ".3g")
+        axis.text(column, row, text, ha="center", va="center", color=ink)
     figure.colorbar(picture, ax=axis)
     _save(figure, path)
 

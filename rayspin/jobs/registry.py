@@ -44,6 +44,10 @@ KINDS = {
     "restoration": Kind("rayspin.jobs.evaluate.restoration:Restoration", _EVALUATED),
     "generation": Kind("rayspin.jobs.evaluate.generation:Generation", _EVALUATED),
     "external-field": Kind("rayspin.jobs.evaluate.external_field:ExternalField", _EVALUATED),
+    "reconstruct": Kind("rayspin.jobs.reconstruct.job:Reconstruct", "rayspin.jobs.reconstruct.ledger:progress"),
+    "robustness": Kind(
+        "rayspin.jobs.reconstruct.robustness:Robustness", "rayspin.jobs.reconstruct.robustness:progress"
+    ),
     "tune": Kind("rayspin.jobs.tune.job:Tune", "rayspin.jobs.tune.progress:progress"),
     "pipeline": Kind("rayspin.jobs.pipeline:Pipeline", "rayspin.jobs.pipeline:progress"),
 }

@@ -90,7 +90,7 @@ class Stage(Config):
         own, there = self.identity(), run.asked() or {}
         for key in self.references:
             spelled = there.get(key)
-            if isinstance(spelled, str) and spelled != own[key] and self.means_same(key, spelled, run):
+            if isinstance(spelled, str) and spelled != own.get(key, spelled) and self.means_same(key, spelled, run):
                 own[key] = spelled
         return own
 

@@ -1,5 +1,6 @@
 """Reconstruction of fine spins from coarse ones, without training."""
 
+from rayspin.reconstruction.apart import NETWORK, learned_hamiltonian, learned_spectrum, reconstruct_apart
 from rayspin.reconstruction.calibration import Calibration, calibrate
 from rayspin.reconstruction.fourier import Fourier
 from rayspin.reconstruction.posterior import MAP
@@ -15,6 +16,7 @@ from rayspin.reconstruction.wiener import Wiener, WienerEM
 __all__ = [
     "MAP",
     "METHODS",
+    "NETWORK",
     "AssumptionWarning",
     "Calibration",
     "Fourier",
@@ -27,8 +29,11 @@ __all__ = [
     "WienerEM",
     "calibrate",
     "fit_trust",
+    "learned_hamiltonian",
+    "learned_spectrum",
     "method_of",
     "reconstruct",
+    "reconstruct_apart",
     "reliability",
     "spectrum",
     "squared_error",

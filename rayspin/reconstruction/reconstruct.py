@@ -26,7 +26,7 @@ from rayspin.reconstruction.problem import Method, Problem, Spectrum, unit
 from rayspin.reconstruction.projections import LINEAR, Projections
 from rayspin.reconstruction.shipped_trust import shipped_model
 from rayspin.reconstruction.strengths import MAPFit
-from rayspin.reconstruction.trust import TrustModel
+from rayspin.reconstruction.trust import Residuals, TrustModel
 
 _INTERPOLATIONS: Mapping[str, Mapping[str, Any]] = {
     f"{kernel}{suffix}": {"kernel": kernel, "aligned": not suffix}
@@ -93,6 +93,7 @@ def reconstruct(
     shifts: Sequence[tuple[int, int]] | None = None,
     noise: float | None = 0.0,
     known: npt.ArrayLike | None = None,
+    any_length: bool = False,
     trust: TrustModel | None = None,
 ) -> Reconstruction:
     """Reconstruct fine spins from coarse ones.
@@ -132,6 +133,7 @@ def reconstruct(
             the weakest coarse waves, which is too much where the spins fill all waves (labyrinths at scale 8).
         known: False where a coarse pixel is missing, in the shape of the coarse spins without the last axis, or without
             the first axes. The values of missing pixels don't matter.
+        any_length: accept coarse spins of lengths above 1, as of a microscope that is not calibrated.
         trust: predicts the errors; None selects a model of the package. See `fit_trust`.
 
     Raises:
@@ -143,7 +145,8 @@ def reconstruct(
         raise InputError("trust", f"the model was fitted at scale {trust.scale}, not {scale}", remedy)
     noise = None if noise is None else number("noise", noise, 0, _LOUDEST)
     mask = known_pixels(known, np.shape(coarse_NYXC)[:-1])
-    coarse = coarse_spins(coarse_NYXC, mask, None if shifts is None else len(pairs), longest=1 if noise == 0 else None)
+    longest = None if noise != 0 or any_length else 1
+    coarse = coarse_spins(coarse_NYXC, mask, None if shifts is None else len(pairs), longest)
     batch = coarse.reshape(-1, len(pairs), *coarse.shape[-3:])
     rows, columns = lattice((scale * batch.shape[2], scale * batch.shape[3]), "open")
     mask = None if mask is None else mask.reshape(batch.shape[:-1])

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from rayspin.storage.catalog import Catalog, SpinReader, mending
 from rayspin.storage.derived import Derived, variables_of
+from rayspin.storage.images import Images
 from rayspin.storage.ledger import LedgerWriter, own_ledger
 from rayspin.storage.points import Point, each_point, energies_at, parameters_of, point_numbers, points_of
-from rayspin.storage.schema import FORMAT, SPLITS, VARIABLES, Split, SplitCounts, Storage
+from rayspin.storage.schema import FORMAT, SPLITS, VARIABLES, Split, SplitCounts, Storage, Variable
 from rayspin.storage.shards import ShardRecord, ShardWriter, inspect_shard, read_shard, shard_name
 from rayspin.storage.verification import Fault, Verification, verify
 
@@ -22,6 +23,7 @@ __all__ = [
     "Catalog",
     "Derived",
     "Fault",
+    "Images",
     "LedgerWriter",
     "Point",
     "ShardRecord",
@@ -30,6 +32,7 @@ __all__ = [
     "Split",
     "SplitCounts",
     "Storage",
+    "Variable",
     "Verification",
     "each_point",
     "energies_at",

@@ -24,7 +24,8 @@ FORMAT = 2
 """Version of the shard format. Version 2 gives dimensionless values the CF unit "1". Version 1, which the files don't
 name, used "J", which unit-aware programs take for joule. Both store the same values and can be read."""
 
-_LATTICE_DIMENSIONS = 4
+_LATTICE_DIMENSIONS = 3
+"""Least number of dimensions of a variable on the lattice: sample, row and column."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Variable:
 
     @property
     def on_lattice(self) -> bool:
-        """Whether it has a vector at each site (or pixel), rather than one value or vector per sample."""
-        return len(self.dimensions) == _LATTICE_DIMENSIONS
+        """Whether it has a value or vector at each site (or pixel), rather than one per sample."""
+        return len(self.dimensions) >= _LATTICE_DIMENSIONS
 
     def shape(self, samples: int, size: tuple[int, int]) -> tuple[int, ...]:
         """The shape of the stored array; a dimension such as `y4` has one pixel for 4 rows.

@@ -26,7 +26,7 @@ from tests.support.repository import SMOKE
 
 EXPERIMENTS = ["energy_trace", "restoration", "generation", "external_field"]
 ORDER = ["generate", "train_fcn", "train_sr", "evaluate_fcn", "evaluate_sr", *EXPERIMENTS, "tune", "pipeline"]
-ORDER += ["train_field_unet", "cross_feeding", "noise_response"]
+ORDER += ["train_field_unet", "cross_feeding", "noise_response", "reconstruct", "robustness"]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,16 @@ def test_recursive_process_removes_noise(summaries: dict[str, Summary]) -> None:
     # Samples with noise of amplitude 2.5 have little order, and the output of a network is smoother.
     assert (energies[0] > -0.5).all()
     assert (energies[-1] < -1.5).all()
+
+
+def test_reconstructions_are_compared_with_their_truth(summaries: dict[str, Summary]) -> None:
+    with Path("runs/reconstruct/fields.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["sample"] for row in rows] == ["0", "1", "2", "3"]
+    assert max(float(row["mse"]) for row in rows) < 0.05
+    with Path("runs/robustness/robustness.csv").open() as stream:
+        cases = list(dict.fromkeys(row["case"] for row in csv.DictReader(stream)))
+    assert cases == list(summaries["robustness"].figures)[: len(cases)] == ["all right", "dmi of the wrong sign"]
 
 
 def test_sweep_has_every_point_of_its_grid(summaries: dict[str, Summary]) -> None:

@@ -19,20 +19,17 @@ from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.generate.facts import DatasetStage
 from rayspin.jobs.stage import Stage
 from rayspin.jobs.train.job import Training
+from rayspin.jobs.train.references import weights_file
 from rayspin.models import (
     FieldNetConfig,
     NetworkConfig,
     SuperResolutionNetConfig,
     load_weights,
-    pretrained_file,
     weights_info,
 )
 from rayspin.physics import Hamiltonian
 from rayspin.rundir import RunDir, differing
 from rayspin.storage import Catalog, SpinReader, Split
-from rayspin.training import BEST
-
-_PRETRAINED = "pretrained:"
 
 
 @dataclass(frozen=True)
@@ -97,14 +94,6 @@ class Trained:
         if not isinstance(self.network, expected):
             problem = f"the network of {reference!r} is of the wrong kind for a job of kind {kind!r}"
             raise InputError(where, problem, "give weights of the other kind of network")
-
-
-def weights_file(reference: str, run: RunDir) -> Path:
-    """Return the path of the weights file that a job refers to; see `NetworkEvaluation.weights`."""
-    if reference.startswith(_PRETRAINED):
-        return pretrained_file(reference.removeprefix(_PRETRAINED))
-    path = run.locate(reference)
-    return path / BEST if path.is_dir() else path
 
 
 def digest_of(files: list[Path], readers: list[SpinReader]) -> str:

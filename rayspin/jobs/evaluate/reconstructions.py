@@ -16,9 +16,10 @@ from rayspin.config import build
 from rayspin.errors import InputError
 from rayspin.jobs.evaluate.choices import Choice, Choices, Networks
 from rayspin.jobs.evaluate.job import Evaluation, Spins
-from rayspin.jobs.evaluate.network import Trained, digest_of, weights_file
+from rayspin.jobs.evaluate.network import Trained, digest_of
 from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
 from rayspin.jobs.stage import Stage
+from rayspin.jobs.train.references import weights_file
 from rayspin.models import SuperResolutionNet, SuperResolutionNetConfig, load_weights
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.reconstruction import reconstruct, spectrum

@@ -1,0 +1,1 @@
+"""Jobs that reconstruct fine spins from coarse ones, and that measure how wrong assumptions change the result."""

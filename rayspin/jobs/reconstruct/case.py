@@ -1,0 +1,199 @@
+"""The inputs of a reconstruction, opened in the process that uses them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rayspin.jobs.reconstruct.fields import DatasetFields, Fields, ImageFields, Spins
+from rayspin.jobs.reconstruct.task import Task
+from rayspin.physics import Hamiltonian, Microscope
+from rayspin.reconstruction import (
+    MAP,
+    AssumptionWarning,
+    Reconstruction,
+    learned_hamiltonian,
+    learned_spectrum,
+    reconstruct,
+    reconstruct_apart,
+    spectrum,
+)
+from rayspin.reconstruction.problem import Spectrum
+from rayspin.rundir import replacing
+from rayspin.storage import Catalog, Images, SpinReader
+
+LEARNED = "learned.npz"
+"""Name of the file with what a run has learned from its first fields."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Files and folders of the inputs of a job.
+
+    Attributes:
+        dataset: folder of the dataset, or None for images.
+        images: file or folder of the images, or None for a dataset.
+        fine: folder of the dataset that the spectrum of "wiener" is taken from.
+        weights: weights file of the network.
+    """
+
+    dataset: Path | None
+    images: Path | None
+    fine: Path | None
+    weights: Path | None
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a run learns before it reconstructs.
+
+    Attributes:
+        noise: amplitude of the noise that the method assumes.
+        spectrum: the spectrum of fine fields, if the method or its start uses one.
+        hamiltonian: the Hamiltonian that the method assumes, given or estimated; None without one.
+    """
+
+    noise: float
+    spectrum: Spectrum | None
+    hamiltonian: Hamiltonian | None
+
+    @classmethod
+    def kept(cls, path: Path, digest: str) -> Learned | None:
+        """Return what a file keeps for the inputs of a digest; None if there is no such file or it is damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                if str(file["digest"]) != digest:
+                    return None
+                table = json.loads(str(file["hamiltonian"]))
+                hamiltonian = None if table is None else Hamiltonian(**table)
+                return cls(float(file["noise"]), file["spectrum"] if "spectrum" in file.files else None, hamiltonian)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def keep(self, path: Path, digest: str) -> None:
+        """Write a file.
+
+        Raises:
+            MachineError: the file cannot be written.
+        """
+        table = None if self.hamiltonian is None else self.hamiltonian.to_table()
+        arrays: dict[str, Any] = {"digest": digest, "noise": self.noise, "hamiltonian": json.dumps(table)}
+        if self.spectrum is not None:
+            arrays["spectrum"] = self.spectrum
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
+
+
+@dataclass(frozen=True)
+class Case:
+    """The inputs of a reconstruction, loaded.
+
+    Attributes:
+        task: the task.
+        fields: the coarse fields.
+        learned: what the run has learned.
+        network: the network, if the method uses one.
+        digest: SHA-256 of all inputs beside the job, in hexadecimal.
+    """
+
+    task: Task
+    fields: Fields
+    learned: Learned
+    network: Any
+    digest: str
+
+    @classmethod
+    def open(cls, task: Task, places: Places, folder: Path | None = None) -> Case:
+        """Open the inputs of a task.
+
+        Args:
+            task: the task.
+            places: files of its inputs.
+            folder: folder of the run, which keeps the learned spectrum; None learns from the first field and keeps
+                nothing, to measure the cost.
+
+        Raises:
+            InputError: the data or the weights cannot be used.
+        """
+        fields, hamiltonian = _fields(task, places)
+        inputs = [fields.digest, *(_file_digest(path) for path in (places.weights,) if path is not None)]
+        reader = None if places.fine is None else Catalog.open(places.fine, incomplete=task.incomplete).reader("train")
+        if reader is not None:
+            inputs.append(reader.digest)
+        digest = hashlib.sha256(" ".join(inputs).encode()).hexdigest()
+
+        learned = None if folder is None else Learned.kept(folder / LEARNED, digest)
+        if learned is None:
+            count = 1 if folder is None else min(task.learned_from, len(fields))
+            learned = _learn(task, fields, reader, task.hamiltonian or hamiltonian, count)
+            if folder is not None:
+                learned.keep(folder / LEARNED, digest)
+        return cls(task, fields, learned, _network(places.weights), digest)
+
+    def reconstruct(self, coarse_NYXC: Spins) -> Reconstruction:
+        """Return the fine spins of coarse ones; the result for a field does not depend on the others."""
+        method = self.task.method.method
+        with warnings.catch_warnings():
+            # The summary says what the coarse spins contradict.
+            warnings.simplefilter("ignore", AssumptionWarning)
+            return reconstruct_apart(
+                coarse_NYXC,
+                self.task.scale,
+                # Its Hamiltonian was estimated before.
+                getattr(method, "map", method),
+                spectrum=self.learned.spectrum,
+                network=self.network,
+                hamiltonian=self.learned.hamiltonian,
+                noise=self.learned.noise,
+                degradation=self.task.degradation,
+                any_length=self.task.any_length,
+            )
+
+
+def _fields(task: Task, places: Places) -> tuple[Fields, Hamiltonian | None]:
+    """Return the fields, and their Hamiltonian if it is known."""
+    if places.images is not None:
+        return ImageFields(Images.read(places.images), task.scale), None
+    assert places.dataset is not None
+    reader = Catalog.open(places.dataset, incomplete=task.incomplete).reader(task.split)
+    microscope = task.microscope or Microscope(degradation=task.degradation)
+    return DatasetFields(reader, task.split, microscope, task.scale, task.seed), reader.hamiltonian
+
+
+def _learn(task: Task, fields: Fields, fine: SpinReader | None, hamiltonian: Hamiltonian | None, count: int) -> Learned:
+    """Learn from the first `count` coarse fields, or the spectrum from fine ones."""
+    method, scale = task.method.method, task.scale
+    coarse_NYXC = fields.coarse(0, count)
+    known: dict[str, Any] = {"degradation": task.degradation, "any_length": task.any_length, "hamiltonian": hamiltonian}
+    known["noise"] = task.noise
+    if task.noise == "estimated":
+        # MAP tells noise from spins better than other methods, which all take the same estimate.
+        estimator = method if isinstance(method, MAP) else "fourier"
+        known["noise"] = reconstruct(coarse_NYXC, scale, estimator, **(known | {"noise": None})).noise
+    if fine is not None:
+        fine_NYXC = fine.read(np.arange(min(task.learned_from, len(fine))))
+        return Learned(known["noise"], spectrum(fine_NYXC), hamiltonian)
+    if fitted := learned_hamiltonian(coarse_NYXC, scale, method, **known):
+        method, known["hamiltonian"] = fitted
+    learned = learned_spectrum(coarse_NYXC, scale, method, **known)
+    return Learned(known["noise"], learned, known["hamiltonian"])
+
+
+def _network(weights: Path | None) -> Any:
+    if weights is None:
+        return None
+    from rayspin.models import load_weights  # imports PyTorch, which other methods don't need
+
+    return load_weights(weights)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,153 @@
+"""Jobs of kind "reconstruct": Ray workers reconstruct shards of fine spins, and the driver process keeps the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from rayspin.errors import InputError, RunError
+from rayspin.execution.dispatcher import dispatch
+from rayspin.execution.work_queue import Unfinished
+from rayspin.jobs.generate.facts import DatasetFacts
+from rayspin.jobs.reconstruct.case import Case, Places
+from rayspin.jobs.reconstruct.ledger import FieldLedger, MadeFields, Share
+from rayspin.jobs.reconstruct.making import FieldMaker
+from rayspin.jobs.reconstruct.report import conclude
+from rayspin.jobs.reconstruct.task import Task
+from rayspin.jobs.stage import Context, Plan, Stage
+from rayspin.physics import Hamiltonian, Microscope
+from rayspin.reconstruction import reconstruct
+from rayspin.reconstruction.observations import coarse_spins
+from rayspin.rundir import RunDir, Summary, sweep_temporaries, write_text
+from rayspin.storage import Images
+
+_CORNER = 8
+"""Side of the image, in coarse pixels, on which `check` tries the method."""
+
+
+class Reconstruct(Task):
+    """Reconstruction of fine spins from coarse ones: from images in files, or from a dataset that is made coarse."""
+
+    def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
+        """Check that the inputs exist or are made by earlier stages, and try the method on the corner of an image."""
+        run.check_same(self.identity_in(run), self.may_change)
+        if self.images is not None:
+            images = Images.read(run.locate(self.images)).values_NYXC
+            rows, columns = (self.scale * side for side in images.shape[1:3])
+            available, hamiltonian = len(images), None
+            coarse_spins(images, None, None, longest=None if self.any_length or self.noise else 1)
+        else:
+            facts = DatasetFacts.of(self.dataset or "", run, earlier, incomplete=self.incomplete)
+            (rows, columns), (hamiltonian,) = facts.shape, facts.hamiltonians
+            available = facts.counts[self.split]
+            (self.microscope or Microscope()).degradation.check_lattice((rows, columns), self.scale)
+        if available < (self.samples or 1):
+            problem = f"{self.samples or 1} fields requested, and there are {available}"
+            raise InputError("samples", problem, "reduce samples, or give more fields")
+        self.degradation.check_lattice((rows, columns), self.scale)
+        if self.fine is not None:
+            shape = DatasetFacts.of(self.fine, run, earlier, incomplete=self.incomplete).shape
+            if shape != (rows, columns):
+                problem = f"has {shape[0]} x {shape[1]} sites, not {rows} x {columns}"
+                raise InputError("fine", problem, "give a dataset of the lattice of the fields")
+        if self.weights is None:
+            self._try(hamiltonian, min(rows // self.scale, _CORNER), min(columns // self.scale, _CORNER))
+
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
+        """Return the remaining fields and their cost, measured by reconstructing the first field if it exists."""
+        inputs = (self.dataset, self.images, self.fine, self.weights)
+        if any(reference is not None and reference.startswith("@") for reference in inputs):
+            return Plan(self.kind, {"fields": str(self.samples or "all")}, 0.0)
+        case = Case.open(self, self._places(run))
+        shares = self._shares(case)
+        done = FieldLedger(run.path, case.digest).read()
+        left = sum(count for first, count in shares if (first, count) not in done)
+        coarse_NYXC = case.fields.coarse(0, 1)
+        start = time.perf_counter()
+        spins_NYXC = case.reconstruct(coarse_NYXC).spins
+        seconds = time.perf_counter() - start
+        rows, columns = case.fields.shape
+        figures = {
+            "fields": f"{sum(count for _, count in shares)} of {rows} x {columns}, {left} left",
+            "method": self.method.name,
+            "seconds per field": f"{seconds:.3g} on one core, measured now",
+        }
+        pieces = sum(share not in done for share in shares)
+        return Plan(self.kind, figures, left * seconds, left * (spins_NYXC.nbytes + coarse_NYXC.nbytes), pieces=pieces)
+
+    def run(self, run: RunDir, context: Context) -> Summary:
+        """Reconstruct the missing fields, shard by shard, on all cores of the session."""
+        places, folder = self._places(run), run.path.resolve()
+        case = Case.open(self, places, folder)
+        shares, ledger = self._shares(case), FieldLedger(folder, case.digest)
+        rows = {share: found for share, found in ledger.read().items() if share in shares}
+        count = sum(number for _, number in shares)
+        with context.progress.track(self.kind, count, "field") as track:
+
+            def made(share: Share, found: MadeFields) -> None:
+                ledger.append(share, found)
+                rows[share] = found.rows
+                track.update(_fields(rows))
+
+            track.update(_fields(rows))
+            missing = [share for share in shares if share not in rows]
+            if missing:
+                unfinished = dispatch(context.session, context.stop, FieldMaker, (self, places, folder), missing, made)
+                self._check_finished(unfinished, run, context, f"{_fields(rows)} of {count} fields done")
+        # Remove the temporary files of lost workers.
+        sweep_temporaries(folder)
+        return conclude(case, [row for share in shares for row in rows[share]], run.path)
+
+    def done(self, run: RunDir) -> Summary | None:
+        """The summary, if the job has finished in this folder and all of its shards still exist; else None."""
+        summary = super().done(run)
+        return summary if summary is None or FieldLedger(run.path, "").whole() else None
+
+    def _try(self, hamiltonian: Hamiltonian | None, rows: int, columns: int) -> None:
+        """Reconstruct a small uniform image, so that options that don't fit together fail before the run."""
+        if self.method.name == "wiener":
+            return
+        coarse_NYXC = self.degradation.apply(np.full((1, self.scale * rows, self.scale * columns, 3), 0.5), self.scale)
+        noise = 0.0 if self.noise == "estimated" else self.noise
+        reconstruct(
+            coarse_NYXC,
+            self.scale,
+            self.method.method,
+            degradation=self.degradation,
+            hamiltonian=self.hamiltonian or hamiltonian,
+            noise=noise,
+        )
+
+    def _places(self, run: RunDir) -> Places:
+        """Return the files of the inputs."""
+
+        def located(reference: str | None) -> Path | None:
+            return None if reference is None else run.locate(reference).resolve()
+
+        fine = self.fine or self.dataset if self.method.name == "wiener" else None
+        weights = None
+        if self.weights is not None:
+            from rayspin.jobs.train.references import weights_file  # imports PyTorch, which other methods don't need
+
+            weights = weights_file(self.weights, run).resolve()
+        return Places(located(self.dataset), located(self.images), located(fine), weights)
+
+    def _shares(self, case: Case) -> list[Share]:
+        count, step = self.samples or len(case.fields), self.shard_samples
+        return [(first, min(step, count - first)) for first in range(0, count, step)]
+
+    def _check_finished(self, unfinished: Unfinished[Share], run: RunDir, context: Context, done: str) -> None:
+        """Raise RunError if shards failed, or Incomplete if some were not begun."""
+        if unfinished.failed:
+            write_text(run.path / "error.txt", unfinished.failed[0].trace)
+            problem = f"fields cannot be reconstructed ({unfinished.failed[0].error})"
+            raise RunError(str(run.path), problem, f"see {run.path / 'error.txt'}")
+        if unfinished.remaining:
+            raise context.stop.incomplete(str(run.path), done)
+
+
+def _fields(rows: Mapping[Share, object]) -> int:
+    return sum(count for _, count in rows)

@@ -1,0 +1,105 @@
+"""The ledger of a reconstruction: a line of JSON for each shard, with its digests and the figures of its fields."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rayspin.errors import InputError
+from rayspin.rundir import RunDir, Table, append_lines, read_lines
+from rayspin.storage import ShardRecord, inspect_shard
+
+Row: TypeAlias = dict[str, Any]
+"""Figures of a field by name."""
+Share: TypeAlias = tuple[int, int]
+"""The fields of a shard: (position of the first field, number of fields)."""
+
+NAME = "shards.jsonl"
+"""Name of the ledger in the folder of a run."""
+
+
+@dataclass(frozen=True)
+class MadeFields:
+    """The result of a worker for a shard that it has written.
+
+    Attributes:
+        record: file name, positions and digests of the shard.
+        rows: figures of each field.
+        seconds: wall time, s.
+    """
+
+    record: ShardRecord
+    rows: list[Row]
+    seconds: float
+
+
+class FieldLedger:
+    """The finished shards of a reconstruction.
+
+    Args:
+        folder: folder of the run.
+        digest: digest of all that the fields depend on, beside the job. Shards of another one are made again.
+    """
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        self._folder, self._digest = folder, digest
+
+    def read(self) -> dict[Share, list[Row]]:
+        """Return the rows of each recorded shard whose file is as recorded; each file is read in full."""
+        found: dict[Share, list[Row]] = {}
+        for share, entry in self._entries().items():
+            try:
+                record = inspect_shard(self._folder / entry["file"])
+            except InputError:
+                continue
+            if record.sha256 == entry["sha256"]:
+                found[share] = [dict(zip(entry["columns"], values)) for values in entry["rows"]]
+        return found
+
+    def whole(self) -> bool:
+        """Return whether the last file of each shard, of any digest, has its recorded size."""
+        entries = {entry["file"]: entry for entry in read_lines(self._folder / NAME)}
+        return all(self._has_size(entry) for entry in entries.values())
+
+    def append(self, share: Share, made: MadeFields) -> None:
+        """Enter a finished shard.
+
+        Raises:
+            MachineError: the file cannot be written.
+        """
+        columns = list(made.rows[0])
+        entry = {
+            "entered": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "first": share[0],
+            "digest": self._digest,
+            "seconds": made.seconds,
+            **asdict(made.record),
+            "columns": columns,
+            "rows": [[row[name] for name in columns] for row in made.rows],
+        }
+        append_lines(self._folder / NAME, [entry])
+
+    def _entries(self) -> dict[Share, Table]:
+        lines = (entry for entry in read_lines(self._folder / NAME) if entry.get("digest") == self._digest)
+        return {(entry["first"], entry["count"]): entry for entry in lines}
+
+    def _has_size(self, entry: Table) -> bool:
+        path = self._folder / entry["file"]
+        return path.is_file() and bool(path.stat().st_size == entry["bytes"])
+
+
+def progress(run: RunDir, job: Table) -> dict[str, str]:
+    """Return the rows of `rayspin status`: how many fields are done, and their rate.
+
+    Args:
+        run: folder of the run.
+        job: resolved job of the folder.
+    """
+    entries = {entry["first"]: entry for entry in read_lines(run.path / NAME)}
+    rows = {"fields": f"{sum(entry['count'] for entry in entries.values())} of {job.get('samples', 'all')} done"}
+    if entries:
+        count, seconds = (sum(entry[name] for entry in entries.values()) for name in ("count", "seconds"))
+        rows["core-seconds per field"] = f"{seconds / count:.3g}"
+    return rows

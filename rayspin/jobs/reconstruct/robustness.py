@@ -1,0 +1,182 @@
+"""Jobs of kind "robustness": methods of reconstruction under wrong assumptions, on fields whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pydantic
+
+from rayspin.analysis.figures import draw_heat_map
+from rayspin.analysis.robustness import (
+    RIGHT,
+    Approach,
+    Case,
+    Row,
+    by_method,
+    calibrated,
+    means,
+    robustness_rows,
+    wrong_assumptions,
+)
+from rayspin.config import suggestion
+from rayspin.errors import InputError, RunError
+from rayspin.execution.dispatcher import dispatch
+from rayspin.execution.work_queue import Worker
+from rayspin.jobs.generate.facts import DatasetStage
+from rayspin.jobs.reconstruct.methods import Choice
+from rayspin.jobs.stage import Context, Plan, Stage
+from rayspin.jobs.tables import as_csv
+from rayspin.physics import Degradation, Hamiltonian
+from rayspin.reconstruction import NETWORK
+from rayspin.rundir import RunDir, Summary, Table, append_lines, read_lines, write_text
+from rayspin.storage import Split
+
+NAME, TABLE, PICTURE = "cases.jsonl", "robustness.csv", "robustness.png"
+CALIBRATED = "calibrated map"
+"""Name of "map" after a calibration in tables."""
+_UNUSABLE = (NETWORK, "wiener")
+
+
+class Robustness(DatasetStage):
+    """Errors of methods of reconstruction when the blur, the scale of values or the Hamiltonian is not as assumed.
+
+    Every method assumes the published degradation, no noise, and the Hamiltonian of the dataset, in some cases with a
+    wrong strength. A method that learns from coarse fields learns from all of them.
+    """
+
+    kind: Literal["robustness"] = "robustness"
+    scale: int = pydantic.Field(default=8, gt=1, le=64)
+    """Fine sites per coarse pixel along each axis."""
+    methods: tuple[Choice, ...] = pydantic.Field(
+        default=("projections", "wiener-em", "map"), min_length=1, validate_default=True
+    )
+    """Methods: names, or tables such as { name = "map", weight = 20 }. Each name occurs once."""
+    calibrate: bool = True
+    """Also apply "map" after a calibration: blur, gain and offset are estimated from the images."""
+    cases: tuple[str, ...] | None = None
+    """Names of the cases, of those that the Hamiltonian has; default: all."""
+    split: Split = "test"
+    """Split of the dataset."""
+    samples: int = pydantic.Field(default=24, gt=0)
+    """Number of samples, counted from the first of the split."""
+    seed: int = pydantic.Field(default=0, ge=0)
+    """Root seed of the noise. The i-th sample of the split uses the random stream (seed, i)."""
+
+    @pydantic.model_validator(mode="after")
+    def _usable_methods(self) -> Robustness:
+        names = [method.name for method in self.methods]
+        for name in names:
+            if name in _UNUSABLE or names.count(name) > 1:
+                problem = f"{name!r} can't be used here" if name in _UNUSABLE else f"{name!r} occurs twice"
+                raise InputError("methods", problem, "give others")
+        return self
+
+    def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
+        """Check that the dataset exists or is made by an earlier stage, and that it has the samples."""
+        run.check_same(self.identity_in(run), self.may_change)
+        facts = self.facts(run, earlier)
+        if facts.counts[self.split] < self.samples:
+            problem = f"{self.samples} samples requested, and the split {self.split!r} has {facts.counts[self.split]}"
+            raise InputError("samples", problem, "reduce samples, choose another split, or generate larger [splits]")
+        Degradation().check_inverse(facts.shape, self.scale)
+        (hamiltonian,) = facts.hamiltonians
+        self.chosen(hamiltonian)
+
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
+        """Return the number of cases; their cost is not measured."""
+        (hamiltonian,) = self.facts(run, earlier).hamiltonians
+        cases = self.chosen(hamiltonian)
+        names = ", ".join(method.name for method in self.methods)
+        figures = {"cases": str(len(cases)), "methods": names, "fields": str(self.samples)}
+        return Plan(self.kind, figures, 0.0, pieces=len(cases))
+
+    def run(self, run: RunDir, context: Context) -> Summary:
+        """Measure the cases that are missing, one on each core of the session."""
+        folder = run.locate(self.dataset).resolve()
+        reader = self.open_dataset(folder).reader(self.split)
+        names, digest = [case.name for case in self.chosen(reader.hamiltonian)], reader.digest
+        entries = (entry for entry in read_lines(run.path / NAME) if entry.get("digest") == digest)
+        rows = {entry["case"]: entry["rows"] for entry in entries if entry["case"] in names}
+        missing = [name for name in names if name not in rows]
+        with context.progress.track(self.kind, len(names), "case") as track:
+
+            def measured(case: str, found: list[Row]) -> None:
+                append_lines(run.path / NAME, [{"case": case, "digest": digest, "rows": found}])
+                rows[case] = found
+                track.update(len(rows))
+
+            track.update(len(rows))
+            if missing:
+                unfinished = dispatch(context.session, context.stop, CaseMeter, (self, folder), missing, measured)
+                if unfinished.failed:
+                    write_text(run.path / "error.txt", unfinished.failed[0].trace)
+                    problem = f"cases cannot be measured ({unfinished.failed[0].error})"
+                    raise RunError(str(run.path), problem, f"see {run.path / 'error.txt'}")
+                if unfinished.remaining:
+                    raise context.stop.incomplete(str(run.path), f"{len(rows)} of {len(names)} cases done")
+        return self._conclude([row for name in names for row in rows[name]], run.path)
+
+    def chosen(self, hamiltonian: Hamiltonian) -> list[Case]:
+        """Return the cases of the job.
+
+        Args:
+            hamiltonian: the true Hamiltonian.
+
+        Raises:
+            InputError: a case is unknown.
+        """
+        known = {case.name: case for case in wrong_assumptions(hamiltonian)}
+        for name in self.cases or ():
+            if name not in known:
+                raise InputError("cases", f"unknown name {name!r}", suggestion(name, known))
+        return [known[name] for name in self.cases or known]
+
+    def approaches(self) -> dict[str, Approach]:
+        """Return what is compared, by name: the methods, and "map" after a calibration."""
+        found = {method.name: by_method(method.method) for method in self.methods}
+        maps = [method.method for method in self.methods if method.name == "map"]
+        return found | ({CALIBRATED: calibrated(maps[0])} if self.calibrate and maps else {})
+
+    def _conclude(self, rows: list[Row], folder: Path) -> Summary:
+        """Write the table and the picture."""
+        write_text(folder / TABLE, as_csv(rows))
+        errors, torques, names = means(rows), means(rows, "torque"), list(self.approaches())
+        values = np.array([[found[name] for name in names] for found in errors.values()])
+        title = f"mean squared error at scale {self.scale}, {self.samples} fields"
+        draw_heat_map(values, ("what is wrong", list(errors)), ("method", names), title, folder / PICTURE, log=True)
+        figures = {case: ", ".join(f"{name} {found[name]:.2g}" for name in names) for case, found in errors.items()}
+        if RIGHT in torques and "map" in names:
+            worst = max(found["map"] for found in torques.values())
+            figures["torque of map"] = f"{torques[RIGHT]['map']:.2g} J if {RIGHT}, up to {worst:.2g} J"
+        return Summary(f"robustness, x{self.scale}, {self.samples} fields: MSE", figures, (PICTURE,))
+
+
+class CaseMeter(Worker[str, list[Row]]):
+    """Measures cases in a Ray actor.
+
+    Args:
+        job: the job.
+        dataset: folder of the dataset.
+    """
+
+    def __init__(self, job: Robustness, dataset: Path) -> None:
+        self._job, self._reader = job, job.open_dataset(dataset).reader(job.split)
+
+    def work(self, item: str) -> list[Row]:
+        """Return the rows of the case of this name."""
+        job, reader = self._job, self._reader
+        (case,) = (case for case in job.chosen(reader.hamiltonian) if case.name == item)
+        return robustness_rows(case, job.approaches(), reader.read(np.arange(job.samples)), job.scale, job.seed)
+
+
+def progress(run: RunDir, job: Table) -> dict[str, str]:  # noqa: ARG001
+    """Return the row of `rayspin status`: how many cases are done.
+
+    Args:
+        run: folder of the run.
+        job: resolved job of the folder.
+    """
+    return {"cases": f"{len({entry['case'] for entry in read_lines(run.path / NAME)})} done"}

@@ -1,0 +1,150 @@
+"""Reconstruction of many fields in parts: what a method learns from all fields of a call is learned before, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin.physics import Hamiltonian
+from rayspin.reconstruction.operator import Maps
+from rayspin.reconstruction.posterior import MAP
+from rayspin.reconstruction.problem import Method, Problem, Spectrum
+from rayspin.reconstruction.reconstruct import Reconstruction, reconstruct
+from rayspin.reconstruction.wiener import Wiener, WienerEM
+
+NETWORK = "network"
+"""Name of the method that applies a network."""
+
+
+def _learns(method: str | Method, *, noisy: bool) -> bool:
+    """Return whether a method learns a spectrum from coarse fields; MAP does so by default if they are noisy.
+
+    Args:
+        method: the method.
+        noisy: whether it assumes noise.
+    """
+    if isinstance(method, WienerEM) or method == "wiener-em" or getattr(method, "start", None) == "wiener-em":
+        return True
+    return noisy and (method == "map" or (isinstance(method, MAP) and method.start is None))
+
+
+def learned_spectrum(coarse_NYXC: npt.ArrayLike, scale: int, method: str | Method, **known: Any) -> Spectrum | None:
+    """Return the spectrum that "wiener-em", or a method that starts from it, learns from coarse fields.
+
+    Args:
+        coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3).
+        scale: fine sites per coarse pixel along each axis.
+        method: the method.
+        known: further arguments of `reconstruct`.
+
+    Returns:
+        The spectrum, (Y, X, 3, 3); None if the method learns none.
+
+    Raises:
+        InputError: as in `reconstruct`.
+    """
+    if not _learns(method, noisy=known.get("noise", 0) != 0) or np.shape(coarse_NYXC)[-1] == 1:
+        return None
+    learning = _Learning(method if isinstance(method, WienerEM) else WienerEM())
+    reconstruct(coarse_NYXC, scale, learning, **known)
+    return learning.spectrum_YXCC
+
+
+def learned_hamiltonian(
+    coarse_NYXC: npt.ArrayLike, scale: int, method: str | Method, **known: Any
+) -> tuple[Method, Hamiltonian] | None:
+    """Return MAP under the Hamiltonian whose strengths a method estimates from coarse fields.
+
+    Args:
+        coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3).
+        scale: fine sites per coarse pixel along each axis.
+        method: the method. It estimates strengths if it has a method `fit` and, as `map`, the MAP under each estimate.
+        known: further arguments of `reconstruct`.
+
+    Returns:
+        MAP with its options, and the Hamiltonian; None if the method estimates none.
+
+    Raises:
+        InputError: as in `reconstruct`.
+    """
+    if not callable(getattr(method, "fit", None)):
+        return None
+    fitting = _Fitting(method)
+    reconstruct(coarse_NYXC, scale, fitting, **known)
+    assert fitting.hamiltonian is not None
+    return fitting.method.map, fitting.hamiltonian
+
+
+def reconstruct_apart(
+    coarse_NYXC: npt.ArrayLike,
+    scale: int,
+    method: str | Method,
+    *,
+    spectrum: Spectrum | None = None,
+    network: Any = None,
+    **known: Any,
+) -> Reconstruction:
+    """Reconstruct fields such that the result for a field does not depend on the others of the call.
+
+    Args:
+        coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3).
+        scale: fine sites per coarse pixel along each axis.
+        method: the method.
+        spectrum: the spectrum of `learned_spectrum`, or that of fine fields for "wiener".
+        network: the network of the method "network"; other methods start from its output.
+        known: further arguments of `reconstruct`.
+
+    Raises:
+        InputError: as in `reconstruct`.
+    """
+    if spectrum is None and network is None:
+        return reconstruct(coarse_NYXC, scale, method, **known)
+    if network is not None:
+        applied = known | {"network": network}
+        first = reconstruct(coarse_NYXC, scale, NETWORK, **applied)
+    else:
+        first = reconstruct(coarse_NYXC, scale, Wiener(), spectrum=spectrum, **known)
+    if method in (NETWORK, "wiener", "wiener-em") or isinstance(method, Wiener | WienerEM):
+        return first
+    return reconstruct(coarse_NYXC, scale, method, start=first.spins, **known)
+
+
+@dataclass
+class _Learning:
+    """The method "wiener-em", which keeps what it has learned.
+
+    Attributes:
+        learner: the method.
+        spectrum_YXCC: the spectrum of the last call.
+    """
+
+    learner: WienerEM
+    spectrum_YXCC: Spectrum | None = None
+
+    def solve(self, problem: Problem) -> Maps:
+        """Return the filtered spins; see `Method`."""
+        self.spectrum_YXCC, _ = self.learner.learn(problem)
+        return Wiener().solve(replace(problem, spectrum_YXCC=self.spectrum_YXCC))
+
+
+@dataclass
+class _Fitting:
+    """A method that estimates strengths, and keeps the estimate.
+
+    Attributes:
+        method: the method.
+        hamiltonian: the Hamiltonian of the last call.
+    """
+
+    method: Any
+    hamiltonian: Hamiltonian | None = None
+
+    def solve(self, problem: Problem) -> Maps:
+        """Return the spins under the estimate; see `Method`."""
+        estimate = self.method.fit(problem)
+        self.hamiltonian = estimate.assumptions.hamiltonian
+        spins_NCYX: Maps = estimate.spins_NCYX
+        return spins_NCYX

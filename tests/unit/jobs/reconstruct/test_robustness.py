@@ -1,0 +1,76 @@
+"""The kind robustness: its cases, resumption, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayspin.config import build
+from rayspin.errors import Incomplete, InputError
+from rayspin.jobs.reconstruct.robustness import Robustness, progress
+from rayspin.jobs.stage import Context, execute
+from rayspin.rundir import RunDir
+from tests.support import datasets
+
+CASES = ["all right", "dmi 10 % too strong", "dmi of the wrong sign"]
+
+
+@pytest.fixture(scope="module")
+def labyrinths(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two labyrinths of three periods."""
+    job = datasets.labyrinths(2, 64, splits={"test": 2}, schedule="labyrinth")
+    return datasets.make(job, tmp_path_factory.mktemp("labyrinths") / "data")
+
+
+def stage(dataset: Path, **table: Any) -> Robustness:
+    table = {"scale": 4, "samples": 2, "methods": ["fourier", "map"], "cases": CASES, "calibrate": False, **table}
+    return build(Robustness, {"dataset": str(dataset), **table}, "")
+
+
+def errors(folder: Path) -> dict[tuple[str, str], float]:
+    """The sum of the errors of all fields by case and method."""
+    found: dict[tuple[str, str], float] = {}
+    with (folder / "robustness.csv").open() as stream:
+        for row in csv.DictReader(stream):
+            key = row["case"], row["method"]
+            found[key] = found.get(key, 0.0) + float(row["mse"])
+    return found
+
+
+def test_wrong_assumptions_make_results_worse_and_a_stopped_run_resumes(dispatcher, labyrinths, tmp_path):
+    whole, parts = RunDir.at(tmp_path / "whole"), RunDir.at(tmp_path / "parts")
+    stage(labyrinths).check(whole, {})
+    summary = execute(stage(labyrinths), whole, Context())
+    found = errors(whole.path)
+    # The Fourier inverse assumes no Hamiltonian.
+    assert len({found[case, "fourier"] for case in CASES}) == 1
+    right, strong, opposite = (found[case, "map"] for case in CASES)
+    assert right < strong / 3 < opposite / 100
+
+    dispatcher.done, dispatcher.most = [], 2
+    with pytest.raises(Incomplete, match="2 of 3 cases done"):
+        execute(stage(labyrinths), parts, Context())
+    assert progress(parts, {}) == {"cases": "2 done"}
+    assert execute(stage(labyrinths), parts, Context()) == summary
+    assert dispatcher.done == CASES
+    for name in ("robustness.csv", "robustness.png"):
+        assert (parts.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"methods": ["map", {"name": "map", "weight": 3}]}, "methods: 'map' occurs twice"),
+        ({"methods": ["network"]}, "methods: 'network' can't be used here"),
+        ({"methods": ["maps"]}, r"methods.0: unknown name 'maps'"),
+        ({"cases": ["dipole 10 % too strong"]}, "cases: unknown name 'dipole 10 % too strong'"),
+        ({"samples": 6}, "samples: 6 samples requested, and the split 'test' has 5"),
+        ({"scale": 5}, "32 x 32 sites don't divide"),
+    ],
+)
+def test_jobs_that_do_not_fit_are_refused(dataset, tmp_path, table, message):
+    with pytest.raises(InputError, match=message):
+        stage(dataset, **table).check(RunDir.at(tmp_path / "run"), {})
