@@ -70,9 +70,10 @@ def calibrate(
 ) -> Calibration:
     """Estimate the blur, the gain and the offset of coarse spins, such that MAP reproduces them.
 
-    It uses that spins of the Hamiltonian have lengths, walls and periods of their own. The parameters may be off by
-    some ten percent (gain, offset) to fifty percent (sigma). Strengths of the Hamiltonian can be estimated together
-    with them; domains fix all of them, whereas labyrinths hardly tell a wider blur from a lower gain of all components.
+    It uses that spins of the Hamiltonian have lengths, walls and periods of their own. It was measured at scale 8 with
+    eight labyrinths or domains, for a sigma off by 20 %, for gains of 1.1 and offsets of 0.05, and for all seven
+    parameters together. Strengths of the Hamiltonian can be unknown, too; how well they separate from the blur and the
+    gain was not measured.
 
     >>> calibration = calibrate(coarse, 8, "labyrinth")                       # doctest: +SKIP
     >>> reconstruct(calibration.corrected(coarse), 8, hamiltonian="labyrinth",

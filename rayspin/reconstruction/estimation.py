@@ -134,7 +134,8 @@ def estimate(
     """Estimate parameters by Gauss-Newton steps.
 
     The standard errors come from the spread of the scores J^T r over blocks of 32 x 32 sites (a sandwich estimate), so
-    they need no assumption on what causes the misfit, and a single field has errors, too.
+    they need no assumption on what causes the misfit, and a single field has errors, too. They are too small if the
+    misfit is correlated over longer distances, as it is in domains.
 
     Args:
         problem: the coarse spins, and the spins from which the first descent starts (required).

@@ -28,6 +28,7 @@ def test_spirals_below_the_coarse_nyquist_frequency_are_recovered(method, degrad
     np.testing.assert_allclose(spins, fine, atol=2e-4)
 
 
+@pytest.mark.filterwarnings("ignore::rayspin.reconstruction.AssumptionWarning")  # such data contradict "map"
 @pytest.mark.parametrize("method", sorted(METHODS.keys() - {"map-fit"}))  # which fits strengths to nothing, slowly
 def test_the_result_is_of_unit_length_even_where_the_data_say_nothing(method, labyrinths):
     further = {"map": {"hamiltonian": "labyrinth"}, "wiener": {"spectrum": spectrum(labyrinths[:, :32])}}
