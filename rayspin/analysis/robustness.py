@@ -86,9 +86,8 @@ def by_method(method: str | Method, degradation: Degradation = _ASSUMED) -> Appr
     def approach(coarse_NYXC: Spins, scale: int, hamiltonian: Hamiltonian) -> Spins:
         known: dict[str, Any] = {"degradation": degradation, "hamiltonian": hamiltonian, "any_length": True}
         spectrum = learned_spectrum(coarse_NYXC, scale, method, **known)
-        with warnings.catch_warnings():
-            # That the assumptions are wrong is the point.
-            warnings.simplefilter("ignore", AssumptionWarning)
+        # That the assumptions are wrong is the point.
+        with warnings.catch_warnings(action="ignore", category=AssumptionWarning):
             return reconstruct_apart(coarse_NYXC, scale, method, spectrum=spectrum, **known).spins
 
     return approach

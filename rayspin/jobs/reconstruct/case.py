@@ -140,9 +140,8 @@ class Case:
     def reconstruct(self, coarse_NYXC: Spins) -> Reconstruction:
         """Return the fine spins of coarse ones; the result for a field does not depend on the others."""
         method = self.task.method.method
-        with warnings.catch_warnings():
-            # The summary says what the coarse spins contradict.
-            warnings.simplefilter("ignore", AssumptionWarning)
+        # The summary says what the coarse spins contradict.
+        with warnings.catch_warnings(action="ignore", category=AssumptionWarning):
             return reconstruct_apart(
                 coarse_NYXC,
                 self.task.scale,
@@ -176,7 +175,8 @@ def _learn(task: Task, fields: Fields, fine: SpinReader | None, hamiltonian: Ham
     if task.noise == "estimated":
         # MAP tells noise from spins better than other methods, which all take the same estimate.
         estimator = method if isinstance(method, MAP) else "fourier"
-        known["noise"] = reconstruct(coarse_NYXC, scale, estimator, **(known | {"noise": None})).noise
+        with warnings.catch_warnings(action="ignore", category=AssumptionWarning):
+            known["noise"] = reconstruct(coarse_NYXC, scale, estimator, **(known | {"noise": None})).noise
     if fine is not None:
         fine_NYXC = fine.read(np.arange(min(task.learned_from, len(fine))))
         return Learned(known["noise"], spectrum(fine_NYXC), hamiltonian)

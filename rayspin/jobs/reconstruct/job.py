@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from rayspin.jobs.reconstruct.report import conclude
 from rayspin.jobs.reconstruct.task import Task
 from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.physics import Hamiltonian, Microscope
-from rayspin.reconstruction import reconstruct
+from rayspin.reconstruction import AssumptionWarning, reconstruct
 from rayspin.reconstruction.observations import coarse_spins
 from rayspin.rundir import RunDir, Summary, sweep_temporaries, write_text
 from rayspin.storage import Images
@@ -112,14 +113,16 @@ class Reconstruct(Task):
             return
         coarse_NYXC = self.degradation.apply(np.full((1, self.scale * rows, self.scale * columns, 3), 0.5), self.scale)
         noise = 0.0 if self.noise == "estimated" else self.noise
-        reconstruct(
-            coarse_NYXC,
-            self.scale,
-            self.method.method,
-            degradation=self.degradation,
-            hamiltonian=self.hamiltonian or hamiltonian,
-            noise=noise,
-        )
+        # A uniform image contradicts most Hamiltonians.
+        with warnings.catch_warnings(action="ignore", category=AssumptionWarning):
+            reconstruct(
+                coarse_NYXC,
+                self.scale,
+                self.method.method,
+                degradation=self.degradation,
+                hamiltonian=self.hamiltonian or hamiltonian,
+                noise=noise,
+            )
 
     def _places(self, run: RunDir) -> Places:
         """Return the files of the inputs."""

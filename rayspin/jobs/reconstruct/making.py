@@ -80,6 +80,7 @@ class FieldMaker(Worker[Share, MadeFields]):
             # Of a component, to be compared with the mean squared error.
             figures["predicted_error"] = found.trust.mean(axis=(1, 2), dtype=np.float64) / 3
             figures["extrapolated"] = found.extrapolated.mean(axis=(1, 2))
+            figures["suspect"] = np.full(count, found.suspect or "")
         truth_NYXC = case.fields.truth(first, count)
         if truth_NYXC is not None:
             figures |= {

@@ -41,8 +41,9 @@ def conclude(case: Case, rows: list[Row], folder: Path) -> Summary:
         figures["torque"] = f"{mean(rows, 'torque'):.3g} J rms"
     if "predicted_error" in rows[0]:
         figures["predicted MSE"] = f"{mean(rows, 'predicted_error'):.3g}"
-        doubt = "; more than about 1 % suggests a wrong assumption"
-        figures["residuals beyond the model of trust"] = f"{mean(rows, 'extrapolated'):.1%} of the sites{doubt}"
+        figures["residuals beyond the model of trust"] = f"{mean(rows, 'extrapolated'):.1%} of the sites"
+        doubts = sorted({row["suspect"] for row in rows} - {""})
+        figures["assumptions"] = doubts[0] if doubts else "the residuals do not contradict them"
     if "mse" in rows[0]:
         errors = np.array([row["mse"] for row in rows])
         spread = f"median {np.median(errors):.3g}, worst {errors.max():.3g}"

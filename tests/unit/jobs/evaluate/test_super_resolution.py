@@ -138,7 +138,7 @@ def test_cross_feeding_applies_every_network_to_every_dataset(dataset: Path, oth
     coarse = Degradation().apply(fine, 4)
     # MAP is given the Hamiltonian of the dataset.
     right, wrong = (
-        metrics.mse(reconstruct(coarse, 4, "map", hamiltonian=hamiltonian).spins, fine)[0]
+        metrics.mse(reconstruct(coarse, 4, MAP(weight=100.0), hamiltonian=hamiltonian).spins, fine)[0]
         for hamiltonian in (case.readers["b"].hamiltonian, LABYRINTH)
     )
     assert rows[3]["normalized_mse"] == pytest.approx(right, rel=1e-3)
