@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rayspin.analysis.baselines import Upsample
 from rayspin.errors import InputError
 from rayspin.metrics import correlation, mse, psnr
-from rayspin.models import SuperResolutionNet, apply
+from rayspin.models import FineNet, apply
 from rayspin.physics.arguments import vectors
 
 Spins = npt.NDArray[np.float32]
@@ -70,7 +70,7 @@ def evaluate_resolution(
     return rows
 
 
-def by_network(network: SuperResolutionNet) -> Upsample:
+def by_network(network: FineNet) -> Upsample:
     """Wrap a network as a method, which raises an InputError for any scale but the network's."""
 
     def method(coarse_YXC: npt.ArrayLike, scale: int) -> Spins:

@@ -14,12 +14,13 @@ from rayspin.errors import InputError, shown
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.physics.arguments import lattice, spin_field, whole
 from rayspin.physics.hamiltonian import HamiltonianLike
+from rayspin.reconstruction.network import FineNetwork, Network
 from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Maps, Method, Operator, Problem, Spectrum, unit
 from rayspin.reconstruction.projections import LINEAR, Projections
 
 METHODS: Mapping[str, type[Method]] = {**LINEAR, "projections": Projections, "map": MAP}
-"""The methods by name."""
+"""The methods by name, but for "network", which needs one."""
 
 # Coarse spins are averages of unit spins; they exceed length 1 by rounding only.
 _LONGEST = 1 + 1e-3
@@ -45,6 +46,7 @@ def reconstruct(
     hamiltonian: HamiltonianLike | None = None,
     spectrum: npt.ArrayLike | None = None,
     start: npt.ArrayLike | None = None,
+    network: FineNetwork | None = None,
 ) -> Reconstruction:
     """Reconstruct fine spins from coarse ones.
 
@@ -55,6 +57,7 @@ def reconstruct(
     | "wiener-em" | the degradation; learns an isotropic spectrum from the coarse fields |
     | "projections" | the degradation, and that spins are unit vectors |
     | "map" | the degradation, the Hamiltonian, and that the fine spins are a local minimum of its energy |
+    | "network" | what the network was trained on |
 
     Args:
         coarse_NYXC: coarse spins without noise, (N, Y / scale, X / scale, 3), or one field; of any length up to 1.
@@ -63,7 +66,9 @@ def reconstruct(
         degradation: the degradation that made the coarse spins; None selects the published one.
         hamiltonian: the Hamiltonian of the fine spins, for "map".
         spectrum: the spectrum of fine fields on the same lattice, (Y, X, 3, 3), for "wiener"; see `spectrum`.
-        start: fine spins (N, Y, X, 3) to start from, for "projections" and "map", in place of the method's own start.
+        start: fine spins (N, Y, X, 3) to start from, for "projections" and "map", in place of the method's own start;
+            those of a network, for example, `network.reconstruct(coarse)`.
+        network: the network of the method "network", such as `rayspin.models.pretrained("labyrinth-x8")`.
 
     Raises:
         InputError: an argument is invalid, or the method needs one that is missing.
@@ -79,17 +84,24 @@ def reconstruct(
         None if spectrum is None else _spectrum(spectrum, (rows, columns, 3, 3)),
         None if start is None else _start(start, (len(batch), rows, columns, 3)),
     )
-    spins_NYXC = np.ascontiguousarray(channel_last(unit(_method(method).solve(problem))), np.float32)
+    spins_NYXC = np.ascontiguousarray(channel_last(unit(_method(method, network).solve(problem))), np.float32)
     return Reconstruction(spins_NYXC.reshape(*coarse.shape[:-3], rows, columns, 3))
 
 
-def _method(method: str | Method) -> Method:
+def _method(method: str | Method, network: FineNetwork | None) -> Method:
+    if method == "network":
+        if network is None:
+            remedy = 'give one such as rayspin.models.pretrained("labyrinth-x8")'
+            raise InputError("network", 'the method "network" needs one', remedy)
+        return Network(network)
+    if network is not None:
+        raise InputError("network", "the method takes none", 'use method = "network", or leave it out')
     if not isinstance(method, str):
         if not callable(getattr(method, "solve", None)):
             raise InputError("method", f"{shown(method)} is not a method", f"give one of {', '.join(METHODS)}")
         return method
     if method not in METHODS:
-        raise InputError("method", f"unknown name {method!r}", suggestion(method, METHODS))
+        raise InputError("method", f"unknown name {method!r}", suggestion(method, [*METHODS, "network"]))
     return METHODS[method]()
 
 

@@ -23,8 +23,8 @@ from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.jobs.train.job import Training
 from rayspin.models import (
     FieldNetConfig,
+    FineNetConfig,
     NetworkConfig,
-    SuperResolutionNetConfig,
     load_weights,
     pretrained_file,
     weights_info,
@@ -142,7 +142,7 @@ class Evaluation(DatasetStage):
     """Accept a dataset whose Hamiltonian is not that of the network's training; by default it is an error."""
 
     @abstractmethod
-    def expects(self) -> type[FieldNetConfig] | type[SuperResolutionNetConfig]:
+    def expects(self) -> type[FieldNetConfig] | type[FineNetConfig]:
         """Return the config class of the networks that this job evaluates."""
 
     @abstractmethod

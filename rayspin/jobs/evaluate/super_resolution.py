@@ -19,7 +19,7 @@ from rayspin.errors import InputError
 from rayspin.jobs.evaluate.job import SHOWN_FIELDS, Case, Evaluation, Spins
 from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.tables import as_csv
-from rayspin.models import SuperResolutionNetConfig
+from rayspin.models import FineNetConfig
 from rayspin.rundir import Summary, write_text
 from rayspin.training import SuperResolutionObjective
 from rayspin.training.data import Batch
@@ -33,13 +33,11 @@ class EvaluateSr(Evaluation):
 
     kind: Literal["evaluate-sr"] = "evaluate-sr"
 
-    def expects(self) -> type[SuperResolutionNetConfig]:
+    def expects(self) -> type[FineNetConfig]:
         """Return the config class of super-resolution networks."""
-        return SuperResolutionNetConfig
+        return FineNetConfig
 
-    def check_network(
-        self, network: SuperResolutionNetConfig, trained_for: Mapping[str, Any], shape: tuple[int, int]
-    ) -> None:
+    def check_network(self, network: FineNetConfig, trained_for: Mapping[str, Any], shape: tuple[int, int]) -> None:
         """Check that the lattice can be coarsened by the degradation that the network was trained with.
 
         Args:

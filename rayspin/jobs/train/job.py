@@ -21,7 +21,7 @@ from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
 from rayspin.jobs.stage import Context, Plan, Stage, same_place
 from rayspin.jobs.train.further import FurtherDatasets, check_further
 from rayspin.jobs.train.workers import HEARTBEAT, STOP, show_progress, train_on_workers
-from rayspin.models import EffectiveFieldNetConfig, FieldNetworkConfig, SuperResolutionNetConfig, weights_info
+from rayspin.models import EffectiveFieldNetConfig, FieldNetworkConfig, FineNetworkConfig, weights_info
 from rayspin.paths import command
 from rayspin.physics import Hamiltonian
 from rayspin.progress import polling
@@ -87,7 +87,7 @@ class Training(DatasetStage):
     resources: TrainingResources = TrainingResources()
     """Workers, CPUs and GPUs."""
 
-    network: FieldNetworkConfig | SuperResolutionNetConfig
+    network: FieldNetworkConfig | FineNetworkConfig
     """Architecture of the network."""
     objective: FieldObjective | SuperResolutionObjective
     """Inputs, loss and metrics of the training."""
@@ -280,10 +280,10 @@ class TrainFcn(Training):
 
 
 class TrainSr(Training):
-    """Training of the super-resolution network on coarse spins only (2023 paper)."""
+    """Training of a network that reconstructs fine spins from coarse ones (2023 paper)."""
 
     kind: Literal["train-sr"] = "train-sr"
-    network: SuperResolutionNetConfig
+    network: FineNetworkConfig
     objective: SuperResolutionObjective = SuperResolutionObjective()
 
     def figures(self, best: Line) -> dict[str, str]:

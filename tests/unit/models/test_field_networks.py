@@ -87,7 +87,7 @@ def test_the_skip_connections_of_the_u_net_matter():
     network = _settled(SMALL_UNET.build(), spins)
     field = apply(network, spins)
     with torch.no_grad():
-        for parameter in network.encoder[-1].parameters():
+        for parameter in network.unet.encoder[-1].parameters():
             parameter.zero_()
     # Nothing comes through the coarsest stride any more, and the spins still do.
     cut = apply(network, spins)
@@ -119,7 +119,7 @@ def test_the_key_architecture_selects_the_network_of_a_job():
         ({"architecture": ["u-net"]}, "network.architecture: unknown value"),
         (
             {"architecture": "u-net", "encoder_filters": [4]},
-            "network.encoder_filters: unknown key; did you mean",
+            "network.unet.encoder_filters: unknown key; did you mean",
         ),
         ({"filters": [4]}, "network.filters: unknown key; did you mean 'encoder_filters'"),
         ({"architecture": "u-net", "patch": 0}, "network.patch: 0 is invalid"),
