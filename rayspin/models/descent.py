@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from rayspin.config import Config
 from rayspin.models.degradation import Degrade
 from rayspin.models.exact_field import ExactField
+from rayspin.models.layers import unit
 from rayspin.physics import Degradation, Hamiltonian
 
 # Added to k^2 in the preconditioner, in units of the largest coupling, as in `rayspin.reconstruction.posterior`.
@@ -73,7 +73,7 @@ class Descent(nn.Module):
             move_NCYX = _tangent(free_NCYX - _filtered(bound_NCYX, compliance), fine_NCYX)
             length = move_NCYX.square().sum(dim=1, keepdim=True).amax(dim=(2, 3), keepdim=True).clamp(min=1e-12).sqrt()
             rate = (_LONGEST_MOVE / length).clamp(max=self.config.rate)
-            fine_NCYX = normalize(fine_NCYX - rate * move_NCYX, dim=1)
+            fine_NCYX = unit(fine_NCYX - rate * move_NCYX)
         return fine_NCYX
 
     def _on(self, like: Tensor) -> tuple[ExactField, Tensor, Tensor]:

@@ -10,13 +10,12 @@ import numpy.typing as npt
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rayspin.config import Config
 from rayspin.errors import InputError
 from rayspin.models.descent import Descent, DescentConfig
 from rayspin.models.inference import apply
-from rayspin.models.layers import check_spins
+from rayspin.models.layers import check_spins, unit
 from rayspin.models.starts import Projections, Start, StartName
 from rayspin.physics import Degradation
 from rayspin.physics.arguments import lattice
@@ -141,7 +140,7 @@ class FineNet(nn.Module):
             return fine_NCYX
         if self.config.projections and not self.training:
             fine_NCYX = self.projections(fine_NCYX, coarse_NCYX)
-        fine_NCYX = functional.normalize(fine_NCYX, dim=1)
+        fine_NCYX = unit(fine_NCYX)
         return fine_NCYX if self.descent is None else self.descent(fine_NCYX, coarse_NCYX)
 
     def reconstruct(self, coarse_NYXC: npt.ArrayLike, batch_size: int = 32) -> npt.NDArray[np.float32]:

@@ -7,11 +7,11 @@ from typing import Annotated, Literal, Self
 import torch
 from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rayspin.errors import InputError
 from rayspin.models.field import Filters
 from rayspin.models.fine import FineNet, FineNetConfig
+from rayspin.models.layers import unit
 from rayspin.models.unet import UNet, unet_stride
 
 
@@ -70,7 +70,7 @@ class SuperResolutionUNet(FineNet):
         """The maps of the last layer, (N, 3, scale Y, scale X), in units of the error of the start."""
         assert self.start is not None
         assert start_NCYX is not None
-        unit_NCYX = functional.normalize(start_NCYX, dim=1)
+        unit_NCYX = unit(start_NCYX)
         deviation_NCYX = (start_NCYX - unit_NCYX) / self.start.deviation
         error_NCYX: Tensor = self.unet(torch.cat([unit_NCYX, deviation_NCYX], dim=1))
         return error_NCYX

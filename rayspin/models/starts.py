@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from rayspin.models.degradation import Degrade, Restore
+from rayspin.models.layers import unit
 from rayspin.physics import Degradation
 from rayspin.reconstruction.problem import Operator, Problem
 from rayspin.reconstruction.spectrum import Isotropy
@@ -131,6 +131,7 @@ class Projections(nn.Module):
         super().__init__()
         self.degrade, self.restore = Degrade(degradation, scale), Restore(degradation, scale)
         self.iterations = iterations
+
     def forward(self, fine_NCYX: Tensor, coarse_NCYX: Tensor) -> Tensor:
         """The last spins that agree with the coarse ones, before they are normalized.
 
@@ -139,7 +140,7 @@ class Projections(nn.Module):
             coarse_NCYX: (N, 3, Y, X) coarse spins c.
         """
         for _ in range(self.iterations):
-            spins_NCYX = normalize(fine_NCYX, dim=1)
+            spins_NCYX = unit(fine_NCYX)
             fine_NCYX = spins_NCYX + self.restore(coarse_NCYX - self.degrade(spins_NCYX))
         return fine_NCYX
 
@@ -178,10 +179,10 @@ class Start(nn.Module):
         degrade = self.projections.degrade
         for some_NCYX in coarse_NCYX[:_MEASURED].split(_PIECE):
             fine_NCYX = self(some_NCYX)
-            unit_NCYX = normalize(fine_NCYX, dim=1)
+            unit_NCYX = unit(fine_NCYX)
             shift = max(1, int(_SHIFT * degrade.scale))
             moved_NCYX = unit_NCYX.roll((shift, shift), dims=(2, 3))
-            again_NCYX = normalize(self(degrade(moved_NCYX)), dim=1)
+            again_NCYX = unit(self(degrade(moved_NCYX)))
             deviations.append((fine_NCYX - unit_NCYX).square().mean())
             errors.append((again_NCYX - moved_NCYX).square().mean())
         self.deviation.copy_(_root_mean(deviations))
