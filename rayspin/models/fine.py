@@ -30,10 +30,10 @@ class FineNetConfig(Config):
     scale: Scale
     """Fine sites per coarse pixel along each axis."""
     start: StartName | None = None
-    """Estimate of the fine spins that the network corrects (a variant): "fourier", their Fourier interpolation, or
-    "wiener-em", a Wiener filter whose spectrum the training learns from its coarse data; None (published) starts from
-    nothing. A start that fits the coarse spins exactly leaves something to learn only with normalized output or with
-    further terms in the loss."""
+    """Estimate of the fine spins that the network corrects (a variant): "fourier", their Fourier interpolation;
+    "wiener-em", a Wiener filter whose spectrum the training learns from its coarse data; or "wiener", the same with the
+    spectrum of the fine data, for `objective.target = "fine"`. None (published) starts from nothing. A start that fits
+    the coarse spins exactly leaves something to learn only with normalized output or with further terms in the loss."""
     start_projections: Annotated[int, Field(ge=0)] = 0
     """Number of alternating projections (onto the coarse data, and onto unit length) that improve the start."""
     normalized_output: bool = False

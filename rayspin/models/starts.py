@@ -16,10 +16,10 @@ from rayspin.models.degradation import Degrade, Restore
 from rayspin.models.layers import unit
 from rayspin.physics import Degradation
 from rayspin.reconstruction.problem import Operator, Problem
-from rayspin.reconstruction.spectrum import Isotropy
+from rayspin.reconstruction.spectrum import Isotropy, covariance
 from rayspin.reconstruction.wiener import Wiener, WienerEM
 
-StartName = Literal["fourier", "wiener-em"]
+StartName = Literal["fourier", "wiener", "wiener-em"]
 """The linear estimates, as in `rayspin.reconstruction`."""
 
 # Wave numbers of a stored spectrum, radians per site: multiples of the smallest one of 512 sites, which include those
@@ -52,11 +52,16 @@ class WienerFilter(nn.Module):
         self._placed: dict[Any, tuple[Tensor, ...]] = {}
         self.register_buffer("spectrum", torch.eye(3).repeat(len(_WAVE_NUMBERS), 1, 1))
 
-    def learn(self, coarse_NCYX: npt.NDArray[np.float32]) -> None:
-        """Estimate the spectrum from coarse spins, (N, 3, Y, X), by expectation maximization."""
+    def learn(self, coarse_NCYX: npt.NDArray[np.float32], fine_NCYX: npt.NDArray[np.float32] | None = None) -> None:
+        """Take the spectrum from fine spins or, without them, from coarse ones by expectation maximization.
+
+        Args:
+            coarse_NCYX: (N, 3, Y, X) coarse spins.
+            fine_NCYX: (N, 3, scale Y, scale X) fine spins.
+        """
         problem = Problem(coarse_NCYX, self._operator(coarse_NCYX.shape[-2:]))
         isotropy = Isotropy(problem.operator.shape)
-        table = isotropy.table(WienerEM().spectrum(problem))
+        table = isotropy.table(WienerEM().spectrum(problem) if fine_NCYX is None else covariance(fine_NCYX))
         self.spectrum.copy_(torch.from_numpy(_resampled(table, isotropy.wave_numbers, _WAVE_NUMBERS)))
         self._placed.clear()
 
@@ -165,16 +170,22 @@ class Start(nn.Module):
 
     def __init__(self, name: StartName, projections: int, degradation: Degradation, scale: int) -> None:
         super().__init__()
+        self.name = name
         self.linear = (Restore if name == "fourier" else WienerFilter)(degradation, scale)
         self.projections = Projections(degradation, scale, projections)
         self.register_buffer("deviation", torch.ones(()))
         self.register_buffer("error", torch.ones(()))
 
     @torch.no_grad()
-    def learn(self, coarse_NCYX: Tensor) -> None:
-        """Learn from coarse training spins, (N, 3, Y, X), what the estimate needs, and its errors."""
+    def learn(self, coarse_NCYX: Tensor, fine_NCYX: Tensor) -> None:
+        """Learn from training spins what the estimate needs, and its errors.
+
+        Args:
+            coarse_NCYX: (N, 3, Y, X) coarse spins.
+            fine_NCYX: (N, 3, scale Y, scale X) fine spins; only "wiener" uses them.
+        """
         if isinstance(self.linear, WienerFilter):
-            self.linear.learn(coarse_NCYX.numpy())
+            self.linear.learn(coarse_NCYX.numpy(), fine_NCYX.numpy() if self.name == "wiener" else None)
         deviations, errors = [], []
         degrade = self.projections.degrade
         for some_NCYX in coarse_NCYX[:_MEASURED].split(_PIECE):

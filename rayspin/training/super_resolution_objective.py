@@ -87,6 +87,9 @@ class SuperResolutionObjective(Config):
                 f"differs from objective.degradation ({listed})",
                 "give both the same values",
             )
+        if network.start == "wiener" and self.target != "fine":
+            remedy = 'use start = "wiener-em", or target = "fine"'
+            raise InputError("network.start", '"wiener" learns from fine spins, and the objective has none', remedy)
         if self.torque_strengths and not self.torque_weight:
             raise InputError("objective.torque_strengths", "the loss has no torque", "set torque_weight, or remove it")
 
@@ -118,7 +121,7 @@ class SuperResolutionCriterion(Criterion):
         self.start: Start | None = None
         if network.start is not None:
             self.start = Start(network.start, network.start_projections, network.degradation, network.scale)
-            self.start.learn(self._training_data(source))
+            self.start.learn(*self._training_data(source))
 
     def network(self, config: FineNetConfig) -> FineNet:
         """Build the network with initial weights drawn from torch's global generator, and with the learned start."""
@@ -211,13 +214,15 @@ class SuperResolutionCriterion(Criterion):
     def _in_units(self, loss: Tensor) -> Tensor:
         return loss if self.start is None else loss / self.start.error.square()
 
-    def _training_data(self, source: SampleSource) -> Tensor:
-        """Coarse training spins, with the defects of the data, of samples spread over a source."""
+    def _training_data(self, source: SampleSource) -> tuple[Tensor, Tensor]:
+        """Coarse training spins, with the defects of the data, and fine ones, of samples spread over a source."""
         count = min(len(source), START_SAMPLES)
         positions = np.linspace(0, len(source) - 1, count).round().astype(np.int64)
-        parts = []
+        coarse, fine = [], []
         for start in range(0, count, _PIECE):
             some = positions[start : start + _PIECE]
             spins_NCYX = channel_first(torch.from_numpy(source.read(some)))
-            parts.append(self.coarse(Batch(spins_NCYX, tuple((int(sample),) for sample in source.samples[some])))[0])
-        return torch.cat(parts).contiguous()
+            addresses = tuple((int(sample),) for sample in source.samples[some])
+            coarse.append(self.coarse(Batch(spins_NCYX, addresses))[0])
+            fine.append(spins_NCYX)
+        return torch.cat(coarse).contiguous(), torch.cat(fine).contiguous()

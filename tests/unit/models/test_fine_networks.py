@@ -14,10 +14,10 @@ from rayspin.models import (
 )
 from rayspin.models.architectures import fine_network
 from rayspin.models.descent import Descent, DescentConfig
-from rayspin.models.starts import Start, WienerFilter
 from rayspin.models.starts import Projections as ProjectionsModule
+from rayspin.models.starts import Start, WienerFilter
 from rayspin.physics import LABYRINTH, LABYRINTH_SCHEDULE, Degradation, anneal_many, energy
-from rayspin.reconstruction import MAP, Projections, Wiener, WienerEM, reconstruct
+from rayspin.reconstruction import MAP, Projections, Wiener, WienerEM, reconstruct, spectrum
 from rayspin.reconstruction.problem import Operator, Problem
 from rayspin.reconstruction.spectrum import Isotropy
 from tests.support.training import smooth_spins
@@ -48,9 +48,9 @@ def test_the_wiener_filter_of_a_table_is_that_of_its_spectrum_on_any_lattice(sha
     module.spectrum.copy_(torch.from_numpy(table))
     isotropy = Isotropy(shape)
     at = [np.interp(isotropy.wave_numbers, wave_numbers, column) for column in table.reshape(-1, 9).T]
-    spectrum = isotropy.spread(np.stack(at, -1).reshape(-1, 3, 3).astype(np.float32))
+    known = isotropy.spread(np.stack(at, -1).reshape(-1, 3, 3).astype(np.float32))
     coarse = np.random.default_rng(1).normal(size=(2, 3, shape[0] // 4, shape[1] // 4)).astype(np.float32)
-    expected = Wiener().solve(Problem(coarse, Operator(Degradation(), shape, 4), spectrum_YXCC=spectrum))
+    expected = Wiener().solve(Problem(coarse, Operator(Degradation(), shape, 4), spectrum_YXCC=known))
     np.testing.assert_allclose(module(torch.from_numpy(coarse)).numpy(), expected, atol=1e-4)
 
 
@@ -78,7 +78,7 @@ def test_projections_are_those_of_the_reconstruction(labyrinths):
 def test_a_start_tells_its_error_from_coarse_spins_alone(labyrinths):
     coarse = _first(Degradation().apply(labyrinths, 8))
     start = Start("fourier", 3, Degradation(), 8)
-    start.learn(coarse)
+    start.learn(coarse, torch.full((6, 3, 32, 32), torch.nan))
     spins = _last(start(coarse))
     unit = spins / np.linalg.norm(spins, axis=-1, keepdims=True)
     assert start.deviation.item() == pytest.approx(np.sqrt(np.square(spins - unit).mean()), rel=1e-4)
@@ -89,8 +89,18 @@ def test_a_start_without_errors_has_units_all_the_same():
     up = torch.zeros(2, 3, 4, 4)
     up[:, 2] = 1
     start = Start("fourier", 0, Degradation(), 4)
-    start.learn(up)
+    start.learn(up, torch.zeros(2, 3, 16, 16))
     assert start.deviation == start.error == 1
+
+
+def test_the_filter_with_the_spectrum_of_the_fine_spins_is_that_of_wiener(labyrinths):
+    module = WienerFilter(Degradation(), 8)
+    coarse = _first(Degradation().apply(labyrinths, 8))
+    module.learn(coarse.numpy(), _first(labyrinths).numpy())
+    isotropy = Isotropy((32, 32))
+    known = isotropy.spread(isotropy.table(spectrum(labyrinths)))
+    expected = Wiener().solve(Problem(coarse.numpy(), Operator(Degradation(), (32, 32), 8), spectrum_YXCC=known))
+    np.testing.assert_allclose(module(coarse).numpy(), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("projections", [0, 2])
@@ -158,15 +168,16 @@ def test_a_few_steps_lower_energy_and_misfit_and_pass_gradients(labyrinths):
 @pytest.mark.parametrize(
     "config",
     [
-        SuperResolutionNetConfig(scale=4, start="wiener-em", expanding_filters=(2,), start_projections=2),
+        SuperResolutionNetConfig(scale=4, start="wiener", expanding_filters=(2,), start_projections=2),
         UNET.with_updates(start="wiener-em", depth=2, projections=2),
         UNET.with_updates(descent={"hamiltonian": "labyrinth", "steps": 2}),
     ],
 )
 def test_a_file_keeps_what_the_start_has_learned(tmp_path, config):
     network = config.build()
-    coarse = Degradation().apply(smooth_spins(4, seed=4), 4)
-    network.start.learn(_first(coarse))
+    fine = smooth_spins(4, seed=4)
+    coarse = Degradation().apply(fine, 4)
+    network.start.learn(_first(coarse), _first(fine))
     network(_first(coarse))
     save_weights(tmp_path / "w.safetensors", network, {})
     back = load_weights(tmp_path / "w.safetensors")
@@ -210,7 +221,7 @@ def test_a_network_is_a_method_and_a_start_of_others(labyrinths):
         ),
         ({"scale": 4, "architecture": "u-net"}, "start: this architecture corrects one; set"),
         ({"scale": 4, "architecture": "u-nets"}, "architecture: unknown value 'u-nets'; did you mean 'u-net'?"),
-        ({"scale": 4, "start": "wiener"}, "start: unknown value 'wiener'; did you mean 'wiener-em'?"),
+        ({"scale": 4, "start": "wiener-me"}, "start: unknown value 'wiener-me'; did you mean 'wiener-em'?"),
         ({"scale": 4, "residual": {}}, "residual: unknown key"),
     ],
 )

@@ -25,9 +25,7 @@ def _batch(source):
 def _inequivariance(network, source=None, **options):
     """The term of the loss that demands equivariance, with weight 1."""
     source = memory_source(4, seed=3) if source is None else source
-    criteria = [
-        SuperResolutionObjective(equivariance=weight, **options).build(PLAIN, source) for weight in (0.0, 1.0)
-    ]
+    criteria = [SuperResolutionObjective(equivariance=weight, **options).build(PLAIN, source) for weight in (0.0, 1.0)]
     without, with_it = (criterion.loss(network, _batch(source)) for criterion in criteria)
     return with_it - without
 
@@ -124,6 +122,13 @@ def test_the_strength_that_is_learned_from_spins_in_equilibrium_is_theirs():
         criterion.loss(lambda _coarse: batch.spins_NCYX, batch).backward()
         optimizer.step()
     assert criterion.torque.strengths()["dmi"].item() == pytest.approx(LABYRINTH.dmi, rel=0.02)
+
+
+def test_a_start_that_needs_fine_spins_is_for_objectives_that_have_them():
+    config = SuperResolutionNetConfig(scale=4, start="wiener")
+    SuperResolutionObjective(target="fine").check(config, (32, 32))
+    with pytest.raises(InputError, match=r'^network\.start: "wiener" learns from fine spins'):
+        SuperResolutionObjective().check(config, (32, 32))
 
 
 @pytest.mark.parametrize(
