@@ -96,9 +96,11 @@ class Descent(nn.Module):
 
 def _filtered(maps_NCYX: Tensor, factors: Tensor) -> Tensor:
     """Multiply the waves of maps (..., Y, X) by factors in the order of `torch.fft.rfft2`."""
-    return torch.fft.irfft2(torch.fft.rfft2(maps_NCYX) * factors, s=maps_NCYX.shape[-2:])
+    filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(maps_NCYX) * factors, s=maps_NCYX.shape[-2:])
+    return filtered
 
 
 def _tangent(vectors_NCYX: Tensor, spins_NCYX: Tensor) -> Tensor:
     """The part of vectors perpendicular to unit spins."""
-    return vectors_NCYX - (vectors_NCYX * spins_NCYX).sum(dim=1, keepdim=True) * spins_NCYX
+    along_NCYX = (vectors_NCYX * spins_NCYX).sum(dim=1, keepdim=True)
+    return torch.sub(vectors_NCYX, along_NCYX * spins_NCYX)

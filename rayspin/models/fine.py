@@ -130,7 +130,8 @@ class FineNet(nn.Module):
         # torch.compile would have to trace the checks.
         if not torch.compiler.is_compiling():
             check_spins(coarse_NCYX, next(self.parameters()))
-            self.config.check_lattice(tuple(self.config.scale * side for side in coarse_NCYX.shape[-2:]))
+            rows, columns = (self.config.scale * side for side in coarse_NCYX.shape[-2:])
+            self.config.check_lattice((rows, columns))
         if self.start is None:
             fine_NCYX = self.correction(coarse_NCYX, None)
         else:

@@ -188,7 +188,7 @@ class Start(nn.Module):
             self.linear.learn(coarse_NCYX.numpy(), fine_NCYX.numpy() if self.name == "wiener" else None)
         deviations, errors = [], []
         degrade = self.projections.degrade
-        for some_NCYX in coarse_NCYX[:_MEASURED].split(_PIECE):
+        for some_NCYX in torch.split(coarse_NCYX[:_MEASURED], _PIECE):
             fine_NCYX = self(some_NCYX)
             unit_NCYX = unit(fine_NCYX)
             shift = max(1, int(_SHIFT * degrade.scale))
@@ -221,7 +221,7 @@ def _waves(sites: int, count: int, places: npt.NDArray[np.int64], sign: int) -> 
 
 
 def _resampled(
-    table: npt.NDArray[np.float32], given: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64]
+    table: npt.NDArray[np.float32], given: npt.NDArray[np.floating], wanted: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float32]:
     """Interpolate a table (wave numbers, 3, 3) linearly; beyond its end its last entry continues."""
     columns = [np.interp(wanted, given, column) for column in table.reshape(len(given), 9).T]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -55,6 +56,10 @@ class SuperResolutionObjective(Config):
     noise_amplitude: Annotated[float, Field(ge=0)] = 0.0
     """Amplitude alpha of the noise in the coarse data, S' = (S + alpha R) / |S + alpha R|, with random unit vectors R
     that change in every epoch. With 0 (published) the coarse spins are not normalized after the degradation."""
+    recorrupted: bool = False
+    """Whether the network is given c + n / 2 and compared with c - 2 n, for noisy coarse spins c and Gaussian noise n
+    of their variance, divided by the length that the noise leaves of the mean spin. The errors of both are uncorrelated,
+    so the loss favours the spins without noise (a variant, for `noise_amplitude` > 0)."""
     dropped: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Fraction of coarse pixels to drop at random in every epoch; they are zero in the input and excluded from the
     loss."""
@@ -90,6 +95,8 @@ class SuperResolutionObjective(Config):
         if network.start == "wiener" and self.target != "fine":
             remedy = 'use start = "wiener-em", or target = "fine"'
             raise InputError("network.start", '"wiener" learns from fine spins, and the objective has none', remedy)
+        if self.recorrupted and not self.noise_amplitude:
+            raise InputError("objective.recorrupted", "the data have no noise", "set noise_amplitude, or remove it")
         if self.torque_strengths and not self.torque_weight:
             raise InputError("objective.torque_strengths", "the loss has no torque", "set torque_weight, or remove it")
 
@@ -137,11 +144,20 @@ class SuperResolutionCriterion(Criterion):
         """
         return self._observed(batch.spins_NCYX, batch, "")
 
+    def pair(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network is given, and what its degraded output is compared with, and the mask; see `coarse`."""
+        coarse_NCYX, kept_NCYX = self.coarse(batch)
+        if not self.objective.recorrupted:
+            return coarse_NCYX, coarse_NCYX, kept_NCYX
+        noise_NCYX = self._recorruption(coarse_NCYX, batch, "") * kept_NCYX
+        mean = _mean_length(self.objective.noise_amplitude)
+        return coarse_NCYX + noise_NCYX / 2, (coarse_NCYX - 2 * noise_NCYX) / mean, kept_NCYX
+
     def loss(self, network: Forward, batch: Batch) -> Tensor:
         """Mean squared error of the degraded output against the input, plus the weighted further terms."""
-        coarse_NCYX, kept_NCYX = self.coarse(batch)
-        fine_NCYX = network(coarse_NCYX)
-        loss = self._error(fine_NCYX, coarse_NCYX, kept_NCYX, batch) + self._penalty(fine_NCYX)
+        given_NCYX, wanted_NCYX, kept_NCYX = self.pair(batch)
+        fine_NCYX = network(given_NCYX)
+        loss = self._error(fine_NCYX, wanted_NCYX, kept_NCYX, batch) + self._penalty(fine_NCYX)
         return self._in_units(loss + self._inequivariance(network, fine_NCYX, batch))
 
     def figures(self, network: Forward, batch: Batch) -> dict[str, Tensor]:
@@ -152,9 +168,9 @@ class SuperResolutionCriterion(Criterion):
             correlation of the fine spins, which the loss for coarse targets never uses; `strength_dmi` and so on, the
             learned strengths of the torque, J.
         """
-        coarse_NCYX, kept_NCYX = self.coarse(batch)
-        fine_NCYX = network(coarse_NCYX)
-        loss = self._error(fine_NCYX, coarse_NCYX, kept_NCYX, batch)
+        given_NCYX, wanted_NCYX, kept_NCYX = self.pair(batch)
+        fine_NCYX = network(given_NCYX)
+        loss = self._error(fine_NCYX, wanted_NCYX, kept_NCYX, batch)
         strengths = {} if self.torque is None else self.torque.strengths()
         return {
             "validation_loss": self._in_units(loss + self._inequivariance(network, fine_NCYX, batch)),
@@ -174,6 +190,12 @@ class SuperResolutionCriterion(Criterion):
             return coarse_NCYX, coarse_NCYX.new_ones(())
         kept_NCYX = (batch.uniforms(f"{purpose}dropped", pixels) >= self.objective.dropped).to(coarse_NCYX.dtype)
         return coarse_NCYX * kept_NCYX, kept_NCYX
+
+    def _recorruption(self, coarse_NCYX: Tensor, batch: Batch, purpose: str) -> Tensor:
+        """Gaussian noise of the variance of the noise in unit spins."""
+        deviation = math.sqrt((1 - _mean_length(self.objective.noise_amplitude) ** 2) / 3)
+        pixels = (coarse_NCYX.shape[-2], coarse_NCYX.shape[-1])
+        return deviation * batch.normals(f"{purpose}recorruption", pixels)
 
     def _error(self, fine_NCYX: Tensor, coarse_NCYX: Tensor, kept_NCYX: Tensor, batch: Batch) -> Tensor:
         if self.objective.target == "fine":
@@ -196,7 +218,10 @@ class SuperResolutionCriterion(Criterion):
         if not self.objective.equivariance:
             return fine_NCYX.new_zeros(())
         moved_NCYX = self._moved(fine_NCYX.detach(), batch)
-        again_NCYX = network(self._observed(moved_NCYX, batch, "equivariance-")[0])
+        coarse_NCYX, kept_NCYX = self._observed(moved_NCYX, batch, "equivariance-")
+        if self.objective.recorrupted:
+            coarse_NCYX = coarse_NCYX + self._recorruption(coarse_NCYX, batch, "equivariance-") * kept_NCYX / 2
+        again_NCYX = network(coarse_NCYX)
         return self.objective.equivariance * mse_loss(again_NCYX, moved_NCYX)
 
     def _moved(self, fine_NCYX: Tensor, batch: Batch) -> Tensor:
@@ -226,3 +251,12 @@ class SuperResolutionCriterion(Criterion):
             coarse.append(self.coarse(Batch(spins_NCYX, addresses))[0])
             fine.append(spins_NCYX)
         return torch.cat(coarse).contiguous(), torch.cat(fine).contiguous()
+
+
+def _mean_length(amplitude: float) -> float:
+    """Length of the mean of (S + alpha R) / |S + alpha R| for a unit spin S and random unit vectors R.
+
+    It is the derivative with respect to |S| of the mean of |S + alpha R|, which is |S| + alpha^2 / (3 |S|) for
+    alpha < |S|, and alpha + |S|^2 / (3 alpha) beyond.
+    """
+    return 1 - amplitude**2 / 3 if amplitude < 1 else 2 / (3 * amplitude)

@@ -15,17 +15,17 @@ from rayspin.models import ExactField
 from rayspin.physics import Hamiltonian
 
 
-def _not_zero(strengths: dict[str, float]) -> dict[str, float]:
+def _not_zero(strengths: dict[Term, float]) -> dict[Term, float]:
     for name, strength in strengths.items():
         if strength == 0 or not math.isfinite(strength):
             raise InputError(name, f"{strength} has no sign or no logarithm", "give an initial strength such as 0.1")
     return strengths
 
 
-Strengths = Annotated[
-    dict[Literal["exchange", "dmi", "dipole", "anisotropy"], float],
-    AfterValidator(_not_zero),
-]
+Term = Literal["exchange", "dmi", "dipole", "anisotropy"]
+"""Terms of a Hamiltonian whose strengths can be learned."""
+
+Strengths = Annotated[dict[Term, float], AfterValidator(_not_zero)]
 """Initial strengths of terms of a Hamiltonian, J."""
 
 
@@ -41,7 +41,7 @@ class Torque(nn.Module):
         logarithms: the logarithms of the magnitudes of the learned strengths, or None.
     """
 
-    def __init__(self, hamiltonian: Hamiltonian, shape: tuple[int, int], strengths: Mapping[str, float]) -> None:
+    def __init__(self, hamiltonian: Hamiltonian, shape: tuple[int, int], strengths: Mapping[Term, float]) -> None:
         super().__init__()
         self.names = tuple(strengths)
         self.rest = ExactField(hamiltonian.with_updates(**dict.fromkeys(self.names, 0.0)), shape)
@@ -63,4 +63,5 @@ class Torque(nn.Module):
         field_NCYX = self.rest(spins_NCYX)
         for strength, unit in zip(self.strengths().values(), self.units):
             field_NCYX = field_NCYX + strength * unit(spins_NCYX)
-        return torch.linalg.cross(spins_NCYX, field_NCYX, dim=1)
+        torque_NCYX: Tensor = torch.linalg.cross(spins_NCYX, field_NCYX, dim=1)
+        return torque_NCYX

@@ -96,6 +96,27 @@ def test_the_loss_of_a_network_with_a_start_is_in_units_of_the_error_of_the_star
     assert 0.5 < loss.item() < 2
 
 
+@pytest.mark.parametrize("amplitude", [0.3, 2.0])
+def test_recorrupted_pairs_have_the_right_mean_and_uncorrelated_errors(amplitude):
+    up = np.zeros((40, 32, 32, 3), np.float32)
+    up[..., 2] = 1
+    source = MemorySource(up, np.arange(40))
+    objective = SuperResolutionObjective(noise_amplitude=amplitude, recorrupted=True)
+    criterion = objective.build(PLAIN, source)
+    given, wanted, _ = criterion.pair(_batch(source))
+    noisy = criterion.coarse(_batch(source))[0]
+    pixels = noisy[:, 0].numel()
+    truth = torch.tensor([0.0, 0, 1])[:, None, None]
+    assert wanted.mean(dim=(0, 2, 3)).numpy() == pytest.approx(truth.squeeze().numpy(), abs=0.1)
+    errors = [(noise - noise.mean(dim=(0, 2, 3), keepdim=True)) for noise in (given, wanted)]
+    spreads = [error.square().mean().sqrt() for error in errors]
+    # Uncorrelated within five standard errors, while the errors of the noisy spins themselves are the same twice.
+    assert abs((errors[0] * errors[1]).mean() / (spreads[0] * spreads[1])) < 5 / np.sqrt(3 * pixels)
+    # With n of the variance v of the data: v + v / 4.
+    variance = (noisy - noisy.mean(dim=(0, 2, 3), keepdim=True)).square().mean()
+    assert errors[0].square().mean().item() == pytest.approx(1.25 * variance.item(), rel=0.05)
+
+
 def test_the_torque_with_learned_strengths_is_that_of_their_hamiltonian():
     source = memory_source(3, seed=6, hamiltonian=LABYRINTH)
     batch = _batch(source)
@@ -138,6 +159,7 @@ def test_a_start_that_needs_fine_spins_is_for_objectives_that_have_them():
         ({"torque_weight": 1.0, "torque_strengths": {"dmi": 0.0}}, "dmi: 0.0 has no sign or no logarithm"),
         ({"torque_weight": 1.0, "torque_strengths": {"spin": 1.0}}, "spin"),
         ({"motions": "rotations"}, "motions"),
+        ({"recorrupted": True}, "objective.recorrupted: the data have no noise; set noise_amplitude"),
     ],
 )
 def test_objectives_that_make_no_sense_are_refused(options, message):
