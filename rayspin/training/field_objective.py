@@ -62,6 +62,11 @@ class FieldObjective(Config):
         return self
 
     @property
+    def uses_hamiltonian(self) -> bool:
+        """True: the target is its field."""
+        return True
+
+    @property
     def shares(self) -> dict[str, float]:
         """The share of each kind of altered samples: "uniform", and the kinds of damage."""
         return {"uniform": self.uniform_states, **dict(self.damage)}

@@ -38,6 +38,10 @@ class Objective(Protocol):
     measured: ClassVar[tuple[str, ...]]
     """The names of the validation metrics."""
 
+    @property
+    def uses_hamiltonian(self) -> bool:
+        """Whether the loss depends on the Hamiltonian of the data."""
+
     def check(self, network: Any, shape: tuple[int, int]) -> None:
         """Check that a network can be trained for this objective.
 

@@ -58,7 +58,7 @@ class SuperResolutionObjective(Config):
     that change in every epoch. With 0 (published) the coarse spins are not normalized after the degradation."""
     recorrupted: bool = False
     """Whether the network is given c + n / 2 and compared with c - 2 n, for noisy coarse spins c and Gaussian noise n
-    of their variance, divided by the length that the noise leaves of the mean spin. The errors of both are uncorrelated,
+    of their variance, divided by the length that the noise leaves of the mean spin. Their errors are uncorrelated,
     so the loss favours the spins without noise (a variant, for `noise_amplitude` > 0)."""
     dropped: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Fraction of coarse pixels to drop at random in every epoch; they are zero in the input and excluded from the
@@ -71,6 +71,11 @@ class SuperResolutionObjective(Config):
     torque_strengths: Strengths = Field(default={}, exclude_if=lambda strengths: not strengths)
     """Terms of the Hamiltonian whose strengths the training learns together with the network, with their initial
     strengths, J: { dmi = 0.1 }. Their signs are kept. The other strengths are those of the dataset."""
+
+    @property
+    def uses_hamiltonian(self) -> bool:
+        """Whether the loss has a term with the torque, or one with the symmetries of the Hamiltonian."""
+        return self.torque_weight > 0 or self.motions == "symmetries"
 
     def check(self, network: FineNetConfig, shape: tuple[int, int]) -> None:
         """Check that a network can be trained for this objective.
