@@ -119,7 +119,7 @@ def test_the_key_architecture_selects_the_network_of_a_job():
         ({"architecture": ["u-net"]}, "network.architecture: unknown value"),
         (
             {"architecture": "u-net", "encoder_filters": [4]},
-            "network.unet.encoder_filters: unknown key; did you mean",
+            "network.encoder_filters: unknown key; did you mean",
         ),
         ({"filters": [4]}, "network.filters: unknown key; did you mean 'encoder_filters'"),
         ({"architecture": "u-net", "patch": 0}, "network.patch: 0 is invalid"),
