@@ -90,7 +90,7 @@ def test_each_file_is_small_and_has_a_card_with_its_figures():
 @pytest.mark.parametrize("name", ["labyrinth", "../pretrained/labyrinth-field", "", 4, None])
 def test_an_unknown_name_is_refused_with_the_known_ones(name):
     with pytest.raises(
-        InputError, match=r"^pretrained: .* is not a network of this package; .*labyrinth-(field|x4)"
+        InputError, match=r"^pretrained: .* is not a network of this package; .*labyrinth-(field|x4|x8)"
     ) as error:
         pretrained(name)
     assert "\n" not in str(error.value)
