@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rayspin.errors import InputError
 from rayspin.models.field import Filters
 from rayspin.models.fine import FineNet, FineNetConfig
-from rayspin.models.layers import unit
+from rayspin.models.layers import check_stride, unit
 from rayspin.models.unet import UNet, unet_stride
 
 
@@ -43,14 +43,7 @@ class SuperResolutionUNetConfig(FineNetConfig):
     def check_lattice(self, shape: int | tuple[int, int]) -> None:
         """Check that a fine lattice can be reconstructed at this scale, and fits the strides of the layers."""
         super().check_lattice(shape)
-        rows, columns = (shape, shape) if isinstance(shape, int) else shape
-        stride = unet_stride(self.patch, self.filters)
-        if rows % stride or columns % stride:
-            raise InputError(
-                "size",
-                f"the network's stride of {stride} doesn't divide {rows} x {columns} sites",
-                f"use sides that are multiples of {stride}",
-            )
+        check_stride(shape, unet_stride(self.patch, self.filters))
 
 
 class SuperResolutionUNet(FineNet):
