@@ -32,7 +32,7 @@ class PublishedResolution:
 
 
 def published_resolution(hamiltonian: HamiltonianLike, scale: int) -> Mapping[str, PublishedResolution]:
-    """The results in Tables 1 and 2 of the 2023 paper, by the method's name in `analysis.baselines` and evaluations.
+    """The results in Tables 1 and 2 of the 2023 paper, by the method's name in evaluations.
 
     The mapping is empty for Hamiltonians and scales that the tables don't contain.
 

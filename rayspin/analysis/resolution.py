@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.analysis.baselines import Upsample
 from rayspin.errors import InputError
 from rayspin.metrics import correlation, mse, psnr
 from rayspin.models import FineNet, apply
 from rayspin.physics.arguments import vectors
+from rayspin.reconstruction.interpolation import Upsample
 
 Spins = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from rayspin.models.degradation import Degrade, Restore
 from rayspin.models.layers import unit
 from rayspin.physics import Degradation
-from rayspin.reconstruction.problem import Operator, Problem
+from rayspin.reconstruction.operator import Operator
+from rayspin.reconstruction.problem import Problem
 from rayspin.reconstruction.spectrum import Isotropy, covariance
 from rayspin.reconstruction.wiener import Wiener, WienerEM
 
@@ -59,9 +60,9 @@ class WienerFilter(nn.Module):
             coarse_NCYX: (N, 3, Y, X) coarse spins.
             fine_NCYX: (N, 3, scale Y, scale X) fine spins.
         """
-        problem = Problem(coarse_NCYX, self._operator(coarse_NCYX.shape[-2:]))
+        problem = Problem(coarse_NCYX[:, :, None], self._operator(coarse_NCYX.shape[-2:]))
         isotropy = Isotropy(problem.operator.shape)
-        table = isotropy.table(WienerEM().spectrum(problem) if fine_NCYX is None else covariance(fine_NCYX))
+        table = isotropy.table(WienerEM().learn(problem)[0] if fine_NCYX is None else covariance(fine_NCYX))
         self.spectrum.copy_(torch.from_numpy(_resampled(table, isotropy.wave_numbers, _WAVE_NUMBERS)))
         self._placed.clear()
 
@@ -102,7 +103,7 @@ class WienerFilter(nn.Module):
         # The filter is linear and commutes with shifts by coarse pixels: three pulses tell it all.
         pulses_NCYX = np.zeros((3, 3, *operator.coarse_shape), np.float32)
         pulses_NCYX[[0, 1, 2], [0, 1, 2], 0, 0] = 1
-        response = Wiener().solve(Problem(pulses_NCYX, operator, spectrum_YXCC=isotropy.spread(table)))
+        response = Wiener().solve(Problem(pulses_NCYX[:, :, None], operator, spectrum_YXCC=isotropy.spread(table)))
         factors = np.fft.rfft2(response.astype(np.float64)).swapaxes(0, 1)
         gain = np.concatenate(
             [

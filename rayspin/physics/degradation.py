@@ -7,8 +7,8 @@ defects of an image (noise, dropped pixels) are not included, because a loss cou
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Annotated, Literal, Self
+from functools import cache, cached_property
+from typing import Annotated, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,30 @@ from pydantic import Field, model_validator
 from rayspin.config import Config
 from rayspin.errors import InputError
 from rayspin.physics.arguments import lattice, vectors, whole
+
+Maps = npt.NDArray[np.floating]
+
+
+class LinearMap(Protocol):
+    """A degradation of one lattice, as a linear map of one component of the spins, in float32.
+
+    A method `inverse`, of coarse maps (..., y, x), is optional: it returns fine maps whose degraded version is given.
+    Without it, maps that commute with translations by whole blocks are inverted in Fourier space.
+    """
+
+    def apply(self, fine_YX: Maps, /) -> Maps:
+        """Return D x, (..., Y / scale, X / scale), of fine maps (..., Y, X)."""
+
+    def adjoint(self, coarse_YX: Maps, /) -> Maps:
+        """Return D^T y, (..., Y, X), with <D x, y> = <x, D^T y>."""
+
+
+class LinearDegradation(Protocol):
+    """Anything that degrades lattices of any size: a `Degradation`, or a class of one's own."""
+
+    def operator(self, shape: tuple[int, int], scale: int, /) -> LinearMap:
+        """Return the degradation of a lattice of (rows, columns), with `scale` fine sites per coarse pixel."""
+
 
 # Weights are rounded to multiples of 1 / _GRID, below the rounding of float32, because their last bits depend on the
 # maths library.
@@ -141,6 +165,19 @@ class Degradation(Config):
                 remedy = "use a narrower blur and mosaic = 1"
                 raise InputError("degradation", f"it has no inverse at scale {scale}", remedy)
 
+    def operator(self, shape: tuple[int, int], scale: int) -> SeparableMap:
+        """Return the degradation of a lattice as a linear map, with its adjoint and its inverse.
+
+        Args:
+            shape: fine rows and columns.
+            scale: fine sites per coarse pixel along each axis.
+
+        Raises:
+            InputError: the lattice is invalid or doesn't divide.
+        """
+        self.check_lattice(shape, scale)
+        return SeparableMap(self, shape, scale)
+
     def apply(self, fine_NYXC: npt.ArrayLike, scale: int) -> npt.NDArray[np.float32]:
         """Return the coarse version of spins, with the same bytes on any machine.
 
@@ -168,6 +205,43 @@ class Degradation(Config):
         # Added one by one, because the order of additions in a linear algebra library depends on the CPU.
         tiles = sum(weights[offset] * fine.take((starts + offset) % sites, axis) for offset in np.flatnonzero(weights))
         return np.repeat(tiles, self.mosaic, axis)
+
+
+class SeparableMap:
+    """A `Degradation` of one lattice; a `LinearMap` that works along rows and columns.
+
+    Args:
+        degradation: the degradation.
+        shape: fine rows and columns.
+        scale: fine sites per coarse pixel along each axis.
+    """
+
+    def __init__(self, degradation: Degradation, shape: tuple[int, int], scale: int) -> None:
+        self._degradation, self._shape, self._scale = degradation, shape, scale
+        self._rows, self._columns = (degradation.matrix(sites, scale).astype(np.float32) for sites in shape)
+
+    def apply(self, fine_YX: Maps) -> Maps:
+        """Return D x, (..., Y / scale, X / scale)."""
+        return self._rows @ fine_YX @ self._columns.T
+
+    def adjoint(self, coarse_YX: Maps) -> Maps:
+        """Return D^T y, (..., Y, X)."""
+        return self._rows.T @ coarse_YX @ self._columns
+
+    def inverse(self, coarse_YX: Maps) -> Maps:
+        """Return the band-limited maps U y, (..., Y, X), with D U y = y; see `Degradation.inverse`.
+
+        Raises:
+            InputError: there is none; see `Degradation.check_inverse`.
+        """
+        rows, columns = self._inverses
+        return rows @ coarse_YX @ columns.T
+
+    @cached_property
+    def _inverses(self) -> tuple[Maps, Maps]:
+        self._degradation.check_inverse(self._shape, self._scale)
+        rows, columns = (self._degradation.inverse(sites, self._scale).astype(np.float32) for sites in self._shape)
+        return rows, columns
 
 
 @cache

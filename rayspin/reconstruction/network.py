@@ -43,5 +43,8 @@ class Network:
         if scale != problem.operator.scale:
             problem_of_scale = f"it has scale {scale}, and the coarse spins have {problem.operator.scale}"
             raise InputError("network", problem_of_scale, f"give a network of scale {problem.operator.scale}")
-        fine_NYXC = self.network.reconstruct(channel_last(problem.coarse_NCYX))
+        problem.require_all_components("a network")
+        if problem.coarse_NCKYX.shape[2] != 1:
+            raise InputError("shifts", "a network takes one observation of each field", "use another method")
+        fine_NYXC = self.network.reconstruct(channel_last(problem.coarse_NCKYX[:, :, 0]))
         return np.ascontiguousarray(channel_first(fine_NYXC))

@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.physics import Degradation, Hamiltonian
+from rayspin.errors import InputError
+from rayspin.physics import Hamiltonian
+from rayspin.reconstruction.operator import Maps as Maps
+from rayspin.reconstruction.operator import Operator as Operator
 
-Maps = npt.NDArray[np.floating]
 Spectrum = npt.NDArray[np.complexfloating]
-
-
-class Operator:
-    """A degradation of a lattice, its adjoint and its Fourier inverse, for maps (..., Y, X) in float32.
-
-    Args:
-        degradation: the degradation.
-        shape: fine rows and columns.
-        scale: fine sites per coarse pixel along each axis.
-
-    Attributes:
-        shape: fine rows and columns.
-        coarse_shape: coarse rows and columns.
-        scale: fine sites per coarse pixel along each axis.
-        degradation: the degradation.
-
-    Raises:
-        InputError: the lattice is invalid or doesn't divide, or the degradation has no inverse.
-    """
-
-    def __init__(self, degradation: Degradation, shape: tuple[int, int], scale: int) -> None:
-        degradation.check_inverse(shape, scale)
-        self.degradation = degradation
-        self.shape = shape
-        self.scale = scale
-        self.coarse_shape = shape[0] // scale, shape[1] // scale
-        self._rows, self._columns = (degradation.matrix(sites, scale).astype(np.float32) for sites in shape)
-        self._to_rows, self._to_columns = (degradation.inverse(sites, scale).astype(np.float32) for sites in shape)
-
-    def apply(self, fine_YX: Maps) -> Maps:
-        """Return D x, (..., Y / scale, X / scale)."""
-        return self._rows @ fine_YX @ self._columns.T
-
-    def adjoint(self, coarse_YX: Maps) -> Maps:
-        """Return D^T y, (..., Y, X), with <D x, y> = <x, D^T y>."""
-        return self._rows.T @ coarse_YX @ self._columns
-
-    def inverse(self, coarse_YX: Maps) -> Maps:
-        """Return the band-limited maps U y, (..., Y, X), with D U y = y; see `Degradation.inverse`."""
-        return self._to_rows @ coarse_YX @ self._to_columns.T
-
-    def transfer(self) -> npt.NDArray[np.complex64]:
-        """Return the factor of each fine wave, (Y, X), in the order of `numpy.fft.fft2`; see `Degradation.transfer`."""
-        rows, columns = (self.degradation.transfer(sites, self.scale) for sites in self.shape)
-        return np.outer(rows, columns).astype(np.complex64)
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -64,18 +23,43 @@ class Problem:
     """Coarse spins, and all that is known about the fine ones.
 
     Attributes:
-        coarse_NCYX: coarse spins.
+        coarse_NCKYX: the coarse spins of K observations of each field. C is 3, or 1 if only S_z was measured. Pixels
+            that are missing hold a guess.
         operator: the degradation.
         hamiltonian: the Hamiltonian whose local minima the fine spins are, if it is known.
         spectrum_YXCC: the mean of S_k S_k^H of fine fields, if it is known; see `spectrum`.
         start_NCYX: fine spins from which iterations start; None lets the method choose.
+        known_NKYX: False where a pixel is missing; None if there are all pixels.
+        variance: variance of the noise in each component of a coarse spin; None if it is unknown.
     """
 
-    coarse_NCYX: Maps
+    coarse_NCKYX: Maps
     operator: Operator
     hamiltonian: Hamiltonian | None = None
     spectrum_YXCC: Spectrum | None = None
     start_NCYX: Maps | None = None
+    known_NKYX: Mask | None = None
+    variance: float | None = 0.0
+
+    @property
+    def measured(self) -> slice:
+        """The components that were measured."""
+        return slice(3 - self.coarse_NCKYX.shape[1], 3)
+
+    def require_all_components(self, who: str) -> None:
+        """Check that all three components were measured.
+
+        Raises:
+            InputError: only S_z was.
+        """
+        if self.coarse_NCKYX.shape[1] != 3:
+            remedy = 'give all three, or use the method "map" with a Hamiltonian'
+            raise InputError("coarse spins", f"{who} needs all components, not S_z alone", remedy)
+
+    def misfit(self, spins_NCYX: Maps) -> Maps:
+        """Return c - D S of the pixels that are known, and zero elsewhere, in the shape of the coarse spins."""
+        misfit = self.coarse_NCKYX - self.operator.apply(spins_NCYX[:, self.measured])
+        return misfit if self.known_NKYX is None else misfit * self.known_NKYX[:, None]
 
 
 class Method(Protocol):
@@ -97,3 +81,11 @@ def unit(spins_CYX: Maps) -> Maps:
     length = np.sqrt(np.square(spins_CYX).sum(axis=-3, keepdims=True))
     up = np.array([0, 0, 1], spins_CYX.dtype)[:, None, None]
     return np.where(length > 0, spins_CYX / np.where(length > 0, length, 1), up)
+
+
+def fields(problem: Problem) -> Iterator[Problem]:
+    """Yield the problem of each field, without a start. The caches of a CPU hold one field, but not all."""
+    for n in range(len(problem.coarse_NCKYX)):
+        one, known = slice(n, n + 1), problem.known_NKYX
+        known = None if known is None else known[one]
+        yield replace(problem, coarse_NCKYX=problem.coarse_NCKYX[one], known_NKYX=known, start_NCYX=None)

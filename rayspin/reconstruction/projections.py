@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import pydantic
 
 from rayspin.config import Config
 from rayspin.reconstruction.fourier import Fourier
-from rayspin.reconstruction.problem import Maps, Method, Problem, unit
+from rayspin.reconstruction.problem import Maps, Method, Problem, fields, unit
 from rayspin.reconstruction.wiener import Wiener, WienerEM
 
 LINEAR: Mapping[str, type[Method]] = {"fourier": Fourier, "wiener": Wiener, "wiener-em": WienerEM}
@@ -20,7 +21,7 @@ class Projections(Config):
     """Repeats S <- normalize(S + U (c - D S)), with the Fourier inverse U of the degradation D.
 
     The first step makes the degraded spins equal to the coarse ones, the second makes the spins unit vectors. It
-    knows only the degradation and the length.
+    knows only the degradation and the length, and fits noise as it fits spins.
     """
 
     iterations: int = pydantic.Field(100, ge=0)
@@ -30,13 +31,14 @@ class Projections(Config):
 
     def solve(self, problem: Problem) -> Maps:
         """Return spins of unit length that agree with the coarse ones; see `Method`."""
-        operator, spins_NCYX = problem.operator, problem.start_NCYX
+        problem.require_all_components("the method of projections")
+        spins_NCYX = problem.start_NCYX
         if spins_NCYX is None:
             spins_NCYX = LINEAR[self.start]().solve(problem)
-        spins_NCYX = unit(spins_NCYX)
-        # Field by field, which the caches of a CPU hold.
-        for n, coarse_CYX in enumerate(problem.coarse_NCYX):
+        spins_NCYX = unit(spins_NCYX).astype(np.float32, copy=False)
+        for n, field in enumerate(fields(problem)):
+            spins_CYX = spins_NCYX[n : n + 1]
             for _ in range(self.iterations):
-                spins_CYX = spins_NCYX[n]
-                spins_NCYX[n] = unit(spins_CYX + operator.inverse(coarse_CYX - operator.apply(spins_CYX)))
+                spins_CYX = unit(spins_CYX + problem.operator.inverse(field.misfit(spins_CYX)))
+            spins_NCYX[n] = spins_CYX[0]
         return spins_NCYX

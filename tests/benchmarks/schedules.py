@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rayspin.analysis.baselines import bilinear, interpolation_matrix, upsample
 from rayspin.analysis.figures import draw_measurements
 from rayspin.physics import DOMAIN, DOMAIN_SCHEDULE, LABYRINTH, AnnealSchedule, Hamiltonian, anneal, energy, torque
 from rayspin.physics.observables import structure_factor_peak, topological_charge, wall_length
+from rayspin.reconstruction.interpolation import bilinear, interpolation_matrix, upsample
 
 OVER_RELAXED = AnnealSchedule(over_relaxation=4, quench_sweeps=200, quench_overshoot=0.0)
 RELAXED = AnnealSchedule(over_relaxation=4)

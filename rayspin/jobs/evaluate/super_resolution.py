@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from rayspin.analysis.baselines import Upsample, baselines
 from rayspin.analysis.figures import draw_resolution
 from rayspin.analysis.published import PublishedResolution, published_resolution
 from rayspin.analysis.resolution import by_network, evaluate_resolution
@@ -20,6 +19,7 @@ from rayspin.jobs.evaluate.job import SHOWN_FIELDS, Case, Evaluation, Spins
 from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.tables import as_csv
 from rayspin.models import FineNetConfig
+from rayspin.reconstruction.interpolation import Upsample, baselines
 from rayspin.rundir import Summary, write_text
 from rayspin.training import SuperResolutionObjective
 from rayspin.training.data import Batch

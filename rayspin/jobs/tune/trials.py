@@ -21,6 +21,7 @@ from rayspin.rundir import RunDir, Table
 
 TRIALS = "trials"
 DATASETS = "datasets"
+ARCHITECTURE = "architecture"
 
 Job = Training | Generate
 """Jobs that can be swept."""
@@ -102,13 +103,17 @@ class TrialBuilder:
 
     def _at(self, point: SearchPoint) -> tuple[Table, dict[str, Table]]:
         whole = {**copy.deepcopy(self.base), DATASETS: copy.deepcopy(dict(self.datasets))}
-        for key, value in point:
+        # The architecture first, since it decides which other keys its table has.
+        for key, value in sorted(point, key=lambda axis: not axis[0].endswith(f".{ARCHITECTURE}")):
             first, _, rest = key.partition(".")
             if first == "resources":
                 raise InputError(f"space.{key}", "resources do not change results", "set them in the base job")
             if first == DATASETS and rest.partition(".")[0] not in self.datasets:
                 raise InputError(f"space.{key}", "no such dataset", suggestion(rest.partition(".")[0], self.datasets))
             replace_key(whole, key, copy.deepcopy(value), f"space.{key}")
+            if rest == ARCHITECTURE and value != self.base.get(first, {}).get(ARCHITECTURE, value):
+                # The keys of the base job belong to another architecture; this one starts from its defaults.
+                whole[first] = {ARCHITECTURE: value}
         return whole, whole.pop(DATASETS)
 
     def _data(self, job: Job, datasets: Mapping[str, Table]) -> Generate | None:

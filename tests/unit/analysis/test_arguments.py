@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rayspin.analysis.baselines import baselines
 from rayspin.analysis.estimation import evaluate_estimation, uniform_field
 from rayspin.analysis.published import published_resolution
 from rayspin.analysis.recursive import iterate, recurse
@@ -20,6 +19,7 @@ from rayspin.analysis.resolution import by_network, evaluate_resolution, normali
 from rayspin.errors import InputError
 from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
 from rayspin.physics import LABYRINTH, Degradation
+from rayspin.reconstruction.interpolation import baselines
 from tests.support import reference
 
 NETWORK = EffectiveFieldNetConfig(encoder_filters=(2,), decoder_filters=(2,)).build()

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rayspin.analysis.baselines import baselines, bicubic, bilinear, fourier, gaussian, interpolation_matrix
 from rayspin.analysis.resolution import evaluate_resolution
 from rayspin.metrics import PRINTED_PSNR_OFFSET
 from rayspin.physics import Degradation
+from rayspin.reconstruction.interpolation import baselines, bicubic, bilinear, fourier, gaussian, interpolation_matrix
 
 KERNELS = [bilinear, bicubic(-0.5), bicubic(-0.75), gaussian]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from rayspin.analysis.baselines import baselines
 from rayspin.analysis.published import published_resolution
 from rayspin.physics import DOMAIN, LABYRINTH, Degradation, Hamiltonian
+from rayspin.reconstruction.interpolation import baselines
 
 TABLES = [(LABYRINTH, 4), (LABYRINTH, 8), (DOMAIN, 4), (DOMAIN, 8), (DOMAIN, 16)]
 

@@ -18,7 +18,8 @@ from rayspin.models.starts import Projections as ProjectionsModule
 from rayspin.models.starts import Start, WienerFilter
 from rayspin.physics import LABYRINTH, LABYRINTH_SCHEDULE, Degradation, anneal_many, energy
 from rayspin.reconstruction import MAP, Projections, Wiener, WienerEM, reconstruct, spectrum
-from rayspin.reconstruction.problem import Operator, Problem
+from rayspin.reconstruction.operator import Operator
+from rayspin.reconstruction.problem import Problem
 from rayspin.reconstruction.spectrum import Isotropy
 from tests.support.training import smooth_spins
 
@@ -31,6 +32,10 @@ def _first(spins_NYXC):
 
 def _last(maps_NCYX):
     return np.moveaxis(maps_NCYX.detach().numpy(), 1, -1)
+
+
+def _problem(coarse_NCYX, shape, scale, **more):
+    return Problem(np.asarray(coarse_NCYX)[:, :, None], Operator(Degradation(), shape, scale), **more)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +55,7 @@ def test_the_wiener_filter_of_a_table_is_that_of_its_spectrum_on_any_lattice(sha
     at = [np.interp(isotropy.wave_numbers, wave_numbers, column) for column in table.reshape(-1, 9).T]
     known = isotropy.spread(np.stack(at, -1).reshape(-1, 3, 3).astype(np.float32))
     coarse = np.random.default_rng(1).normal(size=(2, 3, shape[0] // 4, shape[1] // 4)).astype(np.float32)
-    expected = Wiener().solve(Problem(coarse, Operator(Degradation(), shape, 4), spectrum_YXCC=known))
+    expected = Wiener().solve(_problem(coarse, shape, 4, spectrum_YXCC=known))
     np.testing.assert_allclose(module(torch.from_numpy(coarse)).numpy(), expected, atol=1e-4)
 
 
@@ -58,10 +63,12 @@ def test_the_filter_that_is_learned_is_as_good_as_the_one_that_is_computed(labyr
     coarse = Degradation().apply(labyrinths, 4)
     module = WienerFilter(Degradation(), 4)
     module.learn(_first(coarse).numpy())
-    operator = Operator(Degradation(), (32, 32), 4)
     errors = [
         np.square(np.moveaxis(found, 1, -1) - labyrinths).mean()
-        for found in (module(_first(coarse)).numpy(), WienerEM().solve(Problem(_first(coarse).numpy(), operator)))
+        for found in (
+            module(_first(coarse)).numpy(),
+            WienerEM().solve(_problem(_first(coarse), (32, 32), 4)),
+        )
     ]
     assert errors[0] < 1.3 * errors[1] < 0.01
 
@@ -99,7 +106,7 @@ def test_the_filter_with_the_spectrum_of_the_fine_spins_is_that_of_wiener(labyri
     module.learn(coarse.numpy(), _first(labyrinths).numpy())
     isotropy = Isotropy((32, 32))
     known = isotropy.spread(isotropy.table(spectrum(labyrinths)))
-    expected = Wiener().solve(Problem(coarse.numpy(), Operator(Degradation(), (32, 32), 8), spectrum_YXCC=known))
+    expected = Wiener().solve(_problem(coarse, (32, 32), 8, spectrum_YXCC=known))
     np.testing.assert_allclose(module(coarse).numpy(), expected, atol=1e-3)
 
 

@@ -29,6 +29,23 @@ def _with(value):
         ({"coarse_NYXC": _with(np.nan)}, "coarse spins: are not all finite"),
         ({"coarse_NYXC": _with(0.2)}, "coarse spins: have lengths up to 1.02, above 1"),
         ({"coarse_NYXC": UP[..., :2]}, "coarse spins: have shape"),
+        ({"coarse_NYXC": UP[0, 0, :, :1]}, "coarse spins: have shape"),
+        *(
+            ({"coarse_NYXC": UP[..., 2:], "method": name}, "not S_z alone")
+            for name in ("fourier", "wiener-em", "bicubic")
+        ),
+        ({"coarse_NYXC": UP[..., 2:], "method": "projections"}, "the method of projections needs all components"),
+        ({"shifts": ((0, 0), (4, 4))}, "coarse spins: have shape (1, 4, 4, 3)"),
+        ({"shifts": (4, 4)}, "shifts: (4, 4) is invalid"),
+        ({"shifts": ((0.5, 0),)}, "shifts: 0.5 is invalid"),
+        ({"shifts": ()}, "shifts: () is invalid"),
+        ({"coarse_NYXC": UP[:, None].repeat(2, axis=1), "shifts": ((0, 0), (4, 4)), "method": "bicubic"}, "shifts: an"),
+        ({"noise": -0.1}, "noise: -0.1 is invalid"),
+        ({"noise": "loud"}, "noise: 'loud' is invalid"),
+        ({"known": np.ones((4, 5), bool)}, "known: has shape (4, 5)"),
+        ({"known": np.ones((4, 4))}, "known: has shape (4, 4) and dtype float64"),
+        ({"known": np.zeros((4, 4), bool)}, "known: has no pixel in some field"),
+        ({"degradation": 7}, "degradation: 7 is not a Degradation"),
         ({"method": "map"}, "hamiltonian: the method needs one"),
         ({"method": "map", "hamiltonian": Hamiltonian(boundary="open")}, "hamiltonian: its boundary is open"),
         ({"method": "map", "hamiltonian": Hamiltonian(exchange=0.0)}, "hamiltonian: all its terms are zero"),
@@ -37,7 +54,7 @@ def _with(value):
         ({"method": "wiener", "spectrum": np.ones((16, 16, 3, 3))}, "spectrum: of shape"),
         ({"method": "wiener", "spectrum": np.full((32, 32, 3, 3), np.nan)}, "spectrum: of shape"),
         ({"start": UP}, "start: has shape"),
-        ({"method": "bicubic"}, "method: unknown name 'bicubic'"),
+        ({"method": "bicubik"}, "method: unknown name 'bicubik'"),
         ({"method": 7}, "method: 7 is not a method"),
     ],
 )
@@ -47,3 +64,15 @@ def test_invalid_arguments_are_one_line(arguments, message):
         reconstruct(**given)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_lengths_above_one_are_accepted_with_noise():
+    assert reconstruct(_with(0.2), 8, "fourier", noise=0.1).spins.shape == (1, 32, 32, 3)
+
+
+def test_the_remedy_for_nan_is_the_mask():
+    with pytest.raises(InputError, match="tell the pixels that are missing by known"):
+        reconstruct(_with(np.nan), 8, "fourier")
+    known = np.ones((1, 4, 4), bool)
+    known[0, 0, 0] = False
+    np.testing.assert_allclose(reconstruct(_with(np.nan), 8, "fourier", known=known).spins[..., 2], 1, atol=1e-6)

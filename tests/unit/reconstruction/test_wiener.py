@@ -8,7 +8,8 @@ import pytest
 from rayspin.metrics import mse
 from rayspin.physics import Degradation
 from rayspin.reconstruction import WienerEM, reconstruct, spectrum
-from rayspin.reconstruction.problem import Operator, Problem, unit
+from rayspin.reconstruction.operator import Operator
+from rayspin.reconstruction.problem import Problem, unit
 from rayspin.reconstruction.spectrum import Isotropy
 from tests.support import reference
 
@@ -67,7 +68,7 @@ def test_a_common_turn_of_lattice_and_spins_keeps_the_table():
 def test_without_a_degradation_the_learned_spectrum_is_the_measured_one(labyrinths):
     fields = labyrinths[:, :32]
     operator = Operator(Degradation(sigma=0.0), (32, 64), 1)
-    learned = WienerEM(rounds=3).spectrum(Problem(np.moveaxis(fields, -1, 1), operator))
+    learned, _ = WienerEM(rounds=3).learn(Problem(np.moveaxis(fields, -1, 1)[:, :, None], operator))
     isotropy = Isotropy((32, 64))
     measured = isotropy.spread(isotropy.table(spectrum(fields)))
     np.testing.assert_allclose(learned, measured, atol=1e-3 * np.abs(measured).max())

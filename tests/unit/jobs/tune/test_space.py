@@ -13,6 +13,7 @@ from rayspin.errors import InputError
 from rayspin.jobs.tune.job import Tune
 from rayspin.jobs.tune.search import Grid
 from rayspin.jobs.tune.space import Integers, LogUniform, Uniform, Values, drawn, short_names
+from rayspin.models import EffectiveFieldNetConfig, FieldUNetConfig
 
 TRAINING = {"kind": "train-sr", "dataset": "runs/generate", "network": {"scale": 4}}
 FIELDS = {"kind": "generate", "samples": 4, "size": 16, "hamiltonian": "labyrinth"}
@@ -28,6 +29,16 @@ def test_a_grid_has_every_combination_the_last_axis_fastest() -> None:
     trials = sweep(space={"network.scale": [4, 8], "objective.noise_amplitude": [0.0, 0.1, 0.2]}).trials()
     points = [(t.job.network.scale, t.job.objective.noise_amplitude) for t in trials]  # type: ignore[union-attr]
     assert points == [(4, 0.0), (4, 0.1), (4, 0.2), (8, 0.0), (8, 0.1), (8, 0.2)]
+
+
+def test_a_swept_architecture_starts_from_its_own_defaults() -> None:
+    base = {"kind": "train-fcn", "dataset": "runs/generate", "network": {"architecture": "u-net", "filters": [8, 16]}}
+    space = {"network.patch": [2], "network.architecture": ["u-net", "encoder-decoder"]}
+    with pytest.raises(InputError, match=r"network\.patch: unknown key"):
+        sweep(base=base, space=space).trials()
+    same, other = sweep(base=base, space={"network.architecture": ["u-net", "encoder-decoder"]}).trials()
+    assert same.job.network == FieldUNetConfig(filters=(8, 16))  # type: ignore[union-attr]
+    assert other.job.network == EffectiveFieldNetConfig()  # type: ignore[union-attr]
 
 
 def test_a_name_follows_from_the_resolved_job_alone() -> None:

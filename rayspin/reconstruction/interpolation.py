@@ -12,12 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.config import Config
+from rayspin.errors import InputError
 from rayspin.physics import Degradation
 from rayspin.physics.arguments import vectors, whole
+from rayspin.reconstruction.problem import Maps, Problem
 
 Floats = npt.NDArray[np.float64]
 Kernel = Callable[[Floats], Floats]
@@ -126,3 +130,38 @@ def baselines(degradation: Degradation) -> Mapping[str, Upsample]:
             "fourier": fourier(degradation),
         }
     )
+
+
+KERNELS: Mapping[str, Kernel] = MappingProxyType(
+    {"gaussian": gaussian, "bilinear": bilinear, "bicubic": bicubic(-0.75), "bicubic (published)": bicubic(-0.5)}
+)
+"""The kernels of the methods of `reconstruct`."""
+
+
+class Interpolation(Config):
+    """Interpolates each component between the pixels of one observation, whose values it keeps unless it blurs them.
+
+    It knows where the pixels are, but not what the degradation did to them.
+    """
+
+    kernel: Literal["gaussian", "bilinear", "bicubic"] = "bicubic"
+    """Kernel of the interpolation."""
+    aligned: bool = True
+    """Whether a pixel lies at the first site of its block, as it does after the published degradation. Otherwise it
+    lies in the middle of its block, and the edges are not periodic, as in the published baselines."""
+
+    def solve(self, problem: Problem) -> Maps:
+        """Return the interpolated spins; see `Method`."""
+        problem.require_all_components("interpolation")
+        operator = problem.operator
+        if len(operator.shifts) > 1:
+            remedy = 'give one, or use the method "fourier"'
+            raise InputError("shifts", "an interpolation takes one observation", remedy)
+        published = f"{self.kernel} (published)"
+        kernel = KERNELS[published if not self.aligned and published in KERNELS else self.kernel]
+        rows, columns = (
+            interpolation_matrix(kernel, pixels, operator.scale, aligned=self.aligned).astype(np.float32)
+            for pixels in operator.coarse_shape
+        )
+        fine: Maps = rows @ problem.coarse_NCKYX[:, :, 0] @ columns.T
+        return np.roll(fine, operator.shifts[0], axis=(-2, -1))
