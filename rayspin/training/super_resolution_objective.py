@@ -17,6 +17,7 @@ from rayspin.errors import InputError
 from rayspin.models import Degrade, FineNet, FineNetConfig
 from rayspin.models.starts import Start
 from rayspin.physics import Degradation
+from rayspin.reconstruction.noise import mean_length
 from rayspin.rng import generator
 from rayspin.rundir import differing
 from rayspin.training.data import Batch
@@ -155,7 +156,7 @@ class SuperResolutionCriterion(Criterion):
         if not self.objective.recorrupted:
             return coarse_NCYX, coarse_NCYX, kept_NCYX
         noise_NCYX = self._recorruption(coarse_NCYX, batch, "") * kept_NCYX
-        mean = _mean_length(self.objective.noise_amplitude)
+        mean = float(mean_length(self.objective.noise_amplitude))
         return coarse_NCYX + noise_NCYX / 2, (coarse_NCYX - 2 * noise_NCYX) / mean, kept_NCYX
 
     def loss(self, network: Forward, batch: Batch) -> Tensor:
@@ -198,7 +199,7 @@ class SuperResolutionCriterion(Criterion):
 
     def _recorruption(self, coarse_NCYX: Tensor, batch: Batch, purpose: str) -> Tensor:
         """Gaussian noise of the variance of the noise in unit spins."""
-        deviation = math.sqrt((1 - _mean_length(self.objective.noise_amplitude) ** 2) / 3)
+        deviation = math.sqrt((1 - float(mean_length(self.objective.noise_amplitude)) ** 2) / 3)
         pixels = (coarse_NCYX.shape[-2], coarse_NCYX.shape[-1])
         return deviation * batch.normals(f"{purpose}recorruption", pixels)
 
@@ -256,12 +257,3 @@ class SuperResolutionCriterion(Criterion):
             coarse.append(self.coarse(Batch(spins_NCYX, addresses))[0])
             fine.append(spins_NCYX)
         return torch.cat(coarse).contiguous(), torch.cat(fine).contiguous()
-
-
-def _mean_length(amplitude: float) -> float:
-    """Length of the mean of (S + alpha R) / |S + alpha R| for a unit spin S and random unit vectors R.
-
-    It is the derivative with respect to |S| of the mean of |S + alpha R|, which is |S| + alpha^2 / (3 |S|) for
-    alpha < |S|, and alpha + |S|^2 / (3 alpha) beyond.
-    """
-    return 1 - amplitude**2 / 3 if amplitude < 1 else 2 / (3 * amplitude)
