@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -107,7 +108,7 @@ class SuperResolutionObjective(Config):
             raise InputError("objective.torque_strengths", "the loss has no torque", "set torque_weight, or remove it")
 
     def build(self, network: FineNetConfig, source: SampleSource) -> SuperResolutionCriterion:
-        """Build the criterion for a dataset, and learn the start of the network from its coarse spins."""
+        """Build the criterion for a dataset."""
         return SuperResolutionCriterion(self, network, source)
 
 
@@ -117,7 +118,6 @@ class SuperResolutionCriterion(Criterion):
     Attributes:
         objective: the objective.
         degrade: the degradation.
-        start: the start of the network, learned from the coarse training spins, or None.
         torque: the torque of spins, if the loss includes it.
     """
 
@@ -131,10 +131,17 @@ class SuperResolutionCriterion(Criterion):
         self._symmetries: tuple[Symmetry, ...] = ()
         if objective.motions == "symmetries":
             self._symmetries = symmetries(source.hamiltonian, source.shape)
-        self.start: Start | None = None
-        if network.start is not None:
-            self.start = Start(network.start, network.start_projections, network.degradation, network.scale)
-            self.start.learn(*self._training_data(source))
+        self._config, self._source = network, source
+
+    @cached_property
+    def start(self) -> Start | None:
+        """The start of the network, learned from the training data, or None; learning takes seconds."""
+        config = self._config
+        if config.start is None:
+            return None
+        start = Start(config.start, config.start_projections, config.degradation, config.scale)
+        start.learn(*self._training_data(self._source))
+        return start
 
     def network(self, config: FineNetConfig) -> FineNet:
         """Build the network with initial weights drawn from torch's global generator, and with the learned start."""
@@ -243,7 +250,7 @@ class SuperResolutionCriterion(Criterion):
         return channel_first(torch.cat(moved_NYXC))
 
     def _in_units(self, loss: Tensor) -> Tensor:
-        return loss if self.start is None else loss / self.start.error.square()
+        return loss if self.start is None else loss / self.start.error.item() ** 2
 
     def _training_data(self, source: SampleSource) -> tuple[Tensor, Tensor]:
         """Coarse training spins, with the defects of the data, and fine ones, of samples spread over a source."""
