@@ -23,7 +23,7 @@ from rayspin.metrics import (
     torque_rms,
     wall_position_error,
 )
-from rayspin.models import SuperResolutionNet, apply
+from rayspin.models import FineNet, apply
 from rayspin.physics import Degradation
 from rayspin.physics.arguments import vectors
 from rayspin.physics.hamiltonian import HamiltonianLike
@@ -177,7 +177,7 @@ def statistics(metric: str, values: Sequence[float] | Floats) -> tuple[float, fl
     return float(found.mean()), float(found.std()), float(np.median(found)), float(worst)
 
 
-def by_network(network: SuperResolutionNet) -> Upsample:
+def by_network(network: FineNet) -> Upsample:
     """Wrap a network as a method, which raises an InputError for any scale but the network's."""
 
     def method(coarse_YXC: npt.ArrayLike, scale: int) -> Spins:

@@ -60,6 +60,11 @@ class Degrade(AxisProduct):
         self.config = config
         self.scale = whole("scale", scale, 1)
 
+    def adjoint(self, coarse_NCYX: Tensor) -> Tensor:
+        """The adjoint map, (..., Y, X) to (..., scale Y, scale X)."""
+        rows, columns = (self.scale * pixels for pixels in coarse_NCYX.shape[-2:])
+        return self._on(rows, coarse_NCYX).T @ coarse_NCYX @ self._on(columns, coarse_NCYX)
+
 
 class Restore(AxisProduct):
     """The differentiable Fourier inverse of a degradation, (N, C, Y, X) to (N, C, scale Y, scale X)."""

@@ -12,10 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rayspin.config import Config
-from rayspin.errors import InputError
 from rayspin.models.inference import apply
-from rayspin.models.layers import check_spins
-from rayspin.physics.arguments import lattice, spin_field
+from rayspin.models.layers import check_spins, check_stride
+from rayspin.physics.arguments import spin_field
 
 Filters = Annotated[tuple[Annotated[int, Field(ge=1, le=2**14)], ...], Field(min_length=1, max_length=64)]
 """Numbers of filters of consecutive blocks. The generous bounds keep a damaged file from exhausting the memory."""
@@ -53,13 +52,7 @@ class FieldNetConfig(Config):
         Raises:
             InputError: a side is not a multiple of `stride`.
         """
-        rows, columns = lattice(shape, "open")
-        if rows % self.stride or columns % self.stride:
-            raise InputError(
-                "size",
-                f"the network's stride of {self.stride} doesn't divide {rows} x {columns} sites",
-                f"use sides that are multiples of {self.stride}",
-            )
+        check_stride(shape, self.stride)
 
 
 class FieldNet(nn.Module):

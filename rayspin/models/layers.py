@@ -16,9 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rayspin.errors import InputError
+from rayspin.physics.arguments import lattice
 
 _PATIENCE_S = 0.01
 """How long a rank on a CPU polls for the others before it sleeps, seconds."""
+
+_SHORTEST = 1e-12
+"""Length below which a vector has no direction."""
 
 
 def check_spins(spins_NCYX: object, like: Tensor) -> None:
@@ -39,6 +43,25 @@ def check_spins(spins_NCYX: object, like: Tensor) -> None:
     if spins_NCYX.dtype != like.dtype or spins_NCYX.device != like.device:
         problem = f"are {spins_NCYX.dtype} on {spins_NCYX.device}, but the network is {like.dtype} on {like.device}"
         raise InputError("spins", problem, "call spins.to(parameter) with a parameter of the network")
+
+
+def check_stride(shape: int | tuple[int, int], stride: int) -> None:
+    """Check that a stride divides a lattice.
+
+    Args:
+        shape: rows and columns, or one number for both.
+        stride: total stride of a network, sites.
+
+    Raises:
+        InputError: it doesn't divide a side.
+    """
+    rows, columns = lattice(shape, "open")
+    if rows % stride or columns % stride:
+        raise InputError(
+            "size",
+            f"the network's stride of {stride} doesn't divide {rows} x {columns} sites",
+            f"use sides that are multiples of {stride}",
+        )
 
 
 def convolution_block(inputs: int, filters: int, activation: nn.Module, *, upsampling: bool = False) -> nn.Sequential:
@@ -104,6 +127,14 @@ def periodic_pad(maps_NCYX: Tensor) -> Tensor:
     """Pad maps periodically with one row or column at each edge, (N, C, Y, X) to (N, C, Y+2, X+2)."""
     padded: Tensor = _PeriodicPad.apply(maps_NCYX)  # type: ignore[no-untyped-call]
     return padded
+
+
+def unit(maps_NCYX: Tensor) -> Tensor:
+    """Normalize the vectors of maps (N, 3, Y, X) to length 1; vectors of length zero stay zero.
+
+    `torch.nn.functional.normalize` over this axis takes 50 times as long on a CPU.
+    """
+    return maps_NCYX * maps_NCYX.square().sum(dim=1, keepdim=True).clamp_min(_SHORTEST**2).rsqrt()
 
 
 class _PeriodicPad(torch.autograd.Function):

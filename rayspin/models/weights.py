@@ -18,13 +18,13 @@ from torch import Tensor
 from rayspin.config import build
 from rayspin.errors import InputError, shown
 from rayspin.inputs import parse_json
-from rayspin.models.architectures import field_network
+from rayspin.models.architectures import field_network, fine_network
 from rayspin.models.field import FieldNet, FieldNetConfig, FieldOutput
-from rayspin.models.sr import SuperResolutionNet, SuperResolutionNetConfig
+from rayspin.models.fine import FineNet, FineNetConfig
 from rayspin.rundir import replacing
 
-Network: TypeAlias = FieldNet | SuperResolutionNet
-NetworkConfig: TypeAlias = FieldNetConfig | SuperResolutionNetConfig
+Network: TypeAlias = FieldNet | FineNet
+NetworkConfig: TypeAlias = FieldNetConfig | FineNetConfig
 
 FIELD, SUPER_RESOLUTION = "effective-field", "super-resolution"
 """The kinds of networks, by their names in weight files."""
@@ -100,7 +100,7 @@ def check_network(network: object, where: str) -> None:
     Raises:
         InputError: it is not a network, or its weights are invalid.
     """
-    if not isinstance(network, FieldNet | SuperResolutionNet):
+    if not isinstance(network, FieldNet | FineNet):
         raise InputError(where, f"{shown(network)} is not a network", "give one that load_weights or build returned")
     state = network.state_dict()
     check_state(state, state, where)
@@ -166,14 +166,13 @@ def _read(path: str | Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict
 
 
 def _config(facts: Mapping[str, Any], where: str) -> NetworkConfig:
-    if facts["network"] == SUPER_RESOLUTION:
-        return build(SuperResolutionNetConfig, facts["config"], where)
     table = dict(facts["config"])
     # A key of earlier versions, whose variant without a bottleneck `FieldUNet` has replaced.
     if table.get("skip_connections") is False:
         del table["skip_connections"]
+    select = fine_network if facts["network"] == SUPER_RESOLUTION else field_network
     try:
-        config: NetworkConfig = field_network(table)
+        config: NetworkConfig = select(table)
     except InputError as error:
         raise InputError(f"{where}: {error.where}", error.problem, error.remedy) from None
     return config

@@ -1,8 +1,9 @@
 """Reconstruction of fine spins from coarse ones, without training."""
 
-from rayspin.reconstruction.apart import NETWORK, learned_hamiltonian, learned_spectrum, reconstruct_apart
+from rayspin.reconstruction.apart import learned_hamiltonian, learned_spectrum, reconstruct_apart
 from rayspin.reconstruction.calibration import Calibration, calibrate
 from rayspin.reconstruction.fourier import Fourier
+from rayspin.reconstruction.network import NETWORK, FineNetwork, Network
 from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Method
 from rayspin.reconstruction.projections import Projections
@@ -19,9 +20,11 @@ __all__ = [
     "NETWORK",
     "AssumptionWarning",
     "Calibration",
+    "FineNetwork",
     "Fourier",
     "MAPFit",
     "Method",
+    "Network",
     "Projections",
     "Reconstruction",
     "TrustModel",

@@ -9,14 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.physics import Hamiltonian
+from rayspin.reconstruction.network import NETWORK
 from rayspin.reconstruction.operator import Maps
 from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Method, Problem, Spectrum
 from rayspin.reconstruction.reconstruct import Reconstruction, reconstruct
 from rayspin.reconstruction.wiener import Wiener, WienerEM
-
-NETWORK = "network"
-"""Name of the method that applies a network."""
 
 
 def _learns(method: str | Method, *, noisy: bool) -> bool:

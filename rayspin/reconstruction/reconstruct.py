@@ -18,6 +18,7 @@ from rayspin.physics.arguments import lattice, number, spin_field, whole
 from rayspin.physics.degradation import LinearDegradation
 from rayspin.physics.hamiltonian import HamiltonianLike
 from rayspin.reconstruction.interpolation import Interpolation
+from rayspin.reconstruction.network import NETWORK, FineNetwork, Network
 from rayspin.reconstruction.noise import estimated_amplitude, residual_amplitude, with_noise
 from rayspin.reconstruction.observations import coarse_spins, known_pixels, shift_pairs, without_gaps
 from rayspin.reconstruction.operator import Maps, Operator
@@ -41,7 +42,7 @@ METHODS: Mapping[str, Any] = {
     "map": MAP,
     "map-fit": MAPFit,
 }
-"""The classes of the methods by name; see `method_of`."""
+"""The classes of the methods by name, but for "network", which needs one; see `method_of`."""
 
 # Largest amplitude of noise.
 _LOUDEST = 1e6
@@ -92,6 +93,7 @@ def reconstruct(
     hamiltonian: HamiltonianLike | None = None,
     spectrum: npt.ArrayLike | None = None,
     start: npt.ArrayLike | None = None,
+    network: FineNetwork | None = None,
     shifts: Sequence[tuple[int, int]] | None = None,
     noise: float | None = 0.0,
     known: npt.ArrayLike | None = None,
@@ -110,6 +112,7 @@ def reconstruct(
     | "projections" | the degradation, and that spins are unit vectors |
     | "map" | the degradation, the Hamiltonian, and that the fine spins are a local minimum of its energy |
     | "map-fit" | the same, except for the strengths of the Hamiltonian's terms, which it estimates |
+    | "network" | what the network was trained on |
 
     "wiener", "wiener-em", "map" and "map-fit" weigh noise; the others fit it.
 
@@ -125,7 +128,9 @@ def reconstruct(
         hamiltonian: the Hamiltonian of the fine spins, for "map"; its form for "map-fit", see `MAPFit`. The trust in
             the results of other methods needs it, too.
         spectrum: the spectrum of fine fields on the same lattice, (Y, X, 3, 3), for "wiener"; see `spectrum`.
-        start: fine spins (N, Y, X, 3) to start from, for "projections" and "map", in place of the method's own start.
+        start: fine spins (N, Y, X, 3) to start from, for "projections" and "map", in place of the method's own start;
+            those of a network, for example, `network.reconstruct(coarse)`.
+        network: the network of the method "network", such as `rayspin.models.pretrained("labyrinth-x8")`.
         shifts: K pairs (rows, columns) of fine sites, for K observations of each field: coarse spins
             (N, K, Y / scale, X / scale, 3). Observation k degrades the field moved by -shift, so its pixel (y, x) lies
             at (y, x) * scale + shift.
@@ -160,15 +165,18 @@ def reconstruct(
         None if start is None else _start(start, (len(batch), rows, columns, 3)),
         mask,
     )
-    return _solved(method_of(method), problem, noise, trust, coarse.shape[: -3 if shifts is None else -4])
+    return _solved(_method(method, network), problem, noise, trust, coarse.shape[: -3 if shifts is None else -4])
 
 
 def _solved(
     method: Method, problem: Problem, noise: float | None, trust: TrustModel | None, before: tuple[int, ...]
 ) -> Reconstruction:
     """Reconstruct, and judge the result; `before` are the axes before the rows."""
+    if isinstance(method, Network):
+        # It was trained on coarse spins as they are measured.
+        noise = noise or 0.0
     amplitude = estimated_amplitude(problem.coarse_NCKYX) if noise is None else noise
-    solved = problem if noise == 0 else with_noise(problem, amplitude)
+    solved = problem if noise == 0 or isinstance(method, Network) else with_noise(problem, amplitude)
     solver: Method = method
     errors: dict[str, float] = {}
     if isinstance(method, MAPFit):
@@ -212,6 +220,17 @@ def _judged(
     return predicted.astype(np.float32), extrapolated, trust.contradiction(residuals)
 
 
+def _method(method: str | Method, network: FineNetwork | None) -> Method:
+    if method == NETWORK:
+        if network is None:
+            remedy = 'give one such as rayspin.models.pretrained("labyrinth-x8")'
+            raise InputError("network", f'the method "{NETWORK}" needs one', remedy)
+        return Network(network)
+    if network is not None:
+        raise InputError("network", "the method takes none", f'use method = "{NETWORK}", or leave it out')
+    return method_of(method)
+
+
 def method_of(method: str | Method, options: Mapping[str, Any] | None = None, where: str = "method") -> Method:
     """Return a method with options, by its name.
 
@@ -228,7 +247,7 @@ def method_of(method: str | Method, options: Mapping[str, Any] | None = None, wh
             raise InputError("method", f"{shown(method)} is not a method", f"give one of {', '.join(METHODS)}")
         return method
     if method not in METHODS:
-        raise InputError("method", f"unknown name {method!r}", suggestion(method, METHODS))
+        raise InputError("method", f"unknown name {method!r}", suggestion(method, [*METHODS, NETWORK]))
     named: Method = build(METHODS[method], {**_INTERPOLATIONS.get(method, {}), **(options or {})}, where)
     return named
 

@@ -4,11 +4,11 @@ from rayspin.training.checkpoint import BEST, MAY_CHANGE, WEIGHTS, branch
 from rayspin.training.config import TrainingConfig
 from rayspin.training.curve import METRICS, Line, best_epoch, read_metrics
 from rayspin.training.damage import Damage
-from rayspin.training.field import ExactField
 from rayspin.training.field_objective import FieldObjective
 from rayspin.training.loop import FitResult, fit
-from rayspin.training.objectives import Objective, SuperResolutionObjective
+from rayspin.training.objectives import Objective
 from rayspin.training.sources import SampleSource
+from rayspin.training.super_resolution_objective import SuperResolutionObjective
 
 __all__ = [
     "BEST",
@@ -16,7 +16,6 @@ __all__ = [
     "METRICS",
     "WEIGHTS",
     "Damage",
-    "ExactField",
     "FieldObjective",
     "FitResult",
     "Line",

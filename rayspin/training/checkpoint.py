@@ -46,25 +46,35 @@ class Checkpoint:
         job: the resolved network, objective, training and data, as tables.
         history: the metrics of every finished epoch.
         network: the state dict of the network.
+        criterion: the parameters of the criterion by name.
         optimizer: the state dict of the optimizer.
     """
 
     job: dict[str, Any]
     history: list[Line]
     network: dict[str, Any]
+    criterion: dict[str, Any]
     optimizer: dict[str, Any]
 
     @classmethod
-    def of(cls, job: dict[str, Any], history: Sequence[Line], network: nn.Module, optimizer: Optimizer) -> Checkpoint:
+    def of(
+        cls,
+        job: dict[str, Any],
+        history: Sequence[Line],
+        network: nn.Module,
+        criterion: nn.Module,
+        optimizer: Optimizer,
+    ) -> Checkpoint:
         """The checkpoint of a running training.
 
         Args:
             job: the resolved job, as tables.
             history: the metrics of every finished epoch.
             network: the network.
+            criterion: the criterion.
             optimizer: the optimizer.
         """
-        return cls(job, list(history), network.state_dict(), optimizer.state_dict())
+        return cls(job, list(history), network.state_dict(), _parameters(criterion), optimizer.state_dict())
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint | None:
@@ -89,32 +99,43 @@ class Checkpoint:
         except Exception as error:
             problem = f"is not a checkpoint of a training ({type(error).__name__})"
             raise InputError(str(path), problem, _REMEDY) from None
-        check_state(checkpoint.network, checkpoint.network, str(path))
+        for state in (checkpoint.network, checkpoint.criterion):
+            check_state(state, state, str(path))
         return checkpoint
 
     def _check_types(self) -> None:
-        tables = isinstance(self.job, dict) and isinstance(self.network, dict) and isinstance(self.optimizer, dict)
+        tables = all(isinstance(table, dict) for table in (self.job, self.network, self.criterion, self.optimizer))
         lines = isinstance(self.history, list) and all(isinstance(line, dict) for line in self.history)
-        if not tables or not lines or not all(isinstance(tensor, Tensor) for tensor in self.network.values()):
+        if (
+            not tables
+            or not lines
+            or not all(
+                isinstance(tensor, Tensor) for state in (self.network, self.criterion) for tensor in state.values()
+            )
+        ):
             raise TypeError
 
-    def restore(self, network: Network, optimizer: Optimizer, folder: Path) -> None:
-        """Load the state of this checkpoint into a network and its optimizer.
+    def restore(self, network: Network, criterion: nn.Module, optimizer: Optimizer, folder: Path) -> None:
+        """Load the state of this checkpoint into a network, its criterion and their optimizer.
 
         Args:
             network: the network, changed in place.
-            optimizer: its optimizer, changed in place.
+            criterion: its criterion, changed in place.
+            optimizer: their optimizer, changed in place.
             folder: the folder of the checkpoint, for error messages.
 
         Raises:
-            InputError: the state doesn't fit the network and the optimizer, or holds NaN or infinity.
+            InputError: the state doesn't fit them, or holds NaN or infinity.
         """
         where = str(folder / CHECKPOINT)
         check_state(self.network, network.state_dict(), where)
         network.load_state_dict(self.network)
+        check_state(self.criterion, _parameters(criterion), where)
+        criterion.load_state_dict(self.criterion, strict=False)
         try:
             optimizer.load_state_dict(self.optimizer)
-            moments = [(parameter, optimizer.state[parameter]) for parameter in network.parameters()]
+            trained = [*network.parameters(), *criterion.parameters()]
+            moments = [(parameter, optimizer.state[parameter]) for parameter in trained]
             sound = all(
                 torch.isfinite(state[name]).all() and state[name].shape == parameter.shape
                 for parameter, state in moments
@@ -172,11 +193,20 @@ class Keeper:
         folder: the folder of the training.
         job: the resolved job, as tables.
         network: the network.
+        criterion: the criterion.
         optimizer: the optimizer.
     """
 
-    def __init__(self, folder: Path, job: dict[str, Any], network: Network, optimizer: Optimizer) -> None:
-        self._folder, self._job, self._network, self._optimizer = folder, job, network, optimizer
+    def __init__(
+        self, folder: Path, job: dict[str, Any], network: Network, criterion: nn.Module, optimizer: Optimizer
+    ) -> None:
+        self._folder, self._job, self._network, self._criterion, self._optimizer = (
+            folder,
+            job,
+            network,
+            criterion,
+            optimizer,
+        )
         self._events = EventFile(folder)
 
     def __enter__(self) -> Self:
@@ -204,7 +234,7 @@ class Keeper:
         self._events.write(history)
         if checkpoint:
             self._save_weights(WEIGHTS, history[-1])
-            Checkpoint.of(self._job, history, self._network, self._optimizer).save(self._folder)
+            Checkpoint.of(self._job, history, self._network, self._criterion, self._optimizer).save(self._folder)
 
     def _save_weights(self, name: str, line: Line) -> None:
         save_weights(self._folder / name, self._network, {**self._job, "figures": line})
@@ -234,3 +264,7 @@ def branch(parent: str | Path, folder: str | Path, epochs: int, changed: Mapping
     shutil.copyfile(parent / BEST, folder / BEST)
     # The checkpoint is written last, so that a killed call is repeated in full.
     replace(state, job={**state.job, **changed}).save(folder)
+
+
+def _parameters(module: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach() for name, parameter in module.named_parameters()}

@@ -43,9 +43,18 @@ class Batch:
             stage: name of the stream.
             shape: rows and columns.
         """
+        return normalize(self.normals(stage, shape), dim=1)
+
+    def normals(self, stage: str, shape: tuple[int, int]) -> Tensor:
+        """Random vectors of independent standard normal components, (N, 3, *shape); each sample has its own stream.
+
+        Args:
+            stage: name of the stream.
+            shape: rows and columns.
+        """
         streams = [generator(stage, address) for address in self.addresses]
-        gaussians = np.stack([stream.standard_normal((3, *shape), np.float32) for stream in streams])
-        return normalize(torch.from_numpy(gaussians), dim=1).to(self.spins_NCYX.device)
+        normals = np.stack([stream.standard_normal((3, *shape), np.float32) for stream in streams])
+        return torch.from_numpy(normals).to(self.spins_NCYX.device)
 
     def uniforms(self, stage: str, shape: tuple[int, int]) -> Tensor:
         """Random numbers, uniform in [0, 1), (N, 1, *shape); each sample has its own stream.

@@ -118,6 +118,12 @@ class Trainer:
         return maps_NCYX.float()
 
     def _update(self, rate: float) -> None:
+        if self.world_size > 1:
+            # The DDP wrapper averages the gradients of the network only.
+            for parameter in self.criterion.parameters():
+                assert parameter.grad is not None
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= self.world_size
         if self.training.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.training.gradient_clip)
         for group in self.optimizer.param_groups:

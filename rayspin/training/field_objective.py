@@ -7,17 +7,16 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 import torch
 from pydantic import model_validator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from rayspin.config import Config
 from rayspin.errors import InputError
-from rayspin.models import FieldNet, FieldNetConfig, FieldOutput
+from rayspin.models import ExactField, FieldNet, FieldNetConfig, FieldOutput
 from rayspin.physics import effective_field
 from rayspin.training.damage import Damage, Share, altered
 from rayspin.training.data import Batch
-from rayspin.training.field import ExactField
-from rayspin.training.objectives import Forward
+from rayspin.training.objectives import Criterion, Forward
 from rayspin.training.sources import SampleSource
 
 MEASURED_SAMPLES = 256
@@ -63,6 +62,11 @@ class FieldObjective(Config):
         return self
 
     @property
+    def uses_hamiltonian(self) -> bool:
+        """True: the target is its field."""
+        return True
+
+    @property
     def shares(self) -> dict[str, float]:
         """The share of each kind of altered samples: "uniform", and the kinds of damage."""
         return {"uniform": self.uniform_states, **dict(self.damage)}
@@ -88,7 +92,7 @@ class FieldObjective(Config):
         return FieldCriterion(self, ExactField(source.hamiltonian, source.shape), source)
 
 
-class FieldCriterion(nn.Module):
+class FieldCriterion(Criterion):
     """The criterion of `FieldObjective` for one dataset.
 
     Attributes:

@@ -108,15 +108,15 @@ def fit(
     checkpoint = _from_rank_zero(lambda: _resumable(folder, job, training), rank, world_size)
 
     device = torch.device(device)
-    criterion = objective.build(network_config, train)
+    criterion = objective.build(network_config, train).to(device)
     network = _initial(criterion, network_config, training.seed).to(device)
-    optimizer = Adam(network.parameters(), lr=training.learning_rate)
+    optimizer = Adam([*network.parameters(), *criterion.parameters()], lr=training.learning_rate)
     history: list[Line] = []
     if checkpoint is not None:
-        checkpoint.restore(network, optimizer, folder)
+        checkpoint.restore(network, criterion, optimizer, folder)
         history = list(checkpoint.history)
     trainer = Trainer(
-        criterion=criterion.to(device),
+        criterion=criterion,
         model=_prepared(network, training, world_size),
         optimizer=optimizer,
         training=training,
@@ -129,7 +129,7 @@ def fit(
     until = training.epochs if until is None else until
     with (
         keeping_freed_memory() if device.type == "cpu" else nullcontext(),
-        Keeper(folder, job, network, optimizer) if rank == 0 else nullcontext() as keeper,
+        Keeper(folder, job, network, criterion, optimizer) if rank == 0 else nullcontext() as keeper,
     ):
         last = _ended(training, history, until)
         while not last:

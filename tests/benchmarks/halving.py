@@ -29,7 +29,7 @@ SWEEP = {
     "base": {
         "kind": "train-sr",
         "dataset": "@labyrinth",
-        "network": {"scale": 8, "normalized_output": True, "residual": {}},
+        "network": {"scale": 8, "normalized_output": True, "start": "fourier"},
         "training": {"epochs": 18, "batch_size": 20, "gradient_clip": 1.0},
     },
     "datasets": {

@@ -8,7 +8,7 @@ import pydantic
 
 from rayspin.config import Config, suggestion
 from rayspin.errors import InputError
-from rayspin.models.sr import Scale
+from rayspin.models.fine import Scale
 from rayspin.physics import Degradation
 from rayspin.reconstruction import METHODS, Method, method_of
 from rayspin.reconstruction.interpolation import baselines

@@ -15,7 +15,7 @@ from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.evaluate.reconstructions import Loaded, SuperResolutionEvaluation
 from rayspin.jobs.generate.facts import DatasetFacts
 from rayspin.jobs.tables import as_csv, where
-from rayspin.models.sr import Scale
+from rayspin.models.fine import Scale
 from rayspin.physics import Hamiltonian
 from rayspin.rundir import Summary, write_text
 

@@ -22,8 +22,8 @@ from rayspin.jobs.train.job import Training
 from rayspin.jobs.train.references import weights_file
 from rayspin.models import (
     FieldNetConfig,
+    FineNetConfig,
     NetworkConfig,
-    SuperResolutionNetConfig,
     load_weights,
     weights_info,
 )
@@ -164,7 +164,7 @@ class NetworkEvaluation(DatasetStage, Evaluation):
     """Accept a dataset whose Hamiltonian is not that of the network's training; by default it is an error."""
 
     @abstractmethod
-    def expects(self) -> type[FieldNetConfig] | type[SuperResolutionNetConfig]:
+    def expects(self) -> type[FieldNetConfig] | type[FineNetConfig]:
         """Return the config class of the networks that this job evaluates."""
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:

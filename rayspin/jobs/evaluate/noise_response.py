@@ -23,7 +23,7 @@ from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.evaluate.reconstructions import ONLY, Loaded, OneDataset
 from rayspin.jobs.stage import Plan, Stage
 from rayspin.jobs.tables import as_csv, mean, where
-from rayspin.models.sr import Scale
+from rayspin.models.fine import Scale
 from rayspin.reconstruction.interpolation import Upsample
 from rayspin.rundir import RunDir, Summary, write_text
 

@@ -21,7 +21,7 @@ from rayspin.jobs.evaluate.network import Trained, digest_of
 from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
 from rayspin.jobs.stage import Stage
 from rayspin.jobs.train.references import weights_file
-from rayspin.models import SuperResolutionNet, SuperResolutionNetConfig, load_weights
+from rayspin.models import FineNet, FineNetConfig, load_weights
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.reconstruction import AssumptionWarning, reconstruct, spectrum
 from rayspin.reconstruction.interpolation import Upsample, baselines
@@ -49,7 +49,7 @@ class Loaded:
 
     readers: Mapping[str, SpinReader]
     spectra: Mapping[str, Any]
-    networks: Mapping[str, Mapping[int, SuperResolutionNet]]
+    networks: Mapping[str, Mapping[int, FineNet]]
     digest: str
 
     @property
@@ -178,9 +178,9 @@ class SuperResolutionEvaluation(Evaluation):
 
     def _checked(
         self, trained: Trained, reference: str, where: str, facts: Mapping[str, DatasetFacts]
-    ) -> SuperResolutionNetConfig:
+    ) -> FineNetConfig:
         hamiltonians = self.own_hamiltonians(facts)
-        trained.check(SuperResolutionNetConfig, hamiltonians[0] if hamiltonians else None, reference, where, self.kind)
+        trained.check(FineNetConfig, hamiltonians[0] if hamiltonians else None, reference, where, self.kind)
         if not isinstance(trained.objective, Mapping) or not trained.objective:
             problem = f"the file of {reference!r} does not contain the training objective"
             raise InputError(where, problem, "give a weights file that a training wrote")
@@ -191,7 +191,7 @@ class SuperResolutionEvaluation(Evaluation):
             problem = f"is not that of the training of {reference!r} ({listed})"
             raise InputError("degradation", problem, "give the degradation of the networks' training")
         network = trained.network
-        assert isinstance(network, SuperResolutionNetConfig)
+        assert isinstance(network, FineNetConfig)
         for fact in facts.values():
             network.check_lattice(fact.shape)
         return network

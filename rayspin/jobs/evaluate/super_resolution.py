@@ -20,7 +20,7 @@ from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.evaluate.reconstructions import ONLY, Loaded, OneDataset
 from rayspin.jobs.tables import as_csv, where
 from rayspin.models import SuperResolutionNetConfig
-from rayspin.models.sr import Scale
+from rayspin.models.fine import Scale
 from rayspin.rundir import Summary, write_text
 from rayspin.training import SuperResolutionObjective
 from rayspin.training.data import Batch

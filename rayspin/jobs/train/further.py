@@ -35,6 +35,7 @@ def check_further(
     earlier: Mapping[str, Stage],
     *,
     incomplete: bool,
+    any_hamiltonian: bool,
 ) -> None:
     """Check that further datasets exist, or are made by earlier stages, and can be mixed with the main one.
 
@@ -44,10 +45,11 @@ def check_further(
         run: folder of the training.
         earlier: stages before it in its pipeline by name.
         incomplete: accept datasets with missing samples.
+        any_hamiltonian: accept datasets of any Hamiltonians, for trainings that use none.
 
     Raises:
         InputError: a dataset is missing, is named twice, has another lattice, has no training samples, or its
-            Hamiltonian differs from the main one in more than the external field.
+            Hamiltonian differs from the main one in more than the external field without `any_hamiltonian`.
     """
     if len({run.locate(name).resolve() for name in datasets}) < len(datasets):
         raise InputError("further_datasets", "the same dataset is named twice", "give each one once, with one share")
@@ -59,7 +61,8 @@ def check_further(
             raise InputError(f"further_datasets.{name}", problem, "use datasets of one size")
         if not facts.counts["train"]:
             raise InputError(f"further_datasets.{name}", "has no training samples", "generate more samples")
-        _check_hamiltonians(name, main, facts)
+        if not any_hamiltonian:
+            _check_hamiltonians(name, main, facts)
 
 
 def _check_hamiltonians(name: str, main: DatasetFacts, facts: DatasetFacts) -> None:

@@ -21,7 +21,7 @@ from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
 from rayspin.jobs.stage import Context, Plan, Stage, same_place
 from rayspin.jobs.train.further import FurtherDatasets, check_further
 from rayspin.jobs.train.workers import HEARTBEAT, STOP, show_progress, train_on_workers
-from rayspin.models import EffectiveFieldNetConfig, FieldNetworkConfig, SuperResolutionNetConfig, weights_info
+from rayspin.models import EffectiveFieldNetConfig, FieldNetworkConfig, FineNetworkConfig, weights_info
 from rayspin.paths import command
 from rayspin.physics import Hamiltonian
 from rayspin.progress import polling
@@ -81,13 +81,14 @@ class Training(DatasetStage):
     """Share of each epoch's training samples that is drawn at random from each of these datasets instead of `dataset`,
     by folder or `@name`: { "runs/fields" = 0.25 }. Their Hamiltonians may differ from that of `dataset` only in the
     external field, and may do so among the samples of one dataset; what the network learns is defined by the
-    Hamiltonian of `dataset`. Validation uses `dataset` only."""
+    Hamiltonian of `dataset`. Networks for fine spins whose loss uses no Hamiltonian take data of any. Validation uses
+    `dataset` only."""
     training: TrainingConfig = TrainingConfig()
     """Epochs, batches, learning rate and random seed."""
     resources: TrainingResources = TrainingResources()
     """Workers, CPUs and GPUs."""
 
-    network: FieldNetworkConfig | SuperResolutionNetConfig
+    network: FieldNetworkConfig | FineNetworkConfig
     """Architecture of the network."""
     objective: FieldObjective | SuperResolutionObjective
     """Inputs, loss and metrics of the training."""
@@ -162,7 +163,10 @@ class Training(DatasetStage):
         self.objective.check(self.network, facts.shape)  # type: ignore[arg-type]
         workers = self.resources.workers or 1
         self.training.check_samples(facts.counts["train"], facts.counts["validation"], workers)
-        check_further(self.further_datasets, facts, run, earlier, incomplete=self.incomplete)
+        any_hamiltonian = not self.objective.uses_hamiltonian and self.training.augmentation != "symmetries"
+        check_further(
+            self.further_datasets, facts, run, earlier, incomplete=self.incomplete, any_hamiltonian=any_hamiltonian
+        )
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
         """Return the remaining epochs and their cost, measured by a few training steps on random spins."""
@@ -280,10 +284,10 @@ class TrainFcn(Training):
 
 
 class TrainSr(Training):
-    """Training of the super-resolution network on coarse spins only (2023 paper)."""
+    """Training of a network that reconstructs fine spins from coarse ones (2023 paper)."""
 
     kind: Literal["train-sr"] = "train-sr"
-    network: SuperResolutionNetConfig
+    network: FineNetworkConfig
     objective: SuperResolutionObjective = SuperResolutionObjective()
 
     def figures(self, best: Line) -> dict[str, str]:

@@ -12,9 +12,8 @@ from rayspin.analysis.estimation import (
     evaluate_isotropic,
     uniform_field,
 )
-from rayspin.models import EffectiveFieldNetConfig, FieldNet
+from rayspin.models import EffectiveFieldNetConfig, ExactField, FieldNet
 from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian, effective_field, energy
-from rayspin.training import ExactField
 from tests.support import reference
 
 HAMILTONIAN = Hamiltonian(dmi=0.3, anisotropy=0.1, external_field=(0.0, 0.1, 0.2))

@@ -16,9 +16,9 @@ from rayspin.analysis.recursive_steps import (
     thermal,
 )
 from rayspin.errors import InputError
+from rayspin.models import ExactField
 from rayspin.physics import LABYRINTH, Hamiltonian, effective_field, energy
 from rayspin.physics.observables import magnetization, topological_charge
-from rayspin.training import ExactField
 
 EXACT = exact_field(LABYRINTH)
 

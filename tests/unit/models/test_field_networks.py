@@ -87,7 +87,7 @@ def test_the_skip_connections_of_the_u_net_matter():
     network = _settled(SMALL_UNET.build(), spins)
     field = apply(network, spins)
     with torch.no_grad():
-        for parameter in network.encoder[-1].parameters():
+        for parameter in network.unet.encoder[-1].parameters():
             parameter.zero_()
     # Nothing comes through the coarsest stride any more, and the spins still do.
     cut = apply(network, spins)

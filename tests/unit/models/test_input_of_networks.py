@@ -12,7 +12,7 @@ from rayspin.models.degradation import Restore
 from rayspin.physics import Degradation
 
 FIELD = EffectiveFieldNetConfig(encoder_filters=(2, 3), decoder_filters=(3, 2))
-SUPER = SuperResolutionNetConfig(scale=4, expanding_filters=(2,), residual=Degradation(), normalized_output=True)
+SUPER = SuperResolutionNetConfig(scale=4, expanding_filters=(2,), start="fourier", normalized_output=True)
 SPINS = np.random.default_rng(1).normal(size=(3, 8, 4, 3)).astype(np.float32)
 
 

@@ -135,7 +135,9 @@ def test_encoder_and_decoder_must_be_of_equal_depth():
 @pytest.mark.parametrize("normalized_output", [False, True])
 def test_a_residual_network_starts_as_the_fourier_interpolation(normalized_output):
     degradation = Degradation(sigma=1.5)
-    config = SuperResolutionNetConfig(scale=4, residual=degradation, normalized_output=normalized_output)
+    config = SuperResolutionNetConfig(
+        scale=4, start="fourier", degradation=degradation, normalized_output=normalized_output
+    )
     coarse = torch.randn(2, 3, 8, 6, generator=torch.Generator().manual_seed(3))
     rows, columns = (torch.tensor(degradation.inverse(4 * n, 4), dtype=torch.float32) for n in (8, 6))
     start = torch.einsum("Yy,ncyx,Xx->ncYX", rows, coarse, columns)

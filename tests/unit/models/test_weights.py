@@ -32,7 +32,7 @@ class _Hostile:
     [
         EffectiveFieldNetConfig(encoder_filters=(4, 6), decoder_filters=(5, 3)),
         SuperResolutionNetConfig(scale=8, expanding_filters=(5, 7), normalized_output=True),
-        SuperResolutionNetConfig(scale=4, expanding_filters=(5,), residual=Degradation(sigma=2.0)),
+        SuperResolutionNetConfig(scale=4, expanding_filters=(5,), start="fourier", degradation=Degradation(sigma=2.0)),
     ],
 )
 def test_a_network_comes_back_with_its_statistics_and_provenance(tmp_path, config):

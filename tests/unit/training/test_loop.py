@@ -58,6 +58,10 @@ def _die_in(epoch):
     [
         (FieldObjective(), FIELD_NETWORK),
         (SuperResolutionObjective(noise_amplitude=0.1), SR_NETWORK),
+        (
+            SuperResolutionObjective(equivariance=1.0, torque_weight=0.1, torque_strengths={"dmi": 0.1}),
+            SR_NETWORK.with_updates(start="fourier", normalized_output=True),
+        ),
     ],
 )
 @pytest.mark.parametrize(("interval", "epoch"), [(1, 3), (2, 4)])

@@ -7,9 +7,9 @@ from torch import nn
 
 from rayspin.errors import InputError
 from rayspin.metrics import correlation, mse, mse_per_component
-from rayspin.models import Degrade, EffectiveFieldNetConfig, SuperResolutionNetConfig
+from rayspin.models import Degrade, EffectiveFieldNetConfig, ExactField, SuperResolutionNetConfig
 from rayspin.physics import DOMAIN, Degradation, Hamiltonian, effective_field, energy, torque
-from rayspin.training import ExactField, FieldObjective, SuperResolutionObjective
+from rayspin.training import FieldObjective, SuperResolutionObjective
 from rayspin.training.data import Batch
 from tests.support.training import memory_source
 
@@ -156,8 +156,8 @@ def test_the_loss_over_lost_pixels_is_the_mean_of_the_losses_of_its_parts():
     assert losses[0] == pytest.approx((losses[1] + losses[2]) / 2, rel=1e-6)
 
 
-def test_a_residual_that_undoes_another_degradation_is_refused():
+def test_a_start_that_undoes_another_degradation_is_refused():
     objective = SuperResolutionObjective(degradation=Degradation(sigma=2.0))
-    objective.check(SuperResolutionNetConfig(scale=4, residual=Degradation(sigma=2.0)), (32, 32))
-    with pytest.raises(InputError, match=r"network\.residual: .* \(sigma: 1\.0, not 2\.0\)"):
-        objective.check(SuperResolutionNetConfig(scale=4, residual=Degradation()), (32, 32))
+    objective.check(SuperResolutionNetConfig(scale=4, start="fourier", degradation=Degradation(sigma=2.0)), (32, 32))
+    with pytest.raises(InputError, match=r"network\.degradation: .* \(sigma: 1\.0, not 2\.0\)"):
+        objective.check(SuperResolutionNetConfig(scale=4, start="fourier"), (32, 32))

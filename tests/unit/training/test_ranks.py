@@ -9,9 +9,9 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from rayspin.errors import InputError
-from rayspin.models import EffectiveFieldNetConfig, FieldUNetConfig
+from rayspin.models import EffectiveFieldNetConfig, FieldUNetConfig, SuperResolutionUNetConfig
 from rayspin.models.layers import BatchNorm
-from rayspin.training import FieldObjective, TrainingConfig, fit
+from rayspin.training import FieldObjective, SuperResolutionObjective, TrainingConfig, fit
 from tests.support.training import memory_source
 
 NETWORK = EffectiveFieldNetConfig(encoder_filters=(6, 8), decoder_filters=(6, 4))
@@ -48,6 +48,16 @@ def _fit_with_everything(folder, **ranks):
     )
 
 
+def _fit_super_resolution(folder, **ranks):
+    """A network that is called twice for each loss, with a strength that is learned beside its weights."""
+    objective = SuperResolutionObjective(
+        equivariance=1.0, motions="symmetries", torque_weight=0.1, torque_strengths={"dmi": 0.1}
+    )
+    network = SuperResolutionUNetConfig(scale=4, start="fourier", normalized_output=True, patch=2, filters=(4, 6))
+    training = TRAINING.with_updates(epochs=2, learning_rate=0.01)
+    return fit(objective, network, training, memory_source(8, seed=1), memory_source(5, seed=2), folder, **ranks)
+
+
 def _batch_norm_of_two_halves(rank):
     generator = torch.Generator().manual_seed(5)
     maps = 3 + torch.randn(4, 6, 8, 8, generator=generator)
@@ -78,6 +88,7 @@ def _rank(rank, folder):
         _fit(folder / "two", short, rank=rank, world_size=2)
         _fit(folder / "two", TRAINING, rank=rank, world_size=2)
         _fit_with_everything(folder / "all_of_two", rank=rank, world_size=2)
+        _fit_super_resolution(folder / "fine_of_two", rank=rank, world_size=2)
         mixed = short.with_updates(precision="bfloat16", accumulation=2)
         assert _fit(folder / "mixed", mixed, rank=rank, world_size=2).history[0]["training_loss"] < 10
         # What rank 0 finds wrong in the folder, every rank raises.
@@ -100,4 +111,9 @@ def test_two_ranks_train_as_one_process_does(tmp_path):
     ones, twos = (_fit_with_everything(tmp_path / f"all_of_{ranks}").history for ranks in ("one", "two"))
     for a, b in zip(ones, twos, strict=True):
         for name in ("training_loss", "validation_loss", "deviation_correlation"):
+            assert b[name] == pytest.approx(a[name], rel=2e-3)
+    ones, twos = (_fit_super_resolution(tmp_path / f"fine_of_{ranks}").history for ranks in ("one", "two"))
+    assert ones[-1]["strength_dmi"] != pytest.approx(0.1, rel=1e-2)
+    for a, b in zip(ones, twos, strict=True):
+        for name in ("training_loss", "validation_loss", "strength_dmi"):
             assert b[name] == pytest.approx(a[name], rel=2e-3)

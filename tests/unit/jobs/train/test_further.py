@@ -11,11 +11,11 @@ from rayspin.config import build
 from rayspin.errors import InputError
 from rayspin.jobs.pipeline import Pipeline
 from rayspin.jobs.stage import Context, execute
-from rayspin.jobs.train.job import TrainFcn
+from rayspin.jobs.train.job import TrainFcn, TrainSr
 from rayspin.jobs.tune.job import Tune
 from rayspin.jobs.tune.schedulers import Segment
 from rayspin.jobs.tune.segments import SegmentRunner
-from rayspin.models import FieldUNetConfig, weights_info
+from rayspin.models import FieldUNetConfig, SuperResolutionNetConfig, SuperResolutionUNetConfig, weights_info
 from rayspin.rundir import RunDir, Summary
 from rayspin.storage import Catalog
 from rayspin.training import BEST, read_metrics
@@ -51,6 +51,19 @@ def training(**further: float) -> TrainFcn:
         "training": {"epochs": 1, "batch_size": 2},
     }
     return build(TrainFcn, table, "")
+
+
+FINE_UNET = {"architecture": "u-net", "scale": 4, "start": "fourier", "patch": 2, "filters": [2, 2]}
+
+
+def training_for_fine_spins(network: Any = FINE_UNET, **tables: Any) -> TrainSr:
+    table = {
+        "dataset": "main",
+        "network": network,
+        "training": {"epochs": 1, "batch_size": 2, **tables.pop("training", {})},
+        **tables,
+    }
+    return build(TrainSr, table, "")
 
 
 def trained(**further: float) -> RunDir:
@@ -158,3 +171,40 @@ def test_a_sweep_over_the_keys_of_the_u_net(here: Path) -> None:
     found = [trial.job.network for trial in sweep.trials()]  # type: ignore[union-attr]
     assert FieldUNetConfig(patch=2, filters=(3, 3, 3)) in found
     assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"objective": {"torque_weight": 0.1}},
+        {"objective": {"equivariance": 1.0, "motions": "symmetries"}},
+        {"training": {"augmentation": "symmetries"}},
+        {},
+    ],
+)
+def test_simulations_over_a_range_are_for_trainings_that_use_no_hamiltonian(here: Path, tables: Any) -> None:
+    datasets.make(labyrinths(seed=2, grid={"hamiltonian.dmi": [0.26, 0.34]}), Path("range"))
+    job = training_for_fine_spins(**{"further_datasets": {"range": 0.5}, **tables})
+    if not tables:
+        job.check(RunDir.at(here / "run"), {})
+        job.fit(Path("main"), here / "run")
+        assert weights_info(here / "run" / BEST)["provenance"]["data"]["further"][0]["share"] == 0.5
+        return
+    with pytest.raises(InputError, match=r"differs from that of the dataset in dmi"):
+        job.check(RunDir.at(here / "run"), {})
+
+
+def test_a_sweep_over_the_networks_for_fine_spins_and_their_keys(here: Path) -> None:
+    base = training_for_fine_spins().to_table()
+    space = {"network": [FINE_UNET, {"scale": 8, "start": "wiener-em"}], "objective.equivariance": [0.0, 1.0]}
+    found = [trial.job.network for trial in Tune.model_validate({"base": base, "space": space}).trials()]  # type: ignore[union-attr]
+    assert {type(network) for network in found} == {SuperResolutionNetConfig, SuperResolutionUNetConfig}
+    space = {"network.start_projections": [0, 5], "network.filters": [[2, 2], [3, 3]]}
+    found = [trial.job.network for trial in Tune.model_validate({"base": base, "space": space}).trials()]  # type: ignore[union-attr]
+    assert build(SuperResolutionUNetConfig, {**FINE_UNET, "start_projections": 5, "filters": [3, 3]}, "") in found
+    assert len(found) == 4
+
+
+def test_the_plan_of_a_training_with_a_learned_start_is_measured(here: Path) -> None:
+    job = training_for_fine_spins({**FINE_UNET, "start": "wiener-em"}, objective={"equivariance": 1.0})
+    assert job.plan(RunDir.at(here / "run"), {}).core_seconds > 0

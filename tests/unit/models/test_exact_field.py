@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from rayspin.errors import InputError
+from rayspin.models import ExactField
 from rayspin.physics import effective_field
-from rayspin.training import ExactField
 from tests.support import reference
 
 
