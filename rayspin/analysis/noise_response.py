@@ -8,12 +8,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.analysis.resolution import normalized
+from rayspin.analysis.resolution import Upsample, normalized
 from rayspin.metrics import correlation, mse
 from rayspin.physics import Degradation, energy
 from rayspin.physics.corruption import noisy
 from rayspin.physics.hamiltonian import HamiltonianLike
-from rayspin.reconstruction.interpolation import Upsample
 
 Spins = npt.NDArray[np.float32]
 Row = dict[str, Any]

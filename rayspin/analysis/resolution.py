@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.arrays import channel_first, channel_last
 from rayspin.errors import InputError
 from rayspin.metrics import (
     PRINTED_PSNR_OFFSET,
@@ -25,13 +26,22 @@ from rayspin.metrics import (
 )
 from rayspin.models import FineNet, apply
 from rayspin.physics import Degradation
-from rayspin.physics.arguments import vectors
+from rayspin.physics.arguments import vectors, whole
 from rayspin.physics.hamiltonian import HamiltonianLike
-from rayspin.reconstruction.interpolation import Upsample
+from rayspin.reconstruction import Method, method_of
+from rayspin.reconstruction.interpolation import INTERPOLATIONS
+from rayspin.reconstruction.operator import Operator
+from rayspin.reconstruction.problem import Problem
 
 Spins = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Row = dict[str, Any]
+Upsample = Callable[[npt.ArrayLike, int], Spins]
+"""A function of coarse spins (..., Y, X, 3) and the scale that returns fine spins (..., scale Y, scale X, 3), float32,
+of any length."""
+
+BASELINES = (*INTERPOLATIONS, "fourier")
+"""Names of the linear methods that need coarse spins alone, in the order of the tables."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +194,28 @@ def by_network(network: FineNet) -> Upsample:
         if scale != network.config.scale:
             raise InputError("scale", f"the network has scale {network.config.scale}, not {scale}", "use its scale")
         return apply(network, coarse_YXC)
+
+    return method
+
+
+def by_baseline(baseline: str | Method, degradation: Degradation) -> Upsample:
+    """Return a method that needs coarse spins alone, such that its output is not normalized.
+
+    Args:
+        baseline: the method, such as one of `BASELINES`.
+        degradation: the degradation that "fourier" inverts.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    linear = method_of(baseline)
+
+    def method(coarse_YXC: npt.ArrayLike, scale: int) -> Spins:
+        coarse, scale = vectors("coarse", coarse_YXC), whole("scale", scale, 1)
+        rows, columns = (scale * pixels for pixels in coarse.shape[-3:-1])
+        batch_NCYX = channel_first(coarse.reshape(-1, *coarse.shape[-3:]).astype(np.float32))
+        found = linear.solve(Problem(batch_NCYX[:, :, None], Operator(degradation, (rows, columns), scale)))
+        return np.ascontiguousarray(channel_last(found)).reshape(*coarse.shape[:-3], rows, columns, 3)
 
     return method
 

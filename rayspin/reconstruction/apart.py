@@ -14,6 +14,7 @@ from rayspin.reconstruction.operator import Maps
 from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Method, Problem, Spectrum
 from rayspin.reconstruction.reconstruct import Reconstruction, reconstruct
+from rayspin.reconstruction.strengths import MAPFit
 from rayspin.reconstruction.wiener import Wiener, WienerEM
 
 
@@ -53,27 +54,27 @@ def learned_spectrum(coarse_NYXC: npt.ArrayLike, scale: int, method: str | Metho
 
 def learned_hamiltonian(
     coarse_NYXC: npt.ArrayLike, scale: int, method: str | Method, **known: Any
-) -> tuple[Method, Hamiltonian] | None:
-    """Return MAP under the Hamiltonian whose strengths a method estimates from coarse fields.
+) -> tuple[MAP, Hamiltonian] | None:
+    """Return MAP, and the Hamiltonian whose strengths "map-fit" estimates from coarse fields.
 
     Args:
         coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3).
         scale: fine sites per coarse pixel along each axis.
-        method: the method. It estimates strengths if it has a method `fit` and, as `map`, the MAP under each estimate.
+        method: the method.
         known: further arguments of `reconstruct`.
 
     Returns:
-        MAP with its options, and the Hamiltonian; None if the method estimates none.
+        MAP with its options, and the Hamiltonian; None unless the method is "map-fit".
 
     Raises:
         InputError: as in `reconstruct`.
     """
-    if not callable(getattr(method, "fit", None)):
+    method = MAPFit() if method == "map-fit" else method
+    if not isinstance(method, MAPFit):
         return None
-    fitting = _Fitting(method)
-    reconstruct(coarse_NYXC, scale, fitting, **known)
-    assert fitting.hamiltonian is not None
-    return fitting.method.map, fitting.hamiltonian
+    hamiltonian = reconstruct(coarse_NYXC, scale, method, **known).hamiltonian
+    assert hamiltonian is not None
+    return method.map, hamiltonian
 
 
 def reconstruct_apart(
@@ -126,23 +127,3 @@ class _Learning:
         """Return the filtered spins; see `Method`."""
         self.spectrum_YXCC, _ = self.learner.learn(problem)
         return Wiener().solve(replace(problem, spectrum_YXCC=self.spectrum_YXCC))
-
-
-@dataclass
-class _Fitting:
-    """A method that estimates strengths, and keeps the estimate.
-
-    Attributes:
-        method: the method.
-        hamiltonian: the Hamiltonian of the last call.
-    """
-
-    method: Any
-    hamiltonian: Hamiltonian | None = None
-
-    def solve(self, problem: Problem) -> Maps:
-        """Return the spins under the estimate; see `Method`."""
-        estimate = self.method.fit(problem)
-        self.hamiltonian = estimate.assumptions.hamiltonian
-        spins_NCYX: Maps = estimate.spins_NCYX
-        return spins_NCYX

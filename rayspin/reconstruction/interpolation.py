@@ -11,24 +11,18 @@ k * scale + (scale - 1) / 2, which shifts the image by (scale - 1) / 2 sites, an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from rayspin.config import Config
 from rayspin.errors import InputError
-from rayspin.physics import Degradation
-from rayspin.physics.arguments import vectors, whole
 from rayspin.reconstruction.problem import Maps, Problem
 
 Floats = npt.NDArray[np.float64]
 Kernel = Callable[[Floats], Floats]
 """A function that returns the weights of coarse values at given distances, in coarse pixels."""
-Upsample = Callable[[npt.ArrayLike, int], npt.NDArray[np.float32]]
-"""A function of coarse spins (..., Y, X, 3) and the scale that returns fine spins (..., scale Y, scale X, 3), float32,
-not normalized."""
 
 
 def bilinear(distance: Floats) -> Floats:
@@ -76,66 +70,12 @@ def interpolation_matrix(kernel: Kernel, pixels: int, scale: int, *, aligned: bo
     return matrix
 
 
-def upsample(coarse_YXC: npt.NDArray[np.floating], rows: Floats, columns: Floats) -> npt.NDArray[np.float32]:
-    """Interpolate spins by U_Y coarse U_X^T, component by component.
-
-    Args:
-        coarse_YXC: (..., Y, X, 3) coarse spins.
-        rows: U_Y, (scale Y, Y).
-        columns: U_X, (scale X, X).
-    """
-    fine: Floats = np.einsum("Yy,...yxc,Xx->...YXc", rows, coarse_YXC, columns, optimize=True)
-    return fine.astype(np.float32)
-
-
-def _by_kernel(kernel: Kernel, *, aligned: bool) -> Upsample:
-    def method(coarse_YXC: npt.ArrayLike, scale: int) -> npt.NDArray[np.float32]:
-        coarse = vectors("coarse", coarse_YXC)
-        rows, columns = (
-            interpolation_matrix(kernel, pixels, whole("scale", scale, 1), aligned=aligned)
-            for pixels in coarse.shape[-3:-1]
-        )
-        return upsample(coarse, rows, columns)
-
-    return method
-
-
-def fourier(degradation: Degradation) -> Upsample:
-    """The method of Fourier interpolation with deconvolution, for a known degradation."""
-
-    def method(coarse_YXC: npt.ArrayLike, scale: int) -> npt.NDArray[np.float32]:
-        coarse = vectors("coarse", coarse_YXC)
-        rows, columns = (
-            degradation.inverse(whole("scale", scale, 1) * pixels, scale) for pixels in coarse.shape[-3:-1]
-        )
-        return upsample(coarse, rows, columns)
-
-    return method
-
-
-def baselines(degradation: Degradation) -> Mapping[str, Upsample]:
-    """All methods by their names in tables: first the published baselines, then the aligned, periodic ones.
-
-    Args:
-        degradation: the degradation that "fourier" inverts.
-    """
-    return MappingProxyType(
-        {
-            "gaussian (published)": _by_kernel(gaussian, aligned=False),
-            "bilinear (published)": _by_kernel(bilinear, aligned=False),
-            "bicubic (published)": _by_kernel(bicubic(-0.5), aligned=False),
-            "gaussian": _by_kernel(gaussian, aligned=True),
-            "bilinear": _by_kernel(bilinear, aligned=True),
-            "bicubic": _by_kernel(bicubic(-0.75), aligned=True),
-            "fourier": fourier(degradation),
-        }
-    )
-
-
-KERNELS: Mapping[str, Kernel] = MappingProxyType(
-    {"gaussian": gaussian, "bilinear": bilinear, "bicubic": bicubic(-0.75), "bicubic (published)": bicubic(-0.5)}
-)
-"""The kernels of the methods of `reconstruct`."""
+_KERNELS: Mapping[str, Kernel] = {
+    "gaussian": gaussian,
+    "bilinear": bilinear,
+    "bicubic": bicubic(-0.75),
+    "bicubic (published)": bicubic(-0.5),
+}
 
 
 class Interpolation(Config):
@@ -158,10 +98,19 @@ class Interpolation(Config):
             remedy = 'give one, or use the method "fourier"'
             raise InputError("shifts", "an interpolation takes one observation", remedy)
         published = f"{self.kernel} (published)"
-        kernel = KERNELS[published if not self.aligned and published in KERNELS else self.kernel]
+        kernel = _KERNELS[published if not self.aligned and published in _KERNELS else self.kernel]
         rows, columns = (
             interpolation_matrix(kernel, pixels, operator.scale, aligned=self.aligned).astype(np.float32)
             for pixels in operator.coarse_shape
         )
         fine: Maps = rows @ problem.coarse_NCKYX[:, :, 0] @ columns.T
         return np.roll(fine, operator.shifts[0], axis=(-2, -1))
+
+
+INTERPOLATIONS: Mapping[str, Mapping[str, Any]] = {
+    f"{kernel}{suffix}": {"kernel": kernel, "aligned": not suffix}
+    for suffix in (" (published)", "")
+    for kernel in ("gaussian", "bilinear", "bicubic")
+}
+"""Options of the interpolations by their names in tables: first the published baselines, then those that are aligned
+and periodic."""

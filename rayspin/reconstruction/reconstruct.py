@@ -17,7 +17,7 @@ from rayspin.physics import Degradation, Hamiltonian
 from rayspin.physics.arguments import lattice, number, spin_field, whole
 from rayspin.physics.degradation import LinearDegradation
 from rayspin.physics.hamiltonian import HamiltonianLike
-from rayspin.reconstruction.interpolation import Interpolation
+from rayspin.reconstruction.interpolation import INTERPOLATIONS, Interpolation
 from rayspin.reconstruction.network import NETWORK, FineNetwork, Network
 from rayspin.reconstruction.noise import estimated_amplitude, residual_amplitude, with_noise
 from rayspin.reconstruction.observations import coarse_spins, known_pixels, shift_pairs, without_gaps
@@ -29,14 +29,8 @@ from rayspin.reconstruction.shipped_trust import shipped_model
 from rayspin.reconstruction.strengths import MAPFit
 from rayspin.reconstruction.trust import Residuals, TrustModel
 
-_INTERPOLATIONS: Mapping[str, Mapping[str, Any]] = {
-    f"{kernel}{suffix}": {"kernel": kernel, "aligned": not suffix}
-    for suffix in ("", " (published)")
-    for kernel in ("gaussian", "bilinear", "bicubic")
-}
-
 METHODS: Mapping[str, Any] = {
-    **dict.fromkeys(_INTERPOLATIONS, Interpolation),
+    **dict.fromkeys(INTERPOLATIONS, Interpolation),
     **LINEAR,
     "projections": Projections,
     "map": MAP,
@@ -248,7 +242,7 @@ def method_of(method: str | Method, options: Mapping[str, Any] | None = None, wh
         return method
     if method not in METHODS:
         raise InputError("method", f"unknown name {method!r}", suggestion(method, [*METHODS, NETWORK]))
-    named: Method = build(METHODS[method], {**_INTERPOLATIONS.get(method, {}), **(options or {})}, where)
+    named: Method = build(METHODS[method], {**INTERPOLATIONS.get(method, {}), **(options or {})}, where)
     return named
 
 

@@ -13,9 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from rayspin.analysis.figures import draw_measurements
-from rayspin.physics import DOMAIN, DOMAIN_SCHEDULE, LABYRINTH, AnnealSchedule, Hamiltonian, anneal, energy, torque
+from rayspin.analysis.resolution import by_baseline
+from rayspin.physics import (
+    DOMAIN,
+    DOMAIN_SCHEDULE,
+    LABYRINTH,
+    AnnealSchedule,
+    Degradation,
+    Hamiltonian,
+    anneal,
+    energy,
+    torque,
+)
 from rayspin.physics.observables import structure_factor_peak, topological_charge, wall_length
-from rayspin.reconstruction.interpolation import bilinear, interpolation_matrix, upsample
 
 OVER_RELAXED = AnnealSchedule(over_relaxation=4, quench_sweeps=200, quench_overshoot=0.0)
 RELAXED = AnnealSchedule(over_relaxation=4)
@@ -32,6 +42,7 @@ DOMAINS = {
     "heat bath + 4, quench 300": [PLAIN.with_updates(sweeps=n, over_relaxation=4) for n in (300, 1000, 3000)],
     "heat bath + 6, to 1e-4 J": [DOMAIN_SCHEDULE.with_updates(sweeps=n) for n in (150, 300, 600, 1200, 3000)],
 }
+RESIZE = by_baseline("bilinear (published)", Degradation())
 PUBLISHED = {4: 0.0059, 8: 0.028, 16: 0.0913}
 """Published mean square error of bilinear resizing for each scale: 2023 paper, Table 2, domains."""
 
@@ -49,8 +60,7 @@ def interpolation_errors(spins):
     """
     errors = []
     for scale, published in PUBLISHED.items():
-        matrix = interpolation_matrix(bilinear, spins.shape[1] // scale, scale, aligned=False)
-        resized = upsample(spins[:, ::scale, ::scale], matrix, matrix)
+        resized = RESIZE(spins[:, ::scale, ::scale], scale)
         errors.append(np.mean((resized - spins) ** 2, axis=(1, 2, 3)) / published)
     return np.mean(errors, axis=0)
 

@@ -18,13 +18,13 @@ from rayspin.analysis.noise_response import (
     recorded_iterations,
     response_rows,
 )
+from rayspin.analysis.resolution import Upsample
 from rayspin.jobs.evaluate.job import Spins
 from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.evaluate.reconstructions import ONLY, Loaded, OneDataset
 from rayspin.jobs.stage import Plan, Stage
 from rayspin.jobs.tables import as_csv, mean, where
 from rayspin.models.fine import Scale
-from rayspin.reconstruction.interpolation import Upsample
 from rayspin.rundir import RunDir, Summary, write_text
 
 SHOWN_AMPLITUDES = 6

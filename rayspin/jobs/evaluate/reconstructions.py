@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pydantic
 
-from rayspin.analysis.resolution import by_network
+from rayspin.analysis.resolution import BASELINES, Upsample, by_baseline, by_network
 from rayspin.config import build
 from rayspin.errors import InputError
-from rayspin.jobs.evaluate.choices import Choice, Choices, Networks
+from rayspin.jobs.evaluate.choices import Choices, Networks, ScaledChoice
 from rayspin.jobs.evaluate.job import Evaluation, Spins
 from rayspin.jobs.evaluate.network import Trained, digest_of
 from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
@@ -24,7 +24,6 @@ from rayspin.jobs.train.references import weights_file
 from rayspin.models import FineNet, FineNetConfig, load_weights
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.reconstruction import AssumptionWarning, reconstruct, spectrum
-from rayspin.reconstruction.interpolation import Upsample, baselines
 from rayspin.rundir import RunDir, differing
 from rayspin.storage import Catalog, SpinReader
 from rayspin.training import SuperResolutionObjective
@@ -142,11 +141,7 @@ class SuperResolutionEvaluation(Evaluation):
             scale: fine sites per coarse pixel along each axis.
         """
         networks = {name: by_network(each[scale]) for name, each in case.networks.items() if scale in each}
-        interpolations = baselines(self.degradation)
-        methods = {}
-        for choice in self._choices(scale):
-            interpolation = interpolations.get(choice.method)
-            methods[choice.label or choice.method] = interpolation or self._reconstruction(case, dataset, choice)
+        methods = {choice.name: self._method(case, dataset, choice) for choice in self._choices(scale)}
         return networks | methods
 
     def first_share(self, case: Loaded, dataset: str) -> Spins:
@@ -156,7 +151,9 @@ class SuperResolutionEvaluation(Evaluation):
         """
         return case.read(dataset, 0, min(self.share_samples, self.samples or case.count))
 
-    def _reconstruction(self, case: Loaded, dataset: str, choice: Choice) -> Upsample:
+    def _method(self, case: Loaded, dataset: str, choice: ScaledChoice) -> Upsample:
+        if choice.method in BASELINES:
+            return by_baseline(choice.build(), self.degradation)
         method, hamiltonian = choice.build(), case.readers[dataset].hamiltonian
 
         def reconstructed(coarse_NYXC: Any, scale: int) -> Spins:
@@ -173,7 +170,7 @@ class SuperResolutionEvaluation(Evaluation):
 
         return reconstructed
 
-    def _choices(self, scale: int) -> list[Choice]:
+    def _choices(self, scale: int) -> list[ScaledChoice]:
         return [choice for choice in self.methods if not choice.scales or scale in choice.scales]
 
     def _checked(
@@ -198,7 +195,7 @@ class SuperResolutionEvaluation(Evaluation):
 
     def _check_names(self, scale: int, networks: Mapping[str, Mapping[int, Any]]) -> None:
         names = [name for name, each in networks.items() if scale in each]
-        names += [choice.label or choice.method for choice in self._choices(scale)]
+        names += [choice.name for choice in self._choices(scale)]
         if not names:
             raise InputError("methods", f"there is no method for scale {scale}", "name a network or a method")
         twice = {name for name in names if names.count(name) > 1}

@@ -11,10 +11,10 @@ import torch
 
 from rayspin.analysis.figures import draw_resolution
 from rayspin.analysis.published import PublishedResolution, published_resolution
-from rayspin.analysis.resolution import evaluate_resolution, resolution_rows, statistics_row
+from rayspin.analysis.resolution import BASELINES, evaluate_resolution, resolution_rows, statistics_row
 from rayspin.arrays import channel_first, channel_last
 from rayspin.errors import InputError
-from rayspin.jobs.evaluate.choices import INTERPOLATIONS, Choice, Choices
+from rayspin.jobs.evaluate.choices import Choices, ScaledChoice
 from rayspin.jobs.evaluate.job import Spins
 from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.evaluate.reconstructions import ONLY, Loaded, OneDataset
@@ -33,7 +33,7 @@ class EvaluateSr(OneDataset):
     """Comparison of networks, methods of reconstruction and interpolations (2023 paper, Tables 1 and 2)."""
 
     kind: Literal["evaluate-sr"] = "evaluate-sr"
-    methods: Choices = tuple(Choice(method=name) for name in INTERPOLATIONS)
+    methods: Choices = tuple(ScaledChoice(method=name) for name in BASELINES)
     """Methods of reconstruction: names, or tables such as { method = "projections", options = { iterations = 400 } };
     default: all interpolations."""
     scales: tuple[Scale, ...] = ()

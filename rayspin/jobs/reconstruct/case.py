@@ -18,6 +18,7 @@ from rayspin.physics import Hamiltonian, Microscope
 from rayspin.reconstruction import (
     MAP,
     AssumptionWarning,
+    MAPFit,
     Reconstruction,
     learned_hamiltonian,
     learned_spectrum,
@@ -132,21 +133,23 @@ class Case:
         learned = None if folder is None else Learned.kept(folder / LEARNED, digest)
         if learned is None:
             count = 1 if folder is None else min(task.learned_from, len(fields))
-            learned = _learn(task, fields, reader, task.hamiltonian or hamiltonian, count)
+            # The summary says what the coarse spins contradict.
+            with warnings.catch_warnings(action="ignore", category=AssumptionWarning):
+                learned = _learn(task, fields, reader, task.hamiltonian or hamiltonian, count)
             if folder is not None:
                 learned.keep(folder / LEARNED, digest)
         return cls(task, fields, learned, _network(places.weights), digest)
 
     def reconstruct(self, coarse_NYXC: Spins) -> Reconstruction:
         """Return the fine spins of coarse ones; the result for a field does not depend on the others."""
-        method = self.task.method.method
+        method = self.task.method.build()
         # The summary says what the coarse spins contradict.
         with warnings.catch_warnings(action="ignore", category=AssumptionWarning):
             return reconstruct_apart(
                 coarse_NYXC,
                 self.task.scale,
-                # Its Hamiltonian was estimated before.
-                getattr(method, "map", method),
+                # The Hamiltonian of "map-fit" was estimated before.
+                method.map if isinstance(method, MAPFit) else method,
                 spectrum=self.learned.spectrum,
                 network=self.network,
                 hamiltonian=self.learned.hamiltonian,
@@ -168,15 +171,14 @@ def _fields(task: Task, places: Places) -> tuple[Fields, Hamiltonian | None]:
 
 def _learn(task: Task, fields: Fields, fine: SpinReader | None, hamiltonian: Hamiltonian | None, count: int) -> Learned:
     """Learn from the first `count` coarse fields, or the spectrum from fine ones."""
-    method, scale = task.method.method, task.scale
+    method, scale = task.method.build(), task.scale
     coarse_NYXC = fields.coarse(0, count)
     known: dict[str, Any] = {"degradation": task.degradation, "any_length": task.any_length, "hamiltonian": hamiltonian}
     known["noise"] = task.noise
     if task.noise == "estimated":
         # MAP tells noise from spins better than other methods, which all take the same estimate.
         estimator = method if isinstance(method, MAP) else "fourier"
-        with warnings.catch_warnings(action="ignore", category=AssumptionWarning):
-            known["noise"] = reconstruct(coarse_NYXC, scale, estimator, **(known | {"noise": None})).noise
+        known["noise"] = reconstruct(coarse_NYXC, scale, estimator, **(known | {"noise": None})).noise
     if fine is not None:
         fine_NYXC = fine.read(np.arange(min(task.learned_from, len(fine))))
         return Learned(known["noise"], spectrum(fine_NYXC), hamiltonian)

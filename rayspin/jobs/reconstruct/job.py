@@ -73,7 +73,7 @@ class Reconstruct(Task):
         rows, columns = case.fields.shape
         figures = {
             "fields": f"{sum(count for _, count in shares)} of {rows} x {columns}, {left} left",
-            "method": self.method.name,
+            "method": self.method.method,
             "seconds per field": f"{seconds:.3g} on one core, measured now",
         }
         pieces = sum(share not in done for share in shares)
@@ -109,7 +109,7 @@ class Reconstruct(Task):
 
     def _try(self, hamiltonian: Hamiltonian | None, rows: int, columns: int) -> None:
         """Reconstruct a small uniform image, so that options that don't fit together fail before the run."""
-        if self.method.name == "wiener":
+        if self.method.method == "wiener":
             return
         coarse_NYXC = self.degradation.apply(np.full((1, self.scale * rows, self.scale * columns, 3), 0.5), self.scale)
         noise = 0.0 if self.noise == "estimated" else self.noise
@@ -118,7 +118,7 @@ class Reconstruct(Task):
             reconstruct(
                 coarse_NYXC,
                 self.scale,
-                self.method.method,
+                self.method.build(),
                 degradation=self.degradation,
                 hamiltonian=self.hamiltonian or hamiltonian,
                 noise=noise,
@@ -130,7 +130,7 @@ class Reconstruct(Task):
         def located(reference: str | None) -> Path | None:
             return None if reference is None else run.locate(reference).resolve()
 
-        fine = self.fine or self.dataset if self.method.name == "wiener" else None
+        fine = self.fine or self.dataset if self.method.method == "wiener" else None
         weights = None
         if self.weights is not None:
             from rayspin.jobs.train.references import weights_file  # imports PyTorch, which other methods don't need

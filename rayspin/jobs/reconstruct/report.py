@@ -32,7 +32,7 @@ def conclude(case: Case, rows: list[Row], folder: Path) -> Summary:
     rows_, columns = case.fields.shape
     figures = {
         "fields": f"{len(rows)} of {rows_} x {columns}, x{case.task.scale}",
-        "method": case.task.method.name,
+        "method": case.task.method.method,
         **({"noise": f"{case.learned.noise:.3g}"} if case.learned.noise else {}),
         "misfit of coarse spins": f"{mean(rows, 'misfit'):.3g} rms",
     }
@@ -62,7 +62,7 @@ def _draw(case: Case, folder: Path) -> None:
     shown: list[dict[str, Any]] = []
     for n in range(count):
         coarse_YXC = np.nan_to_num(values[f"coarse{case.task.scale}"][n])
-        panels = {"coarse": coarse_YXC, case.task.method.name: values["spins"][n]}
+        panels = {"coarse": coarse_YXC, case.task.method.method: values["spins"][n]}
         if "trust" in values:
             panels["predicted squared error"] = values["trust"][n]
         if truth_NYXC is not None:

@@ -26,7 +26,7 @@ from rayspin.errors import InputError, RunError
 from rayspin.execution.dispatcher import dispatch
 from rayspin.execution.work_queue import Worker
 from rayspin.jobs.generate.facts import DatasetStage
-from rayspin.jobs.reconstruct.methods import Choice
+from rayspin.jobs.methods import LabelledChoice, LabelledChoices
 from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.jobs.tables import as_csv
 from rayspin.physics import Degradation, Hamiltonian
@@ -50,10 +50,10 @@ class Robustness(DatasetStage):
     kind: Literal["robustness"] = "robustness"
     scale: int = pydantic.Field(default=8, gt=1, le=64)
     """Fine sites per coarse pixel along each axis."""
-    methods: tuple[Choice, ...] = pydantic.Field(
-        default=("projections", "wiener-em", "map"), min_length=1, validate_default=True
+    methods: LabelledChoices = pydantic.Field(
+        default=tuple(LabelledChoice(method=name) for name in ("projections", "wiener-em", "map")), min_length=1
     )
-    """Methods: names, or tables such as { name = "map", weight = 20 }. Each name occurs once."""
+    """Methods of reconstruction: names, or tables such as { method = "map", options = { weight = 20 } }."""
     calibrate: bool = True
     """Also apply "map" after a calibration: blur, gain and offset are estimated from the images."""
     cases: tuple[str, ...] | None = None
@@ -67,11 +67,12 @@ class Robustness(DatasetStage):
 
     @pydantic.model_validator(mode="after")
     def _usable_methods(self) -> Robustness:
-        names = [method.name for method in self.methods]
-        for name in names:
-            if name in _UNUSABLE or names.count(name) > 1:
-                problem = f"{name!r} can't be used here" if name in _UNUSABLE else f"{name!r} occurs twice"
-                raise InputError("methods", problem, "give others")
+        names = [choice.name for choice in self.methods]
+        for choice in self.methods:
+            if choice.method in _UNUSABLE:
+                raise InputError("methods", f"{choice.method!r} can't be used here", "give another method")
+            if names.count(choice.name) > 1:
+                raise InputError("methods", f"{choice.name!r} occurs twice", "give each method a label of its own")
         return self
 
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
@@ -89,7 +90,7 @@ class Robustness(DatasetStage):
         """Return the number of cases; their cost is not measured."""
         (hamiltonian,) = self.facts(run, earlier).hamiltonians
         cases = self.chosen(hamiltonian)
-        names = ", ".join(method.name for method in self.methods)
+        names = ", ".join(choice.name for choice in self.methods)
         figures = {"cases": str(len(cases)), "methods": names, "fields": str(self.samples)}
         return Plan(self.kind, figures, 0.0, pieces=len(cases))
 
@@ -135,10 +136,13 @@ class Robustness(DatasetStage):
         return [known[name] for name in self.cases or known]
 
     def approaches(self) -> dict[str, Approach]:
-        """Return what is compared, by name: the methods, and "map" after a calibration."""
-        found = {method.name: by_method(method.method) for method in self.methods}
-        maps = [method.method for method in self.methods if method.name == "map"]
-        return found | ({CALIBRATED: calibrated(maps[0])} if self.calibrate and maps else {})
+        """Return what is compared, by name: the methods, and the first "map" after a calibration."""
+        found = {choice.name: by_method(choice.build()) for choice in self.methods}
+        first = self._map()
+        return found | ({CALIBRATED: calibrated(first.build())} if self.calibrate and first else {})
+
+    def _map(self) -> LabelledChoice | None:
+        return next((choice for choice in self.methods if choice.method == "map"), None)
 
     def _conclude(self, rows: list[Row], folder: Path) -> Summary:
         """Write the table and the picture."""
@@ -148,9 +152,9 @@ class Robustness(DatasetStage):
         title = f"mean squared error at scale {self.scale}, {self.samples} fields"
         draw_heat_map(values, ("what is wrong", list(errors)), ("method", names), title, folder / PICTURE, log=True)
         figures = {case: ", ".join(f"{name} {found[name]:.2g}" for name in names) for case, found in errors.items()}
-        if RIGHT in torques and "map" in names:
-            worst = max(found["map"] for found in torques.values())
-            figures["torque of map"] = f"{torques[RIGHT]['map']:.2g} J if {RIGHT}, up to {worst:.2g} J"
+        if RIGHT in torques and (first := self._map()):
+            worst = max(found[first.name] for found in torques.values())
+            figures[f"torque of {first.name}"] = f"{torques[RIGHT][first.name]:.2g} J if {RIGHT}, up to {worst:.2g} J"
         return Summary(f"robustness, x{self.scale}, {self.samples} fields: MSE", figures, (PICTURE,))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import pydantic
 
 from rayspin.errors import InputError
-from rayspin.jobs.reconstruct.methods import Choice
+from rayspin.jobs.methods import Choice, NamedChoice
 from rayspin.jobs.stage import Stage
 from rayspin.physics import Degradation, Hamiltonian, Microscope
 from rayspin.reconstruction import NETWORK
@@ -28,8 +28,8 @@ class Task(Stage):
     NetCDF, .npz or .npy."""
     scale: int = pydantic.Field(gt=1, le=64)
     """Fine sites per coarse pixel along each axis."""
-    method: Choice = pydantic.Field(default="map", validate_default=True)
-    """Method of reconstruction: its name, or a table such as { name = "map", weight = 20 }."""
+    method: NamedChoice = Choice(method="map")
+    """Method of reconstruction: its name, or a table such as { method = "map", options = { weight = 20 } }."""
     hamiltonian: Hamiltonian | None = None
     """Hamiltonian that the method assumes. Default: that of the dataset; none for images."""
     degradation: Degradation = Degradation()
@@ -67,15 +67,15 @@ class Task(Stage):
             raise InputError("dataset", "one of dataset and images is needed", "give either, not both")
         if self.images is not None and self.microscope is not None:
             raise InputError("microscope", "images are coarse already", "remove it, or use a dataset")
-        if self.weights is None and self.method.name == NETWORK:
+        if self.weights is None and self.method.method == NETWORK:
             raise InputError(
                 "weights", 'the method "network" needs a network', "give a weights file or pretrained:NAME"
             )
-        if self.weights is not None and self.method.name not in (NETWORK, "projections", "map"):
-            raise InputError("weights", f"the method {self.method.name!r} takes no network", "remove it")
-        if getattr(self.method.method, "weight", None) == "held-out":
+        if self.weights is not None and self.method.method not in (NETWORK, "projections", "map"):
+            raise InputError("weights", f"the method {self.method.method!r} takes no network", "remove it")
+        if self.method.options.get("weight") == "held-out":
             problem = '"held-out" pixels of some fields would decide on all'
-            raise InputError("method.weight", problem, "give a number, such as one that reconstruct() finds")
-        if self.method.name == "wiener" and self.dataset is None and self.fine is None:
+            raise InputError("method.options.weight", problem, "give a number, such as one that reconstruct() finds")
+        if self.method.method == "wiener" and self.dataset is None and self.fine is None:
             raise InputError("fine", 'the method "wiener" needs fine fields', 'give a dataset, or use "wiener-em"')
         return self

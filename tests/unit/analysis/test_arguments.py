@@ -15,11 +15,10 @@ from rayspin.analysis.recursive_steps import (
     langevin,
     thermal,
 )
-from rayspin.analysis.resolution import by_network, evaluate_resolution, normalized
+from rayspin.analysis.resolution import BASELINES, by_baseline, by_network, evaluate_resolution, normalized
 from rayspin.errors import InputError
 from rayspin.models import EffectiveFieldNetConfig, SuperResolutionNetConfig
 from rayspin.physics import LABYRINTH, Degradation
-from rayspin.reconstruction.interpolation import baselines
 from tests.support import reference
 
 NETWORK = EffectiveFieldNetConfig(encoder_filters=(2,), decoder_filters=(2,)).build()
@@ -48,9 +47,13 @@ def test_seeds_and_vectors_may_be_numbers_and_arrays():
     )
 
 
-@pytest.mark.parametrize("name", baselines(Degradation()))
+def baselines():
+    return {name: by_baseline(name, Degradation()) for name in BASELINES}
+
+
+@pytest.mark.parametrize("name", BASELINES)
 def test_interpolations_take_lists(name):
-    method = baselines(Degradation())[name]
+    method = by_baseline(name, Degradation())
     np.testing.assert_allclose(method(SPINS.tolist(), np.int64(4)), method(SPINS, 4), atol=1e-5)
 
 
@@ -59,7 +62,7 @@ def test_a_table_of_methods_takes_lists_and_lengths_of_zero():
     coarse = np.zeros((1, 2, 2, 3), int)
     fine = np.zeros((1, 8, 8, 3), int)
     fine[..., 2] = 1
-    rows = evaluate_resolution({**baselines(Degradation()), "network": by_network(network)}, fine, coarse, 4)
+    rows = evaluate_resolution({**baselines(), "network": by_network(network)}, fine, coarse, 4)
     assert rows["bilinear"].normalized.mse.tolist() == pytest.approx([1 / 3])
     assert not normalized([[[0, 0, 0]]]).any()
     assert normalized([[[0, 3, 4]]]).tolist() == [[pytest.approx([0, 0.6, 0.8])]]
@@ -82,10 +85,10 @@ BAD = {
     "less than no iterations": (lambda: list(iterate(SPINS, NETWORK, -1)), "iterations: -1 is invalid"),
     "no spins": (lambda: recurse(SPINS[..., 0], NETWORK, 1, hamiltonian=LABYRINTH), "spins: have shape"),
     "misspelt preset": (lambda: evaluate_estimation(NETWORK, SPINS, "labirynth"), "hamiltonian: preset: unknown name"),
-    "scale of zero": (lambda: baselines(Degradation())["fourier"](SPINS, 0), "scale: 0 is invalid"),
-    "coarse vector": (lambda: baselines(Degradation())["bicubic"]([0.0, 0.0, 1.0], 4), r"coarse: have shape \(3,\)"),
+    "scale of zero": (lambda: by_baseline("fourier", Degradation())(SPINS, 0), "scale: 0 is invalid"),
+    "coarse vector": (lambda: by_baseline("bicubic", Degradation())([0.0, 0.0, 1.0], 4), r"coarse: have shape \(3,\)"),
     "fine spins of another size": (
-        lambda: evaluate_resolution(baselines(Degradation()), SPINS, SPINS, 4),
+        lambda: evaluate_resolution(baselines(), SPINS, SPINS, 4),
         r"estimate: has shape \(2, 32, 32, 3\), but the truth has \(2, 8, 8, 3\)",
     ),
 }

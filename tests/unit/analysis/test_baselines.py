@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rayspin.analysis.resolution import evaluate_resolution
+from rayspin.analysis.resolution import BASELINES, by_baseline, evaluate_resolution
 from rayspin.metrics import PRINTED_PSNR_OFFSET
 from rayspin.physics import Degradation
-from rayspin.reconstruction.interpolation import baselines, bicubic, bilinear, fourier, gaussian, interpolation_matrix
+from rayspin.reconstruction.interpolation import bicubic, bilinear, gaussian, interpolation_matrix
 
 KERNELS = [bilinear, bicubic(-0.5), bicubic(-0.75), gaussian]
 
@@ -56,14 +56,14 @@ def test_fourier_interpolation_restores_band_limited_spins(degradation, size, sc
         for columns in below:
             phase = rows * sites[:, None] + columns * sites + rng.uniform(0, 2 * np.pi)
             fine += (np.cos(phase)[..., None] * rng.normal(size=3)).astype(np.float32)
-    restored = fourier(degradation)(degradation.apply(fine, scale), scale)
+    restored = by_baseline("fourier", degradation)(degradation.apply(fine, scale), scale)
     np.testing.assert_allclose(restored, fine, atol=1e-6 * np.abs(fine).max())
 
 
 def test_fourier_interpolation_keeps_the_wave_at_the_nyquist_frequency_as_a_cosine():
     coarse = np.zeros((8, 8, 3), np.float32)
     coarse[..., 2] = (-1.0) ** np.arange(8)
-    fine = fourier(Degradation(sigma=0.0))(coarse, 4)
+    fine = by_baseline("fourier", Degradation(sigma=0.0))(coarse, 4)
     expected = np.broadcast_to(np.cos(np.pi * np.arange(32) / 4), (32, 32))
     np.testing.assert_allclose(fine[..., 2], expected, atol=1e-6)
 
@@ -92,7 +92,7 @@ MEASURED = {
 @pytest.fixture(scope="module")
 def tables(labyrinths):
     degradation = Degradation()
-    methods = baselines(degradation)
+    methods = {name: by_baseline(name, degradation) for name in BASELINES}
     return {
         scale: evaluate_resolution(methods, labyrinths, degradation.apply(labyrinths, scale), scale)
         for scale in (4, 8, 16)

@@ -3,8 +3,8 @@
 import pytest
 
 from rayspin.analysis.published import published_resolution
-from rayspin.physics import DOMAIN, LABYRINTH, Degradation, Hamiltonian
-from rayspin.reconstruction.interpolation import baselines
+from rayspin.analysis.resolution import BASELINES
+from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian
 
 TABLES = [(LABYRINTH, 4), (LABYRINTH, 8), (DOMAIN, 4), (DOMAIN, 8), (DOMAIN, 16)]
 
@@ -25,6 +25,6 @@ def test_the_network_rows_are_of_unit_vectors():
 
 
 def test_rows_are_named_as_evaluations_name_them_and_other_systems_have_none():
-    assert set(published_resolution(LABYRINTH, 4)) <= {*baselines(Degradation()), "network"}
+    assert set(published_resolution(LABYRINTH, 4)) <= {*BASELINES, "network"}
     assert published_resolution(LABYRINTH, 16) == {}
     assert published_resolution(Hamiltonian(dmi=0.2), 4) == {}

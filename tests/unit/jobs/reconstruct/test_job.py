@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rayspin.config import Config, build
+from rayspin.config import build
 from rayspin.errors import Incomplete, InputError
-from rayspin.jobs.reconstruct import case, methods
+from rayspin.jobs.reconstruct import case
 from rayspin.jobs.reconstruct.job import Reconstruct
 from rayspin.jobs.reconstruct.ledger import NAME, progress
 from rayspin.jobs.stage import Context, execute
 from rayspin.metrics import mse
-from rayspin.physics import LABYRINTH, Degradation, Hamiltonian, energy
-from rayspin.reconstruction import MAP, METHODS, reconstruct
+from rayspin.physics import LABYRINTH, Degradation, energy
+from rayspin.reconstruction import MAPFit, reconstruct
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, read_shard
 
@@ -57,7 +57,7 @@ def test_a_dataset_is_made_coarse_reconstructed_and_compared_with_its_truth(disp
     np.testing.assert_allclose(values["coarse4"], coarse[2:4], atol=1e-6)
     np.testing.assert_allclose(values["energy"], energy(expected[2:4], LABYRINTH), atol=1e-6)
     assert values["sample"].tolist() == [2, 3]
-    assert '"name": "map"' in attributes["job"]
+    assert '"method": "map"' in attributes["job"]
     with (made.path / "fields.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     np.testing.assert_allclose([float(row["mse"]) for row in rows], mse(expected, fine), rtol=1e-2)
@@ -67,7 +67,11 @@ def test_a_dataset_is_made_coarse_reconstructed_and_compared_with_its_truth(disp
 
 
 def test_a_resumed_run_repeats_no_shard_and_ends_with_the_same_bytes(dispatcher, dataset, tmp_path):
-    table = {"dataset": str(dataset), "method": {"name": "projections", "start": "wiener-em"}, "learned_from": 3}
+    table = {
+        "dataset": str(dataset),
+        "method": {"method": "projections", "options": {"start": "wiener-em"}},
+        "learned_from": 3,
+    }
     whole = run(tmp_path / "whole", **table)
     assert dispatcher.done == SHARES
     dispatcher.done, dispatcher.most = [], 1
@@ -115,7 +119,7 @@ def test_other_inputs_are_not_taken_for_the_same(dispatcher, dataset, tmp_path):
     assert dispatcher.done == SHARES
 
 
-@pytest.mark.parametrize("method", ["wiener-em", {"name": "map", "start": "wiener-em"}])
+@pytest.mark.parametrize("method", ["wiener-em", {"method": "map", "options": {"start": "wiener-em"}}])
 def test_a_field_does_not_depend_on_the_size_of_shards(dispatcher, dataset, tmp_path, method):
     apart = run(tmp_path / "apart", dataset=str(dataset), method=method)
     together = run(tmp_path / "together", dataset=str(dataset), method=method, shard_samples=5)
@@ -126,27 +130,18 @@ def test_a_field_does_not_depend_on_the_size_of_shards(dispatcher, dataset, tmp_
         np.testing.assert_allclose(at_once, expected, atol=1e-4)
 
 
-class Fit(Config):
-    """A method that estimates the DMI from the mean S_z of the first coarse pixels of all fields of a call."""
-
-    map: MAP = MAP()
-
-    def fit(self, problem: Any) -> Any:
-        found = Hamiltonian(dmi=0.3 + float(problem.coarse_NCKYX[:, 2, 0, 0, 0].mean()) / 10)
-        spins = self.map.solve(replace(problem, hamiltonian=found))
-        return SimpleNamespace(assumptions=SimpleNamespace(hamiltonian=found), spins_NCYX=spins)
-
-    def solve(self, problem: Any) -> Any:
-        return self.fit(problem).spins_NCYX
-
-
-def test_strengths_are_estimated_once(dispatcher, dataset, tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, "fit", Fit)
-    monkeypatch.setattr(methods, "NAMES", (*methods.NAMES, "fit"))
-    made = run(tmp_path / "run", dataset=str(dataset), method="fit", learned_from=3)
+def test_strengths_are_estimated_once(dispatcher, dataset, tmp_path):
+    options = {"terms": ["dmi"], "rounds": 2}
+    method = {"method": "map-fit", "options": options}
+    made = run(tmp_path / "run", dataset=str(dataset), method=method, learned_from=3)
     coarse = Degradation().apply(truth(dataset), 4)
-    dmi = 0.3 + float(coarse[:3, 0, 0, 2].mean()) / 10
-    expected = reconstruct(coarse, 4, "map", hamiltonian=Hamiltonian(dmi=dmi)).spins
+    estimated, other = (
+        reconstruct(coarse[:count], 4, MAPFit(**options), hamiltonian=LABYRINTH).hamiltonian for count in (3, 5)
+    )
+    with np.load(made.path / "learned.npz") as learned:
+        dmi = json.loads(str(learned["hamiltonian"]))["dmi"]
+    assert dmi == pytest.approx(estimated.dmi, rel=1e-6) != other.dmi
+    expected = reconstruct(coarse, 4, MAPFit().map, hamiltonian=estimated).spins
     np.testing.assert_allclose(spins(made), expected, atol=1e-4)
 
 
@@ -225,11 +220,13 @@ def test_noise_belongs_to_the_sample(dispatcher, dataset, tmp_path):
         ({"dataset": "a", "images": "b"}, "dataset: one of dataset and images is needed"),
         ({"images": "a", "microscope": {}}, "microscope: images are coarse already"),
         ({"images": "a", "method": "wiener"}, 'fine: the method "wiener" needs fine fields'),
-        ({"images": "a", "method": "maps"}, "method: unknown name 'maps'; did you mean 'map'"),
-        ({"images": "a", "method": {"name": "map", "wait": 1}}, "method.wait: unknown key; did you mean 'weight'"),
-        ({"images": "a", "method": {"weight": 1}}, "method.name: missing key"),
-        ({"images": "a", "method": 3}, "method: 3 is not a method"),
-        ({"images": "a", "method": {"name": "map", "weight": "held-out"}}, "method.weight: .* would decide on all"),
+        ({"images": "a", "method": "maps"}, "method.method: unknown method 'maps'; did you mean 'map'"),
+        ({"images": "a", "method": {"method": "map", "options": {"wait": 1}}}, "method.options: wait: unknown key"),
+        ({"images": "a", "method": {"weight": 1}}, "method.weight: unknown key"),
+        ({"images": "a", "method": {}}, "method.method: missing key"),
+        ({"images": "a", "method": 3}, "method: 3 is "),
+        ({"images": "a", "method": {"method": "map", "options": {"weight": "held-out"}}}, "would decide on all"),
+        ({"images": "a", "method": {"method": "network", "options": {"a": 1}}}, "method.options: .* has none"),
         ({"images": "a", "noise": "loud"}, "noise"),
         ({"images": "a", "method": "network"}, "weights: .* needs a network"),
         ({"images": "a", "method": "fourier", "weights": "b"}, "weights: the method 'fourier' takes no network"),

@@ -63,9 +63,9 @@ def test_wrong_assumptions_make_results_worse_and_a_stopped_run_resumes(dispatch
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"methods": ["map", {"name": "map", "weight": 3}]}, "methods: 'map' occurs twice"),
+        ({"methods": ["map", {"method": "map", "options": {"weight": 3}}]}, "methods: 'map' occurs twice"),
         ({"methods": ["network"]}, "methods: 'network' can't be used here"),
-        ({"methods": ["maps"]}, r"methods.0: unknown name 'maps'"),
+        ({"methods": ["maps"]}, r"methods.0.method: unknown method 'maps'"),
         ({"cases": ["dipole 10 % too strong"]}, "cases: unknown name 'dipole 10 % too strong'"),
         ({"samples": 6}, "samples: 6 samples requested, and the split 'test' has 5"),
         ({"scale": 5}, "32 x 32 sites don't divide"),
