@@ -140,7 +140,7 @@ def test_strengths_are_estimated_once(dispatcher, dataset, tmp_path):
     )
     with np.load(made.path / "learned.npz") as learned:
         dmi = json.loads(str(learned["hamiltonian"]))["dmi"]
-    assert dmi == pytest.approx(estimated.dmi, rel=1e-6) != other.dmi
+    assert dmi == pytest.approx(estimated.dmi, rel=5e-5) != other.dmi
     expected = reconstruct(coarse, 4, MAPFit().map, hamiltonian=estimated).spins
     np.testing.assert_allclose(spins(made), expected, atol=1e-4)
 
