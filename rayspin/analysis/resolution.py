@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.arrays import channel_first, channel_last
+from rayspin.arrays import channel_last
 from rayspin.errors import InputError
 from rayspin.metrics import (
     PRINTED_PSNR_OFFSET,
@@ -31,7 +31,7 @@ from rayspin.physics.hamiltonian import HamiltonianLike
 from rayspin.reconstruction import Method, method_of
 from rayspin.reconstruction.interpolation import INTERPOLATIONS
 from rayspin.reconstruction.operator import Operator
-from rayspin.reconstruction.problem import Problem
+from rayspin.reconstruction.problem import Problem, component_maps
 
 Spins = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -213,7 +213,7 @@ def by_baseline(baseline: str | Method, degradation: Degradation) -> Upsample:
     def method(coarse_YXC: npt.ArrayLike, scale: int) -> Spins:
         coarse, scale = vectors("coarse", coarse_YXC), whole("scale", scale, 1)
         rows, columns = (scale * pixels for pixels in coarse.shape[-3:-1])
-        batch_NCYX = channel_first(coarse.reshape(-1, *coarse.shape[-3:]).astype(np.float32))
+        batch_NCYX = component_maps(coarse.reshape(-1, *coarse.shape[-3:]))
         found = linear.solve(Problem(batch_NCYX[:, :, None], Operator(degradation, (rows, columns), scale)))
         return np.ascontiguousarray(channel_last(found)).reshape(*coarse.shape[:-3], rows, columns, 3)
 

@@ -9,14 +9,15 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rayspin.config import Config
-from rayspin.errors import InputError
+from rayspin.errors import InputError, RunError
 from rayspin.execution.session import Session
 from rayspin.execution.stopping import StopRequest, interruptible
+from rayspin.execution.work_queue import Unfinished
 from rayspin.progress import Progress, Silent
-from rayspin.rundir import RunDir, Summary, Table
+from rayspin.rundir import RunDir, Summary, Table, write_text
 
 
 @dataclass(frozen=True)
@@ -175,3 +176,25 @@ def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
             summary = stage.run(run, context)
         run.finish(summary)
     return summary
+
+
+def check_finished(unfinished: Unfinished[Any], failure: str, done: str, run: RunDir, context: Context) -> None:
+    """Check that a dispatch has completed all of its items.
+
+    Args:
+        unfinished: what the dispatch returned.
+        failure: what failed items mean, such as "samples cannot be evaluated".
+        done: how much is done, for the message of a run that was stopped.
+        run: folder of the run; the traceback of the first failure is written to its `error.txt`.
+        context: execution environment.
+
+    Raises:
+        RunError: items failed.
+        Incomplete: the run was stopped.
+    """
+    if unfinished.failed:
+        path = run.path / "error.txt"
+        write_text(path, unfinished.failed[0].trace)
+        raise RunError(str(run.path), f"{failure} ({unfinished.failed[0].error})", f"see {path}")
+    if unfinished.remaining:
+        raise context.stop.incomplete(str(run.path), done)

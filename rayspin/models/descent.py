@@ -14,9 +14,7 @@ from rayspin.models.degradation import Degrade
 from rayspin.models.exact_field import ExactField
 from rayspin.models.layers import unit
 from rayspin.physics import Degradation, Hamiltonian
-
-# Added to k^2 in the preconditioner, in units of the largest coupling, as in `rayspin.reconstruction.posterior`.
-_FLOOR = 0.2
+from rayspin.reconstruction.preconditioner import FLOOR
 
 # Longest move of a spin in one step, before it is normalized.
 _LONGEST_MOVE = 0.7
@@ -42,7 +40,7 @@ class Descent(nn.Module):
     """Steps of Riemannian gradient descent, S <- normalize(S - rate A^-1 g) with the tangential gradient g.
 
     A = K + weight D^T D, where K multiplies a wave by coupling (k^2 + 0.2); its inverse is exact, see
-    `rayspin.reconstruction.posterior.Preconditioner`.
+    `rayspin.reconstruction.preconditioner.Preconditioner`.
 
     Args:
         config: the steps.
@@ -83,7 +81,7 @@ class Descent(nn.Module):
             rows, columns = like.shape[-2:]
             coupling = self.config.hamiltonian.largest_coupling
             ky, kx = 2 * np.pi * np.fft.fftfreq(rows)[:, None], 2 * np.pi * np.fft.rfftfreq(columns)
-            stiffness = coupling * (4 - 2 * np.cos(ky) - 2 * np.cos(kx) + _FLOOR)
+            stiffness = coupling * (4 - 2 * np.cos(ky) - 2 * np.cos(kx) + FLOOR)
             compliance = torch.from_numpy(1 / stiffness)
             pulse = torch.zeros((rows // self.degrade.scale, columns // self.degrade.scale), dtype=torch.float64)
             pulse[0, 0] = 1

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.arrays import channel_first
 from rayspin.config import suggestion
 from rayspin.errors import InputError
 from rayspin.physics import Degradation, Hamiltonian
@@ -17,7 +16,7 @@ from rayspin.physics.hamiltonian import HamiltonianLike
 from rayspin.reconstruction.estimation import GAINS, OFFSETS, SIGMA, STRENGTHS, Assumptions, Parameter, estimate
 from rayspin.reconstruction.operator import Operator
 from rayspin.reconstruction.posterior import MAP
-from rayspin.reconstruction.problem import Problem
+from rayspin.reconstruction.problem import Problem, component_maps
 from rayspin.reconstruction.strengths import blind_starts, mean_torque
 
 _PARAMETERS: Mapping[str, Mapping[str, Parameter]] = {
@@ -91,13 +90,13 @@ def calibrate(
         InputError: an argument is invalid, or the Hamiltonian can't be used for MAP.
     """
     coarse = spin_field(coarse_NYXC, "coarse spins")
-    batch = channel_first(coarse.reshape(-1, *coarse.shape[-3:])).astype(np.float32)
+    batch = component_maps(coarse.reshape(-1, *coarse.shape[-3:]))
     scale = whole("scale", scale, 1)
     shape = lattice((scale * batch.shape[2], scale * batch.shape[3]), "open")
     degradation = Degradation() if degradation is None else Degradation.from_argument(degradation, "degradation")
     known = Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     parameters = _parameters(unknown)
-    problem = Problem(np.ascontiguousarray(batch)[:, :, None], Operator(degradation, shape, scale), known)
+    problem = Problem(batch[:, :, None], Operator(degradation, shape, scale), known)
     start_NCYX = min(blind_starts(problem), key=lambda spins_NCYX: mean_torque(spins_NCYX, known))
     found = estimate(
         replace(problem, start_NCYX=start_NCYX),

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.arrays import channel_first, channel_last
+from rayspin.arrays import channel_last
 from rayspin.errors import InputError, shown
-from rayspin.reconstruction.problem import Maps, Problem
+from rayspin.reconstruction.problem import Maps, Problem, component_maps
 
 NETWORK = "network"
 """Name of the method that applies a network."""
@@ -50,4 +50,4 @@ class Network:
         if problem.coarse_NCKYX.shape[2] != 1:
             raise InputError("shifts", "a network takes one observation of each field", "use another method")
         fine_NYXC = self.network.reconstruct(channel_last(problem.coarse_NCKYX[:, :, 0]))
-        return np.ascontiguousarray(channel_first(fine_NYXC))
+        return component_maps(fine_NYXC)

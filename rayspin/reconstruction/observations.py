@@ -84,7 +84,7 @@ def coarse_spins(
         raise InputError("coarse spins", "are not all finite", remedy)
     length = float(np.linalg.norm(coarse, axis=-1).max())
     if longest is not None and length > longest + _ROUNDING:
-        remedy = "give averages of unit spins, not normalized or scaled, or the noise"
+        remedy = "give the noise, set any_length, or correct them by rayspin.reconstruction.calibrate"
         raise InputError("coarse spins", f"have lengths up to {length:.4g}, above 1", remedy)
     return coarse
 

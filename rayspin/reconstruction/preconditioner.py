@@ -7,9 +7,9 @@ import numpy as np
 from rayspin.reconstruction.operator import Operator
 from rayspin.reconstruction.problem import Maps
 
-# Added to k^2, in units of the largest coupling: the stiffness of uniform rotations, about the smallest that the energy
-# has in labyrinths and domains.
-_FLOOR = 0.2
+FLOOR = 0.2
+"""Stiffness of uniform rotations, added to k^2, in units of the largest coupling: about the smallest stiffness of the
+energy in labyrinths and domains."""
 
 
 class Preconditioner:
@@ -30,7 +30,7 @@ class Preconditioner:
     def __init__(self, operator: Operator, coupling: float, weight: float, measured: slice = slice(3)) -> None:
         self._operator, self._measured = operator, measured
         ky, kx = (2 * np.pi * np.fft.fftfreq(sites) for sites in operator.shape)
-        stiffness = coupling * (4 - 2 * np.cos(ky)[:, None] - 2 * np.cos(kx) + _FLOOR)
+        stiffness = coupling * (4 - 2 * np.cos(ky)[:, None] - 2 * np.cos(kx) + FLOOR)
         self._compliance = _half(1 / stiffness)
         self._exact = operator.commutes
         if self._exact:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.arrays import channel_first
 from rayspin.errors import InputError
 from rayspin.physics import Hamiltonian
 from rayspin.reconstruction.operator import Maps as Maps
@@ -74,6 +75,11 @@ class Method(Protocol):
         Raises:
             InputError: the method needs what the problem lacks.
         """
+
+
+def component_maps(spins_NYXC: npt.NDArray[np.floating]) -> Maps:
+    """Return spins (..., Y, X, C) as contiguous maps (..., C, Y, X) in float32."""
+    return np.ascontiguousarray(channel_first(spins_NYXC), np.float32)
 
 
 def unit(spins_CYX: Maps) -> Maps:

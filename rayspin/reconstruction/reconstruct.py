@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.arrays import channel_first, channel_last
+from rayspin.arrays import channel_last
 from rayspin.config import build, suggestion
 from rayspin.errors import InputError, shown
 from rayspin.physics import Degradation, Hamiltonian
@@ -23,7 +23,7 @@ from rayspin.reconstruction.noise import estimated_amplitude, residual_amplitude
 from rayspin.reconstruction.observations import coarse_spins, known_pixels, shift_pairs, without_gaps
 from rayspin.reconstruction.operator import Maps, Operator
 from rayspin.reconstruction.posterior import MAP
-from rayspin.reconstruction.problem import Method, Problem, Spectrum, unit
+from rayspin.reconstruction.problem import Method, Problem, Spectrum, component_maps, unit
 from rayspin.reconstruction.projections import LINEAR, Projections
 from rayspin.reconstruction.shipped_trust import shipped_model
 from rayspin.reconstruction.strengths import MAPFit
@@ -258,7 +258,7 @@ def _start(values: npt.ArrayLike, shape: tuple[int, ...]) -> Maps:
     spins = spin_field(values, "start")
     if spins.reshape(-1, *spins.shape[-3:]).shape != shape:
         raise InputError("start", f"has shape {spins.shape}", f"give {shape}")
-    return _maps(spins.reshape(shape))
+    return component_maps(spins.reshape(shape))
 
 
 def _spectrum(values: npt.ArrayLike, shape: tuple[int, ...]) -> Spectrum:
@@ -267,7 +267,3 @@ def _spectrum(values: npt.ArrayLike, shape: tuple[int, ...]) -> Spectrum:
         problem = f"of shape {found.shape} and dtype {found.dtype} is none of this lattice"
         raise InputError("spectrum", problem, f"give finite numbers {shape}, from fine fields of the lattice")
     return found.astype(np.complex64)
-
-
-def _maps(spins_NYXC: npt.NDArray[np.floating]) -> Maps:
-    return np.ascontiguousarray(channel_first(spins_NYXC), dtype=np.float32)

@@ -13,13 +13,11 @@ from rayspin.config import build
 from rayspin.inputs import parse_json, read_text
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.reconstruction.problem import Method, Problem
-from rayspin.reconstruction.trust import TrustModel
+from rayspin.reconstruction.trust import LONGEST_FILE, TrustModel
 from rayspin.rundir import write_text
 
 FILE = Path(__file__).parent / "trust.json"
 """The file of the models; `rayspin.reconstruction.trust_fit.refit_shipped` writes it."""
-
-_LONGEST_FILE = 10_000_000
 
 # A model applies to strengths within this part of its own, or of the exchange times the second number, and to a sigma
 # within the third: the relation of residuals to errors changes little within these.
@@ -56,7 +54,7 @@ def write_models(models: Sequence[TrustModel], path: Path = FILE) -> None:
 
 @cache
 def _models() -> tuple[TrustModel, ...]:
-    tables = parse_json(read_text(FILE, limit=_LONGEST_FILE), str(FILE))
+    tables = parse_json(read_text(FILE, limit=LONGEST_FILE), str(FILE))
     return tuple(build(TrustModel, table, f"{FILE}.{index}") for index, table in enumerate(tables))
 
 

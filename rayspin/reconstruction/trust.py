@@ -41,7 +41,8 @@ _BINS, _OUTSIDE = 80, 1e-3
 # the largest one of the calibration; as squares, so twice in amplitude.
 _CONTRADICTION = 4.0
 
-_LONGEST_FILE = 10_000_000
+LONGEST_FILE = 10_000_000
+"""Largest size of a file of trust models, bytes."""
 
 
 class TrustModel(Config):
@@ -82,7 +83,7 @@ class TrustModel(Config):
         Raises:
             InputError: the file can't be read or is not a model.
         """
-        return build(cls, parse_json(read_text(Path(path), limit=_LONGEST_FILE), str(path)), str(path))
+        return build(cls, parse_json(read_text(Path(path), limit=LONGEST_FILE), str(path)), str(path))
 
     def save(self, path: str | Path) -> None:
         """Write the model to a JSON file.

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.arrays import channel_first
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.physics.arguments import spin_field
 from rayspin.physics.hamiltonian import PRESETS, HamiltonianLike
-from rayspin.reconstruction.operator import Maps, Operator
+from rayspin.reconstruction.operator import Operator
 from rayspin.reconstruction.posterior import MAP
-from rayspin.reconstruction.problem import Method, Problem
+from rayspin.reconstruction.problem import Method, Problem, component_maps
 from rayspin.reconstruction.reconstruct import method_of, reconstruct
 from rayspin.reconstruction.shipped_trust import FILE, write_models
 from rayspin.reconstruction.strengths import MAPFit
@@ -135,11 +134,10 @@ def _residuals(
     """Return the residuals and the errors (N, Y, X) of reconstructions of degraded fields."""
     coarse = degradation.apply(fine, scale)
     result = reconstruct(coarse, scale, method, hamiltonian=known, degradation=degradation)
-    spins, blurred = _maps(result.spins), _maps(coarse)
+    spins, blurred = component_maps(result.spins), component_maps(coarse)
     problem = Problem(blurred[:, :, None], Operator(degradation, (fine.shape[1], fine.shape[2]), scale))
-    return Residuals.of(spins, problem, None if known is None else result.hamiltonian), squared_error(
-        result.spins, fine
-    )
+    residuals = Residuals.of(spins, problem, None if known is None else result.hamiltonian)
+    return residuals, squared_error(result.spins, fine)
 
 
 def _deviance(u: Values, errors: Values) -> float:
@@ -155,7 +153,3 @@ def _thinned(values_NYX: Values) -> Values:
 
 def _rounded(values: Values) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in values)
-
-
-def _maps(spins_NYXC: npt.NDArray[np.floating]) -> Maps:
-    return np.ascontiguousarray(channel_first(spins_NYXC), np.float32)

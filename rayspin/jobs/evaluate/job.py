@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from rayspin.errors import InputError, RunError
+from rayspin.errors import InputError
 from rayspin.execution.dispatcher import dispatch
-from rayspin.execution.work_queue import Unfinished, Worker
+from rayspin.execution.work_queue import Worker
 from rayspin.jobs.evaluate.ledger import Row, Share, ShareLedger
 from rayspin.jobs.generate.facts import DatasetFacts, DataStage
-from rayspin.jobs.stage import Context, Plan, Stage
+from rayspin.jobs.stage import Context, Plan, Stage, check_finished
 from rayspin.rundir import RunDir, Summary
 from rayspin.storage import Split
 
@@ -137,17 +137,9 @@ class Evaluation(DataStage):
 
             if missing:
                 unfinished = dispatch(context.session, context.stop, ShareMeter, (self, places), missing, measured)
-                self._check_finished(unfinished, run, context, f"{_samples(rows)} of {count} samples done")
+                done = f"{_samples(rows)} of {count} samples done"
+                check_finished(unfinished, "samples cannot be evaluated", done, run, context)
         return self.conclude(case, [row for share in shares for row in rows[share]], run.path)
-
-    def _check_finished(self, unfinished: Unfinished[Share], run: RunDir, context: Context, done: str) -> None:
-        """Raise RunError if shares failed, or Incomplete if some were not begun."""
-        if unfinished.failed:
-            (run.path / "error.txt").write_text(unfinished.failed[0].trace, encoding="utf-8")
-            problem = f"samples cannot be evaluated ({unfinished.failed[0].error})"
-            raise RunError(str(run.path), problem, f"see {run.path / 'error.txt'}")
-        if unfinished.remaining:
-            raise context.stop.incomplete(str(run.path), done)
 
 
 def _samples(rows: Mapping[Share, list[Row]]) -> int:

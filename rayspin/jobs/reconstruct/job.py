@@ -9,20 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from rayspin.errors import InputError, RunError
+from rayspin.errors import InputError
 from rayspin.execution.dispatcher import dispatch
-from rayspin.execution.work_queue import Unfinished
 from rayspin.jobs.generate.facts import DatasetFacts
 from rayspin.jobs.reconstruct.case import Case, Places
 from rayspin.jobs.reconstruct.ledger import FieldLedger, MadeFields, Share
 from rayspin.jobs.reconstruct.making import FieldMaker
 from rayspin.jobs.reconstruct.report import conclude
 from rayspin.jobs.reconstruct.task import Task
-from rayspin.jobs.stage import Context, Plan, Stage
+from rayspin.jobs.stage import Context, Plan, Stage, check_finished
 from rayspin.physics import Hamiltonian, Microscope
 from rayspin.reconstruction import AssumptionWarning, reconstruct
 from rayspin.reconstruction.observations import coarse_spins
-from rayspin.rundir import RunDir, Summary, sweep_temporaries, write_text
+from rayspin.rundir import RunDir, Summary, sweep_temporaries
 from rayspin.storage import Images
 
 _CORNER = 8
@@ -97,7 +96,8 @@ class Reconstruct(Task):
             missing = [share for share in shares if share not in rows]
             if missing:
                 unfinished = dispatch(context.session, context.stop, FieldMaker, (self, places, folder), missing, made)
-                self._check_finished(unfinished, run, context, f"{_fields(rows)} of {count} fields done")
+                done = f"{_fields(rows)} of {count} fields done"
+                check_finished(unfinished, "fields cannot be reconstructed", done, run, context)
         # Remove the temporary files of lost workers.
         sweep_temporaries(folder)
         return conclude(case, [row for share in shares for row in rows[share]], run.path)
@@ -141,15 +141,6 @@ class Reconstruct(Task):
     def _shares(self, case: Case) -> list[Share]:
         count, step = self.samples or len(case.fields), self.shard_samples
         return [(first, min(step, count - first)) for first in range(0, count, step)]
-
-    def _check_finished(self, unfinished: Unfinished[Share], run: RunDir, context: Context, done: str) -> None:
-        """Raise RunError if shards failed, or Incomplete if some were not begun."""
-        if unfinished.failed:
-            write_text(run.path / "error.txt", unfinished.failed[0].trace)
-            problem = f"fields cannot be reconstructed ({unfinished.failed[0].error})"
-            raise RunError(str(run.path), problem, f"see {run.path / 'error.txt'}")
-        if unfinished.remaining:
-            raise context.stop.incomplete(str(run.path), done)
 
 
 def _fields(rows: Mapping[Share, object]) -> int:

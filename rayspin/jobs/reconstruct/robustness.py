@@ -22,12 +22,12 @@ from rayspin.analysis.robustness import (
     wrong_assumptions,
 )
 from rayspin.config import suggestion
-from rayspin.errors import InputError, RunError
+from rayspin.errors import InputError
 from rayspin.execution.dispatcher import dispatch
 from rayspin.execution.work_queue import Worker
 from rayspin.jobs.generate.facts import DatasetStage
 from rayspin.jobs.methods import LabelledChoice, LabelledChoices
-from rayspin.jobs.stage import Context, Plan, Stage
+from rayspin.jobs.stage import Context, Plan, Stage, check_finished
 from rayspin.jobs.tables import as_csv
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.reconstruction import NETWORK
@@ -112,12 +112,8 @@ class Robustness(DatasetStage):
             track.update(len(rows))
             if missing:
                 unfinished = dispatch(context.session, context.stop, CaseMeter, (self, folder), missing, measured)
-                if unfinished.failed:
-                    write_text(run.path / "error.txt", unfinished.failed[0].trace)
-                    problem = f"cases cannot be measured ({unfinished.failed[0].error})"
-                    raise RunError(str(run.path), problem, f"see {run.path / 'error.txt'}")
-                if unfinished.remaining:
-                    raise context.stop.incomplete(str(run.path), f"{len(rows)} of {len(names)} cases done")
+                done = f"{len(rows)} of {len(names)} cases done"
+                check_finished(unfinished, "cases cannot be measured", done, run, context)
         return self._conclude([row for name in names for row in rows[name]], run.path)
 
     def chosen(self, hamiltonian: Hamiltonian) -> list[Case]:

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rayspin.config import build
 from rayspin.errors import Incomplete
-from rayspin.execution.work_queue import Unfinished
 from rayspin.jobs.evaluate import job as evaluate
 from rayspin.jobs.evaluate.estimation import EvaluateFcn
 from rayspin.jobs.evaluate.ledger import NAME, ShareLedger, progress
 from rayspin.jobs.stage import Context, execute
 from rayspin.rundir import RunDir
+from tests.support.dispatcher import Dispatcher
 
 SHARES = [(0, 2), (2, 2), (4, 2)]
-
-
-class Dispatcher:
-    """Evaluates shares in this process until it is told to stop, and remembers them."""
-
-    def __init__(self) -> None:
-        self.done: list[Any] = []
-        self.most = 100
-
-    def __call__(self, session, stop, worker, arguments, items, on_result):
-        made = worker(*arguments)
-        now, later = items[: self.most], items[self.most :]
-        for item in now:
-            self.done.append(item)
-            on_result(item, made.work(item))
-        return Unfinished([], list(later))
 
 
 @pytest.fixture
