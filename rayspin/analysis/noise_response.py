@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 NoisePlace: TypeAlias = Literal["coarse", "fine"]
 """Spins that the noise is added to: the coarse spins, which the method is given, or the fine ones, before the
-degradation. The paper's text doesn't tell; its networks are given coarse spins."""
+degradation. The paper doesn't state which; its networks are given coarse spins."""
 
 EACH = 10
 """Number of first iterations that are all recorded: the correlation changes fastest there."""

@@ -1,4 +1,4 @@
-"""How methods of reconstruction degrade when what they assume of the blur, the values or the Hamiltonian is wrong."""
+"""Errors of methods of reconstruction under wrong assumptions about the blur, the values or the Hamiltonian."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rayspin.reconstruction import AssumptionWarning, Method, calibrate, learned
 Spins: TypeAlias = npt.NDArray[np.float32]
 Row: TypeAlias = dict[str, Any]
 
-RIGHT = "all right"
+RIGHT = "right assumptions"
 """Name of the case whose assumptions are right."""
 
 _ASSUMED = Degradation()
@@ -28,7 +28,7 @@ _TERMS = ("dmi", "dipole", "anisotropy")
 
 @dataclass(frozen=True)
 class Case:
-    """A wrong assumption: images of a microscope, and what a method takes for granted about them.
+    """A wrong assumption: images of a microscope, and what the methods assume about them.
 
     Attributes:
         name: what is wrong.
@@ -76,7 +76,7 @@ Approach: TypeAlias = Callable[[Spins, int, Hamiltonian], Spins]
 
 
 def by_method(method: str | Method, degradation: Degradation = _ASSUMED) -> Approach:
-    """Return the approach that takes a degradation for granted, and learns from all images together.
+    """Return the approach that assumes a degradation, and learns from all images together.
 
     Args:
         method: the method.

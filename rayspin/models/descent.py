@@ -1,4 +1,4 @@
-"""Steps of preconditioned gradient descent on energy and misfit, as layers behind a network."""
+"""Steps of preconditioned gradient descent on energy and misfit, as layers after a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the networks that reconstruct fine spins have in common: the start, unit length, and steps behind the layers."""
+"""What the networks that reconstruct fine spins have in common: the start, unit length, and steps after the layers."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class FineNetConfig(Config):
     normalized_output: bool = False
     """Normalize the fine spins to length 1. This is a variant; the published network doesn't constrain the length."""
     projections: Annotated[int, Field(ge=0)] = 0
-    """Number of alternating projections behind the layers. They are applied in evaluation only, and not trained."""
+    """Number of alternating projections after the layers. They are applied in evaluation only, and not trained."""
     descent: DescentConfig | None = None
-    """Steps towards the local minimum of an energy behind the layers, through which the layers are trained."""
+    """Steps towards the local minimum of an energy after the layers, through which the layers are trained."""
     degradation: Degradation = Degradation()
-    """The degradation of the coarse spins, for the start and for what follows the layers."""
+    """The degradation of the coarse spins, for the start and for the steps after the layers."""
 
     @model_validator(mode="after")
     def _steps_fit(self) -> Self:

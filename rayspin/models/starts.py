@@ -27,7 +27,7 @@ StartName = Literal["fourier", "wiener", "wiener-em"]
 # of lattices of 64, 128 and 256 sites, up to the largest on any lattice.
 _WAVE_NUMBERS = 2 * np.pi / 512 * np.arange(364)
 
-# Shift of the spins, in parts of a coarse pixel, that tells the error of a start.
+# Shift of the spins by which the error of a start is estimated, in coarse pixels.
 _SHIFT = 0.5
 
 # Below this, an error or a deviation from unit length is rounding.
@@ -100,7 +100,7 @@ class WienerFilter(nn.Module):
         (rows, columns), scale = operator.shape, operator.scale
         isotropy = Isotropy(operator.shape)
         table = _resampled(self.spectrum.detach().cpu().numpy(), _WAVE_NUMBERS, isotropy.wave_numbers)
-        # The filter is linear and commutes with shifts by coarse pixels: three pulses tell it all.
+        # The filter is linear and commutes with shifts by coarse pixels: the responses to three pulses determine it.
         pulses_NCYX = np.zeros((3, 3, *operator.coarse_shape), np.float32)
         pulses_NCYX[[0, 1, 2], [0, 1, 2], 0, 0] = 1
         response = Wiener().solve(Problem(pulses_NCYX[:, :, None], operator, spectrum_YXCC=isotropy.spread(table)))
@@ -152,7 +152,7 @@ class Projections(nn.Module):
 
 
 class Start(nn.Module):
-    """An estimate of fine spins, and its errors as far as coarse spins tell them.
+    """An estimate of fine spins, and of its errors, from coarse spins.
 
     Args:
         name: the linear estimate.

@@ -81,7 +81,7 @@ _KERNELS: Mapping[str, Kernel] = {
 class Interpolation(Config):
     """Interpolates each component between the pixels of one observation, whose values it keeps unless it blurs them.
 
-    It knows where the pixels are, but not what the degradation did to them.
+    It uses the positions of the pixels, but not the degradation.
     """
 
     kernel: Literal["gaussian", "bilinear", "bicubic"] = "bicubic"

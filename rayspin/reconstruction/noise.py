@@ -2,7 +2,7 @@
 
 The papers' noise is S' = (S + alpha R) / |S + alpha R|, with a random unit vector R at each site. The mean of S' has
 the direction of S and is shorter. Without the division, S' = S + alpha R has the mean S and the variance alpha^2 / 3 in
-each component. The coarse spins tell the two apart: all lengths are 1 after a division.
+each component. The lengths of the coarse spins show which of the two was applied: all are 1 after a division.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def with_noise(problem: Problem, amplitude: float) -> Problem:
         amplitude: the papers' alpha.
 
     Raises:
-        InputError: no wave of the coarse spins rises above the noise.
+        InputError: no wave of the coarse spins exceeds the noise.
     """
     is_normalized = normalized(problem.coarse_NCKYX)
     mean = float(mean_length(amplitude)) if is_normalized else 1.0
@@ -118,5 +118,5 @@ def _check_above(problem: Problem, variance: float) -> None:
     samples = 9 * coarse.size / coarse[0, 0, 0].size
     if smooth.max() <= variance * (1 + _SIGNIFICANT / np.sqrt(samples)):
         mean = ", ".join(f"{value:.2g}" for value in coarse.mean(axis=(0, 2, 3, 4)))
-        remedy = f"give more fields or observations; these fix no more than the mean spin, about ({mean})"
-        raise InputError("noise", "it swamps the coarse spins: no wave rises above it", remedy)
+        remedy = f"give more fields or observations; these determine only the mean spin, about ({mean})"
+        raise InputError("noise", "no wave of the coarse spins exceeds it", remedy)

@@ -80,7 +80,7 @@ def coarse_spins(
     if known is not None:
         coarse = np.where(known[..., None], coarse, 0)
     if not np.isfinite(coarse).all():
-        remedy = "tell the pixels that are missing by known, False there"
+        remedy = "mark missing pixels by known, False there"
         raise InputError("coarse spins", "are not all finite", remedy)
     length = float(np.linalg.norm(coarse, axis=-1).max())
     if longest is not None and length > longest + _ROUNDING:

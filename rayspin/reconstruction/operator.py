@@ -68,7 +68,7 @@ class Operator:
 
         A single observation is inverted by the degradation's own inverse, if it has one. Otherwise, each group of
         waves that fold into one coarse wave contributes as many waves as there are observations: the longest ones that
-        the observations tell apart. Then D U y = y, unless the group has fewer such waves.
+        the observations distinguish. Then D U y = y, unless the group has fewer such waves.
 
         Raises:
             InputError: there is no such inverse, or it would amplify a wave by more than 1000.

@@ -21,7 +21,7 @@ class Projections(Config):
     """Repeats S <- normalize(S + U (c - D S)), with the Fourier inverse U of the degradation D.
 
     The first step makes the degraded spins equal to the coarse ones, the second makes the spins unit vectors. It
-    knows only the degradation and the length, and fits noise as it fits spins.
+    uses only the degradation and the length, and fits noise like spins.
     """
 
     iterations: int = pydantic.Field(100, ge=0)

@@ -96,10 +96,10 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct fine spins from coarse ones.
 
-    | method | knows |
+    | method | uses |
     |---|---|
     | "gaussian", "bilinear", "bicubic" | where the pixels are |
-    | "gaussian (published)", ... | less: the image is shifted by (scale - 1) / 2 sites, as in the 2023 paper |
+    | "gaussian (published)", ... | the same, but shifts the image by (scale - 1) / 2 sites, as in the 2023 paper |
     | "fourier" | the degradation |
     | "wiener" | the degradation, and the spectrum of fine fields |
     | "wiener-em" | the degradation; learns an isotropic spectrum from the coarse fields |
@@ -108,9 +108,9 @@ def reconstruct(
     | "map-fit" | the same, except for the strengths of the Hamiltonian's terms, which it estimates |
     | "network" | what the network was trained on |
 
-    "wiener", "wiener-em", "map" and "map-fit" weigh noise; the others fit it.
+    "wiener", "wiener-em", "map" and "map-fit" account for noise; the others fit it.
 
-    An `AssumptionWarning` tells where the residuals of "map" or "map-fit" contradict the assumptions.
+    An `AssumptionWarning` is issued if the residuals of "map" or "map-fit" contradict the assumptions.
 
     Args:
         coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3), or one field; of any length up to 1, or any length if
@@ -180,7 +180,7 @@ def _solved(
         solver, solved = method.map, replace(solved, hamiltonian=problem.hamiltonian, start_NCYX=fit.spins_NCYX)
     spins_NCYX = unit(solver.solve(solved))
     if noise is None and isinstance(solver, MAP):
-        # The Hamiltonian tells spins from noise better than the spectrum of the coarse spins does.
+        # The Hamiltonian separates spins from noise better than the spectrum of the coarse spins does.
         amplitude = residual_amplitude(problem, spins_NCYX)
         solved = with_noise(problem, amplitude)
         spins_NCYX = unit(solver.solve(replace(solved, start_NCYX=spins_NCYX)))

@@ -34,7 +34,7 @@ _SMOOTHING = 6.0
 _LEAST = 1e-15
 
 # Bins of u for the regression, and the part of the sites at either end that is outside the range of the calibration:
-# the last few sites are too rare to tell what is normal.
+# the last few sites are too few to define a normal range.
 _BINS, _OUTSIDE = 80, 1e-3
 
 # A field contradicts the assumptions if its median torque, or its ratio of misfit to torque, exceeds this multiple of

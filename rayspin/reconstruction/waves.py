@@ -17,7 +17,7 @@ Maps = npt.NDArray[np.floating]
 # Largest factor by which an inverse may amplify a wave. Beyond it, the rounding of float32 exceeds what it restores.
 _LARGEST_GAIN = 1000
 
-# A wave is told apart from longer ones by the observations if the part of its factors that is perpendicular to theirs
+# The observations distinguish a wave from longer ones if the part of its factors that is perpendicular to theirs
 # has at least this share of the length.
 _LEAST_SHARE = 0.1
 
@@ -45,8 +45,8 @@ def band_limited_inverse(transfer_KYX: Waves, scale: int) -> Waves | None:
     """Return the gain of the longest waves that invert a degradation, (K, Y, X), or None if there are none.
 
     For each coarse wave, the waves that fold into it are taken from long to short, leaving out those that the
-    observations don't tell from the ones before, until there are as many as observations. If there are fewer, the gain
-    is their least squares fit to all observations.
+    observations don't distinguish from the ones before, until there are as many as observations. If there are fewer,
+    the gain is their least squares fit to all observations.
 
     Args:
         transfer_KYX: factor of each fine wave in each observation; see `Operator.transfer`.

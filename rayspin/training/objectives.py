@@ -17,7 +17,7 @@ Forward = Callable[[Tensor], Tensor]
 
 
 class Criterion(nn.Module):
-    """Base class of objectives for one dataset; parameters of theirs are trained together with those of the network."""
+    """Base class of objectives for one dataset; their parameters are trained together with those of the network."""
 
     @abstractmethod
     def network(self, config: Any) -> Network:

@@ -36,8 +36,8 @@ _PIECE = 16
 class SuperResolutionObjective(Config):
     """Mean squared error of the degraded output against the coarse input (2023 paper); it needs no fine spins.
 
-    The loss of a network with a start is in units of the mean square error of that start, as far as coarse spins tell
-    it; see `rayspin.models.starts.Start`.
+    The loss of a network with a start is in units of the mean squared error of that start, estimated from coarse
+    spins; see `rayspin.models.starts.Start`.
     """
 
     measured: ClassVar[tuple[str, ...]] = ("validation_loss", "fine_mse", "fine_correlation")
@@ -49,8 +49,8 @@ class SuperResolutionObjective(Config):
     """What the output is compared with: "coarse" (published), its input, or "fine", the true fine spins, for data that
     were simulated."""
     equivariance: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of mean |S*(D X) - X|^2 in the loss, for the network's output X = S*(c), moved at random. It demands that
-    the network reconstructs fields wherever they lie on the coarse lattice, without fine spins (a variant). X counts as
+    """Weight of mean |S*(D X) - X|^2 in the loss, for the network's output X = S*(c), moved at random: the network
+    should reconstruct fields at any position on the coarse lattice (a variant). It needs no fine spins. X is treated as
     data: no gradient passes through it."""
     motions: Literal["translations", "symmetries"] = "translations"
     """How X is moved: by fine sites, or also by rotations, reflections and spin reversals that leave the Hamiltonian
@@ -158,7 +158,7 @@ class SuperResolutionCriterion(Criterion):
         return self._observed(batch.spins_NCYX, batch, "")
 
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network is given, and what its degraded output is compared with, and the mask; see `coarse`."""
+        """What the network is given, what its degraded output is compared with, and the mask; see `coarse`."""
         coarse_NCYX, kept_NCYX = self.coarse(batch)
         if not self.objective.recorrupted:
             return coarse_NCYX, coarse_NCYX, kept_NCYX

@@ -23,7 +23,7 @@ LABELS = ("dataset", "scale", "method")
 
 
 class CrossFeeding(SuperResolutionEvaluation):
-    """Every network on every dataset, beside methods that carry no training data (2023 paper, Fig. 4)."""
+    """Every network on every dataset, beside methods without training (2023 paper, Fig. 4)."""
 
     kind: Literal["cross-feeding"] = "cross-feeding"
     datasets: dict[str, str] = pydantic.Field(min_length=2)

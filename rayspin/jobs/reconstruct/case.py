@@ -67,7 +67,7 @@ class Learned:
 
     @classmethod
     def kept(cls, path: Path, digest: str) -> Learned | None:
-        """Return what a file keeps for the inputs of a digest; None if there is no such file or it is damaged."""
+        """Return what a file stores for inputs with this digest; None if there is no such file or it is damaged."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 if str(file["digest"]) != digest:
@@ -176,7 +176,7 @@ def _learn(task: Task, fields: Fields, fine: SpinReader | None, hamiltonian: Ham
     known: dict[str, Any] = {"degradation": task.degradation, "any_length": task.any_length, "hamiltonian": hamiltonian}
     known["noise"] = task.noise
     if task.noise == "estimated":
-        # MAP tells noise from spins better than other methods, which all take the same estimate.
+        # MAP separates noise from spins better than other methods, which all use the same estimate.
         estimator = method if isinstance(method, MAP) else "fourier"
         known["noise"] = reconstruct(coarse_NYXC, scale, estimator, **(known | {"noise": None})).noise
     if fine is not None:

@@ -41,7 +41,7 @@ def conclude(case: Case, rows: list[Row], folder: Path) -> Summary:
         figures["torque"] = f"{mean(rows, 'torque'):.3g} J rms"
     if "predicted_error" in rows[0]:
         figures["predicted MSE"] = f"{mean(rows, 'predicted_error'):.3g}"
-        figures["residuals beyond the model of trust"] = f"{mean(rows, 'extrapolated'):.1%} of the sites"
+        figures["residuals outside the trust model"] = f"{mean(rows, 'extrapolated'):.1%} of the sites"
         doubts = sorted({row["suspect"] for row in rows} - {""})
         figures["assumptions"] = doubts[0] if doubts else "the residuals do not contradict them"
     if "mse" in rows[0]:

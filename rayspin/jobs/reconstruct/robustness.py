@@ -150,7 +150,7 @@ class Robustness(DatasetStage):
         figures = {case: ", ".join(f"{name} {found[name]:.2g}" for name in names) for case, found in errors.items()}
         if RIGHT in torques and (first := self._map()):
             worst = max(found[first.name] for found in torques.values())
-            figures[f"torque of {first.name}"] = f"{torques[RIGHT][first.name]:.2g} J if {RIGHT}, up to {worst:.2g} J"
+            figures[f"torque of {first.name}"] = f"{torques[RIGHT][first.name]:.2g} J with {RIGHT}, up to {worst:.2g} J"
         return Summary(f"robustness, x{self.scale}, {self.samples} fields: MSE", figures, (PICTURE,))
 
 

@@ -1,4 +1,4 @@
-"""Noise: its mean and variance against random vectors, its estimate, and what noisy or swamped data yield."""
+"""Noise: its mean and variance against random vectors, its estimate, and what very noisy data yield."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def test_held_out_pixels_choose_a_weight_near_the_best(labyrinths, amplitude):
     assert error("held-out") < 1.5 * min(map(error, (3.0, 1.0, 0.3, 0.1)))
 
 
-def test_noise_that_swamps_the_spins_is_told_with_their_mean(labyrinths):
+def test_noise_above_all_waves_is_refused_with_the_mean_spin(labyrinths):
     coarse = noisy(Degradation().apply(labyrinths[:1], 8), 300.0, (7,))
     for noise in (300.0, None):
-        with pytest.raises(InputError, match=r"noise: it swamps .*; give more fields .* mean spin, about \("):
+        with pytest.raises(InputError, match=r"noise: no wave .* exceeds it; give more fields .* mean spin, about \("):
             reconstruct(coarse, 8, "wiener-em", noise=noise)
 
 

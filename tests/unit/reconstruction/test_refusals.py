@@ -71,7 +71,7 @@ def test_lengths_above_one_are_accepted_with_noise():
 
 
 def test_the_remedy_for_nan_is_the_mask():
-    with pytest.raises(InputError, match="tell the pixels that are missing by known"):
+    with pytest.raises(InputError, match="mark missing pixels by known"):
         reconstruct(_with(np.nan), 8, "fourier")
     known = np.ones((1, 4, 4), bool)
     known[0, 0, 0] = False

@@ -15,7 +15,7 @@ from rayspin.jobs.stage import Context, execute
 from rayspin.rundir import RunDir
 from tests.support import datasets
 
-CASES = ["all right", "dmi 10 % too strong", "dmi of the wrong sign"]
+CASES = ["right assumptions", "dmi 10 % too strong", "dmi of the wrong sign"]
 
 
 @pytest.fixture(scope="module")
