@@ -241,6 +241,10 @@ def test_weights_that_do_not_suit_are_refused(
         ),
         ({}, r"^scales: neither scales nor networks are given"),
         ({"scales": [5]}, r"^scales"),
+        (
+            {"methods": ["network"], "scales": [4]},
+            r"^methods\.0\.method: 'network' can't be used",
+        ),
         ({"methods": ["map", "map"], "scales": [4]}, r"^methods: map is named twice at scale 4"),
         ({"methods": [], "scales": [4]}, r"^methods: there is no method for scale 4"),
         ({"networks": {"a": "x4"}, "scales": [8]}, r"^networks\.a: there is no network of scale 8"),

@@ -258,7 +258,10 @@ def test_inputs_that_do_not_fit_are_refused_before_anything_is_written(dataset, 
 
 def test_images_that_cannot_be_used_are_refused(tmp_path):
     np.save(tmp_path / "long.npy", np.full((1, 8, 8, 3), 1.0))
-    with pytest.raises(InputError, match=r"coarse spins: have lengths up to 1\.732, above 1"):
+    with pytest.raises(
+        InputError,
+        match=r"coarse spins: have lengths up to 1\.732, above 1; give the noise, set any_length, .*calibrate",
+    ):
         stage(images=str(tmp_path / "long.npy"), method="fourier").check(RunDir.at(tmp_path / "run"), {})
     np.save(tmp_path / "short.npy", np.full((1, 8, 8, 3), 0.1))
     with pytest.raises(InputError, match="hamiltonian: the method needs one"):

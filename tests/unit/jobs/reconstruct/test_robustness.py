@@ -6,13 +6,17 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rayspin.config import build
 from rayspin.errors import Incomplete, InputError
 from rayspin.jobs.reconstruct.robustness import Robustness, progress
 from rayspin.jobs.stage import Context, execute
+from rayspin.physics import LABYRINTH, Degradation
+from rayspin.reconstruction import MAP, reconstruct
 from rayspin.rundir import RunDir
+from rayspin.storage import Catalog
 from tests.support import datasets
 
 CASES = ["right assumptions", "dmi 10 % too strong", "dmi of the wrong sign"]
@@ -58,6 +62,19 @@ def test_wrong_assumptions_make_results_worse_and_a_stopped_run_resumes(dispatch
     assert dispatcher.done == CASES
     for name in ("robustness.csv", "robustness.png"):
         assert (parts.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_labels_distinguish_options_of_a_method(dataset):
+    weak = {"method": "map", "label": "weak map", "options": {"weight": 3.0}}
+    compared = stage(dataset, methods=["fourier", weak, "map"], calibrate=True).approaches()
+    assert list(compared) == ["fourier", "weak map", "map", "calibrated map"]
+    coarse, results = Degradation().apply(Catalog.open(dataset).reader("test").read([0]), 4), {}
+    for name in ("weak map", "map"):
+        results[name] = compared[name](coarse, 4, LABYRINTH)
+        weight = 3.0 if name == "weak map" else None
+        expected = reconstruct(coarse, 4, MAP(weight=weight), hamiltonian=LABYRINTH).spins
+        np.testing.assert_allclose(results[name], expected, atol=1e-5)
+    assert np.abs(results["weak map"] - results["map"]).max() > 1e-4
 
 
 @pytest.mark.parametrize(
