@@ -32,6 +32,19 @@ def test_commands_of_the_other_pages_run_jobs_that_are_tested_at_a_small_size(pa
         assert kinds(REPOSITORY / command[2]) <= small
 
 
+def test_the_first_example_of_reconstruction_predicts_its_error() -> None:
+    page = (REPOSITORY / "docs" / "reconstruction.md").read_text()
+    example = blocks("python", page)[0]
+    *lines, error_and_prediction = example.strip().splitlines()
+    names: dict[str, object] = {}
+    exec("\n".join(lines), names)
+    error, predicted = eval(error_and_prediction, names)
+    # Of 100 labyrinths at scale 8, the worst has an error of 2.1e-5.
+    assert error < 3e-5
+    assert 0.5 < predicted / error < 2
+    assert names["result"].suspect is None  # type: ignore[attr-defined]
+
+
 def kinds(path: Path) -> set[str]:
     """The kinds of job in a job file."""
     table = tomllib.loads(path.read_text())
