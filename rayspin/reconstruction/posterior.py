@@ -50,8 +50,8 @@ class MAP(Config):
     need. Labyrinths at scale 16 need "wiener-em" and a weight of about 20."""
     # Trust models, which assume all pixels, know methods by their representation.
     gap_tries: int = pydantic.Field(40, ge=0, repr=False)
-    """Number of times that the spins around missing pixels are perturbed to find lower minima, if `reconstruct` is given
-    no start."""
+    """Number of times that the spins around missing pixels are perturbed to find lower minima, unless `reconstruct` is
+    given a start."""
     iterations: int = pydantic.Field(200, ge=0)
     """Maximum number of iterations for each field."""
     tolerance: float = pydantic.Field(1e-4, gt=0)

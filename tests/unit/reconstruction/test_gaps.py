@@ -25,7 +25,7 @@ def test_the_search_finds_the_truth_in_gaps(labyrinths, known):
         return mse(reconstruct(coarse, 8, hamiltonian=LABYRINTH, known=known, **options).spins, fine)
 
     descents = error(method=MAP(gap_tries=0))
-    searched = error(method=MAP(gap_tries=12))
+    searched = error(method=MAP(gap_tries=5))
     assert (searched < 1.001 * descents).all()
     # The minimum that contains the truth has the error that the incomplete quench leaves.
     from_truth = error(start=fine)
