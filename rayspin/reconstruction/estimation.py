@@ -23,9 +23,13 @@ from rayspin.reconstruction.problem import Problem
 
 Values = npt.NDArray[np.float64]
 
-# Side of the blocks whose contributions to the errors count as independent, fine sites: beyond the period of the
-# preset labyrinths (21.6 sites) and the width of the preset domains.
-_BLOCK = 32
+# Fields count as independent if there are at least so many. Otherwise blocks of fields do, of this side in fine sites:
+# beyond the period of the preset labyrinths (21.6 sites), but domains are correlated over longer distances.
+_FIELDS, _BLOCK = 4, 32
+
+# Relative error of the strengths that all fields share. Fields of the presets' schedules are quenched to torques of
+# 1e-5 J rather than 0, and walls that still move bias the strengths: by -0.05 % (labyrinths) and 0.1 % (domains).
+_INCOMPLETE_QUENCH = 1e-3
 
 # A round whose misfit exceeds that of the best one by this factor goes half of the way back, so many times in a row at
 # most. Where the descents end varies the misfit by less.
@@ -60,6 +64,7 @@ class Parameter:
         step: change of the value in finite differences, relative to the value or to `typical`, whichever is larger.
         typical: size of the value, and largest change of it in a round, in its unit.
         unit: returns the unit.
+        shared: error that more fields don't reduce, relative to the value.
     """
 
     read: Callable[[Assumptions], float]
@@ -68,6 +73,7 @@ class Parameter:
     step: float = 1e-3
     typical: float = 0.1
     unit: Callable[[Assumptions], float] = lambda given: 1.0  # noqa: ARG005
+    shared: float = 0.0
 
 
 def _strength(name: str) -> Parameter:
@@ -76,6 +82,7 @@ def _strength(name: str) -> Parameter:
         lambda given, value: replace(given, hamiltonian=given.hamiltonian.with_updates(**{name: value})),
         least=0.0 if name == "dipole" else -np.inf,
         unit=lambda given: abs(given.hamiltonian.exchange) or given.hamiltonian.largest_coupling,
+        shared=_INCOMPLETE_QUENCH,
     )
 
 
@@ -119,7 +126,7 @@ class Estimate:
 
     Attributes:
         assumptions: the assumptions with the estimated values.
-        errors: standard error of each parameter.
+        errors: standard error of each parameter, such that two of them cover 95 %.
         spins_NCYX: unit spins, reconstructed under the assumptions.
     """
 
@@ -133,9 +140,7 @@ def estimate(
 ) -> Estimate:
     """Estimate parameters by Gauss-Newton steps.
 
-    The standard errors come from the spread of the scores J^T r over blocks of 32 x 32 sites (a sandwich estimate), so
-    they need no assumption on what causes the misfit, and a single field has errors, too. They are too small if the
-    misfit is correlated over longer distances, as it is in domains.
+    The standard errors are those of `standard_errors`, and the error that all fields share, in quadrature.
 
     Args:
         problem: the coarse spins, and the spins from which the first descent starts (required).
@@ -165,7 +170,9 @@ def estimate(
     found = _written(given, parameters, values)
     problem, residual = _response(problem, found, method)
     assert problem.start_NCYX is not None
-    return Estimate(found, _standard_errors(jacobian, residual, problem.operator.scale), problem.start_NCYX)
+    shared = np.abs(values) * [parameter.shared for parameter in parameters]
+    errors: Values = np.hypot(standard_errors(jacobian, residual, problem.operator.scale), shared)
+    return Estimate(found, errors, problem.start_NCYX)
 
 
 def _written(given: Assumptions, parameters: Sequence[Parameter], values: Values) -> Assumptions:
@@ -207,17 +214,42 @@ def _jacobian(
     return np.stack(derivatives, axis=-1)
 
 
-def _standard_errors(jacobian: Values, residual: Values, scale: int) -> Values:
-    """Return H^-1 (sum over blocks of g g^T) H^-1 for H = J^T J and g = J^T r of a block, its diagonal's root."""
-    count = jacobian.shape[-1]
-    flat = jacobian.reshape(-1, count)
+def standard_errors(jacobian: Values, residual: Values, scale: int) -> Values:
+    """Return standard errors of parameters that minimize a misfit, from the spread of the scores J^T r over clusters.
+
+    The clusters are the fields, or blocks of 32 x 32 sites if there are fewer than four fields. This sandwich estimate
+    H^-1 (sum over clusters of g g^T) H^-1, with H = J^T J and the scores g, needs no assumption on what causes the
+    misfit or how it is correlated within a cluster. Few clusters tell their spread badly, so the errors are enlarged
+    until two of them cover 95 % (Student's t). They don't know of an error that all clusters share.
+
+    Args:
+        jacobian: derivative of the misfit, (N, 3, K, Y / scale, X / scale, parameters).
+        residual: the misfit r, of the same shape but for the last axis.
+        scale: fine sites per coarse pixel along each axis.
+
+    Returns:
+        one error for each parameter; infinite for a single cluster.
+    """
+    parameters = jacobian.shape[-1]
+    flat = jacobian.reshape(-1, parameters)
     inverse = np.linalg.pinv(flat.T @ flat)
     scores = (jacobian * residual[..., None]).sum(axis=(1, 2))
-    side = max(1, _BLOCK // scale)
+    side = max(1, _BLOCK // scale) if len(scores) < _FIELDS else max(scores.shape[1:3])
     for axis in (1, 2):
         scores = np.add.reduceat(scores, np.arange(0, scores.shape[axis], side), axis=axis)
-    scores = scores.reshape(-1, count)
-    small_sample = len(scores) / max(1, len(scores) - count)
-    covariance = inverse @ (scores.T @ scores) @ inverse * small_sample
-    errors: Values = np.sqrt(np.diag(covariance))
+    scores = scores.reshape(-1, parameters)
+    free = len(scores) - 1
+    if not free:
+        return np.full(parameters, np.inf)
+    covariance = inverse @ (scores.T @ scores) @ inverse * (1 + 1 / free)
+    errors: Values = _student(free) * np.sqrt(np.diag(covariance))
     return errors
+
+
+def _student(free: int) -> float:
+    """Return half of the range of Student's t that holds 95.45 %, by its expansion in 1 / free.
+
+    Args:
+        free: degrees of freedom. From two on, the result is right within 3 %.
+    """
+    return 1 + 1.25 / free + 1.53 / free**2 + 1.43 / free**3

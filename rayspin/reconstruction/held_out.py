@@ -54,4 +54,4 @@ def held_out_weight(problem: Problem, start_NCYX: Maps, solve: Solve) -> float:
 
 def _largest(variance: float) -> float:
     """Return the largest weight that is tried, in units of the largest coupling."""
-    return min(300.0, 0.5 / math.sqrt(max(variance, 1e-12)))
+    return min(3000.0, 0.5 / math.sqrt(max(variance, 1e-12)))

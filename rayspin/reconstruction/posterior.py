@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from rayspin.errors import InputError
 from rayspin.physics import Hamiltonian, effective_field
 from rayspin.physics.field import require_known
 from rayspin.reconstruction.descent import minimize
+from rayspin.reconstruction.gaps import search_gaps
 from rayspin.reconstruction.held_out import held_out_weight
 from rayspin.reconstruction.preconditioner import Preconditioner
 from rayspin.reconstruction.problem import Maps, Method, Problem, fields, unit
@@ -46,6 +48,10 @@ class MAP(Config):
     minimizes the misfit and its own gradients, which needs no inverse of the degradation. None selects "wiener-em" for
     data with noise or missing pixels, otherwise "fourier", and "smooth" where the degradation doesn't have what these
     need. Labyrinths at scale 16 need "wiener-em" and a weight of about 20."""
+    # Trust models, which assume all pixels, know methods by their representation.
+    gap_tries: int = pydantic.Field(40, ge=0, repr=False)
+    """Number of times that the spins around missing pixels are perturbed to find lower minima, unless `reconstruct` is
+    given a start."""
     iterations: int = pydantic.Field(200, ge=0)
     """Maximum number of iterations for each field."""
     tolerance: float = pydantic.Field(1e-4, gt=0)
@@ -53,7 +59,7 @@ class MAP(Config):
 
     def solve(self, problem: Problem) -> Maps:
         """Return the spins of least energy and misfit near the start, of unit length; see `Method`."""
-        _usable(problem.hamiltonian)
+        hamiltonian = _usable(problem.hamiltonian)
         start_NCYX = self._start(problem) if problem.start_NCYX is None else problem.start_NCYX
         start_NCYX = unit(start_NCYX).astype(np.float32, copy=False)
         weight = self.weight
@@ -61,7 +67,12 @@ class MAP(Config):
             weight = held_out_weight(problem, start_NCYX, descend)
         if weight is None:
             weight = _OUT_OF_PLANE if problem.measured.start else _WITHOUT_NOISE
-        return descend(problem, start_NCYX, weight, self.iterations, self.tolerance)
+        solve = partial(descend, problem, weight=weight, iterations=self.iterations, tolerance=self.tolerance)
+        spins_NCYX = solve(start_NCYX)
+        if problem.known_NKYX is None or problem.start_NCYX is not None or not self.gap_tries:
+            return spins_NCYX
+        weight *= hamiltonian.largest_coupling
+        return search_gaps(problem, hamiltonian, spins_NCYX, weight, self.gap_tries, solve)
 
     def _start(self, problem: Problem) -> Maps:
         hamiltonian = _usable(problem.hamiltonian)

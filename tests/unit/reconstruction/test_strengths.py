@@ -9,7 +9,7 @@ from rayspin.errors import InputError
 from rayspin.metrics import mse
 from rayspin.physics import DOMAIN, LABYRINTH, Degradation, Hamiltonian
 from rayspin.reconstruction import MAP, MAPFit, calibrate, reconstruct
-from rayspin.reconstruction.estimation import Assumptions, Parameter, estimate
+from rayspin.reconstruction.estimation import Assumptions, Parameter, estimate, standard_errors
 from rayspin.reconstruction.operator import Operator
 from rayspin.reconstruction.problem import Problem
 
@@ -33,6 +33,11 @@ def test_terms_and_unit_are_those_of_the_hamiltonian(domains):
     found = result.hamiltonian
     # Fields are quenched to torques of 1e-5, which determine the strengths within about 0.1 %.
     np.testing.assert_allclose([found.exchange, found.dipole, found.anisotropy], [16, 0.48, 3.44], rtol=5e-3)
+    # Two errors cover the bias of fields that are not fully quenched.
+    errors = result.strength_errors
+    assert abs(found.dipole - 0.48) < 2 * errors["dipole"] < 0.004
+    assert abs(found.anisotropy - 3.44) < 2 * errors["anisotropy"] < 0.03
+    assert errors["dipole"] > 1e-3 * found.dipole
     assert mse(result.spins, domains).mean() < 2e-8
 
 
@@ -69,6 +74,27 @@ def test_a_sandwich_error_is_the_standard_error_of_a_mean():
     found = estimate(problem, Assumptions(LABYRINTH, Degradation()), [offset], Known(), 5, 1e-6)
     assert found.assumptions.offset[2] == pytest.approx(noise[:, 2].mean(), abs=1e-5)
     assert found.errors[0] == pytest.approx(0.02 / 16, rel=0.5)
+
+
+@pytest.mark.parametrize(("fields", "blocks"), [(4, 2), (6, 2), (16, 2), (1, 4), (3, 2)])
+def test_two_standard_errors_cover_95_percent_however_few_clusters(fields, blocks):
+    # The mean of pixels, each the sum of a number of its cluster and one of its own: residual = mean - pixel. A block
+    # of 32 sites has four pixels at scale 8.
+    random = np.random.default_rng(6)
+    inside = 0
+    for _ in range(1500):
+        common = random.normal(0, 1, (fields, 1, 1, blocks, blocks)).repeat(4, axis=3).repeat(4, axis=4)
+        if fields >= 4:
+            common += random.normal(0, 1, (fields, 1, 1, 1, 1))
+        pixels = common + random.normal(0, 1, (fields, 3, 1, 4 * blocks, 4 * blocks))
+        mean = pixels.mean()
+        inside += abs(mean) < 2 * standard_errors(np.ones((*pixels.shape, 1)), mean - pixels, 8)[0]
+    # Five standard deviations of the binomial distribution, and the error of the expansion of Student's t.
+    assert inside / 1500 == pytest.approx(0.9545, abs=0.027)
+
+
+def test_a_single_block_has_no_error():
+    assert standard_errors(np.ones((1, 3, 1, 4, 4, 2)), np.ones((1, 3, 1, 4, 4)), 8) == pytest.approx([np.inf] * 2)
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.2])
