@@ -1,6 +1,6 @@
 """Reconstruction of fine spins from coarse ones, without training."""
 
-from rayspin.reconstruction.apart import learned_hamiltonian, learned_spectrum, reconstruct_apart
+from rayspin.reconstruction.apart import learned_hamiltonian, learned_spectrum, learned_weight, reconstruct_apart
 from rayspin.reconstruction.calibration import Calibration, calibrate
 from rayspin.reconstruction.fourier import Fourier
 from rayspin.reconstruction.network import NETWORK, FineNetwork, Network
@@ -34,6 +34,7 @@ __all__ = [
     "fit_trust",
     "learned_hamiltonian",
     "learned_spectrum",
+    "learned_weight",
     "method_of",
     "reconstruct",
     "reconstruct_apart",

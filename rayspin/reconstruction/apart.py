@@ -13,7 +13,7 @@ from rayspin.reconstruction.network import NETWORK
 from rayspin.reconstruction.operator import Maps
 from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Method, Problem, Spectrum
-from rayspin.reconstruction.reconstruct import Reconstruction, reconstruct
+from rayspin.reconstruction.reconstruct import Reconstruction, method_of, reconstruct
 from rayspin.reconstruction.strengths import MAPFit
 from rayspin.reconstruction.wiener import Wiener, WienerEM
 
@@ -77,6 +77,29 @@ def learned_hamiltonian(
     return method.map, hamiltonian
 
 
+def learned_weight(coarse_NYXC: npt.ArrayLike, scale: int, method: str | Method, **known: Any) -> float | None:
+    """Return the weight of the coarse data that MAP chooses by hidden pixels of coarse fields.
+
+    Args:
+        coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3).
+        scale: fine sites per coarse pixel along each axis.
+        method: the method.
+        known: further arguments of `reconstruct`.
+
+    Returns:
+        The weight, in units of the largest coupling; None if the method is not MAP, or chooses none.
+
+    Raises:
+        InputError: as in `reconstruct`.
+    """
+    chooser = None if method == NETWORK else method_of(method)
+    if not isinstance(chooser, MAP) or not chooser.chooses_weight(noisy=known["noise"] > 0):
+        return None
+    weighing = _Weighing(chooser)
+    reconstruct(coarse_NYXC, scale, weighing, **known)
+    return weighing.weight
+
+
 def reconstruct_apart(
     coarse_NYXC: npt.ArrayLike,
     scale: int,
@@ -127,3 +150,22 @@ class _Learning:
         """Return the filtered spins; see `Method`."""
         self.spectrum_YXCC, _ = self.learner.learn(problem)
         return Wiener().solve(replace(problem, spectrum_YXCC=self.spectrum_YXCC))
+
+
+@dataclass
+class _Weighing:
+    """MAP, of which only the weight is used.
+
+    Attributes:
+        method: MAP.
+        weight: the weight that it chose in the last call.
+    """
+
+    method: MAP
+    weight: float | None = None
+
+    def solve(self, problem: Problem) -> Maps:
+        """Choose the weight, and return the start; see `Method`."""
+        start_NCYX = self.method.start_of(problem)
+        self.weight = self.method.weight_of(problem, start_NCYX)
+        return start_NCYX

@@ -60,21 +60,42 @@ class MAP(Config):
     def solve(self, problem: Problem) -> Maps:
         """Return the spins of least energy and misfit near the start, of unit length; see `Method`."""
         hamiltonian = _usable(problem.hamiltonian)
-        start_NCYX = self._start(problem) if problem.start_NCYX is None else problem.start_NCYX
-        start_NCYX = unit(start_NCYX).astype(np.float32, copy=False)
-        weight = self.weight
-        if weight == "held-out" or (weight is None and problem.variance):
-            weight = held_out_weight(problem, start_NCYX, descend)
-        if weight is None:
-            weight = _OUT_OF_PLANE if problem.measured.start else _WITHOUT_NOISE
+        start_NCYX = self.start_of(problem)
+        weight = self.weight_of(problem, start_NCYX)
         solve = partial(descend, problem, weight=weight, iterations=self.iterations, tolerance=self.tolerance)
         spins_NCYX = solve(start_NCYX)
         if problem.known_NKYX is None or problem.start_NCYX is not None or not self.gap_tries:
             return spins_NCYX
-        weight *= hamiltonian.largest_coupling
-        return search_gaps(problem, hamiltonian, spins_NCYX, weight, self.gap_tries, solve)
+        strength = weight * hamiltonian.largest_coupling
+        return search_gaps(problem, hamiltonian, spins_NCYX, strength, self.gap_tries, solve)
 
-    def _start(self, problem: Problem) -> Maps:
+    def chooses_weight(self, *, noisy: bool) -> bool:
+        """Return whether the weight is chosen by hidden pixels, for data with or without noise."""
+        return self.weight == "held-out" or (self.weight is None and noisy)
+
+    def weight_of(self, problem: Problem, start_NCYX: Maps) -> float:
+        """Return the weight for a problem, in units of the largest coupling.
+
+        Args:
+            problem: the coarse spins and what is known.
+            start_NCYX: unit spins to start from.
+        """
+        if self.chooses_weight(noisy=bool(problem.variance)):
+            return held_out_weight(problem, start_NCYX, descend)
+        if isinstance(self.weight, float):
+            return self.weight
+        return _OUT_OF_PLANE if problem.measured.start else _WITHOUT_NOISE
+
+    def start_of(self, problem: Problem) -> Maps:
+        """Return the unit spins that the descent starts from, (N, 3, Y, X).
+
+        Raises:
+            InputError: the problem lacks what they need.
+        """
+        start_NCYX = self._own_start(problem) if problem.start_NCYX is None else problem.start_NCYX
+        return unit(start_NCYX).astype(np.float32, copy=False)
+
+    def _own_start(self, problem: Problem) -> Maps:
         hamiltonian = _usable(problem.hamiltonian)
         if problem.measured.start:
             return from_out_of_plane(problem, hamiltonian)

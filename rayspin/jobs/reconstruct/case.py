@@ -22,6 +22,7 @@ from rayspin.reconstruction import (
     Reconstruction,
     learned_hamiltonian,
     learned_spectrum,
+    learned_weight,
     reconstruct,
     reconstruct_apart,
     spectrum,
@@ -59,11 +60,13 @@ class Learned:
         noise: amplitude of the noise that the method assumes.
         spectrum: the spectrum of fine fields, if the method or its start uses one.
         hamiltonian: the Hamiltonian that the method assumes, given or estimated; None without one.
+        weight: the weight of the coarse data in MAP, if it is chosen by hidden pixels.
     """
 
     noise: float
     spectrum: Spectrum | None
     hamiltonian: Hamiltonian | None
+    weight: float | None = None
 
     @classmethod
     def kept(cls, path: Path, digest: str) -> Learned | None:
@@ -74,7 +77,9 @@ class Learned:
                     return None
                 table = json.loads(str(file["hamiltonian"]))
                 hamiltonian = None if table is None else Hamiltonian(**table)
-                return cls(float(file["noise"]), file["spectrum"] if "spectrum" in file.files else None, hamiltonian)
+                spectrum_YXCC = file["spectrum"] if "spectrum" in file.files else None
+                weight = float(file["weight"]) if "weight" in file.files else None
+                return cls(float(file["noise"]), spectrum_YXCC, hamiltonian, weight)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
@@ -88,6 +93,8 @@ class Learned:
         arrays: dict[str, Any] = {"digest": digest, "noise": self.noise, "hamiltonian": json.dumps(table)}
         if self.spectrum is not None:
             arrays["spectrum"] = self.spectrum
+        if self.weight is not None:
+            arrays["weight"] = self.weight
         with replacing(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **arrays)
 
@@ -143,13 +150,17 @@ class Case:
     def reconstruct(self, coarse_NYXC: Spins) -> Reconstruction:
         """Return the fine spins of coarse ones; the result for a field does not depend on the others."""
         method = self.task.method.build()
+        if isinstance(method, MAPFit):
+            # Its Hamiltonian was estimated before.
+            method = method.map
+        if isinstance(method, MAP) and self.learned.weight is not None:
+            method = method.with_updates(weight=self.learned.weight)
         # The summary says what the coarse spins contradict.
         with warnings.catch_warnings(action="ignore", category=AssumptionWarning):
             return reconstruct_apart(
                 coarse_NYXC,
                 self.task.scale,
-                # The Hamiltonian of "map-fit" was estimated before.
-                method.map if isinstance(method, MAPFit) else method,
+                method,
                 spectrum=self.learned.spectrum,
                 network=self.network,
                 hamiltonian=self.learned.hamiltonian,
@@ -184,8 +195,9 @@ def _learn(task: Task, fields: Fields, fine: SpinReader | None, hamiltonian: Ham
         return Learned(known["noise"], spectrum(fine_NYXC), hamiltonian)
     if fitted := learned_hamiltonian(coarse_NYXC, scale, method, **known):
         method, known["hamiltonian"] = fitted
+    weight = learned_weight(coarse_NYXC, scale, method, **known)
     learned = learned_spectrum(coarse_NYXC, scale, method, **known)
-    return Learned(known["noise"], learned, known["hamiltonian"])
+    return Learned(known["noise"], learned, known["hamiltonian"], weight)
 
 
 def _network(weights: Path | None) -> Any:

@@ -57,7 +57,7 @@ class Task(Stage):
     samples: int | None = pydantic.Field(default=None, gt=0)
     """Number of fields, counted from the first; default: all."""
     shard_samples: int = pydantic.Field(default=16, gt=0)
-    """Fields in each shard (file). The fields do not depend on it."""
+    """Fields in each shard (file). The fields do not depend on it, except for rounding."""
     incomplete: bool = pydantic.Field(default=False, exclude_if=lambda incomplete: not incomplete)
     """Accept a dataset with missing samples and use those that exist; by default it is an error."""
 
@@ -73,9 +73,6 @@ class Task(Stage):
             )
         if self.weights is not None and self.method.method not in (NETWORK, "projections", "map"):
             raise InputError("weights", f"the method {self.method.method!r} takes no network", "remove it")
-        if self.method.options.get("weight") == "held-out":
-            problem = '"held-out" pixels of some fields would decide on all'
-            raise InputError("method.options.weight", problem, "give a number, such as one that reconstruct() finds")
         if self.method.method == "wiener" and self.dataset is None and self.fine is None:
             raise InputError("fine", 'the method "wiener" needs fine fields', 'give a dataset, or use "wiener-em"')
         return self
