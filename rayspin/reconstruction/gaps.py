@@ -42,7 +42,7 @@ def search_gaps(
         descend: the descent to a local minimum.
     """
     assert problem.known_NKYX is not None
-    gaps_NYX = np.logical_not(problem.known_NKYX.any(axis=1))
+    gaps_NYX: Mask = np.asarray(~problem.known_NKYX.any(axis=1))
     cells_NYX = _cells(gaps_NYX)
     reach_NYX = np.clip(1.5 * _smooth(_sites(gaps_NYX, problem).astype(np.float32), problem.operator.scale / 2), 0, 1)
     decrease = _DECREASE * hamiltonian.largest_coupling
@@ -99,9 +99,8 @@ _AROUND = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
 
 def _sum_over(cells_YX: npt.NDArray[np.intp], change_YX: Maps) -> Maps:
     """Return the sum of the changes over the cell of each pixel."""
-    totals: Maps = np.bincount(cells_YX.ravel(), change_YX.ravel()).astype(np.float64)
-    sums: Maps = totals[cells_YX]
-    return sums
+    sums: Maps = np.bincount(cells_YX.ravel(), change_YX.ravel()).astype(np.float64)
+    return sums[cells_YX]
 
 
 def _sites(pixels_NYX: Mask, problem: Problem) -> Mask:
