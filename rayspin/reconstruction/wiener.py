@@ -31,6 +31,9 @@ class Wiener(Config):
     observations.
     """
 
+    by_component: bool = False
+    """Filter each component by itself, without what they tell about each other."""
+
     def solve(self, problem: Problem) -> Maps:
         """Return the filtered spins; see `Method`."""
         if problem.spectrum_YXCC is None:
@@ -38,7 +41,8 @@ class Wiener(Config):
             raise InputError("spectrum", "the Wiener filter needs one", remedy)
         problem.require_all_components("the Wiener filter")
         variance = _known(problem.variance)
-        return _estimate(problem, Filter(problem.operator, problem.spectrum_YXCC, variance), _FILLINGS)[0]
+        spectrum_YXCC = _diagonal(problem.spectrum_YXCC) if self.by_component else problem.spectrum_YXCC
+        return _estimate(problem, Filter(problem.operator, spectrum_YXCC, variance), _FILLINGS)[0]
 
 
 class WienerEM(Config):
@@ -53,6 +57,8 @@ class WienerEM(Config):
     """Number of steps of expectation maximization."""
     decay: float = pydantic.Field(3.0, ge=0)
     """Decay length of the first spectrum, exp(-decay |k|), in sites."""
+    by_component: bool = False
+    """Learn and filter each component by itself, without what they tell about each other."""
 
     def solve(self, problem: Problem) -> Maps:
         """Return the filtered spins; see `Method`."""
@@ -78,6 +84,8 @@ class WienerEM(Config):
             if problem.known_NKYX is not None and n % _ROUNDS_PER_FILLING == 0:
                 measured = _covariance(_estimate(problem, wiener, 3)[1])
             spectrum_YXCC = isotropy.spread(isotropy.table(wiener.second_moment(measured)))
+            if self.by_component:
+                spectrum_YXCC = _diagonal(spectrum_YXCC)
             if problem.variance is None:
                 variance = wiener.noise(measured)
         return spectrum_YXCC, variance
@@ -147,6 +155,11 @@ def _estimate(problem: Problem, wiener: Filter, fillings: int) -> tuple[Maps, Ma
             coarse = np.where(problem.known_NKYX[:, None], coarse, problem.operator.apply(fine))
             fine = wiener(coarse)
     return fine, coarse
+
+
+def _diagonal(spectrum_YXCC: Spectrum) -> Spectrum:
+    """Return a spectrum without the covariances between components."""
+    return spectrum_YXCC * np.eye(3, dtype=np.float32)
 
 
 def _stacked(coarse_NCKYX: Maps) -> Maps:

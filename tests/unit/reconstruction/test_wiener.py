@@ -7,7 +7,7 @@ import pytest
 
 from rayspin.metrics import mse
 from rayspin.physics import Degradation
-from rayspin.reconstruction import WienerEM, reconstruct, spectrum
+from rayspin.reconstruction import Wiener, WienerEM, reconstruct, spectrum
 from rayspin.reconstruction.operator import Operator
 from rayspin.reconstruction.problem import Problem, unit
 from rayspin.reconstruction.spectrum import Isotropy
@@ -16,21 +16,46 @@ from tests.support import reference
 ROWS, COLUMNS, SCALE = 8, 12, 4
 
 
-@pytest.mark.parametrize("degradation", [Degradation(), Degradation(sigma=0.6, sampling="average")])
-def test_the_filter_is_the_regression_on_all_translations_of_the_fields(degradation):
-    rng = np.random.default_rng(1)
-    fields = reference.random_spins(rng, 30, ROWS, COLUMNS)
-    fields = (fields + np.roll(fields, 1, axis=1) + np.roll(fields, 2, axis=2))[..., [1, 2, 0]] + 0.5 * fields
+def correlated_fields():
+    """Random fields whose sites and components are correlated, (30, ROWS, COLUMNS, 3)."""
+    fields = reference.random_spins(np.random.default_rng(1), 30, ROWS, COLUMNS)
+    return (fields + np.roll(fields, 1, axis=1) + np.roll(fields, 2, axis=2))[..., [1, 2, 0]] + 0.5 * fields
+
+
+def regression(fields, coarse, degradation):
+    """Return the fine values of linear regression on all translations of fields (N, ROWS, COLUMNS, C)."""
+    components = fields.shape[-1]
     moved = [np.roll(fields, shift, axis=(1, 2)) for shift in np.ndindex(ROWS, COLUMNS)]
-    samples = np.concatenate(moved).reshape(-1, ROWS * COLUMNS * 3)
+    samples = np.concatenate(moved).reshape(-1, ROWS * COLUMNS * components)
     covariance = samples.T @ samples / len(samples)
     matrices = degradation.matrix(ROWS, SCALE), degradation.matrix(COLUMNS, SCALE)
-    degrade = np.kron(np.kron(*matrices), np.eye(3))
-    regression = covariance @ degrade.T @ np.linalg.inv(degrade @ covariance @ degrade.T)
-    coarse = 0.3 * rng.normal(size=(ROWS // SCALE, COLUMNS // SCALE, 3)).clip(-1, 1)
-    expected = np.moveaxis((regression @ coarse.ravel()).reshape(ROWS, COLUMNS, 3), -1, 0)
-    found = reconstruct(coarse, SCALE, "wiener", degradation=degradation, spectrum=spectrum(fields)).spins
-    np.testing.assert_allclose(found, np.moveaxis(unit(expected), 0, -1), atol=2e-3)
+    degrade = np.kron(np.kron(*matrices), np.eye(components))
+    weights = covariance @ degrade.T @ np.linalg.inv(degrade @ covariance @ degrade.T)
+    return (weights @ coarse.ravel()).reshape(ROWS, COLUMNS, components)
+
+
+@pytest.mark.parametrize("degradation", [Degradation(), Degradation(sigma=0.6, sampling="average")])
+@pytest.mark.parametrize("by_component", [False, True])
+def test_the_filter_is_the_regression_on_all_translations_of_the_fields(degradation, by_component):
+    fields = correlated_fields()
+    coarse = 0.3 * np.random.default_rng(2).normal(size=(ROWS // SCALE, COLUMNS // SCALE, 3)).clip(-1, 1)
+    parts = [slice(0, 1), slice(1, 2), slice(2, 3)] if by_component else [slice(0, 3)]
+    expected = np.concatenate([regression(fields[..., c], coarse[..., c], degradation) for c in parts], axis=-1)
+    method = Wiener(by_component=by_component)
+    found = reconstruct(coarse, SCALE, method, degradation=degradation, spectrum=spectrum(fields)).spins
+    np.testing.assert_allclose(found, np.moveaxis(unit(np.moveaxis(expected, -1, 0)), 0, -1), atol=2e-3)
+
+
+def test_components_that_are_learned_by_themselves_do_not_depend_on_each_other(labyrinths):
+    coarse = np.moveaxis(Degradation().apply(labyrinths, 8), -1, 1)[:, :, None]
+    operator, method = Operator(Degradation(), (64, 64), 8), WienerEM(rounds=20, by_component=True)
+    shuffled = coarse.copy()
+    shuffled[:, 2] = shuffled[::-1, 2]
+    own, other = (method.learn(Problem(spins, operator))[0] for spins in (coarse, shuffled))
+    assert not own[..., ~np.eye(3, dtype=bool)].any()
+    np.testing.assert_allclose(other, own, atol=1e-3 * abs(own).max())
+    joint = [WienerEM(rounds=20).learn(Problem(spins, operator))[0] for spins in (coarse, shuffled)]
+    assert abs(joint[1] - joint[0]).max() > 0.01 * abs(joint[0]).max()
 
 
 def test_an_isotropic_spectrum_has_the_handedness_of_its_fields_in_every_direction():
