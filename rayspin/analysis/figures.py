@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from rayspin.rundir import replacing
 
 Floats = npt.NDArray[np.floating[Any]]
+
+_LABEL_WIDTH = 20
+"""Number of characters after which the labels of the rows and columns of a table are broken."""
 
 _MOST_CELLS = 24
 """The largest number of rows or columns of a table that is drawn with a number in each cell."""
@@ -337,12 +341,16 @@ def draw_heat_map(
         log: use a logarithmic colour scale, for positive values.
     """
     down, across = (min(side, _MOST_CELLS) for side in values.shape)
-    figure = Figure(figsize=(2.2 + 1.1 * across, 1.6 + 0.7 * down), layout="constrained")
+    ticks = [[fill(tick, _LABEL_WIDTH) for tick in names] for names in (rows[1], columns[1])]
+    lines = [max(tick.count("\n") for tick in names) for names in ticks]
+    size = (2.2 + (1.5 if lines[1] else 1.1) * across, 1.6 + 0.15 * lines[1] + max(0.7, 0.2 + 0.15 * lines[0]) * down)
+    figure = Figure(figsize=size, layout="constrained")
     axis = figure.add_subplot()
     picture = axis.imshow(values, cmap="viridis", aspect="auto", norm="log" if log else None)
-    for name, ticks in (("y", rows[1]), ("x", columns[1])):
-        step = -(-len(ticks) // _MOST_CELLS)
-        axis.set(**{f"{name}ticks": range(0, len(ticks), step), f"{name}ticklabels": ticks[::step]})
+    for side, names, more in zip((axis.yaxis, axis.xaxis), ticks, lines):
+        step = -(-len(names) // _MOST_CELLS)
+        side.set_ticks(range(0, len(names), step), names[::step])
+        side.set_tick_params(labelsize=8 if more else 10)
     axis.set_ylabel(rows[0])
     axis.set_xlabel(columns[0])
     axis.set_title(title)

@@ -142,6 +142,8 @@ def reconstruct(
         InputError: an argument is invalid, or the method needs one that is missing.
     """
     scale, pairs = whole("scale", scale, 1), shift_pairs(shifts)
+    if trust is not None and not isinstance(trust, TrustModel):
+        raise InputError("trust", f"{shown(trust)} is not a trust model", "give one of fit_trust, or none")
     if trust is not None and trust.scale != scale:
         remedy = "give a model of the same scale, or none"
         raise InputError("trust", f"the model was fitted at scale {trust.scale}, not {scale}", remedy)

@@ -111,6 +111,8 @@ def test_without_a_model_nothing_is_claimed(labyrinths):
         assert result.extrapolated.all()
         assert result.suspect is None
     assert np.isnan(reconstruct(coarse, 8, "wiener-em").trust).all()
+    with pytest.raises(InputError, match="trust: 3 is not a trust model"):
+        reconstruct(coarse, 8, hamiltonian=LABYRINTH, trust=3)
     with pytest.raises(InputError, match="trust: the model was fitted at scale 8, not 4"):
         reconstruct(Degradation().apply(labyrinths[:1], 4), 4, hamiltonian=LABYRINTH, trust=_line())
 
