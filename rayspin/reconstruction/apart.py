@@ -93,7 +93,7 @@ def learned_weight(coarse_NYXC: npt.ArrayLike, scale: int, method: str | Method,
         InputError: as in `reconstruct`.
     """
     chooser = None if method == NETWORK else method_of(method)
-    if not isinstance(chooser, MAP) or not chooser.chooses_weight(noisy=known["noise"] > 0):
+    if not isinstance(chooser, MAP) or not chooser.chooses_weight(noisy=known.get("noise", 0) != 0):
         return None
     weighing = _Weighing(chooser)
     reconstruct(coarse_NYXC, scale, weighing, **known)
@@ -128,7 +128,8 @@ def reconstruct_apart(
         applied = known | {"network": network}
         first = reconstruct(coarse_NYXC, scale, NETWORK, **applied)
     else:
-        first = reconstruct(coarse_NYXC, scale, Wiener(), spectrum=spectrum, **known)
+        linear = method if isinstance(method, Wiener) else Wiener()
+        first = reconstruct(coarse_NYXC, scale, linear, spectrum=spectrum, **known)
     if method in (NETWORK, "wiener", "wiener-em") or isinstance(method, Wiener | WienerEM):
         return first
     return reconstruct(coarse_NYXC, scale, method, start=first.spins, **known)

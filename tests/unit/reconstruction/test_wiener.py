@@ -7,7 +7,7 @@ import pytest
 
 from rayspin.metrics import mse
 from rayspin.physics import Degradation
-from rayspin.reconstruction import Wiener, WienerEM, reconstruct, spectrum
+from rayspin.reconstruction import Wiener, WienerEM, reconstruct, reconstruct_apart, spectrum
 from rayspin.reconstruction.operator import Operator
 from rayspin.reconstruction.problem import Problem, unit
 from rayspin.reconstruction.spectrum import Isotropy
@@ -44,6 +44,15 @@ def test_the_filter_is_the_regression_on_all_translations_of_the_fields(degradat
     method = Wiener(by_component=by_component)
     found = reconstruct(coarse, SCALE, method, degradation=degradation, spectrum=spectrum(fields)).spins
     np.testing.assert_allclose(found, np.moveaxis(unit(np.moveaxis(expected, -1, 0)), 0, -1), atol=2e-3)
+
+
+@pytest.mark.parametrize("by_component", [False, True])
+def test_fields_apart_are_filtered_with_the_options_of_the_method(by_component):
+    fields = correlated_fields()
+    coarse, method = Degradation().apply(fields, SCALE), Wiener(by_component=by_component)
+    known = {"spectrum": spectrum(fields), "any_length": True}
+    together = reconstruct(coarse, SCALE, method, **known).spins
+    np.testing.assert_allclose(reconstruct_apart(coarse, SCALE, method, **known).spins, together, atol=1e-6)
 
 
 def test_components_that_are_learned_by_themselves_do_not_depend_on_each_other(labyrinths):
