@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.metrics import mse
-from rayspin.physics import Degradation, Hamiltonian, Microscope, torque
+from rayspin.metrics import inconsistency, mse, torque_rms
+from rayspin.physics import Degradation, Hamiltonian, Microscope
 from rayspin.reconstruction import AssumptionWarning, Method, calibrate, learned_spectrum, reconstruct_apart
 
 Spins: TypeAlias = npt.NDArray[np.float32]
@@ -131,8 +131,8 @@ def robustness_rows(
         figures = {
             "field": np.arange(len(fine_NYXC)),
             "mse": mse(spins_NYXC, fine_NYXC),
-            "torque": _rms(torque(spins_NYXC, case.hamiltonian)),
-            "misfit": _rms(_ASSUMED.apply(spins_NYXC, scale) - coarse_NYXC) / np.sqrt(3),
+            "torque": torque_rms(spins_NYXC, case.hamiltonian),
+            "misfit": np.sqrt(inconsistency(spins_NYXC, coarse_NYXC, _ASSUMED)),
         }
         rows += [
             {
@@ -155,10 +155,3 @@ def means(rows: Sequence[Row], column: str = "mse") -> dict[str, dict[str, float
         case: {method: float(np.mean(values)) for method, values in by_method.items()}
         for case, by_method in found.items()
     }
-
-
-def _rms(vectors_NYXC: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-    """Return the root mean square length of vectors over sites, (N,)."""
-    squares = np.square(vectors_NYXC, dtype=np.float64).sum(axis=-1)
-    lengths: npt.NDArray[np.float64] = np.sqrt(squares.mean(axis=(1, 2)))
-    return lengths

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from rayspin.arrays import channel_last
 from rayspin.physics import Hamiltonian, effective_field
 from rayspin.reconstruction.problem import Maps, Mask, Problem, unit
+from rayspin.reconstruction.waves import smoothed
 from rayspin.rng import generator
 
 Descend = Callable[[Maps], Maps]
@@ -44,7 +45,7 @@ def search_gaps(
     assert problem.known_NKYX is not None
     gaps_NYX: Mask = np.asarray(~problem.known_NKYX.any(axis=1))
     cells_NYX = _cells(gaps_NYX)
-    reach_NYX = np.clip(1.5 * _smooth(_sites(gaps_NYX, problem).astype(np.float32), problem.operator.scale / 2), 0, 1)
+    reach_NYX = np.clip(1.5 * smoothed(_sites(gaps_NYX, problem).astype(np.float32), problem.operator.scale / 2), 0, 1)
     decrease = _DECREASE * hamiltonian.largest_coupling
     found_NYX = _objective(problem, hamiltonian, spins_NCYX, weight)
     last = 0
@@ -52,7 +53,7 @@ def search_gaps(
         if number - last > _IN_VAIN:
             break
         noise = generator("gaps", number).standard_normal(spins_NCYX.shape)
-        smooth = _smooth(noise, problem.operator.scale / 2)
+        smooth = smoothed(noise, problem.operator.scale / 2)
         kicked = spins_NCYX + _AMPLITUDE * reach_NYX[:, None] * smooth / smooth.std()
         trial_NCYX = descend(unit(kicked).astype(np.float32))
         change_NYX = _objective(problem, hamiltonian, trial_NCYX, weight) - found_NYX
@@ -106,11 +107,3 @@ def _sum_over(cells_YX: npt.NDArray[np.intp], change_YX: Maps) -> Maps:
 def _sites(pixels_NYX: Mask, problem: Problem) -> Mask:
     """Return the value of the pixel of each fine site."""
     return pixels_NYX.repeat(problem.operator.scale, axis=1).repeat(problem.operator.scale, axis=2)
-
-
-def _smooth(maps: npt.NDArray[np.floating], width: float) -> Maps:
-    """Average periodic maps (..., Y, X) by a Gaussian of this standard deviation, sites."""
-    rows, columns = maps.shape[-2:]
-    squared = np.square(np.fft.fftfreq(rows))[:, None] + np.square(np.fft.fftfreq(columns))
-    transfer = np.exp(-2 * np.square(np.pi * width) * squared)
-    return np.fft.ifft2(np.fft.fft2(maps) * transfer).real.astype(np.float32)

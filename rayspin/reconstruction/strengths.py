@@ -14,9 +14,8 @@ from rayspin.config import Config
 from rayspin.errors import InputError
 from rayspin.physics import Hamiltonian, torque
 from rayspin.reconstruction.estimation import STRENGTHS, Assumptions, Estimate, estimate
-from rayspin.reconstruction.held_out import held_out_weight
 from rayspin.reconstruction.operator import Maps
-from rayspin.reconstruction.posterior import MAP, descend
+from rayspin.reconstruction.posterior import MAP
 from rayspin.reconstruction.problem import Problem
 from rayspin.reconstruction.projections import Projections
 
@@ -72,9 +71,9 @@ class MAPFit(Config):
         first = unknown.with_updates(**dict(zip(names, fits[best][0])))
         problem = replace(problem, start_NCYX=starts[best])
         method = self.map
-        if method.weight == "held-out" or (method.weight is None and problem.variance):
+        if method.chooses_weight(noisy=bool(problem.variance)):
             # One weight of the data for all rounds.
-            weight = held_out_weight(replace(problem, hamiltonian=first), starts[best], descend)
+            weight = method.weight_of(replace(problem, hamiltonian=first), starts[best])
             method = method.with_updates(weight=weight)
         return estimate(
             problem,

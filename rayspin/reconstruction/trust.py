@@ -23,6 +23,7 @@ from rayspin.physics import Degradation, Hamiltonian, torque
 from rayspin.physics.arguments import spin_field
 from rayspin.reconstruction.operator import Maps
 from rayspin.reconstruction.problem import Problem
+from rayspin.reconstruction.waves import smoothed
 from rayspin.rundir import write_text
 
 Values = npt.NDArray[np.float64]
@@ -254,8 +255,4 @@ def _log(vectors_NCYX: Maps) -> Values:
 
 def _smoothed(squares_YX: Values) -> Values:
     """Return squares (..., Y, X) averaged by a Gaussian with periodic boundaries, and at least `_LEAST`."""
-    rows, columns = squares_YX.shape[-2:]
-    ky, kx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)
-    window = np.exp(-2 * (np.pi * _SMOOTHING) ** 2 * (ky**2 + kx**2))
-    smooth = np.fft.irfft2(np.fft.rfft2(squares_YX) * window, s=(rows, columns))
-    return np.maximum(smooth, _LEAST)
+    return np.maximum(smoothed(squares_YX, _SMOOTHING), _LEAST)

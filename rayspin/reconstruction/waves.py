@@ -41,6 +41,14 @@ def filtered(coarse_KYX: Maps, gain_KYX: Waves, scale: int) -> Maps:
     return np.fft.ifft2(fine.reshape(*coarse_KYX.shape[:-3], *gain_KYX.shape[-2:])).real
 
 
+def smoothed(maps_YX: Maps, width: float) -> Maps:
+    """Return periodic maps (..., Y, X) averaged by a Gaussian of this standard deviation, sites."""
+    rows, columns = maps_YX.shape[-2:]
+    ky, kx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)
+    window = np.exp(-2 * (np.pi * width) ** 2 * (ky**2 + kx**2))
+    return np.fft.irfft2(np.fft.rfft2(maps_YX) * window, s=(rows, columns))
+
+
 def band_limited_inverse(transfer_KYX: Waves, scale: int) -> Waves | None:
     """Return the gain of the longest waves that invert a degradation, (K, Y, X), or None if there are none.
 

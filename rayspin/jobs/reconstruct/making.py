@@ -16,8 +16,8 @@ from rayspin.execution.work_queue import Worker
 from rayspin.jobs.reconstruct.case import Case, Places
 from rayspin.jobs.reconstruct.ledger import MadeFields, Row, Share
 from rayspin.jobs.reconstruct.task import Task
-from rayspin.metrics import angle_error, correlation, mse, psnr
-from rayspin.physics import energy, torque
+from rayspin.metrics import angle_error, correlation, mse, psnr, torque_rms
+from rayspin.physics import energy
 from rayspin.reconstruction import Reconstruction
 from rayspin.storage import FORMAT, VARIABLES, Derived, ShardWriter, Variable, shard_name
 
@@ -74,8 +74,7 @@ class FieldMaker(Worker[Share, MadeFields]):
         }
         if hamiltonian is not None:
             figures["energy"] = energy(spins_NYXC, hamiltonian)
-            torques = torque(spins_NYXC, hamiltonian)
-            figures["torque"] = np.sqrt(np.square(torques, dtype=np.float64).sum(axis=-1).mean(axis=(1, 2)))
+            figures["torque"] = torque_rms(spins_NYXC, hamiltonian)
         if not np.isnan(found.trust).all():
             # Of a component, to be compared with the mean squared error.
             figures["predicted_error"] = found.trust.mean(axis=(1, 2), dtype=np.float64) / 3
