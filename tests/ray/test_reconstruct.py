@@ -29,7 +29,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stage(dataset: Path) -> Reconstruct:
     """A job of which a shard takes half a second, and whose method learns from all fields."""
-    method = {"method": "projections", "options": {"start": "wiener-em", "iterations": 400}}
+    method = {"method": "projections", "options": {"start": "wiener-em", "iterations": 8000}}
     return build(Reconstruct, {"dataset": str(dataset), "scale": 4, "method": method, "shard_samples": 2}, "")
 
 
