@@ -26,6 +26,7 @@ from tests.support.slurm.jobs import (
     final_state,
     logs_and_events,
     rayspin,
+    release,
     restart_now,
     shards_done,
     site_profile,
@@ -65,10 +66,7 @@ def test_job_is_requeued_before_its_walltime_and_resumes(slurm: Lab, tmp_path: P
     limit = math.ceil((age + 50) / 60)
     slurm.run("scontrol", "update", f"JobId={submission.job_ids}", f"TimeLimit={limit}")
     assert wait_for(submission, "draining")["reason"] == "walltime"
-    wait_until(
-        lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r"), lambda: logs_and_events(submission)
-    )
-    slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "TimeLimit=30", "StartTime=now")
+    release(slurm, submission.job_ids, "TimeLimit=30")
     assert [event["code"] for event in events(submission, "ended")] == [75]
     before = {entry["file"] for entry in entries(tmp_path / "run")}
     wait_for_shards(slurm, submission, len(before) + 10)

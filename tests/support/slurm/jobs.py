@@ -73,14 +73,35 @@ def wait_for_shards(slurm: Lab, submission: Submission, count: int) -> None:
 def restart_now(slurm: Lab, submission: Submission) -> None:
     """Release a requeued job, which Slurm would hold for two minutes, and wait for its second start."""
 
-    def released() -> bool:
+    def restarted() -> bool:
         if len(events(submission, "started")) == 2:
             return True
-        if "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r"):
-            slurm.run("scontrol", "update", f"JobId={submission.job_ids}", "StartTime=now")
+        if _held(slurm, submission.job_ids):
+            _start(slurm, submission.job_ids)
         return False
 
-    wait_until(released, lambda: logs_and_events(submission) + slurm.run("scontrol", "show", "job"))
+    wait_until(restarted, lambda: logs_and_events(submission) + slurm.run("scontrol", "show", "job"))
+
+
+def release(slurm: Lab, job_id: str, *changes: str) -> None:
+    """Release a requeued job, which Slurm would hold for two minutes, and change its request, as in `TimeLimit=30`."""
+    wait_until(lambda: _held(slurm, job_id), lambda: slurm.run("scontrol", "show", "job"))
+    _start(slurm, job_id, *changes)
+
+
+def _held(slurm: Lab, job_id: str) -> bool:
+    """Whether a job is requeued and its last attempt is over.
+
+    The hold keeps attempts apart: if the job starts while a node still has to report the end of the batch script of
+    the last attempt, Slurm takes the report for the end of the new attempt, and the job fails.
+    """
+    if "BeginTime" not in slurm.run("squeue", "--noheader", "--format=%r", f"--jobs={job_id}"):
+        return False
+    return not any(slurm.run_on(node, "pgrep", "-f", r"^slurmstepd: \[").stdout for node in slurm.running())
+
+
+def _start(slurm: Lab, job_id: str, *changes: str) -> None:
+    slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now", *changes)
 
 
 def final_state(slurm: Lab, submission: Submission) -> str:
@@ -102,15 +123,6 @@ def assert_samples_are_right(folder: Path, count: int, *overrides: str) -> None:
     schedule = AnnealSchedule(**(tomllib.loads(JOB)["schedule"] | job["schedule"]))
     expected = [anneal(LABYRINTH, size=job["size"], schedule=schedule, seed=(7, sample)) for sample in range(count)]
     np.testing.assert_array_equal(open_dataset(folder / "run")["spins"].values[:count], np.stack(expected))
-
-
-def release(slurm: Lab, job_id: str) -> None:
-    """Release a requeued job, which Slurm would hold for two minutes."""
-    wait_until(
-        lambda: "BeginTime" in slurm.run("squeue", "--noheader", "--format=%r", f"--jobs={job_id}"),
-        lambda: slurm.run("scontrol", "show", "job"),
-    )
-    slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
 
 
 def rayspin(slurm: Lab, *arguments: object) -> subprocess.CompletedProcess[str]:
