@@ -17,10 +17,10 @@ from rayspin.config import build
 from rayspin.errors import InputError
 from rayspin.jobs.evaluate.choices import Choices, Networks, ScaledChoice
 from rayspin.jobs.evaluate.job import Evaluation, Spins
-from rayspin.jobs.evaluate.network import Trained, digest_of
+from rayspin.jobs.evaluate.network import digest_of
 from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
 from rayspin.jobs.stage import Stage
-from rayspin.jobs.train.references import weights_file
+from rayspin.jobs.train.references import Trained, weights_file
 from rayspin.models import FineNet, FineNetConfig, load_weights
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.reconstruction import AssumptionWarning, reconstruct, spectrum

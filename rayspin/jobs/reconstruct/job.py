@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from rayspin.jobs.reconstruct.report import conclude
 from rayspin.jobs.reconstruct.task import Task
 from rayspin.jobs.stage import Context, Plan, Stage, check_finished
 from rayspin.physics import Hamiltonian, Microscope
-from rayspin.reconstruction import AssumptionWarning, reconstruct
+from rayspin.reconstruction import NETWORK, AssumptionWarning, reconstruct
 from rayspin.reconstruction.observations import coarse_spins
 from rayspin.rundir import RunDir, Summary, sweep_temporaries
 from rayspin.storage import Images
@@ -53,7 +54,9 @@ class Reconstruct(Task):
             if shape != (rows, columns):
                 problem = f"has {shape[0]} x {shape[1]} sites, not {rows} x {columns}"
                 raise InputError("fine", problem, "give a dataset of the lattice of the fields")
-        if self.weights is None:
+        if self.weights is not None:
+            self._check_network(self.weights, (rows, columns), run, earlier)
+        if self.method.method not in (NETWORK, "wiener"):
             self._try(hamiltonian, min(rows // self.scale, _CORNER), min(columns // self.scale, _CORNER))
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
@@ -107,10 +110,21 @@ class Reconstruct(Task):
         summary = super().done(run)
         return summary if summary is None or FieldLedger(run.path, "").whole() else None
 
+    def _check_network(self, weights: str, shape: tuple[int, int], run: RunDir, earlier: Mapping[str, Stage]) -> None:
+        # They import PyTorch, which other methods don't need.
+        from rayspin.jobs.train.references import Trained
+        from rayspin.models import FineNetConfig
+
+        trained = Trained.of(weights, "weights", run, earlier)
+        trained.check(FineNetConfig, None, weights, "weights", self.kind)
+        network: Any = trained.network
+        if network.scale != self.scale:
+            problem = f"the network of {weights!r} has scale {network.scale}, not {self.scale}"
+            raise InputError("weights", problem, "give weights of that scale, or another scale")
+        network.check_lattice(shape)
+
     def _try(self, hamiltonian: Hamiltonian | None, rows: int, columns: int) -> None:
         """Reconstruct a small uniform image, so that options that don't fit together fail before the run."""
-        if self.method.method == "wiener":
-            return
         coarse_NYXC = self.degradation.apply(np.full((1, self.scale * rows, self.scale * columns, 3), 0.5), self.scale)
         noise = 0.0 if self.noise == "estimated" else self.noise
         # A uniform image contradicts most Hamiltonians.

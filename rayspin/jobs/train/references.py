@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rayspin.models import pretrained_file
-from rayspin.rundir import RunDir
+from rayspin.config import build, suggestion
+from rayspin.errors import InputError
+from rayspin.jobs.stage import Stage
+from rayspin.jobs.train.job import Training
+from rayspin.models import NetworkConfig, load_weights, pretrained_file, weights_info
+from rayspin.physics import Hamiltonian
+from rayspin.rundir import RunDir, differing
 from rayspin.training import BEST
 
 _PRETRAINED = "pretrained:"
@@ -26,3 +34,67 @@ def weights_file(reference: str, run: RunDir) -> Path:
         return pretrained_file(reference.removeprefix(_PRETRAINED))
     path = run.locate(reference)
     return path / BEST if path.is_dir() else path
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is known of a network before it is loaded, or even trained.
+
+    Attributes:
+        network: config of the network.
+        objective: table of the objective that the network is trained with; empty if the weights file has none.
+        hamiltonian: Hamiltonian of the training data; None if the weights file does not say.
+    """
+
+    network: NetworkConfig
+    objective: Mapping[str, Any]
+    hamiltonian: Hamiltonian | None
+
+    @classmethod
+    def of(cls, reference: str, where: str, run: RunDir, earlier: Mapping[str, Stage]) -> Trained:
+        """Return what is known of the network that a job refers to.
+
+        Args:
+            reference: weights file, folder of a training, `@name` or `pretrained:NAME`.
+            where: key of the reference, for error messages.
+            run: folder of the job.
+            earlier: stages before it in its pipeline by name.
+
+        Raises:
+            InputError: the reference is to no network.
+        """
+        if reference.startswith("@"):
+            stage = earlier.get(reference[1:])
+            if not isinstance(stage, Training):
+                makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Training)]
+                problem = f"no earlier stage {reference!r} trains a network"
+                raise InputError(where, problem, suggestion(reference, makers))
+            (hamiltonian,) = stage.facts(run, earlier).hamiltonians
+            return cls(stage.network, stage.objective.to_table(), hamiltonian)
+        file = weights_file(reference, run)
+        provenance = weights_info(file)["provenance"]
+        table = provenance.get("data", {}).get("hamiltonian")
+        on = None if table is None else build(Hamiltonian, table, f"{file}: hamiltonian")
+        return cls(load_weights(file).config, provenance.get("objective", {}), on)
+
+    def check(self, expected: type, hamiltonian: Hamiltonian | None, reference: str, where: str, kind: str) -> None:
+        """Check that a network is of the kind that a job evaluates, and was trained for the data.
+
+        Args:
+            expected: config class of the networks.
+            hamiltonian: Hamiltonian of the data; None accepts any network.
+            reference: reference to the network.
+            where: key of the reference.
+            kind: kind of the job.
+
+        Raises:
+            InputError: the network is of another kind, or was trained for another Hamiltonian.
+        """
+        if hamiltonian is not None and self.hamiltonian not in (None, hamiltonian):
+            there, here = self.hamiltonian.to_table(), hamiltonian.to_table()
+            differences = ", ".join(f"{key} {new}, not {old}" for key, old, new in differing(there, here))
+            problem = f"its Hamiltonian is not that of the network's training ({differences})"
+            raise InputError("dataset", problem, "use a dataset of that one, or write other_hamiltonian = true")
+        if not isinstance(self.network, expected):
+            problem = f"the network of {reference!r} is of the wrong kind for a job of kind {kind!r}"
+            raise InputError(where, problem, "give weights of the other kind of network")

@@ -255,6 +255,10 @@ def test_jobs_that_make_no_sense_are_refused(table, message):
         ({"hamiltonian": {"exchange": 0.0}}, "hamiltonian: all its terms are zero"),
         ({"split": "validation", "samples": 2}, "samples: 2 fields requested, and there are 1"),
         ({"fine": "nowhere"}, "nowhere: is not a dataset"),
+        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors: "),
+        ({"weights": "pretrained:labyrinth-field"}, "weights: the network of .* is of the wrong kind"),
+        ({"weights": "pretrained:labyrinth-x8", "method": "network"}, "weights: the network of .* has scale 8, not 4"),
+        ({"weights": "pretrained:labyrinth-x4", "hamiltonian": {"exchange": 0.0}}, "hamiltonian: all its terms are"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused_before_anything_is_written(dataset, tmp_path, table, message):
