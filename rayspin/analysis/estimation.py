@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.analysis.rows import Row, field_rows
 from rayspin.metrics import angle_error, correlation_coefficient, mse_per_component
 from rayspin.models import FieldNet
 from rayspin.physics import Hamiltonian, effective_field
@@ -57,7 +58,7 @@ class Estimation:
             relative: Floats = self.mse / self.deviation
         return relative
 
-    def rows(self) -> list[dict[str, float]]:
+    def rows(self) -> list[Row]:
         """One row of metrics for each sample."""
         columns = {
             **{f"mse_{name}": self.mse_NC[:, index] for index, name in enumerate("xyz")},
@@ -69,7 +70,7 @@ class Estimation:
             "angle": self.angle,
             "correlation": self.correlation,
         }
-        return [dict(zip(columns, map(float, values))) for values in zip(*columns.values())]
+        return field_rows(columns)
 
 
 def uniform_field(spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike) -> npt.NDArray[np.float32]:

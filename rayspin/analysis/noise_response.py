@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.analysis.resolution import Upsample, normalized
+from rayspin.analysis.rows import Row, field_rows
 from rayspin.metrics import correlation, mse
 from rayspin.physics import Degradation, energy
 from rayspin.physics.corruption import noisy
 from rayspin.physics.hamiltonian import HamiltonianLike
 
 Spins = npt.NDArray[np.float32]
-Row = dict[str, Any]
 
 NoisePlace: TypeAlias = Literal["coarse", "fine"]
 """Spins that the noise is added to: the coarse spins, which the method is given, or the fine ones, before the
@@ -114,20 +114,14 @@ def response_rows(
             continue
         unit_NYXC = normalized(fine_NYXC)
         columns = {
+            "sample": np.arange(first, first + len(truth_NYXC)),
+            "iteration": np.full(len(truth_NYXC), iteration),
             "correlation": correlation(unit_NYXC, truth_NYXC),
             "raw_correlation": correlation(fine_NYXC, truth_NYXC),
             "mse": mse(unit_NYXC, truth_NYXC),
             "energy": energy(unit_NYXC, hamiltonian),
         }
-        rows += [
-            {
-                **labels,
-                "sample": first + n,
-                "iteration": iteration,
-                **{name: float(values[n]) for name, values in columns.items()},
-            }
-            for n in range(len(truth_NYXC))
-        ]
+        rows += field_rows(columns, labels)
     return rows
 
 

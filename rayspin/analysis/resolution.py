@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.analysis.rows import Row, field_rows
 from rayspin.arrays import channel_last
 from rayspin.errors import InputError
 from rayspin.metrics import (
@@ -35,7 +36,6 @@ from rayspin.reconstruction.problem import Problem, component_maps
 
 Spins = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
-Row = dict[str, Any]
 Upsample = Callable[[npt.ArrayLike, int], Spins]
 """A function of coarse spins (..., Y, X, 3) and the scale that returns fine spins (..., scale Y, scale X, 3), float32,
 of any length."""
@@ -140,16 +140,8 @@ def resolution_rows(found: Mapping[str, Resolution], labels: Mapping[str, Any], 
     """
     rows: list[Row] = []
     for method, resolution in found.items():
-        columns = resolution.columns()
-        rows += [
-            {
-                **labels,
-                "method": method,
-                "sample": first + n,
-                **{name: float(column[n]) for name, column in columns.items()},
-            }
-            for n in range(len(resolution.raw.mse))
-        ]
+        numbers = np.arange(first, first + len(resolution.raw.mse))
+        rows += field_rows({"sample": numbers, **resolution.columns()}, {**labels, "method": method})
     return rows
 
 

@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.analysis.rows import Row, field_rows
 from rayspin.metrics import inconsistency, mse, torque_rms
 from rayspin.physics import Degradation, Hamiltonian, Microscope
 from rayspin.reconstruction import AssumptionWarning, Method, calibrate, learned_spectrum, reconstruct_apart
 
 Spins: TypeAlias = npt.NDArray[np.float32]
-Row: TypeAlias = dict[str, Any]
 
 RIGHT = "right assumptions"
 """Name of the case whose assumptions are right."""
@@ -128,21 +128,13 @@ def robustness_rows(
     rows: list[Row] = []
     for name, approach in approaches.items():
         spins_NYXC = approach(coarse_NYXC, scale, case.hamiltonian)
-        figures = {
+        columns = {
             "field": np.arange(len(fine_NYXC)),
             "mse": mse(spins_NYXC, fine_NYXC),
             "torque": torque_rms(spins_NYXC, case.hamiltonian),
             "misfit": np.sqrt(inconsistency(spins_NYXC, coarse_NYXC, _ASSUMED)),
         }
-        rows += [
-            {
-                "case": case.name,
-                "method": name,
-                "field": n,
-                **{key: float(values[n]) for key, values in figures.items()},
-            }
-            for n in range(len(fine_NYXC))
-        ]
+        rows += field_rows(columns, {"case": case.name, "method": name})
     return rows
 
 

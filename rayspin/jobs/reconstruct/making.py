@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin import __version__
+from rayspin.analysis.rows import field_rows
 from rayspin.execution.work_queue import Worker
 from rayspin.jobs.reconstruct.case import Case, Places
 from rayspin.jobs.reconstruct.ledger import MadeFields, Row, Share
@@ -44,8 +45,6 @@ class FieldMaker(Worker[Share, MadeFields]):
         case, (first, count) = self._case, item
         coarse_NYXC = case.fields.coarse(first, count)
         found = case.reconstruct(coarse_NYXC)
-        # Without a model of trust for such images, all values are NaN.
-        trust_NYX = None if np.isnan(found.trust).all() else found.trust
         numbers, hamiltonian = case.fields.numbers(first, count), case.learned.hamiltonian
         energies = np.full(count, np.nan) if hamiltonian is None else energy(found.spins, hamiltonian)
         coarse = Derived(coarse=(case.task.scale,)).variables
@@ -57,13 +56,15 @@ class FieldMaker(Worker[Share, MadeFields]):
             **dict.fromkeys(coarse, all_components(coarse_NYXC)),
         }
         variables = VARIABLES | coarse
-        if trust_NYX is not None:
-            values["trust"], variables = trust_NYX, variables | {"trust": TRUST}
+        if _trusted(found):
+            values["trust"], variables = found.trust, variables | {"trust": TRUST}
         record = ShardWriter(attributes(case), variables).write(self._folder / shard_name(int(numbers[0])), values)
-        rows = self._rows(item, coarse_NYXC, found)
+        rows = self._rows(item, coarse_NYXC, found, energies)
         return MadeFields(record, rows, round(time.perf_counter() - start, 3))
 
-    def _rows(self, share: Share, coarse_NYXC: Spins, found: Reconstruction) -> list[Row]:
+    def _rows(
+        self, share: Share, coarse_NYXC: Spins, found: Reconstruction, energies: npt.NDArray[np.float64]
+    ) -> list[Row]:
         case, (first, count) = self._case, share
         spins_NYXC = found.spins
         scale, hamiltonian = case.task.scale, case.learned.hamiltonian
@@ -73,9 +74,9 @@ class FieldMaker(Worker[Share, MadeFields]):
             "misfit": np.sqrt(np.square(again - coarse_NYXC, dtype=np.float64).mean(axis=(1, 2, 3))),
         }
         if hamiltonian is not None:
-            figures["energy"] = energy(spins_NYXC, hamiltonian)
+            figures["energy"] = energies
             figures["torque"] = torque_rms(spins_NYXC, hamiltonian)
-        if not np.isnan(found.trust).all():
+        if _trusted(found):
             # Of a component, to be compared with the mean squared error.
             figures["predicted_error"] = found.trust.mean(axis=(1, 2), dtype=np.float64) / 3
             figures["extrapolated"] = found.extrapolated.mean(axis=(1, 2))
@@ -88,7 +89,12 @@ class FieldMaker(Worker[Share, MadeFields]):
                 "correlation": correlation(spins_NYXC, truth_NYXC),
                 "angle": np.degrees(angle_error(spins_NYXC, truth_NYXC)),
             }
-        return [{name: values[n].item() for name, values in figures.items()} for n in range(count)]
+        return field_rows(figures)
+
+
+def _trusted(found: Reconstruction) -> bool:
+    """Return whether there is a model of trust for such images; otherwise all values are NaN."""
+    return not np.isnan(found.trust).all()
 
 
 def attributes(case: Case) -> dict[str, str]:

@@ -14,13 +14,13 @@ from rayspin.analysis.robustness import (
     RIGHT,
     Approach,
     Case,
-    Row,
     by_method,
     calibrated,
     means,
     robustness_rows,
     wrong_assumptions,
 )
+from rayspin.analysis.rows import Row
 from rayspin.config import suggestion
 from rayspin.errors import InputError
 from rayspin.execution.dispatcher import dispatch
