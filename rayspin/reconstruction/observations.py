@@ -109,6 +109,6 @@ _AROUND = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
 def _real(values: npt.ArrayLike) -> npt.NDArray[np.floating]:
     """Return values as float32 or float64 with a last axis of 1 or 3 components."""
     shape = np.shape(values)
-    if len(shape) > 3 - 1 and shape[-1] == 1:
+    if len(shape) > 2 and shape[-1] == 1:
         return vectors("coarse spins", np.repeat(np.asarray(values), 3, axis=-1))[..., :1]
     return vectors("coarse spins", values)

@@ -86,8 +86,9 @@ class Operator:
         expected = _moved(self._map.adjoint(coarse), self.scale, self.scale)
         return bool(np.abs(moved - expected).max() <= 1e-4 * np.abs(expected).max())
 
+    @cached_property
     def transfer(self) -> npt.NDArray[np.complex64]:
-        """Return the factor of each fine wave in each observation, (K, Y, X), in the order of `numpy.fft.fft2`.
+        """The factor of each fine wave in each observation, (K, Y, X), in the order of `numpy.fft.fft2`.
 
         Coefficient q of the Fourier transform of an observation is the sum of factor times S_k over the waves k that
         fold into q, those which are equal to q modulo the coarse lattice.
@@ -95,10 +96,6 @@ class Operator:
         Raises:
             InputError: the degradation mixes waves.
         """
-        return self._transfer
-
-    @cached_property
-    def _transfer(self) -> npt.NDArray[np.complex64]:
         if not self.commutes:
             remedy = 'use the method "map", or one without mosaic that is periodic'
             raise InputError("degradation", "it does not map waves to waves", remedy)
@@ -109,7 +106,7 @@ class Operator:
 
     @cached_property
     def _gain(self) -> npt.NDArray[np.complex64]:
-        found = band_limited_inverse(self._transfer, self.scale) if self.commutes else None
+        found = band_limited_inverse(self.transfer, self.scale) if self.commutes else None
         if found is None:
             remedy = "use a narrower blur and no mosaic"
             raise InputError("degradation", f"it has no inverse at scale {self.scale}", remedy)
@@ -124,7 +121,7 @@ class Operator:
         Raises:
             InputError: the degradation mixes waves.
         """
-        transfer = folded_axes(self._transfer, self.scale)
+        transfer = folded_axes(self.transfer, self.scale)
         weighted = transfer * folded_axes(filter_YX, self.scale)
         response: npt.NDArray[np.complexfloating] = np.einsum("kaybx,laybx->yxkl", weighted, transfer.conj())
         return response * self.scale**2

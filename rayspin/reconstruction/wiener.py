@@ -105,7 +105,7 @@ class Filter:
 
     def __init__(self, operator: Operator, spectrum_YXCC: Spectrum, variance: float = 0.0) -> None:
         self._operator, self._spectrum_YXCC = operator, spectrum_YXCC
-        transfer = operator.transfer()
+        transfer = operator.transfer
         count, (rows, columns), scale = len(transfer), operator.coarse_shape, operator.scale
         # The covariance of the fine waves with the coarse ones, (Y, X, 3, K 3).
         self._mixed = np.concatenate([h.conj()[..., None, None] * spectrum_YXCC for h in transfer], axis=-1)

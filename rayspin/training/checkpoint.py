@@ -106,13 +106,9 @@ class Checkpoint:
     def _check_types(self) -> None:
         tables = all(isinstance(table, dict) for table in (self.job, self.network, self.criterion, self.optimizer))
         lines = isinstance(self.history, list) and all(isinstance(line, dict) for line in self.history)
-        if (
-            not tables
-            or not lines
-            or not all(
-                isinstance(tensor, Tensor) for state in (self.network, self.criterion) for tensor in state.values()
-            )
-        ):
+        if not tables or not lines:
+            raise TypeError
+        if not all(isinstance(tensor, Tensor) for tensor in (*self.network.values(), *self.criterion.values())):
             raise TypeError
 
     def restore(self, network: Network, criterion: nn.Module, optimizer: Optimizer, folder: Path) -> None:
@@ -200,13 +196,8 @@ class Keeper:
     def __init__(
         self, folder: Path, job: dict[str, Any], network: Network, criterion: nn.Module, optimizer: Optimizer
     ) -> None:
-        self._folder, self._job, self._network, self._criterion, self._optimizer = (
-            folder,
-            job,
-            network,
-            criterion,
-            optimizer,
-        )
+        self._folder, self._job = folder, job
+        self._network, self._criterion, self._optimizer = network, criterion, optimizer
         self._events = EventFile(folder)
 
     def __enter__(self) -> Self:

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from rayspin.errors import InputError
 from rayspin.execution.dispatcher import dispatch
 from rayspin.execution.work_queue import Worker
 from rayspin.jobs.evaluate.ledger import Row, Share, ShareLedger
-from rayspin.jobs.generate.facts import DatasetFacts, DataStage
+from rayspin.jobs.generate.facts import DataStage
 from rayspin.jobs.stage import Context, Plan, Stage, check_finished
 from rayspin.rundir import RunDir, Summary
 from rayspin.storage import Split
@@ -102,17 +101,6 @@ class Evaluation(DataStage):
             rows: results for all samples, in the order of the split.
             folder: folder of the run.
         """
-
-    def check_samples(self, facts: DatasetFacts) -> None:
-        """Check that a dataset has as many samples as requested.
-
-        Raises:
-            InputError: it has fewer.
-        """
-        available = facts.counts[self.split]
-        if available < (self.samples or 1):
-            problem = f"{self.samples or 1} samples requested, and the split {self.split!r} has {available}"
-            raise InputError("samples", problem, "reduce samples, choose another split, or generate larger [splits]")
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
         """Return the number of samples; an evaluation takes seconds, so its cost is not measured."""

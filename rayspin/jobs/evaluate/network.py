@@ -98,7 +98,7 @@ class NetworkEvaluation(DatasetStage, Evaluation):
         """Check that dataset and weights exist or are made by earlier stages, and that they fit together."""
         run.check_same(self.identity_in(run), self.may_change)
         facts = self.facts(run, earlier)
-        self.check_samples(facts)
+        facts.check_samples(self.split, self.samples or 1)
         trained = Trained.of(self.weights, "weights", run, earlier)
         (hamiltonian,) = facts.hamiltonians
         on = None if self.other_hamiltonian else hamiltonian

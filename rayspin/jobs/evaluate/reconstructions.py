@@ -103,7 +103,7 @@ class SuperResolutionEvaluation(Evaluation):
                 problem = f"there is no network of scale {' or '.join(map(str, scales))}"
                 raise InputError(f"networks.{name}", problem, "give weights of that scale, or another scale")
         for fact in facts.values():
-            self.check_samples(fact)
+            fact.check_samples(self.split, self.samples or 1)
             for scale in scales:
                 self.degradation.check_lattice(fact.shape, scale)
         for scale in scales:

@@ -111,6 +111,16 @@ class DatasetFacts:
         counts = {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)}
         return cls(catalog.shape, counts, hamiltonians)
 
+    def check_samples(self, split: Split, samples: int) -> None:
+        """Check that a split has as many samples as a job requests with its key `samples`.
+
+        Raises:
+            InputError: it has fewer.
+        """
+        if self.counts[split] < samples:
+            problem = f"{samples} samples requested, and the split {split!r} has {self.counts[split]}"
+            raise InputError("samples", problem, "reduce samples, choose another split, or generate larger [splits]")
+
 
 def _checked(points: Iterable[Point], dataset: str, *, several: bool) -> frozenset[Hamiltonian]:
     """The Hamiltonians of the samples; InputError unless there is a single one and all have periodic boundaries.

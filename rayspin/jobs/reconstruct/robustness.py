@@ -79,9 +79,7 @@ class Robustness(DatasetStage):
         """Check that the dataset exists or is made by an earlier stage, and that it has the samples."""
         run.check_same(self.identity_in(run), self.may_change)
         facts = self.facts(run, earlier)
-        if facts.counts[self.split] < self.samples:
-            problem = f"{self.samples} samples requested, and the split {self.split!r} has {facts.counts[self.split]}"
-            raise InputError("samples", problem, "reduce samples, choose another split, or generate larger [splits]")
+        facts.check_samples(self.split, self.samples)
         Degradation().check_inverse(facts.shape, self.scale)
         (hamiltonian,) = facts.hamiltonians
         self.chosen(hamiltonian)

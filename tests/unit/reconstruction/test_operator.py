@@ -107,14 +107,14 @@ def test_observations_that_show_the_same_are_averaged():
 def test_a_coarse_wave_is_the_sum_of_the_fine_waves_that_fold_into_it(degradation):
     operator = Operator(degradation, (16, 24), 4, SEVERAL)
     fine = _random(3, 16, 24)
-    waves = (operator.transfer() * np.fft.fft2(fine)).reshape(3, 4, 4, 4, 6).sum(axis=(1, 3))
+    waves = (operator.transfer * np.fft.fft2(fine)).reshape(3, 4, 4, 4, 6).sum(axis=(1, 3))
     np.testing.assert_allclose(waves, np.fft.fft2(operator.apply(fine)), atol=1e-4)
 
 
 def test_the_mean_response_of_a_degradation_that_commutes_is_the_square_of_its_factors():
     # Each wave folds with 3 others, and the mean over translations of D^T D keeps |h|^2 * scale^2 of each.
     operator = Operator(Degradation(), (16, 16), 2)
-    expected = 4 * np.square(np.abs(operator.transfer()[0]))
+    expected = 4 * np.square(np.abs(operator.transfer[0]))
     assert np.abs(operator.mean_response() - expected).max() < 0.3 * expected.max()
 
 
@@ -125,7 +125,7 @@ def test_degradations_without_an_inverse_are_refused_by_methods_that_need_one():
             Operator(degradation, (32, 32), 4).inverse(coarse)
     for degradation in (Degradation(mosaic=2), Cross(periodic=False)):
         with pytest.raises(InputError, match="degradation: it does not map waves to waves"):
-            Operator(degradation, (32, 32), 4).transfer()
+            _ = Operator(degradation, (32, 32), 4).transfer
 
 
 @pytest.mark.parametrize("degradation", [Cross(), Cross(periodic=False), Degradation(mosaic=2), WIDE])
