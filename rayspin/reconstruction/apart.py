@@ -77,13 +77,16 @@ def learned_hamiltonian(
     return method.map, hamiltonian
 
 
-def learned_weight(coarse_NYXC: npt.ArrayLike, scale: int, method: str | Method, **known: Any) -> float | None:
+def learned_weight(
+    coarse_NYXC: npt.ArrayLike, scale: int, method: str | Method, *, spectrum: Spectrum | None = None, **known: Any
+) -> float | None:
     """Return the weight of the coarse data that MAP chooses by hidden pixels of coarse fields.
 
     Args:
         coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3).
         scale: fine sites per coarse pixel along each axis.
         method: the method.
+        spectrum: the spectrum of `learned_spectrum`, if the method starts from "wiener-em"; it isn't learned again.
         known: further arguments of `reconstruct`.
 
     Returns:
@@ -96,6 +99,8 @@ def learned_weight(coarse_NYXC: npt.ArrayLike, scale: int, method: str | Method,
     if not isinstance(chooser, MAP) or not chooser.chooses_weight(noisy=known.get("noise", 0) != 0):
         return None
     weighing = _Weighing(chooser)
+    if spectrum is not None:
+        known["start"] = reconstruct(coarse_NYXC, scale, Wiener(), spectrum=spectrum, **known).spins
     reconstruct(coarse_NYXC, scale, weighing, **known)
     return weighing.weight
 

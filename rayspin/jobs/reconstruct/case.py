@@ -195,8 +195,8 @@ def _learn(task: Task, fields: Fields, fine: SpinReader | None, hamiltonian: Ham
         return Learned(known["noise"], spectrum(fine_NYXC), hamiltonian)
     if fitted := learned_hamiltonian(coarse_NYXC, scale, method, **known):
         method, known["hamiltonian"] = fitted
-    weight = learned_weight(coarse_NYXC, scale, method, **known)
     learned = learned_spectrum(coarse_NYXC, scale, method, **known)
+    weight = learned_weight(coarse_NYXC, scale, method, spectrum=learned, **known)
     return Learned(known["noise"], learned, known["hamiltonian"], weight)
 
 

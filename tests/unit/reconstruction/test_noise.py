@@ -9,7 +9,7 @@ from rayspin.errors import InputError
 from rayspin.metrics import mse
 from rayspin.physics import Degradation
 from rayspin.physics.corruption import noisy
-from rayspin.reconstruction import MAP, Wiener, WienerEM, reconstruct, spectrum
+from rayspin.reconstruction import MAP, Wiener, WienerEM, learned_spectrum, learned_weight, reconstruct, spectrum
 from rayspin.reconstruction.noise import amplitude_of, mean_length, white_power
 
 
@@ -87,3 +87,13 @@ def test_map_tells_the_noise_where_the_spins_fill_all_waves(labyrinths):
     coarse = noisy(Degradation().apply(labyrinths, 8), 0.2, (8,))
     method = MAP(weight=1.0, start="fourier", iterations=40, tolerance=1e-3)
     assert reconstruct(coarse, 8, method, hamiltonian="labyrinth", noise=None).noise == pytest.approx(0.2, rel=0.3)
+
+
+def test_a_known_spectrum_gives_the_same_weight_and_is_not_learned_again(labyrinths, monkeypatch):
+    coarse = _mixed(Degradation().apply(labyrinths, 4), 0.2, (3,))
+    known = {"hamiltonian": "labyrinth", "noise": 0.2}
+    learned = learned_spectrum(coarse, 4, "map", **known)
+    chosen = learned_weight(coarse, 4, "map", **known)
+    assert chosen is not None
+    monkeypatch.setattr(WienerEM, "learn", None)
+    assert learned_weight(coarse, 4, "map", spectrum=learned, **known) == chosen
