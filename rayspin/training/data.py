@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -17,7 +16,7 @@ from torch.nn.functional import normalize
 from rayspin.arrays import channel_first
 from rayspin.rng import generator
 from rayspin.training.sources import Mixture, Positions, SampleSource
-from rayspin.training.symmetry import Symmetry, symmetries
+from rayspin.training.symmetry import Motions, symmetries
 
 Augmentation = Literal["none", "translations", "symmetries"]
 Item = TypeVar("Item")
@@ -138,12 +137,12 @@ class Loader:
         drawn = self._mixture.drawn(positions, addresses)
         if self._resident is not None:
             spins_NYXC = self._resident[torch.from_numpy(drawn).to(self.device)]
-            if self.augmentation != "none":
-                spins_NYXC = self._all_moved(spins_NYXC, addresses)
+            if self._motions is not None:
+                spins_NYXC = self._motions.all_moved(spins_NYXC, addresses)
         else:
             read_NYXC = self._mixture.read(drawn)
-            if self.augmentation != "none":
-                read_NYXC = np.stack([self._moved(spins, address) for spins, address in zip(read_NYXC, addresses)])
+            if self._motions is not None:
+                read_NYXC = np.stack(list(map(self._motions.moved, read_NYXC, addresses)))
             spins_NYXC = torch.from_numpy(read_NYXC).to(self.device)
         # A view: components stay last in memory, the order in which the networks are fastest.
         return Batch(channel_first(spins_NYXC), addresses)
@@ -171,36 +170,12 @@ class Loader:
         return resident
 
     @cached_property
-    def _symmetries(self) -> tuple[Symmetry, ...]:
-        return symmetries(self.source.hamiltonian, self.source.shape)
-
-    def _moved(self, spins_YXC: npt.NDArray[np.float32], address: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """The spins after a random periodic translation and a random symmetry operation."""
-        move, symmetry = self._moves(address)
-        moved = np.roll(spins_YXC, move, axis=(0, 1))
-        return moved if symmetry is None else self._symmetries[symmetry](moved)
-
-    def _all_moved(self, spins_NYXC: Tensor, addresses: tuple[tuple[int, ...], ...]) -> Tensor:
-        """The spins of a batch after such operations, computed on its device."""
-        moves, symmetries = zip(*(self._moves(address) for address in addresses))
-        size = torch.tensor(self.source.shape, device=self.device)
-        origins_N2 = torch.from_numpy(np.stack(moves)).to(self.device)
-        rows, columns = (
-            (torch.arange(side, device=self.device) - origins_N2[:, axis, None]) % size[axis]
-            for axis, side in enumerate(self.source.shape)
-        )
-        samples = torch.arange(len(addresses), device=self.device)
-        moved_NYXC = spins_NYXC[samples[:, None, None], rows[:, :, None], columns[:, None, :]]
-        for symmetry in set(symmetries) - {None}:
-            chosen = torch.tensor([other == symmetry for other in symmetries], device=self.device)
-            moved_NYXC[chosen] = self._symmetries[symmetry].turned(moved_NYXC[chosen])
-        return moved_NYXC
-
-    def _moves(self, address: tuple[int, ...]) -> tuple[Positions, int | None]:
-        """A sample's random translation, (2,), rows first, and the index of its symmetry operation, or None."""
-        stream = generator("augmentation", address)
-        move = stream.integers(self.source.shape)
-        return move, int(stream.integers(len(self._symmetries))) if self.augmentation == "symmetries" else None
+    def _motions(self) -> Motions | None:
+        """The random transformation of samples, or None."""
+        if self.augmentation == "none":
+            return None
+        operations = symmetries(self.source.hamiltonian, self.source.shape) if self.augmentation == "symmetries" else ()
+        return Motions("augmentation", self.source.shape, operations)
 
 
 def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:

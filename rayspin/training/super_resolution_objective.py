@@ -19,12 +19,11 @@ from rayspin.models import Degrade, FineNet, FineNetConfig
 from rayspin.models.starts import Start
 from rayspin.physics import Degradation
 from rayspin.reconstruction.noise import mean_length
-from rayspin.rng import generator
 from rayspin.rundir import differing
 from rayspin.training.data import Batch
 from rayspin.training.objectives import Criterion, Forward
 from rayspin.training.sources import SampleSource
-from rayspin.training.symmetry import Symmetry, symmetries
+from rayspin.training.symmetry import Motions, symmetries
 from rayspin.training.torque import Strengths, Torque
 
 START_SAMPLES = 256
@@ -128,9 +127,8 @@ class SuperResolutionCriterion(Criterion):
         self.torque = None
         if objective.torque_weight:
             self.torque = Torque(source.hamiltonian, source.shape, objective.torque_strengths)
-        self._symmetries: tuple[Symmetry, ...] = ()
-        if objective.motions == "symmetries":
-            self._symmetries = symmetries(source.hamiltonian, source.shape)
+        operations = symmetries(source.hamiltonian, source.shape) if objective.motions == "symmetries" else ()
+        self._motions = Motions("equivariance", source.shape, operations)
         self._config, self._source = network, source
 
     @cached_property
@@ -230,24 +228,13 @@ class SuperResolutionCriterion(Criterion):
         """The weighted mean squared error of the reconstruction of the output, moved and degraded again."""
         if not self.objective.equivariance:
             return fine_NCYX.new_zeros(())
-        moved_NCYX = self._moved(fine_NCYX.detach(), batch)
+        moved_NYXC = self._motions.all_moved(channel_last(fine_NCYX.detach()), batch.addresses)
+        moved_NCYX = channel_first(moved_NYXC)
         coarse_NCYX, kept_NCYX = self._observed(moved_NCYX, batch, "equivariance-")
         if self.objective.recorrupted:
             coarse_NCYX = coarse_NCYX + self._recorruption(coarse_NCYX, batch, "equivariance-") * kept_NCYX / 2
         again_NCYX = network(coarse_NCYX)
         return self.objective.equivariance * mse_loss(again_NCYX, moved_NCYX)
-
-    def _moved(self, fine_NCYX: Tensor, batch: Batch) -> Tensor:
-        """Each sample after a random periodic translation and, if they are asked for, a random symmetry operation."""
-        moved_NYXC = []
-        for spins_YXC, address in zip(channel_last(fine_NCYX), batch.addresses):
-            stream = generator("equivariance", address)
-            rows, columns = stream.integers(spins_YXC.shape[:2]).tolist()
-            spins_NYXC = spins_YXC.roll((rows, columns), dims=(0, 1))[None]
-            if self._symmetries:
-                spins_NYXC = self._symmetries[stream.integers(len(self._symmetries))].turned(spins_NYXC)
-            moved_NYXC.append(spins_NYXC)
-        return channel_first(torch.cat(moved_NYXC))
 
     def _in_units(self, loss: Tensor) -> Tensor:
         return loss if self.start is None else loss / self.start.error.item() ** 2

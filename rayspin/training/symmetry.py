@@ -1,8 +1,12 @@
-"""The symmetries of a Hamiltonian under combined rotations and reflections of lattice and spins, and spin reversal."""
+"""Symmetries of a Hamiltonian, and random motions of fields by them and by translations.
+
+A symmetry is a combined rotation or reflection of lattice and spins, with or without the reversal of all spins.
+"""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rayspin.physics import Hamiltonian, effective_field
+from rayspin.rng import generator
 
 Spins = npt.NDArray[np.float32]
 
@@ -74,3 +79,46 @@ def symmetries(hamiltonian: Hamiltonian, shape: tuple[int, int]) -> tuple[Symmet
         if (shape[0] == shape[1] or operation.turns % 2 == 0)
         and np.allclose(effective_field(operation(spins), hamiltonian), operation(field), rtol=0, atol=tolerance)
     )
+
+
+@dataclass(frozen=True)
+class Motions:
+    """Random motions of fields: a periodic translation by whole sites, and then a symmetry operation.
+
+    Attributes:
+        stage: name of the random streams.
+        shape: rows and columns of the lattice.
+        symmetries: the operations, one of which is drawn; if there are none, fields are translated only.
+    """
+
+    stage: str
+    shape: tuple[int, int]
+    symmetries: tuple[Symmetry, ...] = ()
+
+    def moved(self, spins_YXC: Spins, address: tuple[int, ...]) -> Spins:
+        """Return a field (Y, X, 3) after the motion of an address."""
+        move, symmetry = self._drawn(address)
+        moved = np.roll(spins_YXC, move, axis=(0, 1))
+        return moved if symmetry is None else symmetry(moved)
+
+    def all_moved(self, spins_NYXC: Tensor, addresses: Sequence[tuple[int, ...]]) -> Tensor:
+        """Return fields (N, Y, X, 3) after the motions of their addresses, computed on their device."""
+        moves, symmetries = zip(*map(self._drawn, addresses))
+        size = torch.tensor(self.shape, device=spins_NYXC.device)
+        origins_N2 = torch.from_numpy(np.stack(moves)).to(spins_NYXC.device)
+        rows, columns = (
+            (torch.arange(side, device=spins_NYXC.device) - origins_N2[:, axis, None]) % size[axis]
+            for axis, side in enumerate(self.shape)
+        )
+        samples = torch.arange(len(addresses), device=spins_NYXC.device)
+        moved_NYXC = spins_NYXC[samples[:, None, None], rows[:, :, None], columns[:, None, :]]
+        for symmetry in set(symmetries) - {None}:
+            chosen = torch.tensor([other == symmetry for other in symmetries], device=spins_NYXC.device)
+            moved_NYXC[chosen] = symmetry.turned(moved_NYXC[chosen])
+        return moved_NYXC
+
+    def _drawn(self, address: tuple[int, ...]) -> tuple[npt.NDArray[np.int64], Symmetry | None]:
+        """Return the translation of an address, (2,), rows first, and its symmetry operation."""
+        stream = generator(self.stage, address)
+        move = stream.integers(self.shape)
+        return move, self.symmetries[stream.integers(len(self.symmetries))] if self.symmetries else None
