@@ -17,6 +17,7 @@ import click
 
 from rayspin import __version__, signals
 from rayspin.errors import InputError, RayspinError, RunError
+from rayspin.execution.stopping import interruptible
 from rayspin.output import Lossy, OutputError, checked, complain, end_unread
 from rayspin.paths import checked_path, command, printable_path
 
@@ -46,7 +47,7 @@ class _Group(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
-            with checked():
+            with checked(), interruptible():
                 return super().main(*args, **extra)
         except RayspinError as error:
             if isinstance(error, OutputError) and error.unread:

@@ -31,6 +31,7 @@ from rayspin import signals
 from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.execution.processes import adopt_orphans, end_descendants
 from rayspin.execution.ray_node import LOOPBACK, RayNode, node_folder, ray_environment
+from rayspin.execution.stopping import Interruption
 from rayspin.output import complain
 
 WHERE = "Ray on this machine"
@@ -53,6 +54,9 @@ _REMEDIES = {
     errno.ENOMEM: "free memory",
 }
 """Remedies for system errors during the start, by error number."""
+
+_LOSS = signal.SIGRTMIN + 1
+"""Signal that interrupts the main thread when Ray has died. Ray Tune has a handler of its own for SIGUSR1."""
 
 _GRACE_S = 20.0
 """Seconds for a command to return from Ray after Ray has died: calls into a Ray without GCS block for a minute."""
@@ -105,8 +109,8 @@ class EmbeddedRay:
         return report["address"], report["environment"]
 
     def watch(self) -> None:
-        """Raise the loss of Ray in the main thread as soon as that calls Ray; call this from the main thread."""
-        signal.signal(signal.SIGUSR1, self._raise_loss)
+        """Interrupt the main thread with the loss of Ray as soon as it calls Ray; call this from the main thread."""
+        signal.signal(_LOSS, self._raise_loss)
         self._watch = threading.Thread(target=self._watch_keeper, daemon=True)
         signals.start(self._watch)
 
@@ -150,13 +154,13 @@ class EmbeddedRay:
             if not _in_ray(sys._current_frames().get(main)):
                 calls_since = time.monotonic()
                 continue
-            signal.pthread_kill(main, signal.SIGUSR1)
+            signal.pthread_kill(main, _LOSS)
             if time.monotonic() - calls_since > _GRACE_S:
                 _exit(loss)
 
     def _raise_loss(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.lost is not None and _in_ray(frame):
-            raise self.lost
+            raise Interruption(self.lost)
 
 
 def _in_ray(frame: FrameType | None) -> bool:
@@ -216,10 +220,10 @@ def _run_node(folder: Path, cpus: int) -> None:
         remedy = (
             "completed work is saved; run the same command again to resume, and check the free memory if this recurs"
         )
-        # The remaining daemons would only log errors.
-        end_descendants()
         # The death of one daemon ends others, and the first one can't be identified afterwards.
         _report(error=(WHERE, f"its {' and '.join(died)} died", remedy), code=RunError.exit_code)
+        # The remaining daemons would only log errors.
+        end_descendants()
         _command_ended(None)
 
 

@@ -1,11 +1,13 @@
-"""The private names of Ray that rayspin uses, all of them: Ray has no public way to do these three things.
+"""The private names of Ray that rayspin uses, all of them: Ray has no public way to do these four things.
 
 pyproject.toml bounds the version, and `tests/unit/execution/test_internals.py` fails when a version does not have them.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -61,3 +63,9 @@ def silence_disconnection() -> None:
     import ray._private.worker as internals
 
     internals.__dict__["print_to_stdstream"] = lambda *_, **__: None
+
+
+def skip_exit_calls() -> None:
+    """Keep Ray Tune from calling a Ray that has died when this process exits: the call blocks for a minute."""
+    if "ray.tune.registry" in sys.modules:
+        atexit.unregister(vars(sys.modules["ray.tune.registry"])["_unregister_all"])

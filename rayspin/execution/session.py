@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from rayspin import signals
 from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.execution.embedded import EmbeddedRay
-from rayspin.execution.ray_internals import authenticated, loopback_addresses, silence_disconnection
-from rayspin.execution.stopping import StopRequest
+from rayspin.execution.ray_internals import authenticated, loopback_addresses, silence_disconnection, skip_exit_calls
+from rayspin.execution.stopping import StopRequest, interruptible
 
 EMBEDDED = "local"
 _ANSWER_S = 10.0
@@ -124,7 +124,7 @@ class Session:
 
         try:
             # Ray adds the working folder to the path of workers, where a user's files may shadow modules.
-            with chdir("/"), _own_sigterm():
+            with interruptible(), chdir("/"), _own_sigterm():
                 ray.init(
                     address,
                     runtime_env={"env_vars": _worker_environment()},
@@ -191,7 +191,9 @@ class Session:
 
         self._started = False
         _started.discard(self)
-        if not self.lost:
+        if self.lost:
+            skip_exit_calls()
+        else:
             with _own_sigterm(), suppress(Exception):
                 ray.shutdown()
         if self._embedded is not None:

@@ -19,13 +19,31 @@ from rayspin.errors import Incomplete, RayspinError
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGALRM)
 
 
+class Interruption(BaseException):
+    """Carries an error from a signal handler through code that catches `Exception`.
+
+    Ray Tune would count an exception that is raised in one of its calls of Ray as the failure of a trial.
+
+    Attributes:
+        error: the error.
+    """
+
+    def __init__(self, error: RayspinError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Unwrap the errors that signal handlers raise in the block: Ray's waiting functions wrap them in a SystemError."""
+    """Raise the error of an `Interruption` of the block itself.
+
+    Ray's waiting functions wrap what a signal handler raises in a SystemError.
+    """
     try:
         yield
-    except SystemError as error:
-        raise error.__cause__ if isinstance(error.__cause__, RayspinError) else error from None
+    except (Interruption, SystemError) as raised:
+        cause = raised.__cause__ if isinstance(raised, SystemError) else raised
+        raise cause.error if isinstance(cause, Interruption) else raised from None
 
 
 class StopRequest:
@@ -68,7 +86,10 @@ class StopRequest:
             Incomplete: a stop was requested.
         """
         if self.requested:
-            raise self.incomplete("run", "completed work saved")
+            raise self._stopped()
+
+    def _stopped(self) -> Incomplete:
+        return self.incomplete("run", "completed work saved")
 
     def incomplete(self, where: str, done: str) -> Incomplete:
         """Return the error that ends a run stopped on request.
@@ -86,4 +107,4 @@ class StopRequest:
             return
         self._reason = "the deadline" if number == signal.SIGALRM else signal.Signals(number).name
         if again or not self._draining:
-            self.heed()
+            raise Interruption(self._stopped())

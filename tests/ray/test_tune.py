@@ -86,7 +86,7 @@ def test_failing_trials_are_reported_and_do_not_affect_others(context: Context, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rayspin.jobs.tune.trials.build_stage", lambda table, where: build(_Poisoned, table, where))
         # One restart is enough for this test.
-        patch.setattr("rayspin.jobs.tune.engine.WORKER_RESTARTS", 1)
+        patch.setattr("rayspin.jobs.tune.segment_queue.WORKER_RESTARTS", 1)
         with pytest.raises(RunError, match=r"3 of 5 trials failed, the first with noise_amplitude 1") as caught:
             job.run(poisoned, folder, context)
     assert caught.value.exit_code == 1

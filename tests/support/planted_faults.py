@@ -175,10 +175,10 @@ FAULTS = {
         ["unit/jobs/tune/test_schedulers.py"],
     ),
     "a-lost-worker-stops-a-sweep": Fault(
-        "jobs/tune/engine.py",
-        "failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS)",
-        "failure_config=tune.FailureConfig(max_failures=0)",
-        ["ray/test_tune.py", "system/test_kills.py"],
+        "jobs/tune/segment_queue.py",
+        "if self._losses[key] <= WORKER_RESTARTS:",
+        "if self._losses[key] < 1:",
+        ["unit/jobs/tune/test_schedulers.py"],
     ),
     "adopted-shards-are-not-counted": Fault(
         "jobs/generate/recorder.py",

@@ -139,6 +139,8 @@ def test_killed_and_stopped_sweep_gives_the_same_table(sweep: Tune, tmp_path: Pa
         assert re.match(r"Ray on this machine: its .*\braylet\b.* died; completed work is saved; run the", stderr), (
             stderr
         )
+        # The loss of Ray ended the sweep. Ray Tune didn't take it for a failure of its trials.
+        assert not (folder / ".ray").exists()
     with started(job_file, folder) as run:
         before = epochs()
         run.wait_for(lambda: epochs() > before)

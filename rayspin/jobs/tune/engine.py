@@ -1,9 +1,9 @@
 """Run the segments of a queue with Ray Tune: one Tune trial for each segment, on reused actors.
 
-Tune places the segments on the cluster and restarts lost workers. The queue decides what runs, and the ledger records
-the outcomes. The state of Tune is deleted, because Tune cannot extend a finished experiment. Exceptions of a trial are
-caught in the worker and returned as outcomes. A failure that Tune sees is therefore a lost worker or node, and the
-segment is run again.
+Tune places the segments on the cluster. The queue decides what runs, and the ledger records the outcomes. The state of
+Tune is deleted, because Tune cannot extend a finished experiment. Exceptions of a trial are caught in the worker and
+returned as outcomes. A failure that Tune sees is therefore a lost worker or node, and the queue gives the segment out
+again. The retries of Tune are not used: it does not retry a trial whose worker is lost before the trial has started.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ray.tune.search import Searcher
 from rayspin.errors import MachineError, RayspinError, RunError
 from rayspin.execution.session import places_on
 from rayspin.jobs.stage import Context
-from rayspin.jobs.train.workers import STOP, WORKER_RESTARTS
-from rayspin.jobs.tune.outcomes import Failed, Finished, Outcome, Refused, decode, encode
+from rayspin.jobs.train.workers import STOP
+from rayspin.jobs.tune.outcomes import Failed, Finished, Refused, decode, encode
 from rayspin.jobs.tune.schedulers import Segment
 from rayspin.jobs.tune.segment_queue import SegmentQueue
 from rayspin.jobs.tune.segments import SegmentRunner
@@ -122,7 +122,6 @@ def run_segments(
             name="tune",
             storage_path=str(scratch),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
         ),
     )
     try:
@@ -159,15 +158,15 @@ class _SegmentSearcher(Searcher):
         return {"parcel": _Parcel(cloudpickle.dumps((self._runner, segment)))}  # type: ignore[no-untyped-call]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Take the outcome of a segment, or the final loss of its worker."""
+        """Take the outcome of a segment, or the loss of its worker."""
         segment = self._out.pop(trial_id)
-        if error or result is None or "outcome" not in result:
-            cause = f"its worker was lost {WORKER_RESTARTS + 1} times (possibly out of memory or a crash)"
-            outcome: Outcome = Failed(cause, hopeless=True)
-        else:
-            outcome = decode(result["outcome"])
         try:
-            match outcome:
+            if error or result is None or "outcome" not in result:
+                # If Ray itself has died, this call ends the run.
+                self._context.session.nodes()
+                self._queue.lost(segment)
+                return
+            match outcome := decode(result["outcome"]):
                 case Refused():
                     raise MachineError(outcome.where, outcome.problem, outcome.remedy)
                 case Finished() | Failed():

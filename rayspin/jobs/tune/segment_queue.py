@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from rayspin.config import suggestion
 from rayspin.errors import InputError
+from rayspin.jobs.train.workers import WORKER_RESTARTS
 from rayspin.jobs.tune.ledger import Ledger
 from rayspin.jobs.tune.outcomes import Failed, Figures, Finished
 from rayspin.jobs.tune.schedulers import Scheduler, Segment
@@ -28,7 +30,8 @@ class SegmentQueue:
         self._metric, self._maximize = metric
         self._retries = retries
         self._again: list[Segment] = []
-        self._failures: dict[str, int] = {}
+        self._failures: Counter[str] = Counter()
+        self._losses: Counter[tuple[str, int]] = Counter()
         self._out: dict[tuple[str, int], list[Segment]] = {}
         self._done = self._failed = 0
         self._best = math.inf
@@ -94,12 +97,22 @@ class SegmentQueue:
         if isinstance(outcome, Finished):
             figures = outcome.figures
         else:
-            self._failures[name] = self._failures.get(name, 0) + 1
+            self._failures[name] += 1
             if self._failures[name] <= self._retries and not outcome.hopeless:
                 self._again.append(segment)
                 return
         for same in self._out.pop((name, segment.until)):
             self._report(same, figures)
+
+    def lost(self, segment: Segment) -> None:
+        """Take the loss of the worker that ran the segment, which is run again up to `WORKER_RESTARTS` times."""
+        key = (segment.trial.name, segment.until)
+        self._losses[key] += 1
+        if self._losses[key] <= WORKER_RESTARTS:
+            self._again.append(segment)
+        else:
+            problem = f"its worker was lost {self._losses[key]} times (possibly out of memory or a crash)"
+            self.take(segment, Failed(problem, hopeless=True))
 
     def _report(self, segment: Segment, figures: Figures | None) -> None:
         value = None if figures is None else self.value(figures)

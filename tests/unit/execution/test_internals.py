@@ -20,6 +20,7 @@ from tests.support.repository import REPOSITORY
     [
         ("ray._private.ray_constants", "ENABLE_RAY_CLUSTER"),
         ("ray._private.worker", "print_to_stdstream"),
+        ("ray.tune.registry", "_unregister_all"),
         ("ray._raylet", "Config"),
         ("ray._raylet", "AuthenticationTokenLoader"),
         ("submitit.core._submit", "submitit_main"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator
 
 import pytest
 
 from rayspin.errors import Incomplete
-from rayspin.execution.stopping import StopRequest
+from rayspin.execution.stopping import StopRequest, interruptible
 from tests.support.runs import wait_until
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
@@ -37,7 +38,7 @@ def test_draining_work_records_a_signal_and_continues(stop: StopRequest, number:
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_other_work_ends_at_once(stop: StopRequest, number: signal.Signals) -> None:
-    with pytest.raises(Incomplete, match=f"stopped by {number.name}") as caught:
+    with pytest.raises(Incomplete, match=f"stopped by {number.name}") as caught, interruptible():
         signal.raise_signal(number)
     assert caught.value.exit_code == 75
 
@@ -45,8 +46,21 @@ def test_other_work_ends_at_once(stop: StopRequest, number: signal.Signals) -> N
 def test_second_request_ends_draining_work(stop: StopRequest) -> None:
     with stop.draining():
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(Incomplete, match="stopped by SIGINT"):
+        with pytest.raises(Incomplete, match="stopped by SIGINT"), interruptible():
             signal.raise_signal(signal.SIGINT)
+
+
+def test_library_that_catches_exceptions_does_not_catch_a_stop(stop: StopRequest) -> None:
+    """Ray Tune handles an exception in its loop as the failure of a trial, and continues."""
+
+    def step() -> None:
+        with contextlib.suppress(Exception):
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Incomplete, match="stopped by SIGTERM"), interruptible():
+        step()
+    with stop.draining(), pytest.raises(Incomplete, match="stopped by SIGTERM"), interruptible():
+        step()
 
 
 def test_second_walltime_signal_is_ignored(stop: StopRequest) -> None:

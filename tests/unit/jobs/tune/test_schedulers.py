@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,23 @@ def test_a_failure_is_tried_again_by_rule_and_then_told(tmp_path: Path) -> None:
         again.take(segment, result(segment))
     assert set(out) == {bad, worse}
     assert Ledger(tmp_path).trials[bad].error == ""
+
+
+def test_segment_runs_again_three_times_after_the_loss_of_its_worker(tmp_path: Path) -> None:
+    played = queue(tmp_path, 3, retries=0)
+    unlucky, fatal = [trial.name for trial in trials(3)][:2]
+    tries: Counter[str] = Counter()
+    while (segment := played.next()) is not None:
+        name = segment.trial.name
+        tries[name] += 1
+        if name == fatal or (name == unlucky and tries[name] <= 3):
+            played.lost(segment)
+        else:
+            played.take(segment, result(segment))
+    assert tries[fatal] == 4
+    entries = Ledger(tmp_path).trials
+    assert entries[fatal].error == "its worker was lost 4 times (possibly out of memory or a crash)"
+    assert (entries[fatal].ended, entries[unlucky].error) == ("failed", "")
 
 
 def test_a_trial_that_is_asked_for_twice_runs_once(tmp_path: Path) -> None:
