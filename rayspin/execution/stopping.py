@@ -35,7 +35,7 @@ class Interruption(BaseException):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise the error of an `Interruption` of the block itself.
+    """Raise the error that an `Interruption` of the block carries.
 
     Ray's waiting functions wrap what a signal handler raises in a SystemError.
     """
@@ -86,10 +86,7 @@ class StopRequest:
             Incomplete: a stop was requested.
         """
         if self.requested:
-            raise self._stopped()
-
-    def _stopped(self) -> Incomplete:
-        return self.incomplete("run", "completed work saved")
+            raise self._at_once()
 
     def incomplete(self, where: str, done: str) -> Incomplete:
         """Return the error that ends a run stopped on request.
@@ -100,6 +97,10 @@ class StopRequest:
         """
         return Incomplete(where, f"stopped by {self._reason} with {done}", "run the same command again to resume")
 
+    def _at_once(self) -> Incomplete:
+        """The error that ends a run wherever it is."""
+        return self.incomplete("run", "completed work saved")
+
     def _handle_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         again = self.requested
         # A second warning about the same walltime or deadline does not make the stop more urgent.
@@ -107,4 +108,4 @@ class StopRequest:
             return
         self._reason = "the deadline" if number == signal.SIGALRM else signal.Signals(number).name
         if again or not self._draining:
-            raise Interruption(self._stopped())
+            raise Interruption(self._at_once())

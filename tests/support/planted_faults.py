@@ -176,8 +176,8 @@ FAULTS = {
     ),
     "a-lost-worker-stops-a-sweep": Fault(
         "jobs/tune/segment_queue.py",
-        "if self._losses[key] <= WORKER_RESTARTS:",
-        "if self._losses[key] < 1:",
+        "if losses <= WORKER_RESTARTS:",
+        "if losses < 1:",
         ["unit/jobs/tune/test_schedulers.py"],
     ),
     "adopted-shards-are-not-counted": Fault(

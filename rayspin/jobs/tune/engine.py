@@ -118,11 +118,7 @@ def run_segments(
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(scratch),
-            verbose=0,
-        ),
+        run_config=tune.RunConfig(name="tune", storage_path=str(scratch), verbose=0),
     )
     try:
         with context.stop.draining(), polling(watch):

@@ -35,6 +35,11 @@ class Segment:
     trial: Trial
     until: int
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """The name of the trial and `until`, which are equal for segments with the same result."""
+        return self.trial.name, self.until
+
 
 class Scheduler(Protocol):
     """Interface of schedulers."""

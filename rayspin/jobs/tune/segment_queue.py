@@ -51,14 +51,13 @@ class SegmentQueue:
         while (segment := self.scheduler.next()) is not None:
             self.ledger.plan([segment.trial])
             known = self.ledger.result(segment)
-            key = (segment.trial.name, segment.until)
             if known is not None:
                 self._report(segment, known)
-            elif key in self._out:
+            elif segment.key in self._out:
                 # The scheduler chose the same trial twice; it runs only once.
-                self._out[key].append(segment)
+                self._out[segment.key].append(segment)
             else:
-                self._out[key] = [segment]
+                self._out[segment.key] = [segment]
                 return segment
         return None
 
@@ -101,17 +100,17 @@ class SegmentQueue:
             if self._failures[name] <= self._retries and not outcome.hopeless:
                 self._again.append(segment)
                 return
-        for same in self._out.pop((name, segment.until)):
+        for same in self._out.pop(segment.key):
             self._report(same, figures)
 
     def lost(self, segment: Segment) -> None:
         """Take the loss of the worker that ran the segment, which is run again up to `WORKER_RESTARTS` times."""
-        key = (segment.trial.name, segment.until)
-        self._losses[key] += 1
-        if self._losses[key] <= WORKER_RESTARTS:
+        self._losses[segment.key] += 1
+        losses = self._losses[segment.key]
+        if losses <= WORKER_RESTARTS:
             self._again.append(segment)
         else:
-            problem = f"its worker was lost {self._losses[key]} times (possibly out of memory or a crash)"
+            problem = f"its worker was lost {losses} times (possibly out of memory or a crash)"
             self.take(segment, Failed(problem, hopeless=True))
 
     def _report(self, segment: Segment, figures: Figures | None) -> None:
