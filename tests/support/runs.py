@@ -99,7 +99,10 @@ class Run:
         self.wait_for(lambda: victims.extend(self.find(name)) or victims)
         time.sleep(rng.uniform(0, 0.3))
         victim = rng.choice(sorted(victims, key=lambda process: process.pid))
-        victim.kill()
+        try:
+            victim.kill()
+        except psutil.NoSuchProcess:
+            return self.kill(name, rng)
         return victim
 
     def wait(self) -> tuple[int, str]:
