@@ -33,6 +33,8 @@ _STIFFNESS = 0.02
 _NEAREST = 0.03
 """Distance from a phase, in standard deviations of the image, below which all pixels have the same weight."""
 
+_FAINTEST = 0.03
+"""Smallest mean contrast, relative to the standard deviation of the image, of levels that are accepted."""
 _WEAKEST = 0.3
 """Smallest contrast anywhere, relative to the mean contrast, of levels that are accepted."""
 
@@ -108,7 +110,8 @@ class Levels(Config):
         middle_YX, contrast_YX = (
             np.tensordot(some, _terms(positions[0][:, None], positions[1], degree), 1) for some in (middle, contrast)
         )
-        if contrast_YX.min() < _WEAKEST * contrast_YX.mean():
+        mean = contrast_YX.mean()
+        if mean < _FAINTEST * values.std() or contrast_YX.min() < _WEAKEST * mean:
             problem = "is not of two phases, dark and bright, whose grey levels vary smoothly"
             raise InputError(where, problem, 'use background = "none" or "plane", or give limits')
         low, high = np.percentile((values - middle @ sampled) / (contrast @ sampled), self.percentiles)
@@ -125,7 +128,7 @@ def _samples(grey_YX: Floats, known_YX: Bools, sigma: float) -> tuple[Floats, np
         block = slice(row, row + _BLOCK), slice(column, column + _BLOCK)
         inside = np.stack(np.nonzero(known_YX[block]))
         found.append(_smoothed(grey_YX[block], known_YX[block], sigma)[tuple(inside)])
-        places.append(inside + [[row], [column]])
+        places.append(inside + np.array([[row], [column]]))
     values, where = np.concatenate(found), np.concatenate(places, axis=1)
     # A regular choice of pixels could match the period of the image.
     chosen = np.random.default_rng(0).permutation(len(values))[:_MOST_PIXELS]
