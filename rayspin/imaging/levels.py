@@ -93,7 +93,7 @@ class Levels(Config):
     def _levels(self, grey_YX: Floats, known_YX: Bools, where: str) -> tuple[Floats, Floats]:
         """Return the dark and the bright level of each pixel, or one of all pixels."""
         if self.limits is not None:
-            return np.float64(self.limits[0]), np.float64(self.limits[1])
+            return np.asarray(self.limits[0]), np.asarray(self.limits[1])
         values, places = _samples(grey_YX, known_YX, self.smoothing)
         if not values.size:
             raise InputError(where, "has no known pixels", "give an image with values")
@@ -103,7 +103,7 @@ class Levels(Config):
             raise InputError(where, f"has the same grey level, {low:g}, almost everywhere", remedy)
         degree = _DEGREES[self.background]
         if degree == 0:
-            return low, high
+            return np.asarray(low), np.asarray(high)
         positions = [_positions(side) for side in grey_YX.shape]
         sampled = _terms(positions[0][places[0]], positions[1][places[1]], degree)
         middle, contrast = _two_phases(sampled, values)
@@ -166,7 +166,7 @@ def _two_phases(terms: Floats, values: Floats) -> tuple[Floats, Floats]:
         terms: functions of the position at each pixel, constant first, (terms, pixels).
         values: grey levels, (pixels,).
     """
-    fits = (_fit_from(np.percentile(values, share), terms, values) for share in _STARTS)
+    fits = (_fit_from(float(np.percentile(values, share)), terms, values) for share in _STARTS)
     middle, contrast, _ = min(fits, key=lambda fit: fit[2])
     return middle, contrast
 
