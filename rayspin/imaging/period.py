@@ -1,0 +1,43 @@
+"""The period of a texture in an image, and images at another number of pixels per period."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+
+_BAND = 2
+"""The period is a mean over waves shorter or longer than the strongest by at most this factor."""
+_STEPS = 10
+
+
+def texture_period(component_YX: Floats) -> float:
+    """Return the period of a texture without a direction, such as a labyrinth, in pixels.
+
+    It is the inverse of the mean wave number of the waves around the strongest, weighted by their power, after a Hann
+    window, so that the image need not be periodic. NaN if the image is uniform or has fewer than 8 pixels along a side.
+
+    Args:
+        component_YX: a component of the spins, (Y, X).
+    """
+    rows, columns = component_YX.shape
+    if min(rows, columns) < 8:
+        return float("nan")
+    window = np.hanning(rows)[:, None] * np.hanning(columns)
+    centred = component_YX - np.average(component_YX, weights=window)
+    power = np.abs(np.fft.rfft2(window * centred)) ** 2
+    wave = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns))
+    # Rings of the width of the window's line, without the uniform wave.
+    width = 2 / min(rows, columns)
+    ring = np.rint(wave / width).astype(int)
+    strength = np.bincount(ring.ravel(), power.ravel())
+    strength[0] = 0
+    if not strength.any():
+        return float("nan")
+    strongest = width * strength.argmax()
+    # The band moves to its own mean.
+    for _ in range(_STEPS):
+        near = (wave > strongest / _BAND) & (wave < strongest * _BAND)
+        strongest = (power * wave)[near].sum() / power[near].sum()
+    return float(1 / strongest)
