@@ -1,0 +1,97 @@
+"""What a network is applied to: spins of a file, of three files with a component each, or of a dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin.errors import InputError
+from rayspin.imaging import raster
+from rayspin.imaging.levels import Bools, Levels
+from rayspin.imaging.ovf import read_ovf
+from rayspin.imaging.tiles import Edges
+from rayspin.physics import Hamiltonian
+from rayspin.storage import Catalog, Images, Split
+
+_OVF = (".ovf", ".omf", ".ohf", ".vtr")
+
+
+@dataclass(frozen=True)
+class Input:
+    """Spins to apply a network to.
+
+    Attributes:
+        name: the file or the split of a dataset.
+        spins_NYXC: (N, Y, X, 3), or (N, Y, X, 1) for S_z alone, float32; the first row is the lowest of a picture.
+        known_NYX: False where a pixel is unknown; its spins are 0.
+        edges: what lies beyond the edges.
+        hamiltonian: the Hamiltonian, if the spins are of a dataset; they are fine spins then.
+    """
+
+    name: str
+    spins_NYXC: npt.NDArray[np.float32]
+    known_NYX: Bools
+    edges: Edges
+    hamiltonian: Hamiltonian | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of shape and values, in hexadecimal."""
+        digest = hashlib.sha256(repr(self.spins_NYXC.shape).encode())
+        digest.update(np.ascontiguousarray(self.spins_NYXC, "<f4").data)
+        return digest.hexdigest()
+
+
+def read_input(path: Path, levels: Levels, split: Split = "test", samples: int = 1) -> Input:
+    """Read spins.
+
+    Args:
+        path: an image (its grey levels are S_z), an OVF file, an array in NetCDF, .npz or .npy, or a dataset's folder.
+        levels: how S_z follows from grey levels.
+        split: the split of a dataset.
+        samples: the number of samples of a dataset.
+
+    Raises:
+        InputError: the path is none of these, or the file is damaged or can't be used.
+    """
+    if path.is_dir():
+        return _dataset(path, split, samples)
+    suffix = path.suffix.lower()
+    if suffix in raster.SUFFIXES:
+        grey, known = raster.read_raster(path)
+        # The first row of an image is its topmost.
+        grey, known = grey[:, ::-1], known[:, ::-1]
+        return Input(str(path), levels.component(grey, known, str(path))[..., None], known, "mirrored")
+    spins = read_ovf(path) if suffix in _OVF else Images.read(path).values_NYXC
+    known = np.isfinite(spins).all(axis=-1)
+    return Input(str(path), np.where(known[..., None], spins, np.float32(0)), known, "mirrored")
+
+
+def components(inputs: Sequence[Input]) -> Input:
+    """Return one input whose components S_x, S_y and S_z are those of three one-component inputs of equal size.
+
+    Raises:
+        InputError: there are not three, or they differ in shape, or have three components each.
+    """
+    if len(inputs) != 3 or any(one.spins_NYXC.shape != (*inputs[0].spins_NYXC.shape[:3], 1) for one in inputs):
+        shapes = ", ".join(str(one.spins_NYXC.shape) for one in inputs)
+        raise InputError("--components", f"the inputs are {shapes}", "give images of S_x, S_y and S_z of equal size")
+    spins = np.concatenate([one.spins_NYXC for one in inputs], axis=-1)
+    known = np.logical_and.reduce([one.known_NYX for one in inputs])
+    name = ", ".join(one.name for one in inputs)
+    return replace(inputs[0], name=name, spins_NYXC=np.where(known[..., None], spins, 0), known_NYX=known)
+
+
+def _dataset(path: Path, split: Split, samples: int) -> Input:
+    reader = Catalog.open(path).reader(split)
+    if not len(reader):
+        raise InputError(str(path), f"has no samples in the split {split!r}", "give another --split")
+    spins = reader.read(np.arange(min(samples, len(reader))))
+    known = np.ones(spins.shape[:3], bool)
+    return Input(f"{path} ({split})", spins, known, "periodic", reader.hamiltonian)
