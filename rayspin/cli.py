@@ -288,6 +288,54 @@ def explain(dataset: Path, shard: str, again: bool) -> None:
 
 
 @main.command()
+@click.argument("what", metavar="WEIGHTS")
+@click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=_Path())
+@click.option(
+    "-o",
+    "--out",
+    "outputs",
+    multiple=True,
+    type=_Path(),
+    metavar="FILE",
+    help="File of the result: .nc, .npz, .ovf or .png. May be repeated. Default: NAME-result.nc and NAME-result.png.",
+)
+@click.option("--iterations", type=click.IntRange(min=1), default=None, help="Iterations of the recursive process.")
+@click.option("--scale", type=click.IntRange(min=2), help="Fine sites per coarse pixel, for a method.")
+@click.option("--hamiltonian", metavar="PRESET", help='Hamiltonian of the spins: "labyrinth" or "domain".')
+@click.option("--noise", metavar="ALPHA", default="0", help='Amplitude of the noise of coarse spins, or "estimated".')
+@click.option("--components", is_flag=True, help="The three inputs are images of S_x, S_y and S_z.")
+@click.option("--normalize", is_flag=True, help="Normalize the spins to length 1 first.")
+@click.option("--edges", type=click.Choice(["periodic", "mirrored"]), help="What lies beyond the edges of an image.")
+@click.option("--sites-per-pixel", metavar="X", help='Resize an image by this factor first, or "auto".')
+@click.option("--mask", type=_Path(), metavar="FILE", help="Image whose black pixels are unknown in the input.")
+@click.option("--background", type=click.Choice(["none", "plane", "quadratic"]), help="Background of grey levels.")
+@click.option("--percentiles", type=float, nargs=2, help="Percentages of pixels beyond the levels of S_z = -1 and 1.")
+@click.option("--levels", type=float, nargs=2, help="Grey levels of S_z = -1 and 1.")
+@click.option("--smoothing", type=float, metavar="PIXELS", help="Width of the average that levels are fitted to.")
+@click.option("--inverted", is_flag=True, help="Dark pixels have S_z = 1.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", help="Split of a dataset.")
+@click.option("--samples", type=click.IntRange(min=1), default=1, help="Number of samples of a dataset.")
+def apply(what: str, sources: tuple[Path, ...], outputs: tuple[Path, ...], components: bool, **options: Any) -> None:
+    """Apply a trained network, or a method of reconstruction, to images, spins or samples of a dataset.
+
+    WEIGHTS is a weight file, the folder of a training, the name of a network of the package, such as labyrinth-field or
+    labyrinth-x8, or a method that needs no network, such as projections. The network says what it does: it estimates
+    the effective field, or it reconstructs fine spins.
+
+    INPUT is an image (PNG, TIFF, ...) whose grey levels show S_z, an OVF file, an array in NetCDF, .npz or .npy, or the
+    folder of a dataset.
+    """
+    from rayspin.application.command import run_all
+
+    for path, figures, written in run_all(what, sources, outputs, components=components, options=options):
+        from rayspin.console import two_columns
+
+        _console().print(two_columns(path, figures))
+        for file in written:
+            click.echo(f"written: {file}")
+
+
+@main.command()
 @click.argument("path", type=_Path())
 @click.option("--png", type=_Path(), metavar="FILE", help="Also write a picture to this PNG file.")
 def show(path: Path, png: Path | None) -> None:

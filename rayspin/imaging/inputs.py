@@ -31,6 +31,7 @@ class Input:
         spins_NYXC: (N, Y, X, 3), or (N, Y, X, 1) for S_z alone, float32; the first row is the lowest of a picture.
         known_NYX: False where a pixel is unknown; its spins are 0.
         edges: what lies beyond the edges.
+        grey: whether it is an image of grey levels, whose pixels are not sites of a lattice.
         hamiltonian: the Hamiltonian, if the spins are of a dataset; they are fine spins then.
     """
 
@@ -38,6 +39,7 @@ class Input:
     spins_NYXC: npt.NDArray[np.float32]
     known_NYX: Bools
     edges: Edges
+    grey: bool = False
     hamiltonian: Hamiltonian | None = None
 
     @cached_property
@@ -67,7 +69,7 @@ def read_input(path: Path, levels: Levels, split: Split = "test", samples: int =
         grey, known = raster.read_raster(path)
         # The first row of an image is its topmost.
         grey, known = grey[:, ::-1], known[:, ::-1]
-        return Input(str(path), levels.component(grey, known, str(path))[..., None], known, "mirrored")
+        return Input(str(path), levels.component(grey, known, str(path))[..., None], known, "mirrored", grey=True)
     spins = read_ovf(path) if suffix in _OVF else Images.read(path).values_NYXC
     known = np.isfinite(spins).all(axis=-1)
     return Input(str(path), np.where(known[..., None], spins, np.float32(0)), known, "mirrored")
@@ -94,4 +96,4 @@ def _dataset(path: Path, split: Split, samples: int) -> Input:
         raise InputError(str(path), f"has no samples in the split {split!r}", "give another --split")
     spins = reader.read(np.arange(min(samples, len(reader))))
     known = np.ones(spins.shape[:3], bool)
-    return Input(f"{path} ({split})", spins, known, "periodic", reader.hamiltonian)
+    return Input(f"{path} ({split})", spins, known, "periodic", hamiltonian=reader.hamiltonian)

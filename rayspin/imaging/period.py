@@ -41,3 +41,24 @@ def texture_period(component_YX: Floats) -> float:
         near = (wave > strongest / _BAND) & (wave < strongest * _BAND)
         strongest = (power * wave)[near].sum() / power[near].sum()
     return float(1 / strongest)
+
+
+def resized(values_YXC: npt.NDArray[np.float32], factor: float) -> npt.NDArray[np.float32]:
+    """Return an image with `factor` times as many pixels along each side, rounded, by bicubic interpolation.
+
+    A smaller image is averaged over the pixels it merges. Values are limited to the range of the image, because bicubic
+    interpolation overshoots at edges.
+
+    Args:
+        values_YXC: the image, (Y, X, C).
+        factor: number of pixels of the result per pixel of the image.
+    """
+    from PIL import Image
+
+    shape = tuple(max(round(factor * side), 1) for side in values_YXC.shape[1::-1])
+    low, high = values_YXC.min(initial=0), values_YXC.max(initial=0)
+    channels = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(channel)).resize(shape, Image.Resampling.BICUBIC))
+        for channel in np.moveaxis(values_YXC, -1, 0)
+    ]
+    return np.clip(np.stack(channels, axis=-1), low, high)

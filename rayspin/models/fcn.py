@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rayspin.errors import InputError
 from rayspin.models.field import FieldNet, FieldNetConfig, Filters
 from rayspin.models.layers import PeriodicConv, PeriodicMaxPool, convolution_block
+from rayspin.models.reach import reach
 
 
 class EffectiveFieldNetConfig(FieldNetConfig):
@@ -37,6 +38,12 @@ class EffectiveFieldNetConfig(FieldNetConfig):
     def stride(self) -> int:
         """Total stride of the encoder, 16 as published; both sides of a lattice must be multiples of it."""
         return int(2 ** len(self.encoder_filters))
+
+    @property
+    def reach(self) -> int:
+        """Largest distance along an axis over which spins affect the estimate, sites: 61 as published."""
+        blocks = len(self.encoder_filters)
+        return reach([*["convolution", "pooling"] * blocks, *["upsampling", "convolution"] * blocks, "convolution"])
 
     def build(self) -> EffectiveFieldNet:
         """Build the network with initial weights drawn from torch's global generator."""

@@ -39,6 +39,11 @@ class FieldNetConfig(Config):
     def stride(self) -> int:
         """Total stride; both sides of a lattice must be multiples of it."""
 
+    @property
+    @abstractmethod
+    def reach(self) -> int:
+        """Largest distance along an axis over which spins affect the estimate, sites."""
+
     @abstractmethod
     def build(self) -> FieldNet:
         """Build the network with initial weights drawn from torch's global generator."""

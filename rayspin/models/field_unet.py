@@ -8,7 +8,8 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from rayspin.models.field import FieldNet, FieldNetConfig, Filters
-from rayspin.models.unet import UNet, unet_stride
+from rayspin.models.reach import reach
+from rayspin.models.unet import UNet, unet_steps, unet_stride
 
 
 class FieldUNetConfig(FieldNetConfig):
@@ -29,6 +30,11 @@ class FieldUNetConfig(FieldNetConfig):
     def stride(self) -> int:
         """Total stride, 16 by default; both sides of a lattice must be multiples of it."""
         return unet_stride(self.patch, self.filters)
+
+    @property
+    def reach(self) -> int:
+        """Largest distance along an axis over which spins affect the estimate, sites: 83 by default."""
+        return reach(unet_steps(len(self.filters)), self.patch)
 
     def build(self) -> FieldUNet:
         """Build the network with initial weights drawn from torch's global generator."""

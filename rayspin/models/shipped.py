@@ -49,7 +49,12 @@ def pretrained_file(name: str) -> Path:
     Raises:
         InputError: there is no network of this name.
     """
-    names = {path.stem for path in FOLDER.glob("*.safetensors")}
+    names = pretrained_names()
     if name not in names:
         raise InputError("pretrained", f"{shown(name)} is not a network of this package", suggestion(str(name), names))
     return FOLDER / f"{name}.safetensors"
+
+
+def pretrained_names() -> list[str]:
+    """Return the names of the networks that are shipped with the package, in alphabetical order."""
+    return sorted(path.stem for path in FOLDER.glob("*.safetensors"))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from rayspin.models.layers import PeriodicConv, PeriodicMaxPool, convolution_block
+from rayspin.models.reach import Step
 
 
 class UNet(nn.Module):
@@ -57,6 +58,19 @@ class UNet(nn.Module):
 def unet_stride(patch: int, filters: Sequence[int]) -> int:
     """Total stride of a `UNet`; both sides of a lattice must be multiples of it."""
     return int(patch * 2 ** (len(filters) - 1))
+
+
+def unet_steps(strides: int, depth: int = 1) -> list[Step]:
+    """Return the steps of a `UNet` from patches to patches, for `reach`.
+
+    Args:
+        strides: number of strides.
+        depth: as of the network.
+    """
+    blocks: list[Step] = ["convolution"] * depth
+    down: list[Step] = [*blocks, "pooling"]
+    up: list[Step] = ["upsampling", "convolution", *blocks]
+    return [*down * (strides - 1), *blocks, *up * (strides - 1), "convolution"]
 
 
 def _blocks(inputs: int, filters: int, depth: int) -> nn.Sequential:

@@ -95,6 +95,16 @@ class Hamiltonian(Config):
         return 4 * self.exchange
 
     @property
+    def spiral_period(self) -> float | None:
+        """Period of the spiral that the DMI winds along a side of the lattice, sites: 2 pi / arctan(|dmi| / exchange).
+
+        It is also the mean period of labyrinths. None if further terms compete, which lengthen it, or without DMI.
+        """
+        if self.dmi == 0 or self.exchange <= 0 or self.dipole or self.anisotropy or any(self.external_field):
+            return None
+        return 2 * math.pi / math.atan(abs(self.dmi) / self.exchange)
+
+    @property
     def unit_axis(self) -> npt.NDArray[np.float64]:
         """The normalized anisotropy axis, (3,)."""
         axis: npt.NDArray[np.float64] = np.array(self.anisotropy_axis) / math.hypot(*self.anisotropy_axis)

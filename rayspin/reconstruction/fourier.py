@@ -15,5 +15,4 @@ class Fourier(Config):
 
     def solve(self, problem: Problem) -> Maps:
         """Return the band-limited spins whose degraded version is the coarse image; see `Method`."""
-        problem.require_all_components("the Fourier inverse")
         return problem.operator.inverse(problem.coarse_NCKYX)

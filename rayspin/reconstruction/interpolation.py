@@ -92,7 +92,6 @@ class Interpolation(Config):
 
     def solve(self, problem: Problem) -> Maps:
         """Return the interpolated spins; see `Method`."""
-        problem.require_all_components("interpolation")
         operator = problem.operator
         if len(operator.shifts) > 1:
             remedy = 'give one, or use the method "fourier"'

@@ -58,8 +58,13 @@ class Problem:
             raise InputError("coarse spins", f"{who} needs all components, not S_z alone", remedy)
 
     def misfit(self, spins_NCYX: Maps) -> Maps:
-        """Return c - D S of the pixels that are known, and zero elsewhere, in the shape of the coarse spins."""
-        misfit = self.coarse_NCKYX - self.operator.apply(spins_NCYX[:, self.measured])
+        """Return c - D S of the pixels that are known, and zero elsewhere, in the shape of the coarse spins.
+
+        Args:
+            spins_NCYX: fine spins (N, 3, Y, X), or (N, 1, Y, X) if S_z alone was measured.
+        """
+        measured_NCYX = spins_NCYX[:, -self.coarse_NCKYX.shape[1] :]
+        misfit = self.coarse_NCKYX - self.operator.apply(measured_NCYX)
         return misfit if self.known_NKYX is None else misfit * self.known_NKYX[:, None]
 
 
@@ -67,7 +72,7 @@ class Method(Protocol):
     """A method of reconstruction, with its options."""
 
     def solve(self, problem: Problem) -> Maps:
-        """Return fine spins (N, 3, Y, X), of any length.
+        """Return fine spins (N, 3, Y, X), of any length, or (N, 1, Y, X) if all that is computed is S_z.
 
         Args:
             problem: the coarse spins and what is known.
@@ -87,6 +92,11 @@ def unit(spins_CYX: Maps) -> Maps:
     length = np.sqrt(np.square(spins_CYX).sum(axis=-3, keepdims=True))
     up = np.array([0, 0, 1], spins_CYX.dtype)[:, None, None]
     return np.where(length > 0, spins_CYX / np.where(length > 0, length, 1), up)
+
+
+def possible(spins_CYX: Maps) -> Maps:
+    """Return the nearest spins that are possible: of length 1, (..., 3, Y, X), or S_z from -1 to 1, (..., 1, Y, X)."""
+    return unit(spins_CYX) if spins_CYX.shape[-3] == 3 else np.clip(spins_CYX, -1, 1)
 
 
 def fields(problem: Problem) -> Iterator[Problem]:

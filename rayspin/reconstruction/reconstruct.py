@@ -23,7 +23,7 @@ from rayspin.reconstruction.noise import estimated_amplitude, residual_amplitude
 from rayspin.reconstruction.observations import coarse_spins, known_pixels, shift_pairs, without_gaps
 from rayspin.reconstruction.operator import Maps, Operator
 from rayspin.reconstruction.posterior import MAP
-from rayspin.reconstruction.problem import Method, Problem, Spectrum, component_maps, unit
+from rayspin.reconstruction.problem import Method, Problem, Spectrum, component_maps, possible
 from rayspin.reconstruction.projections import LINEAR, Projections
 from rayspin.reconstruction.shipped_trust import shipped_model
 from rayspin.reconstruction.strengths import MAPFit
@@ -51,7 +51,8 @@ class Reconstruction:
     """Reconstructed spins.
 
     Attributes:
-        spins: (N, Y, X, 3) unit spins, float32; (Y, X, 3) if one field was given.
+        spins: (N, Y, X, 3) unit spins, float32; (Y, X, 3) if one field was given; (..., 1) if S_z alone was given, and
+            the method uses no Hamiltonian.
         trust: predicted squared error |S - S_true|^2 of each site, averaged by a Gaussian of 6 sites, (N, Y, X) or
             (Y, X), float32; its mean over a field is three times the mean squared error of a component. NaN where no
             trust model is known, unless `reconstruct` is given one: without a Hamiltonian; for Hamiltonians, scales,
@@ -115,7 +116,8 @@ def reconstruct(
 
     Args:
         coarse_NYXC: coarse spins, (N, Y / scale, X / scale, 3), or one field; of any length up to 1, or any length if
-            there is noise. The last axis has length 1 if S_z alone was measured, which "map" accepts.
+            there is noise. The last axis has length 1 if S_z alone was measured, which "map", the interpolations,
+            "fourier" and "projections" accept.
         scale: fine sites per coarse pixel along each axis.
         method: name of a method, or a method with options, such as `Projections(iterations=400)`.
         degradation: what made the coarse spins: a `Degradation`, or any object with a method `operator`; see
@@ -181,12 +183,12 @@ def _solved(
         errors = {name: float(error) for name, error in zip(method.names(problem.hamiltonian), fit.errors)}
         problem = replace(problem, hamiltonian=fit.assumptions.hamiltonian)
         solver, solved = method.map, replace(solved, hamiltonian=problem.hamiltonian, start_NCYX=fit.spins_NCYX)
-    spins_NCYX = unit(solver.solve(solved))
+    spins_NCYX = possible(solver.solve(solved))
     if noise is None and isinstance(solver, MAP):
         # The Hamiltonian separates spins from noise better than the spectrum of the coarse spins does.
         amplitude = residual_amplitude(problem, spins_NCYX)
         solved = with_noise(problem, amplitude)
-        spins_NCYX = unit(solver.solve(replace(solved, start_NCYX=spins_NCYX)))
+        spins_NCYX = possible(solver.solve(replace(solved, start_NCYX=spins_NCYX)))
     solved = replace(solved, start_NCYX=problem.start_NCYX)
     predicted, extrapolated, suspect = _judged(trust or shipped_model(method, solved), spins_NCYX, solved)
     if suspect is not None and isinstance(solver, MAP):
@@ -194,7 +196,7 @@ def _solved(
     spins_NYXC = np.ascontiguousarray(channel_last(spins_NCYX), np.float32)
     shape = before + problem.operator.shape
     return Reconstruction(
-        spins_NYXC.reshape(*shape, 3),
+        spins_NYXC.reshape(*shape, -1),
         predicted.reshape(shape),
         extrapolated.reshape(shape),
         amplitude,

@@ -40,6 +40,9 @@ class Reconstruct(Task):
             rows, columns = (self.scale * side for side in images.shape[1:3])
             available, hamiltonian = len(images), None
             coarse_spins(images, None, None, longest=None if self.any_length or self.noise else 1)
+            if images.shape[-1] == 1 and self.method.method != "map":
+                problem = f"has S_z alone, from which {self.method.method!r} makes no spins"
+                raise InputError("images", problem, 'use the method "map" with a Hamiltonian')
         else:
             facts = DatasetFacts.of(self.dataset or "", run, earlier, incomplete=self.incomplete)
             (rows, columns), (hamiltonian,) = facts.shape, facts.hamiltonians

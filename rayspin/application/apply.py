@@ -1,0 +1,124 @@
+"""Application of a network or a method to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rayspin.application.operations import Operation, operation
+from rayspin.application.result import Application
+from rayspin.errors import InputError
+from rayspin.imaging.inputs import Input, components, read_input
+from rayspin.imaging.levels import Levels
+from rayspin.imaging.period import resized, texture_period
+from rayspin.imaging.raster import read_raster
+from rayspin.imaging.tiles import Edges
+from rayspin.physics.arguments import number
+from rayspin.physics.hamiltonian import HamiltonianLike
+from rayspin.storage import Split
+
+AUTO = "auto"
+_LARGEST_RATIO = 100.0
+
+
+def apply_to(
+    source: str | Path | Sequence[str | Path],
+    what: str | Path | Operation,
+    *,
+    iterations: int = 0,
+    scale: int | None = None,
+    hamiltonian: HamiltonianLike | None = None,
+    noise: float | None = 0.0,
+    levels: Levels | None = None,
+    mask: str | Path | None = None,
+    edges: Edges | None = None,
+    sites_per_pixel: float | str | None = None,
+    normalize: bool = False,
+    split: Split = "test",
+    samples: int = 1,
+) -> Application:
+    """Apply a network or a method of reconstruction to an image, to spins in a file, or to samples of a dataset.
+
+    Args:
+        source: an image (its grey levels give S_z), an OVF file, an array in NetCDF, .npz or .npy, or the folder of a
+            dataset; or three files, whose images are S_x, S_y and S_z.
+        what: a network or method by name or file, see `operation`, or what that returned.
+        iterations: see `operation`.
+        scale: see `operation`.
+        hamiltonian: see `operation`.
+        noise: see `operation`.
+        levels: how grey levels become a component; None selects `Levels()`.
+        mask: an image whose black pixels are unknown in the input.
+        edges: what lies beyond the edges; by default "periodic" for datasets and "mirrored" for files, because the
+            opposite edges of a picture don't continue each other.
+        sites_per_pixel: the image is resized by this factor first; "auto" makes the period of its texture that of the
+            network's training data. Default: "auto" for grey images if that period is known, otherwise 1.
+        normalize: normalize the spins to length 1.
+        split: the split of a dataset.
+        samples: number of samples of a dataset.
+
+    Raises:
+        InputError: a file or an argument is invalid, or they don't fit together.
+    """
+    applied = what
+    if not isinstance(applied, Operation):
+        applied = operation(applied, iterations=iterations, scale=scale, hamiltonian=hamiltonian, noise=noise)
+    given = _read(source, levels or Levels(), split, samples)
+    if mask is not None:
+        given = _masked(given, Path(mask))
+    if edges is not None:
+        given = replace(given, edges=edges)
+    truth_NYXC = None
+    if given.hamiltonian is not None:
+        truth_NYXC = applied.truth(given.spins_NYXC, given.hamiltonian)
+        given = replace(given, spins_NYXC=applied.coarse(given.spins_NYXC))
+    factor = _factor(given, applied, sites_per_pixel)
+    if factor != 1:
+        given = _resized(given, factor)
+    if normalize:
+        length = np.linalg.norm(given.spins_NYXC, axis=-1, keepdims=True)
+        given = replace(given, spins_NYXC=given.spins_NYXC / np.where(length > 0, length, 1))
+    return Application(applied, given, applied(given), factor, truth_NYXC)
+
+
+def _read(source: str | Path | Sequence[str | Path], levels: Levels, split: Split, samples: int) -> Input:
+    if isinstance(source, str | Path):
+        return read_input(Path(source), levels, split, samples)
+    return components([read_input(Path(one), levels, split, samples) for one in source])
+
+
+def _masked(given: Input, mask: Path) -> Input:
+    grey, known = read_raster(mask)
+    known_NYX = np.broadcast_to((grey > 0) & known, (len(grey), *grey.shape[1:]))[:, ::-1]
+    if known_NYX.shape[1:] != given.known_NYX.shape[1:] or len(known_NYX) not in (1, len(given.known_NYX)):
+        problem = f"has {known_NYX.shape} pixels, and the input has {given.known_NYX.shape}"
+        raise InputError(str(mask), problem, "give a mask of the size of the input")
+    known_NYX = known_NYX & given.known_NYX
+    return replace(given, known_NYX=known_NYX, spins_NYXC=np.where(known_NYX[..., None], given.spins_NYXC, np.float32(0)))
+
+
+def _factor(given: Input, applied: Operation, asked: float | str | None) -> float:
+    """Return the number of pixels of the input per pixel of the image."""
+    period = None if applied.hamiltonian is None else applied.hamiltonian.spiral_period
+    if asked is None:
+        asked = AUTO if given.grey and period is not None else 1.0
+    if asked != AUTO:
+        return number("sites_per_pixel", asked, 1 / _LARGEST_RATIO, _LARGEST_RATIO)
+    if period is None:
+        problem = "the period of the training data isn't known"
+        raise InputError("sites_per_pixel", problem, "give a number")
+    measured = np.median([texture_period(image) for image in given.spins_NYXC[..., -1]])
+    if not measured >= 1:
+        raise InputError(given.name, "has no texture whose period could be measured", "give sites_per_pixel")
+    return float(np.clip(period / applied.scale / measured, 1 / _LARGEST_RATIO, _LARGEST_RATIO))
+
+
+def _resized(given: Input, factor: float) -> Input:
+    both = np.concatenate([given.spins_NYXC, given.known_NYX[..., None]], axis=-1, dtype=np.float32)
+    sized = np.stack([resized(image, factor) for image in both])
+    known_NYX = sized[..., -1] > 0.5
+    spins_NYXC = np.where(known_NYX[..., None], sized[..., :-1], np.float32(0))
+    return replace(given, spins_NYXC=spins_NYXC, known_NYX=known_NYX)

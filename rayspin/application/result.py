@@ -1,0 +1,135 @@
+"""The result of an application: its figures, and files of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rayspin import __version__
+from rayspin.application.operations import Operation, all_components
+from rayspin.errors import InputError
+from rayspin.imaging.inputs import Input
+from rayspin.imaging.ovf import write_ovf
+from rayspin.metrics import correlation, mse
+from rayspin.physics import energy
+from rayspin.rundir import replacing
+from rayspin.storage import write_grid
+
+SUFFIXES = (".nc", ".npz", ".ovf", ".png")
+"""Suffixes of the files of a result."""
+
+_UNITS = {"field": "J", "spins": "1"}
+_SHOWN = 1024
+"""Largest number of pixels along a side of a picture; larger images are sampled."""
+
+
+@dataclass(frozen=True)
+class Application:
+    """The result of an application.
+
+    Attributes:
+        operation: what was applied.
+        input: what it was applied to.
+        values_NYXC: the field, J, or spins, (N, Y, X, 3), or (N, Y, X, 1) for S_z alone, float32.
+        sites_per_pixel: pixels of the input per pixel of the image that was given.
+        truth_NYXC: the exact result, if it is known.
+    """
+
+    operation: Operation
+    input: Input
+    values_NYXC: npt.NDArray[np.float32]
+    sites_per_pixel: float = 1.0
+    truth_NYXC: npt.NDArray[np.float32] | None = None
+
+    def figures(self) -> dict[str, str]:
+        """Return a description of the input and of the result, by name."""
+        given, values = self.input, self.values_NYXC
+        unknown = int((~given.known_NYX).sum())
+        rows = {
+            "operation": self.operation.title,
+            "input": f"{given.name}, {len(values)} of {_size(given.spins_NYXC)}, edges {given.edges}",
+            **({"unknown pixels": str(unknown)} if unknown else {}),
+            **({"sites per pixel": f"{self.sites_per_pixel:.4g}"} if self.sites_per_pixel != 1 else {}),
+            "result": f"{self.operation.quantity}, {_size(values)}",
+        }
+        hamiltonian = self.operation.hamiltonian
+        if self.operation.quantity == "spins" and hamiltonian is not None and values.shape[-1] == 3:
+            rows["energy per site"] = f"{energy(values, hamiltonian).mean():.5g} J"
+        if self.truth_NYXC is not None:
+            unit = " J^2" if self.operation.quantity == "field" else ""
+            rows["mean squared error of a component"] = f"{mse(values, self.truth_NYXC).mean():.3g}{unit}"
+            rows["correlation"] = f"{correlation(values, self.truth_NYXC).mean():.6g}"
+        return rows
+
+    def save(self, path: str | Path) -> None:
+        """Write the result to a file, atomically.
+
+        Args:
+            path: a NetCDF file (.nc) or .npz with the result and the input; an OVF file (.ovf) of the first image; or
+                a picture (.png) of input and result.
+
+        Raises:
+            InputError: the suffix is none of these.
+            MachineError: the system refuses to write.
+        """
+        path = Path(path)
+        match path.suffix:
+            case ".nc":
+                variables = {self.operation.quantity: self.values_NYXC, "input": self.input.spins_NYXC}
+                write_grid(path, {}, {name: _named(name, array) for name, array in variables.items()}, self._origin(), {})
+            case ".npz":
+                with replacing(path) as temporary, temporary.open("wb") as stream:
+                    np.savez(stream, **{self.operation.quantity: self.values_NYXC, "input": self.input.spins_NYXC})
+            case ".ovf":
+                write_ovf(path, self.values_NYXC[0], self.operation.quantity)
+            case ".png":
+                self._draw(path)
+            case _:
+                raise InputError(str(path), "is a file of another kind", f"give one of {', '.join(SUFFIXES)}")
+
+    def _origin(self) -> dict[str, str]:
+        """Return the provenance of the result."""
+        return {
+            "title": self.operation.title,
+            "source": f"rayspin {__version__}",
+            "units": _UNITS[self.operation.quantity],
+            "input": self.input.name,
+            "input_sha256": self.input.digest,
+            "edges": self.input.edges,
+            "sites_per_pixel": repr(self.sites_per_pixel),
+            "hamiltonian": "" if self.operation.hamiltonian is None else json.dumps(self.operation.hamiltonian.to_table()),
+            **self.operation.origin,
+        }
+
+    def _draw(self, path: Path) -> None:
+        from rayspin.analysis.figures import draw_resolution
+
+        arrays: Mapping[str, npt.NDArray[Any] | None] = {
+            "input": self.input.spins_NYXC,
+            self.operation.title: self.values_NYXC,
+            "exact": self.truth_NYXC,
+        }
+        row = {title: _thinned(all_components(array)[0]) for title, array in arrays.items() if array is not None}
+        draw_resolution([row], path)
+
+
+def _named(name: str, array: npt.NDArray[np.float32]) -> tuple[tuple[str, ...], npt.NDArray[np.float32]]:
+    """Return the names of the axes of an array, those of the input by names of its own, and the array."""
+    axes = ("y", "x", "component")
+    return ("image", *(f"input_{axis}" if name == "input" else axis for axis in axes)), array
+
+
+def _thinned(values_YXC: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    step = -(-max(values_YXC.shape) // _SHOWN)
+    return values_YXC[::step, ::step]
+
+
+def _size(values_NYXC: npt.NDArray[np.float32]) -> str:
+    rows, columns, components = values_NYXC.shape[1:]
+    return f"{rows} x {columns}, {'S_z alone' if components == 1 else 'three components'}"
