@@ -67,20 +67,21 @@ def apply_to(
     if not isinstance(applied, Operation):
         applied = operation(applied, iterations=iterations, scale=scale, hamiltonian=hamiltonian, noise=noise)
     given = _read(source, levels or Levels(), split, samples)
+    truth_NYXC = None
+    if given.hamiltonian is not None:
+        truth_NYXC, spins_NYXC = applied.truth(given.spins_NYXC, given.hamiltonian), applied.coarse(given.spins_NYXC)
+        given = replace(given, spins_NYXC=spins_NYXC, known_NYX=np.ones(spins_NYXC.shape[:3], bool))
     if mask is not None:
         given = _masked(given, Path(mask))
     if edges is not None:
         given = replace(given, edges=edges)
-    truth_NYXC = None
-    if given.hamiltonian is not None:
-        truth_NYXC = applied.truth(given.spins_NYXC, given.hamiltonian)
-        given = replace(given, spins_NYXC=applied.coarse(given.spins_NYXC))
     factor = _factor(given, applied, sites_per_pixel)
     if factor != 1:
         given = _resized(given, factor)
     if normalize:
         length = np.linalg.norm(given.spins_NYXC, axis=-1, keepdims=True)
-        given = replace(given, spins_NYXC=given.spins_NYXC / np.where(length > 0, length, 1))
+        unit_NYXC = (given.spins_NYXC / np.where(length > 0, length, 1)).astype(np.float32)
+        given = replace(given, spins_NYXC=unit_NYXC)
     return Application(applied, given, applied(given), factor, truth_NYXC)
 
 
@@ -97,7 +98,9 @@ def _masked(given: Input, mask: Path) -> Input:
         problem = f"has {known_NYX.shape} pixels, and the input has {given.known_NYX.shape}"
         raise InputError(str(mask), problem, "give a mask of the size of the input")
     known_NYX = known_NYX & given.known_NYX
-    return replace(given, known_NYX=known_NYX, spins_NYXC=np.where(known_NYX[..., None], given.spins_NYXC, np.float32(0)))
+    return replace(
+        given, known_NYX=known_NYX, spins_NYXC=np.where(known_NYX[..., None], given.spins_NYXC, np.float32(0))
+    )
 
 
 def _factor(given: Input, applied: Operation, asked: float | str | None) -> float:

@@ -65,7 +65,7 @@ def run_all(
 
 def _levels(given: dict[str, Any]) -> dict[str, Any]:
     """Remove the options of grey levels, and return them as a table of `Levels`."""
-    table = {name: given.pop(name) for name in ("background", "smoothing") if name in given}
+    table: dict[str, Any] = {name: given.pop(name) for name in ("background", "smoothing") if name in given}
     for option, key in (("percentiles", "percentiles"), ("levels", "limits")):
         if option in given:
             table[key] = list(given.pop(option))

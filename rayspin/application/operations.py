@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -31,8 +31,7 @@ Spins = npt.NDArray[np.float32]
 
 _FINE_MARGIN = 16
 _FINE_SIDE = 256
-"""Margin and largest side of the tiles of coarse images, pixels. The margin is several periods of the finest waves, over
-which a reconstruction forgets its edges."""
+"""Margin and largest side of the tiles of coarse images, pixels."""
 
 _COMPLETING = 2
 """Iterations in which S_z is kept. Labyrinths whose S_z has normal noise of 0, 0.1 and 0.3 then get fields with mean
@@ -64,7 +63,7 @@ class Operation:
     def __call__(self, given: Input) -> Spins:
         """Return the field (J) or the spins, (N, scale Y, scale X, C)."""
 
-    def coarse(self, spins_NYXC: Spins) -> Spins:  # noqa: PLR6301
+    def coarse(self, spins_NYXC: Spins) -> Spins:
         """Return the input that is made from the spins of a dataset."""
         return spins_NYXC
 
@@ -122,15 +121,18 @@ class FineSpins(Operation):
         method: name of the method, or "network".
         options: further arguments of `reconstruct`.
         degradation: the degradation of the coarse spins.
+        stride: the method takes coarse images whose sides are multiples of it.
     """
 
     method: str = NETWORK
     options: Mapping[str, Any] | None = None
-    degradation: Degradation = Degradation()
+    degradation: Degradation = field(default_factory=Degradation)
+    stride: int = 2
 
     def __call__(self, given: Input) -> Spins:
         """Return fine spins, (N, scale Y, scale X, 3), or (..., 1) if the method makes S_z alone from S_z alone."""
-        tiling = Tiling(given.edges, _FINE_MARGIN, 2, self.scale, _FINE_SIDE)
+        margin = -(-_FINE_MARGIN // self.stride) * self.stride
+        tiling = Tiling(given.edges, margin, self.stride, self.scale, _FINE_SIDE)
         unknown = not given.known_NYX.all()
 
         def fine(tile_YXC: Spins) -> Spins:
@@ -197,6 +199,7 @@ def operation(
             scale=network.config.scale,
             options={"network": network, "noise": noise},
             degradation=network.config.degradation,
+            stride=network.config.stride // network.config.scale,
         )
     _not_used({"scale": scale, "noise": noise or None}, "the network estimates fields")
     if iterations:

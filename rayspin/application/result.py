@@ -82,10 +82,13 @@ class Application:
         match path.suffix:
             case ".nc":
                 variables = {self.operation.quantity: self.values_NYXC, "input": self.input.spins_NYXC}
-                write_grid(path, {}, {name: _named(name, array) for name, array in variables.items()}, self._origin(), {})
+                write_grid(
+                    path, {}, {name: _named(name, array) for name, array in variables.items()}, self._origin(), {}
+                )
             case ".npz":
+                arrays: dict[str, Any] = {self.operation.quantity: self.values_NYXC, "input": self.input.spins_NYXC}
                 with replacing(path) as temporary, temporary.open("wb") as stream:
-                    np.savez(stream, **{self.operation.quantity: self.values_NYXC, "input": self.input.spins_NYXC})
+                    np.savez(stream, **arrays)
             case ".ovf":
                 write_ovf(path, self.values_NYXC[0], self.operation.quantity)
             case ".png":
@@ -103,7 +106,9 @@ class Application:
             "input_sha256": self.input.digest,
             "edges": self.input.edges,
             "sites_per_pixel": repr(self.sites_per_pixel),
-            "hamiltonian": "" if self.operation.hamiltonian is None else json.dumps(self.operation.hamiltonian.to_table()),
+            "hamiltonian": ""
+            if self.operation.hamiltonian is None
+            else json.dumps(self.operation.hamiltonian.to_table()),
             **self.operation.origin,
         }
 

@@ -66,12 +66,9 @@ def read_input(path: Path, levels: Levels, split: Split = "test", samples: int =
         return _dataset(path, split, samples)
     suffix = path.suffix.lower()
     if suffix in raster.SUFFIXES:
-        grey, known = raster.read_raster(path)
-        # The first row of an image is its topmost.
-        grey, known = grey[:, ::-1], known[:, ::-1]
-        return Input(str(path), levels.component(grey, known, str(path))[..., None], known, "mirrored", grey=True)
+        return _image(path, levels)
     spins = read_ovf(path) if suffix in _OVF else Images.read(path).values_NYXC
-    known = np.isfinite(spins).all(axis=-1)
+    known: Bools = np.isfinite(spins).all(axis=-1)
     return Input(str(path), np.where(known[..., None], spins, np.float32(0)), known, "mirrored")
 
 
@@ -88,6 +85,13 @@ def components(inputs: Sequence[Input]) -> Input:
     known = np.logical_and.reduce([one.known_NYX for one in inputs])
     name = ", ".join(one.name for one in inputs)
     return replace(inputs[0], name=name, spins_NYXC=np.where(known[..., None], spins, 0), known_NYX=known)
+
+
+def _image(path: Path, levels: Levels) -> Input:
+    grey, known = raster.read_raster(path)
+    # The first row of an image is its topmost.
+    grey, known = grey[:, ::-1], known[:, ::-1]
+    return Input(str(path), levels.component(grey, known, str(path))[..., None], known, "mirrored", grey=True)
 
 
 def _dataset(path: Path, split: Split, samples: int) -> Input:

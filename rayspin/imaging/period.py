@@ -61,4 +61,5 @@ def resized(values_YXC: npt.NDArray[np.float32], factor: float) -> npt.NDArray[n
         np.asarray(Image.fromarray(np.ascontiguousarray(channel)).resize(shape, Image.Resampling.BICUBIC))
         for channel in np.moveaxis(values_YXC, -1, 0)
     ]
-    return np.clip(np.stack(channels, axis=-1), low, high)
+    limited: npt.NDArray[np.float32] = np.clip(np.stack(channels, axis=-1), low, high)
+    return limited

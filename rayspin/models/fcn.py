@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rayspin.errors import InputError
 from rayspin.models.field import FieldNet, FieldNetConfig, Filters
 from rayspin.models.layers import PeriodicConv, PeriodicMaxPool, convolution_block
-from rayspin.models.reach import reach
+from rayspin.models.reach import Step, reach
 
 
 class EffectiveFieldNetConfig(FieldNetConfig):
@@ -42,8 +42,10 @@ class EffectiveFieldNetConfig(FieldNetConfig):
     @property
     def reach(self) -> int:
         """Largest distance along an axis over which spins affect the estimate, sites: 61 as published."""
+        down: list[Step] = ["convolution", "pooling"]
+        up: list[Step] = ["upsampling", "convolution"]
         blocks = len(self.encoder_filters)
-        return reach([*["convolution", "pooling"] * blocks, *["upsampling", "convolution"] * blocks, "convolution"])
+        return reach([*down * blocks, *up * blocks, "convolution"])
 
     def build(self) -> EffectiveFieldNet:
         """Build the network with initial weights drawn from torch's global generator."""

@@ -59,6 +59,11 @@ class FineNetConfig(Config):
         """Whether the network uses its degradation."""
         return self.start is not None or self.projections > 0 or self.descent is not None
 
+    @property
+    def stride(self) -> int:
+        """Both sides of a fine lattice must be multiples of it."""
+        return self.scale
+
     @abstractmethod
     def build(self) -> FineNet:
         """Build the network with initial weights drawn from torch's global generator."""

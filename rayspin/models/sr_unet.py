@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 import torch
@@ -35,6 +36,11 @@ class SuperResolutionUNetConfig(FineNetConfig):
         if self.start is None:
             raise InputError("start", "this architecture corrects one", 'set start = "fourier" or "wiener-em"')
         return self
+
+    @property
+    def stride(self) -> int:
+        """Both sides of a fine lattice must be multiples of it: of the scale and of the strides of the layers."""
+        return math.lcm(self.scale, unet_stride(self.patch, self.filters))
 
     def build(self) -> SuperResolutionUNet:
         """Build the network with initial weights drawn from torch's global generator."""

@@ -7,8 +7,11 @@ import pytest
 
 from rayspin.metrics import mse
 from rayspin.physics import Degradation
-from rayspin.reconstruction import MAP, Projections, WienerEM, reconstruct
+from rayspin.reconstruction import MAP, Fourier, Projections, WienerEM, reconstruct
+from rayspin.reconstruction.interpolation import Interpolation
 from rayspin.reconstruction.observations import without_gaps
+from rayspin.reconstruction.operator import Operator
+from rayspin.reconstruction.problem import Problem
 from rayspin.reconstruction.reconstruct import METHODS
 
 SHIFTS = ((0, 0), (4, 4))
@@ -103,3 +106,21 @@ def test_any_rectangle_of_pixels_is_reconstructed(shape):
             spins = reconstruct(coarse, 3, method, hamiltonian={"dmi": 0.3, "dipole": 0.01}).spins
             assert spins.shape == (2, 3 * shape[0], 3 * shape[1], 3)
             assert np.isfinite(spins).all()
+
+
+def test_s_z_alone_is_refined_as_in_all_components_and_limited(labyrinths):
+    """Interpolations and the Fourier inverse treat each component by itself; a spin has no S_z beyond 1."""
+    coarse = Degradation().apply(labyrinths, 4)
+    padded = coarse * np.array([0, 0, 1], np.float32)
+    for method in (Interpolation(), Fourier()):
+        alone = reconstruct(coarse[..., 2:], 4, method).spins
+        operator = Operator(Degradation(), (64, 64), 4)
+        whole = method.solve(Problem(np.moveaxis(padded, -1, 1)[:, :, None], operator))
+        np.testing.assert_allclose(alone[..., 0], np.clip(whole[:, 2], -1, 1), atol=1e-6)
+    limited = reconstruct(coarse[..., 2:], 4, "projections").spins
+    assert limited.shape == (*labyrinths.shape[:3], 1)
+    assert np.abs(limited).max() <= 1
+    error = [np.square(values - labyrinths[..., 2:]).mean() for values in (limited, alone)]
+    assert error[0] < error[1]
+    again = operator.apply(np.moveaxis(limited, -1, 1))[:, 0, 0]
+    assert np.abs(again - coarse[..., 2]).max() < 2e-3
