@@ -68,7 +68,7 @@ def read_input(path: Path, levels: Levels, split: Split = "test", samples: int =
     if suffix in raster.SUFFIXES:
         return _image(path, levels)
     spins = read_ovf(path) if suffix in _OVF else Images.read(path).values_NYXC
-    known: Bools = np.isfinite(spins).all(axis=-1)
+    known: Bools = np.asarray(np.isfinite(spins).all(axis=-1))
     return Input(str(path), np.where(known[..., None], spins, np.float32(0)), known, "mirrored")
 
 
