@@ -8,6 +8,7 @@ from typing import Any
 
 from rayspin.application.apply import AUTO, apply_to
 from rayspin.application.operations import operation
+from rayspin.application.result import check_suffix
 from rayspin.config import build
 from rayspin.errors import InputError
 from rayspin.imaging.levels import Levels
@@ -51,6 +52,8 @@ def run_all(
     inputs: list[Path | Sequence[Path]] = [sources] if components else list(sources)
     if outputs and len(inputs) > 1:
         raise InputError("--out", f"names the result of one input, and there are {len(inputs)}", "leave it out")
+    for output in outputs:
+        check_suffix(output)
     for source in inputs:
         first = source if isinstance(source, Path) else source[0]
         files = list(outputs) or [Path(f"{first.stem}-result{suffix}") for suffix in _DEFAULT_SUFFIXES]

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from rayspin.analysis.estimates import Estimate
-from rayspin.analysis.recursive import iterate
-from rayspin.analysis.recursive_steps import align
-from rayspin.config import build, suggestion
 from rayspin.errors import InputError
 from rayspin.imaging.inputs import Input
 from rayspin.imaging.tiles import Tiling
-from rayspin.models import FieldNet, FineNet, apply, load_weights, pretrained_file, weights_info
-from rayspin.models.shipped import pretrained_names
-from rayspin.physics import Degradation, Hamiltonian, effective_field
+from rayspin.physics import Degradation, Hamiltonian
 from rayspin.physics.hamiltonian import HamiltonianLike
 from rayspin.reconstruction import METHODS, NETWORK, reconstruct
-from rayspin.training import BEST
 
 Spins = npt.NDArray[np.float32]
 
 _FINE_MARGIN = 16
 _FINE_SIDE = 256
 """Margin and largest side of the tiles of coarse images, pixels."""
-
-_COMPLETING = 2
-"""Iterations in which S_z is kept. Labyrinths whose S_z has normal noise of 0, 0.1 and 0.3 then get fields with mean
-squared errors of 0.007, 0.007 and 0.016 J^2, of 5.6 J^2; further iterations don't change that."""
-_SHORTEST = 1e-9
 
 _WITH_SPECTRUM = ("wiener", "map-fit")
 """Methods that need more than an image: fine fields, or several images of the same material."""
@@ -70,47 +56,6 @@ class Operation:
     def truth(self, spins_NYXC: Spins, hamiltonian: Hamiltonian) -> Spins:  # noqa: ARG002
         """Return the exact result for the spins of a dataset."""
         return spins_NYXC
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldEstimate(Operation):
-    """The effective field of spins, estimated by a network, or the spins after iterations of the recursive process.
-
-    S_z alone is completed before its field is estimated: from (0, 0, S_z), iterations of the recursive process with S_z
-    kept, and a last one that keeps nothing and so removes noise. The recursive process itself starts from (0, 0, S_z).
-
-    Attributes:
-        network: the network.
-        iterations: number of iterations; 0 for the field.
-        side: largest side of a tile with its margins, sites.
-    """
-
-    network: FieldNet
-    iterations: int = 0
-    side: int = 1024
-
-    def __call__(self, given: Input) -> Spins:
-        """Return F*, J, or the spins after the iterations, (N, Y, X, 3)."""
-        network, stride = self.network, self.network.config.stride
-        margin = -(-network.config.reach // stride) * stride
-        tiling = Tiling(given.edges, margin, stride, side=max(self.side, 4 * margin))
-
-        def output(spins_NYXC: Spins) -> Spins:
-            return np.stack([tiling.apply(lambda tile: apply(network, tile), spins) for spins in spins_NYXC])
-
-        estimate = Estimate(output, network.output.isotropic)
-        spins_NYXC = all_components(given.spins_NYXC)
-        if self.iterations:
-            return _last(iterate(spins_NYXC, estimate, self.iterations))
-        if given.spins_NYXC.shape[-1] == 1:
-            kept = partial(_align_in_plane, given.spins_NYXC, given.known_NYX)
-            both = _last(iterate(spins_NYXC, estimate, _COMPLETING, evolve=kept))
-            spins_NYXC = _last(iterate(both, estimate, 1))
-        return output(spins_NYXC) + np.float32(estimate.isotropic) * spins_NYXC
-
-    def truth(self, spins_NYXC: Spins, hamiltonian: Hamiltonian) -> Spins:
-        """Return the exact field, J, or the spins themselves."""
-        return spins_NYXC if self.iterations else effective_field(spins_NYXC, hamiltonian)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,52 +126,10 @@ def operation(
     given = None if hamiltonian is None else Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     if str(what) in METHODS:
         return _method(str(what), scale, given, noise, iterations)
-    path = _weights_file(what)
-    network, data = load_weights(path), weights_info(path)["provenance"].get("data", {})
-    known = data.get("hamiltonian")
-    hamiltonian = given if given or known is None else build(Hamiltonian, known, f"{path}: hamiltonian")
-    origin = {"weights": str(what), "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    if isinstance(network, FineNet):
-        _not_used({"iterations": iterations or None}, "the network reconstructs fine spins")
-        if scale not in (None, network.config.scale):
-            problem = f"is {scale}, and the network reconstructs at scale {network.config.scale}"
-            raise InputError("scale", problem, "leave it out")
-        title = f"fine spins at scale {network.config.scale} by {what}"
-        return FineSpins(
-            title=title,
-            origin=origin,
-            hamiltonian=hamiltonian,
-            scale=network.config.scale,
-            options={"network": network, "noise": noise},
-            degradation=network.config.degradation,
-            stride=network.config.stride // network.config.scale,
-        )
-    _not_used({"scale": scale, "noise": noise or None}, "the network estimates fields")
-    if iterations:
-        title = f"spins after {iterations} iterations of the recursive process with {what}"
-        return FieldEstimate(
-            title=title, origin=origin, hamiltonian=hamiltonian, network=network, iterations=iterations
-        )
-    title = f"effective field by {what}"
-    return FieldEstimate(title=title, origin=origin, hamiltonian=hamiltonian, quantity="field", network=network)
+    # It imports PyTorch, which methods don't need.
+    from rayspin.application.networks import network_operation
 
-
-def _align_in_plane(
-    up_NYXC: Spins, known_NYX: npt.NDArray[np.bool_], field_NYXC: Spins, spins_NYXC: Spins, iteration: int
-) -> Spins:
-    """Return spins along the field, but with S_z as it is known; see `rayspin.analysis.recursive.iterate`."""
-    aligned = align(field_NYXC, spins_NYXC, iteration)
-    plane = aligned[..., :2]
-    length = np.linalg.norm(plane, axis=-1, keepdims=True)
-    wanted = np.sqrt(np.maximum(1 - up_NYXC**2, 0))
-    kept = np.concatenate([plane * (wanted / np.maximum(length, _SHORTEST)), up_NYXC], axis=-1)
-    return np.where(known_NYX[..., None], kept, aligned)
-
-
-def _last(steps: Iterator[Spins]) -> Spins:
-    for spins_NYXC in steps:
-        last_NYXC = spins_NYXC
-    return last_NYXC
+    return network_operation(what, iterations, scale, given, noise)
 
 
 def all_components(spins_NYXC: Spins) -> Spins:
@@ -239,7 +142,7 @@ def all_components(spins_NYXC: Spins) -> Spins:
 def _method(
     name: str, scale: int | None, hamiltonian: Hamiltonian | None, noise: float | None, iterations: int
 ) -> FineSpins:
-    _not_used({"iterations": iterations or None}, f"the method {name!r} reconstructs fine spins")
+    check_not_used({"iterations": iterations or None}, f"the method {name!r} reconstructs fine spins")
     if name in _WITH_SPECTRUM:
         problem = f"{name!r} needs more than an image"
         raise InputError("WEIGHTS", problem, 'use "wiener-em" or "map", or a job of kind "reconstruct"')
@@ -258,19 +161,16 @@ def _method(
     )
 
 
-def _weights_file(what: str | Path) -> Path:
-    path = Path(what)
-    if str(what) in pretrained_names():
-        return pretrained_file(str(what))
-    if path.is_dir():
-        return path / BEST
-    if path.suffix != ".safetensors" and not path.exists():
-        known = [*pretrained_names(), *METHODS]
-        raise InputError(str(what), "is no weight file, training, network or method", suggestion(str(what), known))
-    return path
+def check_not_used(arguments: Mapping[str, object], why: str) -> None:
+    """Check that arguments without a use are not given.
 
+    Args:
+        arguments: arguments by name; None if they aren't given.
+        why: the reason why they aren't used.
 
-def _not_used(arguments: Mapping[str, object], why: str) -> None:
+    Raises:
+        InputError: one is given.
+    """
     for name, value in arguments.items():
         if value is not None:
             raise InputError(name, f"isn't used: {why}", "leave it out")

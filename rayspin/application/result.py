@@ -79,6 +79,7 @@ class Application:
             MachineError: the system refuses to write.
         """
         path = Path(path)
+        check_suffix(path)
         match path.suffix:
             case ".nc":
                 variables = {self.operation.quantity: self.values_NYXC, "input": self.input.spins_NYXC}
@@ -93,8 +94,6 @@ class Application:
                 write_ovf(path, self.values_NYXC[0], self.operation.quantity)
             case ".png":
                 self._draw(path)
-            case _:
-                raise InputError(str(path), "is a file of another kind", f"give one of {', '.join(SUFFIXES)}")
 
     def _origin(self) -> dict[str, str]:
         """Return the provenance of the result."""
@@ -122,6 +121,16 @@ class Application:
         }
         row = {title: _thinned(all_components(array)[0]) for title, array in arrays.items() if array is not None}
         draw_resolution([row], path)
+
+
+def check_suffix(path: Path) -> None:
+    """Check that a result can be written to a file.
+
+    Raises:
+        InputError: its suffix is not in `SUFFIXES`.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(str(path), "is a file of another kind", f"give one of {', '.join(SUFFIXES)}")
 
 
 def _named(name: str, array: npt.NDArray[np.float32]) -> tuple[tuple[str, ...], npt.NDArray[np.float32]]:

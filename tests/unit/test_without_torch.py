@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.repository import SMOKE
 
@@ -43,3 +45,11 @@ def test_missing_torch_is_a_one_line_error(arguments: tuple[object, ...]) -> Non
     done = rayspin(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "torch: is not installed; install it with pip install 'rayspin[train]'\n"
+
+
+def test_image_is_refined_without_torch(tmp_path: Path) -> None:
+    levels = np.round(128 + 100 * np.sin(np.arange(32) / 3)).astype(np.uint8)
+    Image.fromarray(np.tile(levels, (16, 1))).save(tmp_path / "image.png")
+    done = rayspin("apply", "projections", tmp_path / "image.png", "--scale", 4, "--out", tmp_path / "fine.nc")
+    assert done.returncode == 0, done.stderr
+    assert "spins, 64 x 128" in done.stdout

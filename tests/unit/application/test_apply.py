@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from rayspin.application import apply_to, operation
-from rayspin.application.operations import FieldEstimate
+from rayspin.application.networks import FieldEstimate
 from rayspin.errors import InputError
 from rayspin.imaging.inputs import Input
 from rayspin.imaging.levels import Levels
