@@ -181,6 +181,28 @@ def draw_resolution(rows: Sequence[Mapping[str, Floats]], path: Path) -> None:
     _save(figure, path)
 
 
+def draw_application(panels: Mapping[str, Floats], path: Path) -> None:
+    """Draw images side by side, and the key of their colours.
+
+    Args:
+        panels: spins or fields (Y, X, 3), drawn by their direction, or S_z alone (Y, X, 1), by the title of the panel.
+        path: the PNG file.
+    """
+    wide = [panel.shape[1] / panel.shape[0] for panel in panels.values()]
+    height = 3.4
+    figure = Figure(figsize=(height * sum(wide) + 1.4, height + 0.4), layout="constrained")
+    *axes, key = np.asarray(figure.subplots(1, len(panels) + 1, width_ratios=[*wide, 0.3]))
+    for axis, (title, values) in zip(axes, panels.items()):
+        axis.set_axis_off()
+        if values.shape[-1] == 1:
+            axis.imshow(values[..., 0], origin="lower", cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+            axis.set_title(title, fontsize=10)
+        else:
+            _spins(axis, values, title)
+    _key(key)
+    _save(figure, path)
+
+
 @dataclass(frozen=True)
 class Distribution:
     """A panel of distributions.
@@ -523,6 +545,19 @@ def _sheet(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
 def _spins(axis: Axes, spins_YXC: Floats, title: str) -> None:
     axis.imshow(spin_colours(spins_YXC), origin="lower", interpolation="nearest")
     axis.set_title(title, fontsize=10)
+
+
+def _key(axis: Axes) -> None:
+    """Draw the key of the colours: a disc of directions, seen from +z, with +z in its centre and -z at its rim."""
+    y, x = np.mgrid[-1:1:201j, -1:1:201j]
+    radius = np.hypot(x, y)
+    polar = np.pi * np.minimum(radius, 1)
+    plane = np.sin(polar) / np.maximum(radius, _NONE)
+    colours = spin_colours(np.stack([plane * x, plane * y, np.cos(polar)], axis=-1))
+    axis.imshow(np.concatenate([colours, (radius <= 1)[..., None]], axis=-1), origin="lower", extent=(-1, 1, -1, 1))
+    for text, place in (("x", (1.25, 0)), ("y", (0, 1.25)), ("+z", (0, 0))):
+        axis.annotate(text, place, ha="center", va="center", fontsize=8, annotation_clip=False)
+    axis.set_axis_off()
 
 
 def _magnitude(axis: Axes, values_YX: Floats, title: str) -> None:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rayspin import __version__
-from rayspin.application.operations import Operation, all_components
+from rayspin.application.operations import Operation
 from rayspin.errors import InputError
 from rayspin.imaging.inputs import Input
 from rayspin.imaging.ovf import write_ovf
@@ -25,6 +26,9 @@ SUFFIXES = (".nc", ".npz", ".ovf", ".png")
 """Suffixes of the files of a result."""
 
 _UNITS = {"field": "J", "spins": "1"}
+_TITLE = 36
+"""Number of characters in a line of a title."""
+
 _SHOWN = 1024
 """Largest number of pixels along a side of a picture; larger images are sampled."""
 
@@ -112,15 +116,15 @@ class Application:
         }
 
     def _draw(self, path: Path) -> None:
-        from rayspin.analysis.figures import draw_resolution
+        from rayspin.analysis.figures import draw_application
 
         arrays: Mapping[str, npt.NDArray[Any] | None] = {
             "input": self.input.spins_NYXC,
-            self.operation.title: self.values_NYXC,
+            fill(self.operation.title, _TITLE): self.values_NYXC,
             "exact": self.truth_NYXC,
         }
-        row = {title: _thinned(all_components(array)[0]) for title, array in arrays.items() if array is not None}
-        draw_resolution([row], path)
+        panels = {title: _thinned(array[0]) for title, array in arrays.items() if array is not None}
+        draw_application(panels, path)
 
 
 def check_suffix(path: Path) -> None:
