@@ -87,8 +87,8 @@ class Levels(Config):
     def spins(self, grey_NYXC: Floats, known_NYX: Bools, where: str = "image") -> npt.NDArray[np.float32]:
         """Return spins from images of one component (S_z) or of three, taken under equal conditions.
 
-        The levels of S_z are those of `component`. S_x and S_y have the contrast of S_z, and are 0 at their median unless
-        the limits are known.
+        The levels of S_z are those of `component`. S_x and S_y have the contrast of S_z, and are 0 at their median
+        unless the limits are known.
 
         Args:
             grey_NYXC: grey levels, (N, Y, X, 1) or (N, Y, X, 3).

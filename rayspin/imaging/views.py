@@ -33,20 +33,28 @@ def view(field_YXC: npt.ArrayLike, shape: tuple[int, int], angle: float = 0.0, p
         InputError: the field doesn't contain the view without repetition.
     """
     field = np.asarray(field_YXC, np.float32)
+    check_fits(shape, field.shape, angle, pitch)
     rows, columns = shape
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    needed = [
-        pitch * (abs(cosine) * along + abs(sine) * across) for along, across in ((rows, columns), (columns, rows))
-    ]
-    if any(side > available + 1e-6 for side, available in zip(needed, field.shape)):
-        problem = f"a view of {needed[0]:.0f} x {needed[1]:.0f} sites is larger than the field"
-        raise InputError("size", problem, "reduce size or angle, or generate larger fields")
     v = pitch * (np.arange(rows) - (rows - 1) / 2)[:, None]
     u = pitch * (np.arange(columns) - (columns - 1) / 2)
     middle_y, middle_x = ((side - 1) / 2 for side in field.shape[:2])
     found = _interpolated(field, middle_y + sine * u + cosine * v, middle_x + cosine * u - sine * v)
     x, y, z = np.moveaxis(found, -1, 0)
     return np.stack([cosine * x + sine * y, cosine * y - sine * x, z], axis=-1).astype(np.float32)
+
+
+def check_fits(shape: tuple[int, int], field: tuple[int, ...], angle: float, pitch: float) -> None:
+    """Check that a field contains a view without repetition; arguments as for `view`, but the shape of the field.
+
+    Raises:
+        InputError: it doesn't.
+    """
+    cosine, sine = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
+    needed = [pitch * (cosine * along + sine * across) for along, across in (shape, shape[::-1])]
+    if any(side > available + 1e-6 for side, available in zip(needed, field)):
+        problem = f"a view of {needed[0]:.0f} x {needed[1]:.0f} sites is larger than the field, {field[0]} x {field[1]}"
+        raise InputError("size", problem, "reduce size or angle, or generate larger fields")
 
 
 def _interpolated(field_YXC: Vectors, y_YX: Floats, x_YX: Floats) -> Vectors:
@@ -60,7 +68,7 @@ def _interpolated(field_YXC: Vectors, y_YX: Floats, x_YX: Floats) -> Vectors:
     return found
 
 
-def _neighbours(position_YX: Floats, sites: int) -> tuple[list[npt.NDArray[np.intp]], list[Vectors]]:
+def _neighbours(position_YX: Floats, sites: int) -> tuple[list[npt.NDArray[np.intp]], list[Floats]]:
     """Return the four nearest sites of each point, and their weights (Lagrange polynomials)."""
     first = np.floor(position_YX).astype(np.intp)
     t = (position_YX - first).astype(np.float32)
