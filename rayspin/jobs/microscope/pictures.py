@@ -102,7 +102,7 @@ class Pictures:
             remedy = 'give the folder of a finished job of kind "microscope-images"'
             raise InputError(str(folder), "has no pictures of a microscope", remedy)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             facts = json.loads(str(arrays.pop("facts")))
             hamiltonian = facts["hamiltonian"]
