@@ -120,6 +120,7 @@ class MicroscopeImages(DataStage):
             facts = DatasetFacts.of(self.dataset, run, earlier, incomplete=self.incomplete)
             facts.check_samples(self.split, self.samples)
             check_fits(self._view, facts.shape, self.angle, 1 / self.magnification)
+            self._check_held_out((self.size, self.size))
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
         """Return the number of pictures; they take seconds."""
@@ -135,6 +136,7 @@ class MicroscopeImages(DataStage):
             reader = Catalog.open(run.locate(self.dataset), incomplete=self.incomplete).reader(self.split)
             grey_NYXC, clean_NYXC, truth = self._made(reader)
             known_NYX, hamiltonian = np.ones(grey_NYXC.shape[:3], bool), reader.hamiltonian
+        self._check_held_out(known_NYX.shape[1:])
         spins_NYXC = self.levels.spins(grey_NYXC, known_NYX, "pictures")
         if self.normalize:
             length = np.linalg.norm(spins_NYXC, axis=-1, keepdims=True)
@@ -151,6 +153,11 @@ class MicroscopeImages(DataStage):
             error = np.sqrt(np.square(spins_NYXC - clean_NYXC, dtype=np.float64).mean(axis=(0, 1, 2)))
             figures["error of the measured spins"] = ", ".join(f"{one:.3g}" for one in error) + " rms"
         return Summary("pictures", figures, (PICTURE,), (command("show", run.path),))
+
+    def _check_held_out(self, shape: tuple[int, ...]) -> None:
+        if self.held_out > min(shape):
+            problem = f"a square of {self.held_out} pixels is larger than the pictures, {shape[0]} x {shape[1]}"
+            raise InputError("held_out", problem, "reduce it")
 
     def _made(self, reader: SpinReader) -> tuple[Floats, Spins, dict[str, Spins]]:
         """Return grey levels, the measured components without noise and in their units, and the truth."""

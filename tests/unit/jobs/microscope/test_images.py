@@ -130,6 +130,8 @@ def test_what_makes_no_picture_is_refused(table: dict[str, Any], problem: str, t
 def test_pictures_larger_than_the_samples_are_refused_before_the_run(labyrinths: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="larger than the field, 128 x 128"):
         stage(dataset=str(labyrinths), size=110).check(RunDir.at(tmp_path), {})
+    with pytest.raises(InputError, match="larger than the pictures, 60 x 60"):
+        stage(dataset=str(labyrinths), size=60, held_out=61).check(RunDir.at(tmp_path), {})
 
 
 def test_a_damaged_or_missing_file_is_one_line(tmp_path: Path) -> None:
