@@ -100,6 +100,7 @@ def network_operation(
             options={"network": network, "noise": noise},
             degradation=network.config.degradation,
             stride=network.config.stride // network.config.scale,
+            one_component=data.get("components") == "z",
         )
     check_not_used({"scale": scale, "noise": noise or None}, "the network estimates fields")
     if iterations:

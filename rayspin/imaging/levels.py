@@ -82,13 +82,41 @@ class Levels(Config):
         Raises:
             InputError: an image has no known pixels or no contrast, or it is not of two phases.
         """
-        return np.stack([self._one(grey, known, where) for grey, known in zip(grey_NYX, known_NYX)])
+        return self.spins(grey_NYX[..., None], known_NYX, where)[..., 0]
 
-    def _one(self, grey_YX: Floats, known_YX: Bools, where: str) -> npt.NDArray[np.float32]:
-        dark, bright = self._levels(grey_YX, known_YX, where)
+    def spins(self, grey_NYXC: Floats, known_NYX: Bools, where: str = "image") -> npt.NDArray[np.float32]:
+        """Return spins from images of one component (S_z) or of three, taken under equal conditions.
+
+        The levels of S_z are those of `component`. S_x and S_y have the contrast of S_z, and are 0 at their median
+        unless the limits are known.
+
+        Args:
+            grey_NYXC: grey levels, (N, Y, X, 1) or (N, Y, X, 3).
+            known_NYX: False where a pixel is unknown; the spins are 0 there.
+            where: name of the images in error messages.
+
+        Returns:
+            spins of the shape of the grey levels, float32. S_z is from -1 to 1; the spins are not normalized.
+
+        Raises:
+            InputError: as for `component`.
+        """
+        return np.stack([self._vector(grey, known, where) for grey, known in zip(grey_NYXC, known_NYX)])
+
+    def _vector(self, grey_YXC: Floats, known_YX: Bools, where: str) -> npt.NDArray[np.float32]:
+        levels = self._levels(grey_YXC[..., -1], known_YX, where)
+        up_YX = np.clip(self._scaled(grey_YXC[..., -1], known_YX, levels), -1, 1)
+        # They may not have two phases, from which their middle could be found.
+        plane = [self._scaled(grey_YX, known_YX, levels) for grey_YX in np.moveaxis(grey_YXC[..., :-1], -1, 0)]
+        if self.limits is None:
+            plane = [np.where(known_YX, values_YX - np.median(values_YX[known_YX]), 0) for values_YX in plane]
+        return np.stack([*plane, up_YX], axis=-1).astype(np.float32)
+
+    def _scaled(self, grey_YX: Floats, known_YX: Bools, levels: tuple[Floats, Floats]) -> Floats:
+        """Return the component of given levels, without limits; 0 where it is unknown."""
+        dark, bright = levels
         component = 2 * (grey_YX - dark) / (bright - dark) - 1
-        known_component = np.where(known_YX, -component if self.inverted else component, 0)
-        return np.clip(known_component, -1, 1).astype(np.float32)
+        return np.where(known_YX, -component if self.inverted else component, 0)
 
     def _levels(self, grey_YX: Floats, known_YX: Bools, where: str) -> tuple[Floats, Floats]:
         """Return the dark and the bright level of each pixel, or one of all pixels."""

@@ -53,12 +53,22 @@ def resized(values_YXC: npt.NDArray[np.float32], factor: float) -> npt.NDArray[n
         values_YXC: the image, (Y, X, C).
         factor: number of pixels of the result per pixel of the image.
     """
+    rows, columns = (max(round(factor * side), 1) for side in values_YXC.shape[:2])
+    return resized_to(values_YXC, (rows, columns))
+
+
+def resized_to(values_YXC: npt.NDArray[np.float32], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return an image of another size, as `resized` does.
+
+    Args:
+        values_YXC: the image, (Y, X, C).
+        shape: rows and columns of the result.
+    """
     from PIL import Image
 
-    shape = tuple(max(round(factor * side), 1) for side in values_YXC.shape[1::-1])
     low, high = values_YXC.min(initial=0), values_YXC.max(initial=0)
     channels = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(channel)).resize(shape, Image.Resampling.BICUBIC))
+        np.asarray(Image.fromarray(np.ascontiguousarray(channel)).resize(shape[::-1], Image.Resampling.BICUBIC))
         for channel in np.moveaxis(values_YXC, -1, 0)
     ]
     limited: npt.NDArray[np.float32] = np.clip(np.stack(channels, axis=-1), low, high)
