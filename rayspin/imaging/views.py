@@ -72,7 +72,7 @@ def _neighbours(position_YX: Floats, sites: int) -> tuple[list[npt.NDArray[np.in
     """Return the four nearest sites of each point, and their weights (Lagrange polynomials)."""
     first = np.floor(position_YX).astype(np.intp)
     t = (position_YX - first).astype(np.float32)
-    weights = [
+    weights: list[Floats] = [
         -t * (t - 1) * (t - 2) / 6,
         (t + 1) * (t - 1) * (t - 2) / 2,
         -(t + 1) * t * (t - 2) / 2,

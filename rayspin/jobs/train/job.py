@@ -24,6 +24,7 @@ from rayspin.jobs.train.further import FurtherDatasets, check_further
 from rayspin.jobs.train.workers import HEARTBEAT, STOP, show_progress, train_on_workers
 from rayspin.models import EffectiveFieldNetConfig, FieldNetworkConfig, FineNetworkConfig, weights_info
 from rayspin.paths import command
+from rayspin.physics import Hamiltonian
 from rayspin.progress import polling
 from rayspin.rundir import RunDir, Summary, Table
 from rayspin.storage import Split
@@ -261,7 +262,7 @@ class Training(DatasetStage):
         return samples // self.training.batch_size * self.training.batch_size
 
     def _seconds_an_epoch(self, facts: DatasetFacts) -> float:
-        (hamiltonian,) = facts.hamiltonians
+        hamiltonian = next(iter(facts.hamiltonians), Hamiltonian())
         source = StandIn(min(self.training.batch_size, 16), facts.shape, hamiltonian)
         timed = self.training.with_updates(epochs=2, batch_size=len(source), accumulation=1)
         with one_thread(), tempfile.TemporaryDirectory() as folder:
