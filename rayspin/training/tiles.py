@@ -102,7 +102,7 @@ class Tiles:
     @property
     def one_component(self) -> bool:
         """Whether S_z alone was measured."""
-        return self.coarse_NYXC.shape[-1] == 1
+        return int(self.coarse_NYXC.shape[-1]) == 1
 
     @property
     def hamiltonian(self) -> Hamiltonian:
