@@ -109,14 +109,14 @@ class Levels(Config):
     def _vector(self, grey_YXC: Floats, known_YX: Bools, where: str) -> npt.NDArray[np.float32]:
         phases = self._levels(grey_YXC[..., -1], known_YX, where)
         up_YX = np.clip(self._scaled(grey_YXC[..., -1], known_YX, phases), -1, 1)
-        # They may not have two phases, from which their middle could be found.
+        # S_x and S_y may not have two phases, from which their middle could be found.
         plane = [self._scaled(grey_YX, known_YX, phases) for grey_YX in np.moveaxis(grey_YXC[..., :-1], -1, 0)]
         if self.limits is None:
             plane = [np.where(known_YX, values_YX - np.median(values_YX[known_YX]), 0) for values_YX in plane]
         return np.stack([*plane, up_YX], axis=-1).astype(np.float32, copy=False)
 
     def _scaled(self, grey_YX: Floats, known_YX: Bools, phases: _Phases) -> npt.NDArray[np.float32]:
-        """Return the component of given levels, without limits; 0 where it is unknown."""
+        """Return the component for given levels, not clipped; 0 where it is unknown."""
         component_YX = phases.component(grey_YX)
         if self.inverted:
             component_YX *= -1

@@ -64,15 +64,15 @@ def _interpolated(field_YXC: Vectors, y_YX: Floats, x_YX: Floats) -> Vectors:
     found = np.zeros((*y_YX.shape, 3), np.float32)
     for row, row_weight in zip(rows, row_weights):
         for column, column_weight in zip(columns, column_weights):
-            found += (row_weight * column_weight)[..., None] * field_YXC[row, column]
+            found += (row_weight * column_weight)[..., None].astype(np.float32) * field_YXC[row, column]
     return found
 
 
-def _neighbours(position_YX: Floats, sites: int) -> tuple[list[npt.NDArray[np.intp]], list[Floats]]:
+def _neighbours(position_YX: Floats, sites: int) -> tuple[list[npt.NDArray[np.intp]], list[npt.NDArray[np.float64]]]:
     """Return the four nearest sites of each point, and their weights (Lagrange polynomials)."""
     first = np.floor(position_YX).astype(np.intp)
-    t = (position_YX - first).astype(np.float32)
-    weights: list[Floats] = [
+    t = position_YX - first
+    weights = [
         -t * (t - 1) * (t - 2) / 6,
         (t + 1) * (t - 1) * (t - 2) / 2,
         -(t + 1) * t * (t - 2) / 2,
