@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from rayspin.analysis.figures.curves import show_curves
-from rayspin.analysis.figures.spins import show_magnitude, show_spins
-from rayspin.analysis.figures.style import Floats, save, sheet
+from rayspin.analysis.figures.sheets import draw_sheet
+from rayspin.analysis.figures.style import COLUMN_MM, PAGE_MM, Floats, figure_at, letter_panels, line_styles
+
+_EVERY = 7
+"""One of so many sites is plotted."""
 
 
 def draw_estimation(
@@ -30,18 +33,21 @@ def draw_estimation(
         estimate_YXC: the field estimated by the network, J.
         recursion: (title, spins) of the steps of a recursive process to show, up to four.
         energies: energy per site at each iteration, J, by the name of the curve.
-        path: the PNG file.
+        path: the file.
     """
-    figure, axes = sheet(2, 5)
-    show_spins(axes[0], spins_YXC, "spins")
-    show_spins(axes[1], truth_YXC, "direction of the exact field")
-    show_spins(axes[2], estimate_YXC, "direction of the estimated field")
-    show_magnitude(axes[3], np.linalg.norm(estimate_YXC - truth_YXC, axis=-1), "magnitude of the error (J)")
-    show_against(axes[4], truth_YXC, estimate_YXC)
-    for axis, (title, spins) in zip(axes[5:9], recursion):
-        show_spins(axis, spins, title)
-    show_curves(axes[9], energies, "iteration", "energy per site (J)")
-    save(figure, path)
+    pictures = [
+        ("spins", spins_YXC),
+        ("direction of the exact field", truth_YXC),
+        ("direction of the estimated field", estimate_YXC),
+        ("magnitude of the error (J)", np.linalg.norm(estimate_YXC - truth_YXC, axis=-1)),
+    ]
+    plots = [
+        partial(_show_against, truth=truth_YXC, estimate=estimate_YXC, title="estimated field against exact field"),
+        partial(
+            show_curves, curves=energies, labels=("iteration", "energy per site (J)"), title="energy in the recursion"
+        ),
+    ]
+    draw_sheet([pictures, list(recursion)], path, plots)
 
 
 def draw_fields(truth_NYXC: Floats, estimates: Mapping[str, Floats], uniform_NYXC: Floats, path: Path) -> None:
@@ -51,26 +57,31 @@ def draw_fields(truth_NYXC: Floats, estimates: Mapping[str, Floats], uniform_NYX
         truth_NYXC: exact effective fields, J.
         estimates: estimated fields, J, by name; the first one is also plotted in full.
         uniform_NYXC: the field at each spin if all other spins were parallel to it, J.
-        path: the PNG file.
+        path: the file.
     """
-    figure = Figure(figsize=(4.8 * (1 + len(estimates)), 4.6), layout="constrained")
-    whole, *rest = figure.subplots(1, 1 + len(estimates))
-    show_against(whole, truth_NYXC, next(iter(estimates.values())))
-    whole.set_title("effective field")
-    for axis, (name, estimate_NYXC) in zip(rest, estimates.items()):
-        show_against(axis, truth_NYXC - uniform_NYXC, estimate_NYXC - uniform_NYXC)
-        axis.set_title(f"{name}, minus the field of uniform spins", fontsize=10)
-    save(figure, path)
+    first, whole = next(iter(estimates.items()))
+    panels = [(f"{first}, effective field", truth_NYXC, whole)]
+    panels += [
+        (f"{name}, minus the field of uniform spins", truth_NYXC - uniform_NYXC, estimate_NYXC - uniform_NYXC)
+        for name, estimate_NYXC in estimates.items()
+    ]
+    width = PAGE_MM if len(panels) > 2 else COLUMN_MM
+    with figure_at(path, width, width / len(panels) + 6) as figure:
+        axes = list(figure.subplots(1, len(panels)))
+        for axis, (title, truth, estimate) in zip(axes, panels):
+            _show_against(axis, truth, estimate, title)
+        letter_panels([axes])
 
 
-def show_against(axis: Axes, truth_YXC: Floats, estimate_YXC: Floats) -> None:
-    """Plot the estimate against the exact field by component, for every seventh site."""
-    axis.set_axis_on()
-    for component, (name, colour) in enumerate(zip("xyz", ("tab:red", "tab:green", "tab:blue"))):
-        truth, estimate = truth_YXC[..., component].ravel(), estimate_YXC[..., component].ravel()
-        axis.plot(truth[::7], estimate[::7], ".", markersize=1, color=colour, label=name, alpha=0.5)
-    ends = [float(truth_YXC.min()), float(truth_YXC.max())]
-    axis.plot(ends, ends, "k-", linewidth=1)
-    axis.set_xlabel("exact field (J)")
-    axis.set_ylabel("estimated field (J)")
-    axis.legend(markerscale=8, fontsize=8)
+def _show_against(axis: Axes, truth: Floats, estimate: Floats, title: str) -> None:
+    """Plot the estimate against the exact field by component."""
+    for component, (name, style) in enumerate(zip("xyz", line_styles(3))):
+        exact, estimated = (values[..., component].ravel()[::_EVERY] for values in (truth, estimate))
+        # As pixels in vector files, which would contain a shape for each of many thousands of points.
+        style |= {"linestyle": "", "markersize": 0.8, "markeredgewidth": 0, "rasterized": True}
+        axis.plot(exact, estimated, **style, label=f"${name}$", alpha=0.5)
+    ends = [float(truth.min()), float(truth.max())]
+    axis.plot(ends, ends, color="black", linestyle="-", marker="", linewidth=0.6)
+    axis.set(xlabel="exact field (J)", ylabel="estimated field (J)", title=title)
+    axis.set_box_aspect(1)
+    axis.legend(markerscale=6, handlelength=1)

@@ -1,4 +1,4 @@
-"""Pictures of spins and of values on the lattice.
+"""Pictures of spins and of values on the lattice, with their keys of colours and scale bars.
 
 Spins are drawn as in both papers: white is +z, black is -z, and the hue is the direction in the plane (red is +x,
 yellow-green is +y). The first row of an array is drawn at the bottom, so that +y points up.
@@ -7,19 +7,24 @@ yellow-green is +y). The first row of an array is drawn at the bottom, so that +
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from rayspin.analysis.figures.style import Floats, save, sheet
+from rayspin.analysis.figures.style import MM, SMALL_POINTS, Floats
 
 _NONE = 1e-12
 """Length below which a vector has no direction."""
+
+_BAR_BELOW_MM = 1.8
+"""Distance of a scale bar from its picture."""
+
+_KEY_PIXELS = 201
 
 
 def spin_colours(spins_YXC: Floats) -> npt.NDArray[np.float64]:
@@ -37,85 +42,85 @@ def spin_colours(spins_YXC: Floats) -> npt.NDArray[np.float64]:
     return np.asarray(hsv_to_rgb(np.stack([hue, saturation, value], axis=-1)))
 
 
-def draw_samples(spins: Sequence[Floats], titles: Sequence[str], path: Path) -> None:
-    """Draw samples in a grid of panels with as many columns as rows, or one more.
+def show_values(axis: Axes, values: Floats, title: str) -> None:
+    """Draw values on the lattice without axes.
 
     Args:
-        spins: spins of each sample, (Y, X, 3); sizes may differ.
-        titles: title of each panel.
-        path: the PNG file.
-
-    Raises:
-        MachineError: the system refuses to write; likewise from the other functions of this module.
+        axis: the panel.
+        values: vectors (Y, X, 3), drawn by their direction; S_z (Y, X, 1), in grey from -1 to 1; or values (Y, X) that
+            are not negative, with a colour bar.
+        title: title of the panel.
     """
-    columns = math.ceil(math.sqrt(len(spins)))
-    rows = math.ceil(len(spins) / columns)
-    figure, axes = sheet(rows, columns)
-    for axis, spins_YXC, title in zip(axes, spins, titles):
-        show_spins(axis, spins_YXC, title)
-    save(figure, path)
+    axis.set_axis_off()
+    axis.set_title(title)
+    if values.ndim == 2:
+        _show_magnitude(axis, values)
+    elif values.shape[-1] == 1:
+        axis.imshow(values[..., 0], cmap="gray", vmin=-1, vmax=1)
+    else:
+        axis.imshow(spin_colours(values))
 
 
-def draw_resolution(rows: Sequence[Mapping[str, Floats]], path: Path) -> None:
-    """Draw one row of panels per sample, such as the coarse input, the output of each method and the true spins.
+def _show_magnitude(axis: Axes, values_YX: Floats) -> None:
+    most = float(np.quantile(values_YX, 0.99))
+    picture = axis.imshow(values_YX, cmap="magma", vmin=0, vmax=most)
+    # Below the picture, so that it is as large as the others of its row.
+    bar = axis.inset_axes((0.0, -0.1, 1.0, 0.05))
+    figure: Any = axis.get_figure()
+    figure.colorbar(picture, cax=bar, orientation="horizontal", extend="max")
+    bar.locator_params(nbins=3)
+
+
+def bar_length(sites: int) -> int:
+    """Return the length of a scale bar: the largest of 1, 2, 5, 10, 20, 50, ... sites within a quarter of a side."""
+    most = max(1.0, sites / 4)
+    power = 10 ** math.floor(math.log10(most))
+    return int(power * max(step for step in (1, 2, 5) if step * power <= most))
+
+
+def show_scale_bar(axis: Axes, sites: int) -> None:
+    """Draw a scale bar below the left corner of a picture.
 
     Args:
-        rows: for each sample, spins (Y, X, 3), or values (Y, X), by the title of the panel.
-        path: the PNG file.
+        axis: the panel of a picture.
+        sites: sites that its width stands for; pixels of coarse spins are wider than a site.
     """
-    columns = max(map(len, rows))
-    figure, axes = sheet(len(rows), columns)
-    for number, row in enumerate(rows):
-        for axis, (title, values) in zip(axes[number * columns :], row.items()):
-            draw = show_spins if values.ndim == 3 else show_magnitude
-            draw(axis, values, title)
-    save(figure, path)
-
-
-def draw_application(panels: Mapping[str, Floats], path: Path) -> None:
-    """Draw images side by side, and the key of their colours.
-
-    Args:
-        panels: spins or fields (Y, X, 3), drawn by their direction, or S_z alone (Y, X, 1), by the title of the panel.
-        path: the PNG file.
-    """
-    wide = [panel.shape[1] / panel.shape[0] for panel in panels.values()]
-    height = 3.4
-    figure = Figure(figsize=(height * sum(wide) + 1.4, height + 0.4), layout="constrained")
-    *axes, key = np.asarray(figure.subplots(1, len(panels) + 1, width_ratios=[*wide, 0.3]))
-    for axis, (title, values) in zip(axes, panels.items()):
-        axis.set_axis_off()
-        if values.shape[-1] == 1:
-            axis.imshow(values[..., 0], origin="lower", cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-            axis.set_title(title, fontsize=10)
-        else:
-            show_spins(axis, values, title)
-    show_key(key)
-    save(figure, path)
-
-
-def show_spins(axis: Axes, spins_YXC: Floats, title: str) -> None:
-    """Draw vectors (Y, X, 3) in the colours of their directions."""
-    axis.imshow(spin_colours(spins_YXC), origin="lower", interpolation="nearest")
-    axis.set_title(title, fontsize=10)
+    left, right = axis.get_xlim()
+    length = bar_length(sites)
+    figure: Any = axis.get_figure()
+    below = ScaledTranslation(0, -_BAR_BELOW_MM * MM, figure.dpi_scale_trans)
+    place = blended_transform_factory(axis.transData, axis.transAxes + below)
+    end = left + length * (right - left) / sites
+    bar = Line2D([left, end], [0, 0], transform=place, color="black", linewidth=1.5, solid_capstyle="butt", marker="")
+    bar.set_clip_on(False)
+    bar.set_gid("scale-bar")
+    axis.add_artist(bar)
+    unit = "site" if length == 1 else "sites"
+    axis.text(end, 0, f" {length} {unit}", transform=place, va="center", fontsize=SMALL_POINTS)
 
 
 def show_key(axis: Axes) -> None:
     """Draw the key of the colours: a disc of directions, seen from +z, with +z in its centre and -z at its rim."""
-    y, x = np.mgrid[-1:1:201j, -1:1:201j]
+    y, x = np.mgrid[-1 : 1 : _KEY_PIXELS * 1j, -1 : 1 : _KEY_PIXELS * 1j]
     radius = np.hypot(x, y)
     polar = np.pi * np.minimum(radius, 1)
     plane = np.sin(polar) / np.maximum(radius, _NONE)
     colours = spin_colours(np.stack([plane * x, plane * y, np.cos(polar)], axis=-1))
-    axis.imshow(np.concatenate([colours, (radius <= 1)[..., None]], axis=-1), origin="lower", extent=(-1, 1, -1, 1))
-    for text, place in (("x", (1.25, 0)), ("y", (0, 1.25)), ("+z", (0, 0))):
-        axis.annotate(text, place, ha="center", va="center", fontsize=8, annotation_clip=False)
+    axis.imshow(np.concatenate([colours, (radius <= 1)[..., None]], axis=-1), extent=(-1, 1, -1, 1))
+    for text, at, across, up in (
+        ("$x$", (1.1, 0.0), "left", "center"),
+        ("$y$", (0.0, 1.1), "center", "bottom"),
+        ("white: $+z$\nblack: $-z$", (0.0, -1.2), "center", "top"),
+    ):
+        axis.text(*at, text, ha=across, va=up, fontsize=SMALL_POINTS)
     axis.set_axis_off()
 
 
-def show_magnitude(axis: Axes, values_YX: Floats, title: str) -> None:
-    """Draw values (Y, X) that are not negative, and their colour bar."""
-    most = float(np.quantile(values_YX, 0.99))
-    picture = axis.imshow(values_YX, origin="lower", cmap="magma", vmin=0, vmax=most, interpolation="nearest")
-    axis.set_title(title, fontsize=10)
-    axis.figure.colorbar(picture, ax=axis, shrink=0.75)
+def show_grey_key(axis: Axes) -> None:
+    """Draw the key of the grey levels of S_z."""
+    axis.imshow(np.linspace(-1, 1, _KEY_PIXELS)[:, None], cmap="gray", extent=(0, 0.35, -1, 1))
+    axis.set_xlim(-1, 1.6)
+    for value in (-1, 0, 1):
+        axis.text(0.5, value, f"{value:+d}" if value else "0", va="center", fontsize=SMALL_POINTS)
+    axis.text(0.17, 1.15, "$S_z$", ha="center", va="bottom", fontsize=SMALL_POINTS)
+    axis.set_axis_off()

@@ -5,15 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure
 
-from rayspin.analysis.figures.style import Floats, save
+from rayspin.analysis.figures.style import (
+    COLUMN_MM,
+    PAGE_MM,
+    SMALL_POINTS,
+    Floats,
+    figure_at,
+    legend,
+    letters,
+    plot_line,
+)
+
+_HEIGHT_MM = 62.0
 
 
 def draw_sweep_curves(curves: Sequence[Sequence[float]], values: Sequence[float], metric: str, path: Path) -> None:
@@ -24,21 +35,19 @@ def draw_sweep_curves(curves: Sequence[Sequence[float]], values: Sequence[float]
             ones.
         values: the result of each trial, which determines its colour; NaN for none.
         metric: name of the metric.
-        path: the PNG file.
+        path: the file.
     """
-    figure = Figure(figsize=(7.4, 4.6), layout="constrained")
-    axis = figure.add_subplot()
-    colours = _colour_scale([curve[-1] for curve in curves if curve])
-    for curve, value in zip(curves, values):
-        if curve:
-            colour = _colour(colours, value)
-            axis.plot(range(1, len(curve) + 1), curve, color=colour, linewidth=1, alpha=0.8)
-            axis.plot(len(curve), curve[-1], ".", color=colour, markersize=5)
-    axis.set_xlabel("epoch")
-    axis.set_ylabel(metric.replace("_", " "))
-    _log_if_wide(axis, [value for curve in curves for value in curve])
-    figure.colorbar(colours, ax=axis, label=f"{metric.replace('_', ' ')} of the trial")
-    save(figure, path)
+    colours, name = _colour_scale([curve[-1] for curve in curves if curve]), metric.replace("_", " ")
+    with figure_at(path, COLUMN_MM, _HEIGHT_MM) as figure:
+        axis = figure.add_subplot()
+        for curve, value in zip(curves, values):
+            if curve:
+                style = {"color": _colour(colours, value), "linestyle": "-", "marker": ""}
+                axis.plot(range(1, len(curve) + 1), curve, **style, linewidth=0.7, alpha=0.8)
+                axis.plot(len(curve), curve[-1], **(style | {"marker": "o"}))
+        axis.set(xlabel="epoch", ylabel=name, title=f"{name} of {sum(map(bool, curves))} trials")
+        _log_if_wide(axis, [value for curve in curves for value in curve])
+        figure.colorbar(colours, ax=axis, label=f"{name} of the trial")
 
 
 def draw_bests(
@@ -49,18 +58,16 @@ def draw_bests(
     Args:
         searches: (budgets, best results) by the name of the curve, which may be empty.
         labels: labels of the budget and of the result.
-        path: the PNG file.
+        path: the file.
     """
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axis = figure.add_subplot()
-    for name, (budgets, bests) in searches.items():
-        axis.step(budgets, bests, where="post", marker=".", label=name or None)
-    axis.set_xlabel(f"{labels[0]} of all trials")
-    axis.set_ylabel(f"best {labels[1].replace('_', ' ')}")
-    _log_if_wide(axis, [value for _, bests in searches.values() for value in bests])
-    if any(searches):
-        axis.legend(fontsize=8)
-    save(figure, path)
+    result = labels[1].replace("_", " ")
+    with figure_at(path, COLUMN_MM, _HEIGHT_MM) as figure:
+        axis = figure.add_subplot()
+        for name, (budgets, bests) in searches.items():
+            plot_line(axis, budgets, bests, drawstyle="steps-post", label=name or None)
+        axis.set(xlabel=f"{labels[0]} of all trials", ylabel=f"best {result}", title=f"best {result} so far")
+        _log_if_wide(axis, [value for _, bests in searches.values() for value in bests])
+        legend(axis)
 
 
 def draw_parallel(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
@@ -71,27 +78,27 @@ def draw_parallel(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
 
     Args:
         columns: values of all trials by the name of the column.
-        path: the PNG file.
+        path: the file.
     """
-    figure = Figure(figsize=(1.2 + 1.7 * len(columns), 4.4), layout="constrained")
-    axis = figure.add_subplot()
-    heights = []
-    for place, (name, values) in enumerate(columns.items()):
-        height, ticks = _heights(values)
-        heights.append(height)
-        axis.axvline(place, color="0.3", linewidth=1)
-        for at, text in ticks:
-            axis.text(place + 0.03, at, text, fontsize=7, va="center")
-        axis.text(place, 1.06, name.replace("_", " "), fontsize=9, ha="center")
-    last = np.array([float(value) for value in list(columns.values())[-1]])
-    colours = _colour_scale(last[np.isfinite(last)])
-    for line in range(len(last)):
-        colour = _colour(colours, float(last[line]))
-        axis.plot(range(len(heights)), [height[line] for height in heights], color=colour, linewidth=1.2, alpha=0.8)
-    axis.set_xlim(-0.3, len(columns) - 0.6)
-    axis.set_ylim(-0.05, 1.12)
-    axis.set_axis_off()
-    save(figure, path)
+    with figure_at(path, PAGE_MM, 75) as figure:
+        axis = figure.add_subplot()
+        heights = []
+        for place, (name, values) in enumerate(columns.items()):
+            height, ticks = _heights(values)
+            heights.append(height)
+            axis.axvline(place, color="0.3", linewidth=0.6, marker="", linestyle="-")
+            for at, text in ticks:
+                axis.text(place + 0.03, at, text, va="center", fontsize=SMALL_POINTS)
+            label = fill(name.replace("_", " "), letters(PAGE_MM / len(columns)))
+            axis.text(place, 1.06, label, ha="center", va="bottom")
+        last = np.array([float(value) for value in list(columns.values())[-1]])
+        colours = _colour_scale(last[np.isfinite(last)])
+        for line in range(len(last)):
+            style = {"color": _colour(colours, float(last[line])), "linestyle": "-", "marker": ""}
+            axis.plot(range(len(heights)), [height[line] for height in heights], **style, alpha=0.8)
+        axis.set_xlim(-0.3, len(columns) - 0.6)
+        axis.set_ylim(-0.05, 1.05)
+        axis.set_axis_off()
 
 
 def _colour_scale(values: Sequence[float] | Floats) -> ScalarMappable:

@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 
-from rayspin.analysis.figures.style import Floats, save
+from rayspin.analysis.figures.style import (
+    COLUMN_MM,
+    PAGE_MM,
+    SMALL_POINTS,
+    Floats,
+    figure_at,
+    letters,
+    millimetres,
+)
 
 _LABEL_WIDTH = 20
 """Number of characters after which the labels of the rows and columns of a table are broken."""
 
-_MOST_CELLS = 24
-"""The largest number of rows or columns of a table that is drawn with a number in each cell."""
+_MOST_TICKS = 24
+"""The largest number of rows or columns that are all labelled."""
+
+_LINE_MM, _BAR_MM = 2.8, 14.0
+"""Height of a line of text, and width of a colour bar with its labels."""
+
+_NARROWEST_MM = 3.0
+"""Width of a column, or height of a row, in which a table is drawn at least."""
 
 
 def draw_heat_map(
@@ -33,32 +49,43 @@ def draw_heat_map(
         values: (rows, columns) values; NaN marks missing ones.
         rows: label and tick labels of the first axis.
         columns: label and tick labels of the second axis.
-        title: title of the figure.
-        path: the PNG file.
+        title: title of the figure, which says what the values are.
+        path: the file.
         log: use a logarithmic colour scale, for positive values.
     """
-    down, across = (min(side, _MOST_CELLS) for side in values.shape)
+    down, across = values.shape
     ticks = [[fill(tick, _LABEL_WIDTH) for tick in names] for names in (rows[1], columns[1])]
-    lines = [max(tick.count("\n") for tick in names) for names in ticks]
-    size = (2.2 + (1.5 if lines[1] else 1.1) * across, 1.6 + 0.15 * lines[1] + max(0.7, 0.2 + 0.15 * lines[0]) * down)
-    figure = Figure(figsize=size, layout="constrained")
-    axis = figure.add_subplot()
-    picture = axis.imshow(values, cmap="viridis", aspect="auto", norm="log" if log else None)
-    for side, names, more in zip((axis.yaxis, axis.xaxis), ticks, lines):
-        step = -(-len(names) // _MOST_CELLS)
-        side.set_ticks(range(0, len(names), step), names[::step])
-        side.set_tick_params(labelsize=8 if more else 10)
-    axis.set_ylabel(rows[0])
-    axis.set_xlabel(columns[0])
-    axis.set_title(title)
-    shades = np.log(values) if log else values
-    middle = float(np.nanmean(shades)) if np.isfinite(values).any() else 0.0
-    for row, column in np.ndindex(*values.shape) if max(values.shape) <= _MOST_CELLS else ():
-        ink = "white" if shades[row, column] < middle else "black"
-        text = format(values[row, column], ".1e" if log else ".3g")
-        axis.text(column, row, text, ha="center", va="center", color=ink)
-    figure.colorbar(picture, ax=axis)
-    save(figure, path)
+    texts = [[format(value, ".1e" if log else ".3g") for value in row] for row in values]
+    left_mm, cell_mm = (max(map(millimetres, names)) for names in (ticks[0], [*ticks[1], *np.ravel(texts)]))
+    around_mm = left_mm + _BAR_MM + 2 * _LINE_MM
+    width = COLUMN_MM if around_mm + (cell_mm + 2) * across <= COLUMN_MM else PAGE_MM
+    across_mm = (width - around_mm) / across
+    turned = max(map(millimetres, ticks[1])) + 1 > across_mm * -(-across // _MOST_TICKS)
+    lines = [1 + max(tick.count("\n") for tick in names) for names in ticks]
+    down_mm = max(_NARROWEST_MM, _LINE_MM * lines[0] + 1) if down <= _MOST_TICKS else _NARROWEST_MM
+    below_mm = max(map(millimetres, ticks[1])) if turned else _LINE_MM * lines[1]
+    with figure_at(path, width, down_mm * down + below_mm + 5 * _LINE_MM) as figure:
+        axis = figure.add_subplot()
+        picture = axis.imshow(values, aspect="auto", norm="log" if log else None, origin="upper")
+        for side, names in zip((axis.yaxis, axis.xaxis), ticks):
+            step = -(-len(names) // _MOST_TICKS)
+            side.set_ticks(range(0, len(names), step), names[::step])
+        axis.tick_params(length=0)
+        if turned:
+            axis.tick_params(axis="x", rotation=90)
+        axis.set(ylabel=rows[0], xlabel=columns[0], title=fill(title, letters(width - left_mm)))
+        if max(millimetres(text) for row in texts for text in row) < across_mm and down_mm >= _LINE_MM:
+            _write_numbers(axis, texts, picture, values)
+        figure.colorbar(picture, ax=axis)
+
+
+def _write_numbers(axis: Axes, texts: Sequence[Sequence[str]], picture: AxesImage, values: Floats) -> None:
+    """Write numbers into cells, in black on light cells and white on dark ones."""
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            luminance = np.dot(picture.to_rgba(np.array([value]))[0, :3], (0.2126, 0.7152, 0.0722))
+            ink = "black" if luminance > 0.4 else "white"
+            axis.text(column, row, texts[row][column], ha="center", va="center", color=ink, fontsize=SMALL_POINTS)
 
 
 def draw_phase_diagram(
@@ -72,22 +99,20 @@ def draw_phase_diagram(
         values: (rows, columns) values; NaN marks missing ones.
         rows: label and ascending values of the vertical axis.
         columns: label and ascending values of the horizontal axis.
-        title: title of the figure.
-        path: the PNG file.
+        title: title of the figure, which says what the values are.
+        path: the file.
     """
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    axis = figure.add_subplot()
     signed = bool(np.nanmin(values) < 0 < np.nanmax(values))
     most = float(np.nanmax(np.abs(values)))
-    picture = axis.pcolormesh(
-        np.asarray(columns[1], float),
-        np.asarray(rows[1], float),
-        values,
-        shading="nearest",
-        **({"cmap": "RdBu", "vmin": -most, "vmax": most} if signed else {"cmap": "viridis"}),
-    )
-    axis.set_xlabel(columns[0].replace("_", " "))
-    axis.set_ylabel(rows[0].replace("_", " "))
-    axis.set_title(title)
-    figure.colorbar(picture, ax=axis)
-    save(figure, path)
+    colours: dict[str, Any] = {"cmap": "RdBu", "vmin": -most, "vmax": most} if signed else {}
+    with figure_at(path, COLUMN_MM, 0.75 * COLUMN_MM) as figure:
+        axis = figure.add_subplot()
+        picture = axis.pcolormesh(
+            np.asarray(columns[1], float),
+            np.asarray(rows[1], float),
+            values,
+            shading="nearest",
+            **colours,
+        )
+        axis.set(xlabel=columns[0].replace("_", " "), ylabel=rows[0].replace("_", " "), title=title)
+        figure.colorbar(picture, ax=axis)
