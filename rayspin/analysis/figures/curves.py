@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter, StrMethodFormatter
 
 from rayspin.analysis.figures.style import (
     COLUMN_MM,
@@ -20,6 +20,7 @@ from rayspin.analysis.figures.style import (
     letter_panels,
     line_styles,
     plot_line,
+    whole_ticks,
 )
 
 _HEIGHT_MM = 62.0
@@ -44,6 +45,8 @@ def draw_curves(
         show_curves(axis, curves, (x_label, y_label), title, first=1)
         if log:
             axis.set_yscale("log")
+            # Numbers like 0.02 between powers of ten, if there are few of these.
+            axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def show_curves(
@@ -53,6 +56,7 @@ def show_curves(
     for name, values in curves.items():
         plot_line(axis, range(first, first + len(values)), values, label=name.replace("_", " "))
     axis.set(xlabel=labels[0], ylabel=labels[1], title=title)
+    whole_ticks(axis)
     legend(axis)
 
 

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from rayspin.analysis.figures.sheets import draw_sheet
-from rayspin.analysis.figures.style import Floats, legend, plot_line
+from rayspin.analysis.figures.style import Floats, legend, plot_line, whole_ticks
 
 
 def draw_samples(spins: Sequence[Floats], titles: Sequence[str], path: Path) -> None:
@@ -82,7 +82,7 @@ def draw_experiment(pictures: Sequence[Sequence[tuple[str, Floats]]], panels: Se
     """Draw rows of spins, and below them panels of curves.
 
     Args:
-        pictures: (title, spins (Y, X, 3)) of each picture of each row.
+        pictures: (title, spins (Y, X, 3), or S_z alone (Y, X, 1)) of each picture of each row.
         panels: the panels of curves.
         path: the file.
     """
@@ -99,5 +99,7 @@ def _show_panel(panel: Panel, axis: Axes) -> None:
         axis.axvline(mark, color="0.7", linewidth=0.6, zorder=0, marker="", linestyle="-")
     if panel.log_x:
         axis.set_xscale("log")
+    elif all(isinstance(value, int) for x, _ in panel.curves.values() for value in x):
+        whole_ticks(axis)
     axis.set(xlabel=panel.x_label, ylabel=panel.y_label, title=panel.title)
     legend(axis, title=panel.parameter or None, title_fontsize="small")

@@ -18,11 +18,17 @@ Row = Sequence[tuple[str, Floats]]
 """(title, values) of the pictures of a row; values as in `spins.show_values`."""
 
 _KEY_MM = 14.0
-_LINE_MM, _BELOW_MM, _GAP_MM = 3.2, 4.0, 1.5
+_LINE_MM, _BELOW_MM, _GAP_MM = 3.2, 5.0, 1.5
 """Heights of a line of a title, of a scale bar or a colour bar below a picture, and of the gap to the next pictures."""
 
 _MOST_PICTURES, _MOST_PLOTS = 8, 4
 """Largest numbers of pictures and of plots side by side."""
+
+_LONGEST = 10.0
+"""Largest ratio of the sides of the space for a picture."""
+
+_WIDEST_MM = 44.0
+"""Largest width of a square picture."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class _Picture:
 
     @property
     def aspect(self) -> float:
-        return float(self.values.shape[1] / self.values.shape[0])
+        """Width over height of the space for the picture."""
+        return min(max(self.values.shape[1] / self.values.shape[0], 1 / _LONGEST), _LONGEST)
 
 
 def draw_sheet(
@@ -54,23 +61,24 @@ def draw_sheet(
     keys = [show for components, show in ((3, show_key), (1, show_grey_key)) if _has(rows, components)]
     wide = [max(line[n].aspect for line in lines if n < len(line)) for n in range(max(map(len, lines)))]
     width = PAGE_MM if plots or sum(wide) > 2 else COLUMN_MM
-    unit_mm = (width - (_KEY_MM if keys else 0)) / sum(wide)
+    unit_mm = min(_WIDEST_MM, (width - (_KEY_MM if keys else 0)) / sum(wide))
     widths = [unit_mm * part for part in wide]
-    heights = [_height(line, widths) for line in lines]
+    heights = [max(width / picture.aspect for picture, width in zip(line, widths)) for line in lines]
+    pictures_mm = sum(heights) + sum(_around(line, widths) for line in lines)
     side = max(1, min(len(plots), _MOST_PLOTS))
     plots_mm = -(-len(plots) // side) * 0.78 * width / max(side, 3)
-    with figure_at(path, width, sum(heights) + plots_mm) as figure:
+    with figure_at(path, width, pictures_mm + plots_mm) as figure:
         upper: Figure | SubFigure = figure
         below: list[Axes] = []
         if plots:
-            parts: Any = figure.subfigures(2, 1, height_ratios=[sum(heights), plots_mm])
+            parts: Any = figure.subfigures(2, 1, height_ratios=[pictures_mm, plots_mm])
             upper, lower = parts
             grid = lower.add_gridspec(-(-len(plots) // side), side)
             below = [lower.add_subplot(grid[divmod(number, side)]) for number in range(len(plots))]
-        # The last column has the keys.
-        grid = upper.add_gridspec(
-            len(lines), len(wide) + 1, width_ratios=[*widths, _KEY_MM if keys else 0.1], height_ratios=heights
-        )
+        # The last two columns are for the keys, and for the rest of the width.
+        key_mm = _KEY_MM if keys else 0.1
+        ratios = [*widths, key_mm, max(0.1, width - sum(widths) - key_mm)]
+        grid = upper.add_gridspec(len(lines), len(ratios), width_ratios=ratios, height_ratios=heights)
         panels = [
             [_show(upper.add_subplot(grid[n, m]), each) for m, each in enumerate(line)] for n, line in enumerate(lines)
         ]
@@ -108,12 +116,11 @@ def _broken(row: list[_Picture]) -> list[list[_Picture]]:
     return [row[first : first + each] for first in range(0, len(row), each)]
 
 
-def _height(line: Sequence[_Picture], widths: Sequence[float]) -> float:
-    """Return the height of a line of pictures with their titles and what is below them, mm."""
-    pairs = list(zip(line, widths))
-    titles = max(len(fill(f"(a) {picture.title}", letters(width)).split("\n")) for picture, width in pairs)
+def _around(line: Sequence[_Picture], widths: Sequence[float]) -> float:
+    """Return the height of what is above and below a line of pictures, mm."""
+    titles = max(fill(f"(a) {picture.title}", letters(width)).count("\n") + 1 for picture, width in zip(line, widths))
     below = _BELOW_MM if any(picture.bar_sites or picture.values.ndim == 2 for picture in line) else 0
-    return max(width / picture.aspect for picture, width in pairs) + titles * _LINE_MM + below + _GAP_MM
+    return titles * _LINE_MM + below + _GAP_MM
 
 
 def _has(rows: Sequence[Row], components: int) -> bool:

@@ -69,6 +69,7 @@ def _show_magnitude(axis: Axes, values_YX: Floats) -> None:
     figure: Any = axis.get_figure()
     figure.colorbar(picture, cax=bar, orientation="horizontal", extend="max")
     bar.locator_params(nbins=3)
+    bar.ticklabel_format(scilimits=(-1, 3), useMathText=True)
 
 
 def bar_length(sites: int) -> int:

@@ -21,6 +21,7 @@ from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from rayspin.figure_files import check_figure_suffix, figure_files
@@ -76,7 +77,8 @@ STYLE: dict[Any, Any] = {
     **{f"{axis}tick.major.size": 2.5 for axis in "xy"},
     **{f"{axis}tick.minor.size": 1.5 for axis in "xy"},
     "legend.fontsize": SMALL_POINTS,
-    "legend.frameon": False,
+    "legend.framealpha": 0.7,
+    "legend.edgecolor": "none",
     "legend.handlelength": 3.0,
     "lines.linewidth": 1.0,
     "lines.markersize": 2.5,
@@ -164,6 +166,11 @@ def letter_panels(rows: Sequence[Sequence[Axes]]) -> None:
         if axis in letter:
             title = f"({letter[axis]}) {title}".rstrip()
         axis.set_title(fill(title, letters(_cell_mm(axis))))
+
+
+def whole_ticks(axis: Axes) -> None:
+    """Put the ticks of the x axis, which counts something, at whole numbers."""
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
 def _cell_mm(axis: Axes) -> float:

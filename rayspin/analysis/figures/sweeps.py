@@ -22,6 +22,7 @@ from rayspin.analysis.figures.style import (
     legend,
     letters,
     plot_line,
+    whole_ticks,
 )
 
 _HEIGHT_MM = 62.0
@@ -46,6 +47,7 @@ def draw_sweep_curves(curves: Sequence[Sequence[float]], values: Sequence[float]
                 axis.plot(range(1, len(curve) + 1), curve, **style, linewidth=0.7, alpha=0.8)
                 axis.plot(len(curve), curve[-1], **(style | {"marker": "o"}))
         axis.set(xlabel="epoch", ylabel=name, title=f"{name} of {sum(map(bool, curves))} trials")
+        whole_ticks(axis)
         _log_if_wide(axis, [value for curve in curves for value in curve])
         figure.colorbar(colours, ax=axis, label=f"{name} of the trial")
 
@@ -66,6 +68,7 @@ def draw_bests(
         for name, (budgets, bests) in searches.items():
             plot_line(axis, budgets, bests, drawstyle="steps-post", label=name or None)
         axis.set(xlabel=f"{labels[0]} of all trials", ylabel=f"best {result}", title=f"best {result} so far")
+        whole_ticks(axis)
         _log_if_wide(axis, [value for _, bests in searches.values() for value in bests])
         legend(axis)
 

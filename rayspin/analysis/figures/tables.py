@@ -73,7 +73,11 @@ def draw_heat_map(
         axis.tick_params(length=0)
         if turned:
             axis.tick_params(axis="x", rotation=90)
-        axis.set(ylabel=rows[0], xlabel=columns[0], title=fill(title, letters(width - left_mm)))
+        axis.set(
+            ylabel=rows[0].replace("_", " "),
+            xlabel=columns[0].replace("_", " "),
+            title=fill(title, letters(width - left_mm)),
+        )
         if max(millimetres(text) for row in texts for text in row) < across_mm and down_mm >= _LINE_MM:
             _write_numbers(axis, texts, picture, values)
         figure.colorbar(picture, ax=axis)

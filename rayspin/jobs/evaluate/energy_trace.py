@@ -70,4 +70,4 @@ class EnergyTrace(Experiment):
             "topological charge": {name: (steps, run.charge_IN[:, 0].round(6).tolist()) for name, run in runs.items()},
         }
         panels = [Panel(found, "iteration", label, peaks) for label, found in curves.items()]
-        draw_experiment([[(f"after {step}", frames[step][0]) for step in peaks]], panels, path)
+        draw_experiment([[(f"iteration {step}", frames[step][0]) for step in peaks]], panels, path)
