@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
@@ -42,7 +43,7 @@ class _Picture:
     @property
     def aspect(self) -> float:
         """Width over height of the space for the picture."""
-        return min(max(self.values.shape[1] / self.values.shape[0], 1 / _LONGEST), _LONGEST)
+        return float(np.clip(self.values.shape[1] / self.values.shape[0], 1 / _LONGEST, _LONGEST))
 
 
 def draw_sheet(
