@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from rayspin.analysis.figures.spins import show_grey_key, show_key, show_scale_bar, show_values
-from rayspin.analysis.figures.style import COLUMN_MM, PAGE_MM, Floats, figure_at, letter_panels, letters
+from rayspin.analysis.figures.style import COLUMN_MM, PAGE_MM, Floats, broken, figure_at, letter_panels
 
 Row = Sequence[tuple[str, Floats]]
 """(title, values) of the pictures of a row; values as in `spins.show_values`."""
@@ -58,7 +57,7 @@ def draw_sheet(
         same_region: the pictures of a row show the same sites, and the widest one has a pixel for each site; otherwise
             every picture has a pixel for each site. A picture whose scale is that of the one before has no scale bar.
     """
-    lines = [line for row in _with_bars(rows, same_region) for line in _broken(row)]
+    lines = [line for row in _with_bars(rows, same_region) for line in _lines(row)]
     keys = [show for components, show in ((3, show_key), (1, show_grey_key)) if _has(rows, components)]
     wide = [max(line[n].aspect for line in lines if n < len(line)) for n in range(max(map(len, lines)))]
     width = PAGE_MM if plots or sum(wide) > 2 else COLUMN_MM
@@ -111,7 +110,7 @@ def _with_bars(rows: Sequence[Row], same_region: bool) -> Iterator[list[_Picture
         yield pictures
 
 
-def _broken(row: list[_Picture]) -> list[list[_Picture]]:
+def _lines(row: list[_Picture]) -> list[list[_Picture]]:
     """Break a long row into lines that are as equal as possible."""
     each = -(-len(row) // -(-len(row) // _MOST_PICTURES))
     return [row[first : first + each] for first in range(0, len(row), each)]
@@ -119,7 +118,7 @@ def _broken(row: list[_Picture]) -> list[list[_Picture]]:
 
 def _around(line: Sequence[_Picture], widths: Sequence[float]) -> float:
     """Return the height of what is above and below a line of pictures, mm."""
-    titles = max(fill(f"(a) {picture.title}", letters(width)).count("\n") + 1 for picture, width in zip(line, widths))
+    titles = max(broken(f"(a) {picture.title}", width).count("\n") + 1 for picture, width in zip(line, widths))
     below = _BELOW_MM if any(picture.bar_sites or picture.values.ndim == 2 for picture in line) else 0
     return titles * _LINE_MM + below + _GAP_MM
 

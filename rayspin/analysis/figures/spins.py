@@ -43,7 +43,7 @@ def spin_colours(spins_YXC: Floats) -> npt.NDArray[np.float64]:
 
 
 def show_values(axis: Axes, values: Floats, title: str) -> None:
-    """Draw values on the lattice without axes.
+    """Draw values on the lattice in a thin frame, without ticks.
 
     Args:
         axis: the panel.
@@ -51,8 +51,8 @@ def show_values(axis: Axes, values: Floats, title: str) -> None:
             are not negative, with a colour bar.
         title: title of the panel.
     """
-    axis.set_axis_off()
-    axis.set_title(title)
+    axis.set(xticks=[], yticks=[], title=title)
+    axis.spines[:].set_linewidth(0.3)
     if values.ndim == 2:
         _show_magnitude(axis, values)
     elif values.shape[-1] == 1:

@@ -119,9 +119,10 @@ def figure_at(path: Path, width_mm: float, height_mm: float) -> Iterator[Figure]
             _write(figure, file)
 
 
-def letters(characters_mm: float, points: float = FONT_POINTS) -> int:
-    """Return the number of letters of text that fit into a width, mm."""
-    return max(1, int(characters_mm * 72 / 25.4 / (_LETTER_EM * points)))
+def broken(title: str, width_mm: float) -> str:
+    """Break a title into lines that fit into a width, but not at equals signs."""
+    most = max(1, int(width_mm / millimetres("a", FONT_POINTS)))
+    return fill(title.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), most)
 
 
 def millimetres(text: str, points: float = SMALL_POINTS) -> float:
@@ -165,7 +166,7 @@ def letter_panels(rows: Sequence[Sequence[Axes]]) -> None:
         title = axis.get_title(loc="left")
         if axis in letter:
             title = f"({letter[axis]}) {title}".rstrip()
-        axis.set_title(fill(title, letters(_cell_mm(axis))))
+        axis.set_title(broken(title, _cell_mm(axis)))
 
 
 def whole_ticks(axis: Axes) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ from rayspin.analysis.figures.style import (
     PAGE_MM,
     SMALL_POINTS,
     Floats,
+    broken,
     figure_at,
     legend,
-    letters,
     plot_line,
     whole_ticks,
 )
@@ -92,7 +91,7 @@ def draw_parallel(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
             axis.axvline(place, color="0.3", linewidth=0.6, marker="", linestyle="-")
             for at, text in ticks:
                 axis.text(place + 0.03, at, text, va="center", fontsize=SMALL_POINTS)
-            label = fill(name.replace("_", " "), letters(PAGE_MM / len(columns)))
+            label = broken(name.replace("_", " "), PAGE_MM / len(columns))
             axis.text(place, 1.06, label, ha="center", va="bottom")
         last = np.array([float(value) for value in list(columns.values())[-1]])
         colours = _colour_scale(last[np.isfinite(last)])

@@ -16,8 +16,8 @@ from rayspin.analysis.figures.style import (
     PAGE_MM,
     SMALL_POINTS,
     Floats,
+    broken,
     figure_at,
-    letters,
     millimetres,
 )
 
@@ -76,7 +76,7 @@ def draw_heat_map(
         axis.set(
             ylabel=rows[0].replace("_", " "),
             xlabel=columns[0].replace("_", " "),
-            title=fill(title, letters(width - left_mm)),
+            title=broken(title, width - left_mm),
         )
         if max(millimetres(text) for row in texts for text in row) < across_mm and down_mm >= _LINE_MM:
             _write_numbers(axis, texts, picture, values)
