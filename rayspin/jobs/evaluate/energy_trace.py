@@ -74,5 +74,6 @@ class EnergyTrace(Experiment):
             # Without its rounding, which would fill the axis if the charge is constant.
             "topological charge": {name: (steps, run.charge_IN[:, 0].round(6).tolist()) for name, run in runs.items()},
         }
-        panels = [Panel(found, "iteration", label, peaks) for label, found in curves.items()]
-        draw_experiment([[(f"after {step}", frames[step][0]) for step in peaks]], panels, path)
+        named = zip(("energy", f"change of energy, {shown}", "topological charge"), curves.items())
+        panels = [Panel(found, "iteration", label, peaks, title=title) for title, (label, found) in named]
+        draw_experiment([[(f"iteration {step}", frames[step][0]) for step in peaks]], panels, path)

@@ -93,19 +93,19 @@ class EvaluateFcn(NetworkEvaluation):
         hamiltonian = case.hamiltonian
         shown_NYXC = case.read(0, min(count, SHOWN_FIELDS))
         truth_NYXC, estimate_NYXC = effective_field(shown_NYXC, hamiltonian), case.network.field(shown_NYXC)
-        estimates = {NETWORK: estimate_NYXC, f"F* = {best:.3f} S": np.float32(best) * shown_NYXC}
+        estimates = {NETWORK: estimate_NYXC, f"$F^*$ = {best:.3f} $S$": np.float32(best) * shown_NYXC}
         draw_fields(truth_NYXC, estimates, uniform_field(shown_NYXC, hamiltonian), folder / "fields.png")
         clean_YXC = shown_NYXC[0]
         noisy_YXC = noisy(clean_YXC, self.noise_amplitude, (self.seed, 0))
         frames = [step for step in SHOWN_ITERATIONS if step < self.iterations]
         run = recurse(noisy_YXC, case.network, self.iterations, hamiltonian=hamiltonian, frames=frames)
         annealed = float(energy(clean_YXC, hamiltonian))
-        titles = {0: f"noise, alpha = {self.noise_amplitude:g}"}
+        titles = {0: rf"noise, $\alpha$ = {self.noise_amplitude:g}"}
         draw_estimation(
             clean_YXC,
             truth_NYXC[0],
             estimate_NYXC[0],
-            [(titles.get(step, f"after {step}"), spins) for step, spins in sorted(run.frames.items())],
+            [(titles.get(step, f"iteration {step}"), spins) for step, spins in sorted(run.frames.items())],
             {"recursive process": run.energy_IN.tolist(), "annealed sample": [annealed] * len(run.steps)},
             folder / "estimation.png",
         )

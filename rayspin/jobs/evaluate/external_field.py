@@ -96,7 +96,7 @@ class ExternalField(Experiment):
         shown = [sorted(self.fields)[place] for place in dict.fromkeys(places.tolist())]
         starts = {field: self._start(case, field, 0) for field in shown}
         pictures = [
-            [(f"{name}, H = {field:g}", self._run(case, name, field, 0, starts[field]).last[0]) for field in shown]
+            [(f"{name}, $H$ = {field:g} J", self._run(case, name, field, 0, starts[field]).last[0]) for field in shown]
             for name in names
         ]
         last = {name: _last(where(rows, estimator=name)) for name in names}
@@ -106,10 +106,14 @@ class ExternalField(Experiment):
             for name in names
             for column in ("m_z", "charge", "skyrmions")
         }
-        labels = {"m_z": "mean S_z", "charge": "topological charge", "skyrmions": "skyrmions"}
+        labels = {
+            "m_z": ("mean $S_z$", "magnetization"),
+            "charge": ("topological charge", "topological charge"),
+            "skyrmions": ("skyrmions", "number of skyrmions"),
+        }
         panels = [
-            Panel({name: (fields, means[name, column]) for name in names}, "external field (J)", label)
-            for column, label in labels.items()
+            Panel({name: (fields, means[name, column]) for name in names}, "external field (J)", label, title=title)
+            for column, (label, title) in labels.items()
         ]
         draw_experiment(pictures, panels, folder / "external_field.png")
         figures = {

@@ -78,7 +78,7 @@ class Generation(Experiment):
         pictures = [("random map", random_map((size, size), (self.seed, 0, size)))]
         for estimator in self.estimators:
             last = self._generated(case, estimator, size, 0)
-            pictures.append((f"{estimator}, after {last.steps[-1]}", last.last[0]))
+            pictures.append((f"{estimator}, iteration {last.steps[-1]}", last.last[0]))
         draw_experiment([pictures], self._panels(where(rows, size=size)), folder / "generation.png")
         figures = {
             f"{size} x {size}, {estimator}": _row_text(where(rows, size=size, estimator=estimator))
@@ -112,9 +112,9 @@ class Generation(Experiment):
             times[estimator] = [mean(found, "seconds") for found in at], energies[estimator][1]
             charges[estimator] = steps, [sum(abs(row["charge"]) for row in found) / len(found) for found in at]
         return [
-            Panel(energies, "iterations", "energy per site (J)", log_x=True),
-            Panel(times, "seconds", "energy per site (J)", log_x=True),
-            Panel(charges, "iterations", "|topological charge|", log_x=True),
+            Panel(energies, "iterations", "energy per site (J)", log_x=True, title="energy against iterations"),
+            Panel(times, "seconds", "energy per site (J)", log_x=True, title="energy against time"),
+            Panel(charges, "iterations", "|topological charge|", log_x=True, title="defects"),
         ]
 
 

@@ -84,14 +84,16 @@ class NoiseResponse(OneDataset):
         panels = [
             Panel(
                 {f"{a:g}": mean_curve(where(rows, method=name, noise_amplitude=a)) for a in shown},
-                f"iteration ({name})",
+                "iteration",
                 "Corr",
+                title=name,
+                parameter=r"$\alpha$",
             )
             for name in methods
         ]
         maxima = {name: [row["maximum"] for row in where(found, method=name)] for name in methods}
         curves = {name: (amplitudes, values) for name, values in maxima.items()}
-        panels.append(Panel(curves, "noise amplitude", "maximum of Corr", log_x=amplitudes[-1] > 0))
+        panels.append(Panel(curves, r"$\alpha$", "maximum of Corr", log_x=amplitudes[-1] > 0, title="maximum of Corr"))
         draw_experiment(self._pictures(case, methods, shown), panels, folder / "noise_response.png")
         figures = {
             "fields": f"{len({row['sample'] for row in rows})} of the split {self.split!r}",
@@ -116,13 +118,16 @@ class NoiseResponse(OneDataset):
         fine_NYXC, last = case.read(ONLY, 0, 1), min(self.shown, self.iterations)
         coarse = {amplitude: self._coarse(fine_NYXC, amplitude, 0) for amplitude in shown}
         pictures: list[list[tuple[str, Floats]]] = [
-            [("truth", fine_NYXC[0]), *((f"alpha = {amplitude:g}", spins[0]) for amplitude, spins in coarse.items())]
+            [
+                ("truth", fine_NYXC[0]),
+                *((rf"$\alpha$ = {amplitude:g}", spins[0]) for amplitude, spins in coarse.items()),
+            ]
         ]
         for name, method in methods.items():
             line: list[tuple[str, Floats]] = [("truth", fine_NYXC[0])]
             for amplitude, coarse_NYXC in coarse.items():
                 *_, output = feed_back(method, coarse_NYXC, self.scale, self.degradation, last)
-                line.append((f"{name}, {amplitude:g}, after {last}", output[0]))
+                line.append((rf"{name}, $\alpha$ = {amplitude:g}, after {last}", output[0]))
             pictures.append(line)
         return pictures
 

@@ -112,10 +112,13 @@ class Restoration(Experiment):
         clean_NYXC, last = case.read(0, 1), max(self.steps)
         pictures, panels = [], []
         for damage in self.damages:
-            shown = [("sample", clean_NYXC[0]), (damage, self._damaged(clean_NYXC, damage, 0)[0])]
+            damaged_YXC = self._damaged(clean_NYXC, damage, 0)[0]
+            # S_z alone is drawn in grey.
+            components = slice(2, 3) if damage == ONE_COMPONENT else slice(None)
+            shown = [("sample", clean_NYXC[0]), (damage, damaged_YXC[..., components])]
             for estimator in self.estimators:
                 restored = self._restored(case, clean_NYXC, damage, estimator, 0)
-                shown.append((f"{estimator}, after {last}", restored.last[0]))
+                shown.append((f"{estimator}, iteration {last}", restored.last[0]))
             pictures.append(shown)
             steps = list(range(last + 1))
             curves: dict[str, tuple[list[int], list[float]]] = {
@@ -124,5 +127,5 @@ class Restoration(Experiment):
                 for own in [where(rows, damage=damage, estimator=estimator)]
             }
             curves["annealed"] = (steps, [mean(rows, "annealed")] * len(steps))
-            panels.append(Panel(curves, f"iteration ({damage})", "energy per site (J)"))
+            panels.append(Panel(curves, "iteration", "energy per site (J)", title=f"energy, {damage}"))
         draw_experiment(pictures, panels, path)

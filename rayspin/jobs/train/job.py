@@ -246,7 +246,7 @@ class Training(DatasetStage):
 
         history = read_metrics(run.path)
         curves = {name: [line[name] for line in history] for name in ("training_loss", "validation_loss")}
-        draw_curves(curves, "epoch", "loss", run.path / "loss.png", log=True)
+        draw_curves(curves, "epoch", "loss", run.path / "loss.png", log=True, title=f"loss of {self.kind}")
         best = best_epoch(history)
         seconds = sum(line["seconds"] for line in history)
         figures = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rayspin import job
 from rayspin.config import build
 from rayspin.errors import Incomplete
 from rayspin.jobs.evaluate import job as evaluate
@@ -59,6 +60,24 @@ def test_all_shares_done_need_no_session(dispatcher, field_dataset, field_weight
     run.summary_file.unlink()
     monkeypatch.setattr(evaluate, "dispatch", None)
     execute(stage, run, Context())
+
+
+def test_a_finished_run_draws_its_figures_in_further_formats_from_its_results(
+    dispatcher, field_dataset, field_weights, tmp_path, monkeypatch
+):
+    stage = evaluation(field_dataset, field_weights())
+    summary = job.run(stage, tmp_path, Context())
+    before = {name: (tmp_path / name).read_bytes() for name in ("job.toml", "estimation.png")}
+    monkeypatch.setattr(evaluate, "dispatch", None)
+    assert job.run(stage, tmp_path, Context(figures=("pdf", "svg"))) == summary
+    for name in ("estimation", "fields"):
+        assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert b"<svg" in (tmp_path / f"{name}.svg").read_bytes()
+    assert before == {name: (tmp_path / name).read_bytes() for name in before}
+    # Once they are there, nothing is drawn again, whatever is asked for.
+    monkeypatch.setattr(EvaluateFcn, "conclude", None)
+    for formats in ((), ("svg",)):
+        assert job.run(stage, tmp_path, Context(figures=formats)) == summary
 
 
 def test_results_of_weights_that_were_replaced_are_not_used(dispatcher, field_dataset, field_weights, tmp_path):
