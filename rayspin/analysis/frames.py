@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +58,13 @@ def write_frames(frames: Frames, folder: Path, name: str) -> None:
     Raises:
         MachineError: the file cannot be written.
     """
-    about = {"title": frames.title, "axis": frames.axis, "positions": list(frames.positions), "panels": list(frames.panels)}
-    arrays = {
+    about = {
+        "title": frames.title,
+        "axis": frames.axis,
+        "positions": list(frames.positions),
+        "panels": list(frames.panels),
+    }
+    arrays: dict[str, Any] = {
         f"panel{number}": _rounded(np.nan_to_num(spins)) for number, spins in enumerate(frames.panels.values())
     }
     with replacing(folder / PATTERN.replace("*", name)) as temporary, temporary.open("wb") as stream:

@@ -83,7 +83,9 @@ class PublishedResolution:
         return {
             "mse": PublishedFigure(f"{self.mse:g}", self.mse, _half_unit(self.mse), 0.0),
             "psnr": PublishedFigure(f"{self.psnr:.2f}", self.psnr, 0.005, math.inf),
-            "correlation": PublishedFigure(f"{self.correlation:g}", self.correlation, _half_unit(self.correlation), 1.0),
+            "correlation": PublishedFigure(
+                f"{self.correlation:g}", self.correlation, _half_unit(self.correlation), 1.0
+            ),
         }
 
 

@@ -33,10 +33,12 @@ class Cell:
     Attributes:
         text: the value.
         verdict: result of the comparison.
+        published: the published value.
     """
 
     text: str
     verdict: Verdict
+    published: str
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Charts of plotly, with values on hover. Colours of text and grid lines are set in the page, by its light or dark style."""
+"""Charts of plotly, with values on hover. The page sets the colours of text and grid lines, for light or dark."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rayspin.report.blocks import Chart, Table
 
 Curve = tuple[Sequence[float], Sequence[float]]
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f7f7f", "#8a2be2")
-"""Colours of Okabe and Ito, which colour-blind readers can tell apart; yellow, which is too light on white, is darker."""
+PALETTE = ("#1f83c4", "#d9622b", "#10a37a", "#c96fa4", "#b38a1a", "#4fb0e6", "#868c92", "#9a62dc")
+"""Colours after Okabe and Ito, which colour-blind readers can tell apart, in shades that suit white and black."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
@@ -209,7 +209,7 @@ def parallel(title: str, description: str, columns: Mapping[str, Sequence[Any]])
     shades = np.log10(last[kept]) if _is_wide(last[kept]) else last[kept]
     trace = go.Parcoords(
         dimensions=dimensions,
-        line={"color": shades.tolist(), "colorscale": "Viridis", "reversescale": True},
+        line={"color": shades.tolist(), "colorscale": "Viridis"},
         labelside="top",
         labelangle=0,
     )
@@ -284,6 +284,8 @@ def _layout(labels: tuple[str, str]) -> dict[str, Any]:
 
 
 def _figure(traces: Sequence[Any], layout: Mapping[str, Any]) -> dict[str, Any]:
-    figure = go.Figure(traces, {**layout, "template": None, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"})
+    figure = go.Figure(
+        traces, {**layout, "template": None, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}
+    )
     plain: dict[str, Any] = json.loads(figure.to_json())
     return plain

@@ -55,6 +55,11 @@ _TABULATED = {"generate", "evaluate-sr", "cross-feeding", "robustness"}
 """Kinds whose tables contain their summary."""
 
 
+def computing_time(seconds: float) -> str:
+    """Return a measured time as text."""
+    return duration(seconds) if seconds >= 2 else f"{seconds:.2g} s"
+
+
 def collect(path: Path) -> Section:
     """Return the section of the run in a folder.
 
@@ -77,7 +82,9 @@ def _section(run: RunDir, job: Table, title: str) -> Section:
     with run.reading():
         parts = _parts(run, job)
         seconds = sum(_seconds(run, kind)) + sum(part.core_seconds for part in parts)
-        blocks = [_facts(run, job, state, seconds), *_results(kind, summary), *_own_blocks(run, job)]
+        facts, own = [_facts(run, job, state, seconds)], [*_results(kind, summary), *_own_blocks(run, job)]
+        # A reader of a run in progress looks for its progress first.
+        blocks = [*own, *facts] if state == "finished" else [*facts, *own]
     if summary is not None and kind in _DRAWN:
         blocks += [Picture(f"{name}, as the run wrote it", run.path / name) for name in summary.pictures]
     blocks.append(Text("Job file", read_text(run.job_file, limit=RECORD_BYTES)))
@@ -113,8 +120,7 @@ def _facts(run: RunDir, job: Table, state: State, seconds: float) -> Facts:
         "kind": str(job["kind"]),
         "state": state,
         "folder": str(run.path),
-        "written": ", ".join(f"{time:%Y-%m-%d %H:%M:%S %Z}" for time in times)
-        + (" (job, results)" if len(times) > 1 else " (job)"),
+        "started, finished": ", ".join(f"{time:%Y-%m-%d %H:%M:%S %Z}" for time in times),
         "computing time": _time(seconds) if seconds else "",
         "machines": ", ".join(f"{host} ({count})" for host, count in hosts.most_common(8)),
         "versions": "; ".join(sorted(versions)),
@@ -167,4 +173,4 @@ def _found(table: Any, key: str, prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def _time(seconds: float) -> str:
-    return f"{duration(seconds)} ({seconds / 3600:.3g} h)"
+    return f"{computing_time(seconds)} ({seconds / 3600:.3g} machine-hours)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+
 import numpy as np
 
 from rayspin.analysis.figures import Floats
@@ -63,7 +64,9 @@ def _facts(catalog: Catalog) -> Facts:
 
 def _parameters(point: Point) -> dict[str, str]:
     """Return the parameters of a point that are not zero, as rows."""
-    hamiltonian = {key: value for key, value in point.hamiltonian.to_table().items() if value not in (0, [0.0, 0.0, 0.0])}
+    hamiltonian = {
+        key: value for key, value in point.hamiltonian.to_table().items() if value not in (0, [0.0, 0.0, 0.0])
+    }
     if not point.hamiltonian.anisotropy:
         hamiltonian.pop("anisotropy_axis", None)
     schedule = {key: value for key, value in point.schedule.to_table().items() if value not in ([], 0)}
@@ -80,9 +83,12 @@ def _samples(catalog: Catalog) -> Gallery:
         energies = catalog.column("energy")
         spins_NYXC = reader.read(np.arange(min(SHOWN_SAMPLES, len(reader))))
         panels = {
-            f"sample {reader.samples[n]}: {energies[n]:.4f} J": spins_YXC[None] for n, spins_YXC in enumerate(spins_NYXC)
+            f"sample {reader.samples[n]}: {energies[n]:.4f} J": spins_YXC[None]
+            for n, spins_YXC in enumerate(spins_NYXC)
         }
-        return Gallery("Samples", "The first samples of the dataset, with their energy per site.", {"": Slides("", ("",), panels)})
+        return Gallery(
+            "Samples", "The first samples of the dataset, with their energy per site.", {"": Slides("", ("",), panels)}
+        )
     numbers = catalog.point_numbers
     present = sorted(set(numbers.tolist()))
     chosen = charts.thinned(present, SHOWN_POINTS)
@@ -128,7 +134,9 @@ def _distributions(catalog: Catalog) -> list[Block]:
     return [
         charts.histogram("Energies", "Number of samples by energy per site.", groups, "energy per site (J)"),
         *(
-            charts.histogram(name[0].upper() + name[1:], f"Number of samples by {name}. {text}", {"samples": values}, label)
+            charts.histogram(
+                name[0].upper() + name[1:], f"Number of samples by {name}. {text}", {"samples": values}, label
+            )
             for name, (label, values) in observables.items()
         ),
     ]
@@ -161,7 +169,8 @@ def _overlaps(spins_NYXC: Floats) -> Floats:
     shape = spins_NYXC.shape[1:3]
     pairs = itertools.combinations(range(len(spins_NYXC)), 2)
     found = [np.fft.irfft2((spectra[a] * spectra[b].conj()).sum(axis=-1), s=shape).max() for a, b in pairs]
-    return np.array(found) / (shape[0] * shape[1])
+    overlaps: Floats = np.array(found) / (shape[0] * shape[1])
+    return overlaps
 
 
 def _affordable(reader: SpinReader) -> int:

@@ -32,7 +32,7 @@ def evaluation_blocks(run: RunDir, job: Row) -> list[Block]:
         InputError: a file of the run is damaged.
     """
     blocks = _KINDS[job["kind"]](run, job)
-    return [*blocks, *_galleries(run.path)]
+    return [*_galleries(run.path), *blocks]
 
 
 def _estimation(run: RunDir, job: Row) -> list[Block]:
@@ -50,9 +50,9 @@ def _estimation(run: RunDir, job: Row) -> list[Block]:
     body: list[list[Cell | str]] = []
     for estimator in names(rows, "estimator"):
         own = where(rows, estimator=estimator)
-        body.append([estimator, *(_compared(mean(own, key), form, published.get(key)) for key, (_, form) in columns.items())])
-    if published:
-        body.append(["published network", *(published[key].text if key in published else "" for key in columns)])
+        body.append(
+            [estimator, *(_compared(mean(own, key), form, published.get(key)) for key, (_, form) in columns.items())]
+        )
     note = "The estimator “trivial” is F* = c S with the best c, which needs no network. f = F − c S is the deviation."
     estimators = names(rows, "estimator")
 
@@ -82,23 +82,20 @@ def _resolution(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001
 
 
 def _resolution_table(rows: list[Row], scale: int) -> Table:
-    columns = ["method"]
-    for name, _ in _METRICS.values():
-        columns += [name, f"{name}, published"]
+    columns = ["method", *(name for name, _ in _METRICS.values()), "MSE, unit spins", "walls, sites"]
     body: list[list[Cell | str]] = []
     for row in rows:
         line: list[Cell | str] = [str(row["method"])]
         known = _published(row)
         for metric, (_, form) in _METRICS.items():
-            figure = known.get(metric)
-            line += [_compared(row[f"raw_{metric}_mean"], form, figure), figure.text if figure else ""]
+            line.append(_compared(row[f"raw_{metric}_mean"], form, known.get(metric)))
         line += [f"{row['normalized_mse_mean']:.3g}", f"{row['wall_position_mean']:.2g}"]
         body.append(line)
     note = (
         "Means over all samples. MSE, PSNR and Corr are of the spins as the method gives them, as in the paper. "
         "Published values of PSNR are corrected by −6.02 dB to the definition of PSNR of values in −1 to 1."
     )
-    return Table(f"Super-resolution ×{scale}", (*columns, "MSE, unit spins", "walls, sites"), body, note)
+    return Table(f"Super-resolution ×{scale}", columns, body, note)
 
 
 def _published(row: Row) -> dict[str, PublishedFigure]:
@@ -108,7 +105,9 @@ def _published(row: Row) -> dict[str, PublishedFigure]:
 
 def _errors_by_method(rows: list[Row], what: str) -> Chart:
     groups = {method: [row["normalized_mse"] for row in where(rows, method=method)] for method in names(rows, "method")}
-    return charts.distributions(f"Errors {what}", "MSE of each sample, of spins of unit length.", groups, "MSE", log=True)
+    return charts.distributions(
+        f"Errors {what}", "MSE of each sample, of spins of unit length.", groups, "MSE", log=True
+    )
 
 
 def _cross_feeding(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001
@@ -131,7 +130,9 @@ def _cross_feeding(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001
                 log=True,
             )
         )
-        blocks += [_errors_by_method(where(samples, scale=scale, dataset=name), f"×{scale}, {name}") for name in datasets]
+        blocks += [
+            _errors_by_method(where(samples, scale=scale, dataset=name), f"×{scale}, {name}") for name in datasets
+        ]
     return blocks
 
 
@@ -192,21 +193,15 @@ def _restoration(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001
     if not rows:
         return []
     estimators, damages = names(rows, "estimator"), names(rows, "damage")
-    last = max(row["step"] for row in rows)
-    body = []
-    for damage in damages:
-        for estimator in estimators:
-            own = where(rows, damage=damage, estimator=estimator, step=last)
-            above = mean(own, "energy") - mean(own, "annealed")
-            body.append([f"{damage}, {estimator}", f"{mean(own, 'overlap_reference'):.3f}", f"{above:.4f}"])
-    columns = ("damage, estimator", "overlap with the undamaged spins", "energy above the annealed, J")
-    blocks: list[Block] = [Table(f"After {last} iterations", columns, body)]
+    blocks: list[Block] = []
     for damage in damages:
         own = where(rows, damage=damage)
         text = "Mean overlap with the undamaged spins after each iteration."
         blocks.append(_by_step(f"Overlap: {damage}", text, own, estimators, "overlap_reference", "overlap"))
-        text = f"Mean {ENERGY} after each iteration; the annealed samples have {mean(own, 'annealed'):.4f} J."
-        blocks.append(_by_step(f"Energy: {damage}", text, own, estimators, "energy", ENERGY))
+        energies = {name: mean_curve(where(own, estimator=name), "step", "energy") for name in estimators}
+        energies["annealed samples"] = mean_curve(own, "step", "annealed")
+        text = f"Mean {ENERGY} after each iteration."
+        blocks.append(charts.curves(f"Energy: {damage}", text, energies, ("iteration", ENERGY)))
     return blocks
 
 
@@ -226,7 +221,9 @@ def _generation(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001
             )
         )
         charges = {
-            name: mean_curve([{**row, "charge": abs(row["charge"])} for row in where(own, estimator=name)], "step", "charge")
+            name: mean_curve(
+                [{**row, "charge": abs(row["charge"])} for row in where(own, estimator=name)], "step", "charge"
+            )
             for name in lines
         }
         text = "Mean magnitude of the topological charge, a count of defects."
@@ -315,7 +312,7 @@ def _galleries(folder: Path) -> list[Block]:
 
 def _compared(value: float, form: str, published: PublishedFigure | None) -> Cell | str:
     text = format(value, form)
-    return text if published is None else Cell(text, published.compare(value))
+    return text if published is None else Cell(text, published.compare(value), published.text)
 
 
 def _published_estimation(run: RunDir, job: Row) -> Mapping[str, PublishedFigure]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -15,9 +15,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from rayspin import __version__
-from rayspin.progress import duration
-from rayspin.report.blocks import Section
-from rayspin.report.collect import collect
+from rayspin.report.blocks import Cell, Section, Table
+from rayspin.report.collect import collect, computing_time
 from rayspin.report.images import DETAILS, Detail, picture_uri, spins_uri, wheel_uri
 from rayspin.rundir import write_text
 
@@ -84,6 +83,7 @@ def _page(sections: Sequence[Section], detail: Detail, renew_s: float) -> str:
     environment.filters["spins"] = lambda spins: spins_uri(spins, detail)
     environment.filters["picture"] = lambda path: picture_uri(path, detail)
     return environment.get_template("page.html.j2").render(
+        compared=list(_compared(sections)),
         title=", ".join(section.title for section in sections),
         sections=sections,
         anchors=names.anchors(sections),
@@ -94,6 +94,17 @@ def _page(sections: Sequence[Section], detail: Detail, renew_s: float) -> str:
     )
 
 
+def _compared(sections: Sequence[Section]) -> Iterator[tuple[Section, str, str, Cell]]:
+    """Yield (section, header of the row, name of the column, cell) for every value beside a published one."""
+    for section in sections:
+        for table in (block for block in section.blocks if isinstance(block, Table)):
+            for row in table.rows:
+                for column, cell in zip(table.columns, row):
+                    if isinstance(cell, Cell):
+                        yield section, f"{table.title}: {row[0]}", column, cell
+        yield from _compared(section.parts)
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("rayspin.report"),
@@ -102,7 +113,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"script": _script, "kind": lambda block: type(block).__name__, "duration": duration}
+    environment.filters |= {"script": _script, "kind": lambda block: type(block).__name__, "duration": computing_time}
     environment.globals |= {"plotly": _plotly, "wheel": wheel_uri}
     return environment
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from rayspin.jobs.tune.ledger import Entry, Ledger
 from rayspin.jobs.tune.space import short_names
-from rayspin.report import charts
-from rayspin.report import blocks
+from rayspin.report import blocks, charts
 from rayspin.report.blocks import Block, Chart
 from rayspin.report.tables import Row, names
 from rayspin.rundir import RunDir, Table

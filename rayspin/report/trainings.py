@@ -1,11 +1,13 @@
-"""The blocks of a training: loss curves, other metrics, and the best epoch."""
+"""The blocks of a training: curves of the losses, of other metrics and of the learning rate."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rayspin.report import charts
-from rayspin.report.blocks import Block, Facts
+from rayspin.report.blocks import Block, Chart
 from rayspin.rundir import RunDir, Table
-from rayspin.training import Line, best_epoch, read_metrics
+from rayspin.training import Line, read_metrics
 
 LOSSES = ("training_loss", "validation_loss")
 _OTHERS = ("epoch", "seconds", "samples_per_second", "learning_rate", *LOSSES)
@@ -24,26 +26,27 @@ def training_blocks(run: RunDir, job: Table) -> list[Block]:  # noqa: ARG001
     history = read_metrics(run.path)
     if not history:
         return []
-    best = best_epoch(history)
-    rows = {name.replace("_", " "): f"{value:.5g}" for name, value in best.items() if name not in {"epoch", "seconds"}}
     blocks: list[Block] = [
-        Facts(f"Best epoch: {best['epoch']:.0f} of {len(history)}", rows),
-        charts.curves(
-            "Loss",
-            "Loss of the training and of the validation samples after each epoch.",
-            {name.replace("_", " "): _curve(history, name) for name in LOSSES},
-            ("epoch", "loss"),
-            log=(False, all(line[name] > 0 for line in history for name in LOSSES)),
-        ),
+        _chart("Loss", "Loss of the training and of the validation samples.", history, LOSSES, "loss")
     ]
-    others = {name.replace("_", " "): _curve(history, name) for name in history[-1] if name not in _OTHERS}
-    if others:
-        positive = all(value > 0 for _, values in others.values() for value in values)
-        description = "Metrics of the validation samples, which are not part of the loss."
-        blocks.append(charts.curves("Validation", description, others, ("epoch", "value"), log=(False, positive)))
-    rate = {"learning rate": _curve(history, "learning_rate")}
-    blocks.append(charts.curves("Learning rate", "Learning rate at the end of each epoch.", rate, ("epoch", "learning rate")))
-    return blocks
+    others = [name for name in history[-1] if name not in _OTHERS]
+    families = {
+        "Validation errors": [name for name in others if "mse" in name],
+        "Validation metrics": [name for name in others if "mse" not in name],
+    }
+    for title, names in families.items():
+        if names:
+            text = "Metrics of the validation samples, which are not part of the loss."
+            blocks.append(_chart(title, text, history, names, "value"))
+    text = "Learning rate at the end of each epoch."
+    return [*blocks, _chart("Learning rate", text, history, ["learning_rate"], "learning rate")]
+
+
+def _chart(title: str, text: str, history: list[Line], names: Sequence[str], label: str) -> Chart:
+    """Return a chart of metrics against the epoch, with a logarithmic axis if all values are positive."""
+    curves = {name.replace("_", " "): _curve(history, name) for name in names}
+    positive = all(value > 0 for _, values in curves.values() for value in values)
+    return charts.curves(title, text, curves, ("epoch", label), log=(False, positive))
 
 
 def _curve(history: list[Line], name: str) -> charts.Curve:

@@ -10,6 +10,7 @@ import pydantic
 
 from rayspin.analysis.estimation import best_isotropic, evaluate_estimation, evaluate_isotropic, uniform_field
 from rayspin.analysis.figures import draw_estimation, draw_fields
+from rayspin.analysis.frames import Frames, few_frames, write_frames
 from rayspin.analysis.published import published_estimation
 from rayspin.analysis.recursive import recurse
 from rayspin.jobs.evaluate.ledger import Row
@@ -98,15 +99,21 @@ class EvaluateFcn(NetworkEvaluation):
         draw_fields(truth_NYXC, estimates, uniform_field(shown_NYXC, hamiltonian), folder / "fields.png")
         clean_YXC = shown_NYXC[0]
         noisy_YXC = noisy(clean_YXC, self.noise_amplitude, (self.seed, 0))
-        frames = [step for step in SHOWN_ITERATIONS if step < self.iterations]
-        run = recurse(noisy_YXC, case.network, self.iterations, hamiltonian=hamiltonian, frames=frames)
+        shown = {step for step in SHOWN_ITERATIONS if step < self.iterations} | {self.iterations}
+        kept = sorted(shown | set(few_frames(self.iterations)))
+        run = recurse(noisy_YXC, case.network, self.iterations, hamiltonian=hamiltonian, frames=kept)
+        panels = {
+            "recursive process": np.stack([run.frames[step] for step in kept]),
+            "annealed sample": clean_YXC[None],
+        }
+        write_frames(Frames("recursive process", "iteration", list(map(str, kept)), panels), folder, "recursion")
         annealed = float(energy(clean_YXC, hamiltonian))
         titles = {0: f"noise, alpha = {self.noise_amplitude:g}"}
         draw_estimation(
             clean_YXC,
             truth_NYXC[0],
             estimate_NYXC[0],
-            [(titles.get(step, f"after {step}"), spins) for step, spins in sorted(run.frames.items())],
+            [(titles.get(step, f"after {step}"), run.frames[step]) for step in sorted(shown)],
             {"recursive process": run.energy_IN.tolist(), "annealed sample": [annealed] * len(run.steps)},
             folder / "estimation.png",
         )
