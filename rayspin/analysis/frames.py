@@ -85,7 +85,7 @@ def read_frames(path: Path) -> Frames:
                 for number, title in enumerate(about["panels"])
             }
         return Frames(about["title"], about["axis"], about["positions"], panels)
-    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
+    except (EOFError, OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(str(path), f"not frames ({error})", "delete it, and run the job again") from None
 
 

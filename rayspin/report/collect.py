@@ -77,6 +77,7 @@ def collect(path: Path) -> Section:
 def _section(run: RunDir, job: Table, title: str) -> Section:
     """Return the section of a run whose job is known."""
     kind = str(job.get("kind"))
+    about = _about(kind, str(run.job_file))
     summary = run.finished(job)
     state: State = "finished" if summary else "in progress" if holders(run.path) else "interrupted"
     with run.reading():
@@ -88,7 +89,7 @@ def _section(run: RunDir, job: Table, title: str) -> Section:
     if summary is not None and kind in _DRAWN:
         blocks += [Picture(f"{name}, as the run wrote it", run.path / name) for name in summary.pictures]
     blocks.append(Text("Job file", read_text(run.job_file, limit=RECORD_BYTES)))
-    return Section(title, kind, _about(kind), state, blocks, parts, seconds)
+    return Section(title, kind, about, state, blocks, parts, seconds)
 
 
 def _parts(run: RunDir, job: Table) -> list[Section]:
@@ -104,7 +105,7 @@ def _parts(run: RunDir, job: Table) -> list[Section]:
 def _stage(run: RunDir, title: str, kind: str) -> Section:
     job = run.asked()
     if job is None:
-        return Section(title, kind, _about(kind), "not started", [])
+        return Section(title, kind, _about(kind, str(run.job_file)), "not started", [])
     return _section(run, job, title)
 
 
@@ -154,10 +155,10 @@ def _seconds(run: RunDir, kind: str) -> Iterable[float]:
             yield float(entry.get("seconds", 0.0))
 
 
-def _about(kind: str) -> str:
+def _about(kind: str, where: str) -> str:
     """Return the first line of the description of a kind; empty if the packages of the kind are not installed."""
     try:
-        return (inspect.getdoc(stage_type(kind, "")) or "").partition("\n")[0]
+        return (inspect.getdoc(stage_type(kind, where)) or "").partition("\n")[0]
     except ModuleNotFoundError:
         return ""
 

@@ -50,5 +50,4 @@ def _chart(title: str, text: str, history: list[Line], names: Sequence[str], lab
 
 
 def _curve(history: list[Line], name: str) -> charts.Curve:
-    known = [line for line in history if name in line]
-    return [line["epoch"] for line in known], [line[name] for line in known]
+    return [line["epoch"] for line in history], [line[name] for line in history]
