@@ -30,8 +30,16 @@
     }
     return style;
   };
+  // The library is compiled for the first chart, so that sliders and tabs work before.
+  const compile = () => {
+    if (window.Plotly) return;
+    const script = document.createElement("script");
+    script.textContent = document.getElementById("plotly").textContent;
+    document.head.append(script);
+  };
   const draw = (plot) => {
     if (drawn.has(plot)) return;
+    compile();
     drawn.add(plot);
     const source = document.querySelector(`script[data-plot="${plot.id}"]`);
     const { data, layout } = JSON.parse(source.textContent);
