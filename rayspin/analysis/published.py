@@ -32,9 +32,14 @@ class PublishedFigure:
     margin: float
     ideal: float
 
-    def compare(self, ours: float) -> Verdict:
-        """Return how a value of ours compares with this one."""
-        if abs(ours - self.value) <= self.margin * (1 + 1e-9):
+    def compare(self, ours: float, error: float = 0.0) -> Verdict:
+        """Return how a value of ours compares with this one.
+
+        Args:
+            ours: the value.
+            error: its standard error. Values within twice the error of those that are stated alike are as published.
+        """
+        if abs(ours - self.value) <= self.margin * (1 + 1e-9) + 2 * error:
             return "as published"
         if math.isinf(self.ideal):
             return "better" if ours > self.value else "worse"

@@ -49,10 +49,12 @@ def _estimation(run: RunDir, job: Row) -> list[Block]:
     }
     body: list[list[Cell | str]] = []
     for estimator in names(rows, "estimator"):
-        own = where(rows, estimator=estimator)
-        body.append(
-            [estimator, *(_compared(mean(own, key), form, published.get(key)) for key, (_, form) in columns.items())]
-        )
+        line: list[Cell | str] = [estimator]
+        for column, (_, form) in columns.items():
+            values = np.array([row[column] for row in where(rows, estimator=estimator)])
+            error = values.std() / np.sqrt(len(values))
+            line.append(_compared(values.mean(), form, published.get(column), error))
+        body.append(line)
     note = "The estimator “trivial” is F* = c S with the best c, which needs no network. f = F − c S is the deviation."
     estimators = names(rows, "estimator")
 
@@ -76,19 +78,21 @@ def _resolution(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001
     blocks: list[Block] = []
     table = read_csv(run.path / "resolution.csv")
     for scale in names(table, "scale"):
-        blocks.append(_resolution_table(where(table, scale=scale), scale))
+        count = len(set(names(samples, "sample")))
+        blocks.append(_resolution_table(where(table, scale=scale), scale, count))
         blocks.append(_errors_by_method(where(samples, scale=scale), f"×{scale}"))
     return blocks
 
 
-def _resolution_table(rows: list[Row], scale: int) -> Table:
+def _resolution_table(rows: list[Row], scale: int, samples: int) -> Table:
     columns = ["method", *(name for name, _ in _METRICS.values()), "MSE, unit spins", "walls, sites"]
     body: list[list[Cell | str]] = []
     for row in rows:
         line: list[Cell | str] = [str(row["method"])]
         known = _published(row)
         for metric, (_, form) in _METRICS.items():
-            line.append(_compared(row[f"raw_{metric}_mean"], form, known.get(metric)))
+            error = row[f"raw_{metric}_std"] / np.sqrt(samples)
+            line.append(_compared(row[f"raw_{metric}_mean"], form, known.get(metric), error))
         line += [f"{row['normalized_mse_mean']:.3g}", f"{row['wall_position_mean']:.2g}"]
         body.append(line)
     note = (
@@ -310,9 +314,17 @@ def _galleries(folder: Path) -> list[Block]:
     return [Gallery("Gallery", text, tabs)]
 
 
-def _compared(value: float, form: str, published: PublishedFigure | None) -> Cell | str:
+def _compared(value: float, form: str, published: PublishedFigure | None, error: float) -> Cell | str:
+    """Return a cell with a mean, beside the published value if there is one.
+
+    Args:
+        value: the mean.
+        form: format of the value.
+        published: the published value.
+        error: standard error of the mean.
+    """
     text = format(value, form)
-    return text if published is None else Cell(text, published.compare(value), published.text)
+    return text if published is None else Cell(text, published.compare(value, error), published.text)
 
 
 def _published_estimation(run: RunDir, job: Row) -> Mapping[str, PublishedFigure]:

@@ -94,14 +94,14 @@ def _page(sections: Sequence[Section], detail: Detail, renew_s: float) -> str:
     )
 
 
-def _compared(sections: Sequence[Section]) -> Iterator[tuple[Section, str, str, Cell]]:
-    """Yield (section, header of the row, name of the column, cell) for every value beside a published one."""
+def _compared(sections: Sequence[Section]) -> Iterator[tuple[Section, str, dict[str, Cell]]]:
+    """Yield (section, what is compared, cells by the name of their column) for every row with a published value."""
     for section in sections:
         for table in (block for block in section.blocks if isinstance(block, Table)):
             for row in table.rows:
-                for column, cell in zip(table.columns, row):
-                    if isinstance(cell, Cell):
-                        yield section, f"{table.title}: {row[0]}", column, cell
+                cells = {column: cell for column, cell in zip(table.columns, row) if isinstance(cell, Cell)}
+                if cells:
+                    yield section, f"{table.title}: {row[0]}", cells
         yield from _compared(section.parts)
 
 

@@ -79,6 +79,12 @@ def test_values_that_are_printed_alike_are_as_published(ours: float, verdict: st
     assert published_resolution("labyrinth", 4)["network"].figures()["mse"].compare(ours) == verdict
 
 
+def test_values_within_twice_their_standard_error_are_as_published() -> None:
+    figure = published_resolution("labyrinth", 4)["network"].figures()["mse"]
+    assert figure.compare(0.00174, 5e-5) == "as published"
+    assert figure.compare(0.00176, 5e-5) == "worse"
+
+
 @pytest.mark.parametrize(("ours", "verdict"), [(0.9976, "as published"), (0.9979, "better"), (1.2, "worse")])
 def test_a_correlation_is_best_at_one(ours: float, verdict: str) -> None:
     assert published_resolution("labyrinth", 4)["network"].figures()["correlation"].compare(ours) == verdict
