@@ -145,7 +145,7 @@ class Section:
         state: state of the run.
         blocks: what is shown.
         parts: sections of the stages.
-        core_seconds: measured time of the run and its parts, s.
+        seconds: measured time of the run and its parts, s.
     """
 
     title: str
@@ -154,4 +154,4 @@ class Section:
     state: State
     blocks: Sequence[Block]
     parts: Sequence[Section] = field(default=())
-    core_seconds: float = 0.0
+    seconds: float = 0.0

@@ -36,7 +36,6 @@ def curves(
     labels: tuple[str, str],
     *,
     log: tuple[bool, bool] = (False, False),
-    steps: bool = False,
 ) -> Chart:
     """Return a chart of curves.
 
@@ -46,7 +45,6 @@ def curves(
         values: (x, y) of each curve by its name; values that are not finite are gaps.
         labels: labels of the axes.
         log: whether the x and the y axis are logarithmic.
-        steps: whether the curves are steps.
     """
     traces = []
     for number, (name, curve) in enumerate(values.items()):
@@ -58,12 +56,7 @@ def curves(
                 y=_finite(y),
                 name=name,
                 mode="lines+markers" if len(x) <= 60 else "lines",
-                line={
-                    "color": PALETTE[number % len(PALETTE)],
-                    "dash": DASHES[number % len(DASHES)],
-                    "width": 2,
-                    "shape": "hv" if steps else "linear",
-                },
+                line={"color": PALETTE[number % len(PALETTE)], "dash": DASHES[number % len(DASHES)], "width": 2},
                 marker=marker,
                 hovertemplate=f"%{{x:.4~g}}, %{{y:.4~g}}<extra>{name}</extra>",
             )
@@ -190,7 +183,7 @@ def heat_map(
     layout = _layout((columns[0], rows[0]))
     layout["xaxis"] |= {"type": "category", "showgrid": False}
     layout["yaxis"] |= {"type": "category", "showgrid": False, "autorange": "reversed", "automargin": True}
-    layout["height"] = 150 + max(40 if few else 14, 0) * max(values.shape[0], 3)
+    layout["height"] = 150 + (40 if few else 14) * max(values.shape[0], 3)
     table = Table(title, (rows[0], *columns[1]), [[name, *texts[number]] for number, name in enumerate(rows[1])])
     return Chart(title, description, _figure([trace], layout), table if few else None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,16 @@ from rayspin.paths import checked_path
 from rayspin.progress import duration
 from rayspin.report.blocks import Block, Facts, Picture, Section, State, Text
 from rayspin.rundir import RunDir, Summary, Table, read_lines
+from rayspin.storage import Catalog
 
-LEDGERS = ("shares.jsonl", "shards.jsonl", "trials.jsonl", "cases.jsonl")
-"""Ledgers whose entries may have the time that a worker needed for them, s."""
+_LEDGERS = {
+    "train-fcn": "metrics.jsonl",
+    "train-sr": "metrics.jsonl",
+    "tune": "trials.jsonl",
+    "reconstruct": "shards.jsonl",
+    "robustness": "cases.jsonl",
+}
+"""Files with the times of parts of the work: epochs, trials, shards; of evaluations, shares.jsonl."""
 
 _EVALUATIONS = "rayspin.report.evaluations:evaluation_blocks"
 
@@ -82,8 +89,9 @@ def _section(run: RunDir, job: Table, title: str) -> Section:
     state: State = "finished" if summary else "in progress" if holders(run.path) else "interrupted"
     with run.reading():
         parts = _parts(run, job)
-        seconds = sum(_seconds(run, kind)) + sum(part.core_seconds for part in parts)
-        facts, own = [_facts(run, job, state, seconds)], [*_results(kind, summary), *_own_blocks(run, job)]
+        entries = _entries(run, kind)
+        seconds = sum(entry.get("seconds", 0.0) for entry in entries) + sum(part.seconds for part in parts)
+        facts, own = [_facts(run, job, state, entries, seconds)], [*_results(kind, summary), *_own_blocks(run, job)]
         # A reader of a run in progress looks for its progress first.
         blocks = [*own, *facts] if state == "finished" else [*facts, *own]
     if summary is not None and kind in _DRAWN:
@@ -109,9 +117,8 @@ def _stage(run: RunDir, title: str, kind: str) -> Section:
     return _section(run, job, title)
 
 
-def _facts(run: RunDir, job: Table, state: State, seconds: float) -> Facts:
+def _facts(run: RunDir, job: Table, state: State, entries: Sequence[Table], seconds: float) -> Facts:
     """Return what was run, where, when, with which versions and seeds, and how long it took."""
-    entries = [entry for name in ("ledger.jsonl", *LEDGERS) for entry in read_lines(run.path / name)]
     hosts = Counter(entry["host"] for entry in entries if "host" in entry)
     versions = {str(entry["made_with"]) for entry in entries if "made_with" in entry}
     files = [run.job_file, run.summary_file] if state == "finished" else [run.job_file]
@@ -147,12 +154,11 @@ def _own_blocks(run: RunDir, job: Table) -> list[Block]:
     return build(run, job)
 
 
-def _seconds(run: RunDir, kind: str) -> Iterable[float]:
-    """Yield the measured times of a run without its parts: of shards, shares, epochs or trials, s."""
-    names = ("metrics.jsonl",) if kind.startswith("train-") else ("ledger.jsonl", *LEDGERS)
-    for name in names:
-        for entry in read_lines(run.path / name):
-            yield float(entry.get("seconds", 0.0))
+def _entries(run: RunDir, kind: str) -> list[Table]:
+    """Return the entries of the ledger of a run: its shards, shares, epochs or trials."""
+    if kind == "generate":
+        return Catalog.history(run.path)
+    return list(read_lines(run.path / _LEDGERS.get(kind, "shares.jsonl"))) if kind != "pipeline" else []
 
 
 def _about(kind: str, where: str) -> str:

@@ -87,7 +87,7 @@ def _page(sections: Sequence[Section], detail: Detail, renew_s: float) -> str:
         title=", ".join(section.title for section in sections),
         sections=sections,
         anchors=names.anchors(sections),
-        seconds=sum(section.core_seconds for section in sections),
+        seconds=sum(section.seconds for section in sections),
         now=f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %Z}",
         version=__version__,
         renew_s=renew_s,
