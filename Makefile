@@ -10,7 +10,7 @@ WORKERS ?= 2
 WAITERS ?= 3
 JOB_FILES = tests/system/test_job_files.py
 
-.PHONY: quickstart test test-unit test-ray test-all test-rest test-system test-job-files bench check format clean
+.PHONY: quickstart test test-unit test-ray test-all test-rest test-system test-job-files test-browser bench check format clean
 
 quickstart: $(VENV)/.has-run  ## generate labyrinths, train the effective-field network and evaluate it
 	$(BIN)/rayspin run jobs/quickstart.toml $(RUN_ARGS)
@@ -31,6 +31,7 @@ test-all: test test-rest  ## all tests
 test-rest: $(VENV)/.has-test $(VENV)/.has-integrations  ## tests that are not part of `make test`: complete jobs, faults, a real Slurm
 	$(PYTEST) tests/slurm -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-system test-job-files
+	$(MAKE) --no-print-directory test-browser
 
 test-system: $(VENV)/.has-test $(VENV)/.has-integrations
 	$(PYTEST) tests/system tests/faults --ignore=$(JOB_FILES) -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
@@ -38,6 +39,10 @@ test-system: $(VENV)/.has-test $(VENV)/.has-integrations
 # These tests run in one process, because each of several processes would first run all jobs.
 test-job-files: $(VENV)/.has-test $(VENV)/.has-integrations
 	$(PYTEST) $(JOB_FILES) $(PYTEST_ARGS)
+
+# The measured times need an idle machine, so these tests run alone. tests/support/browser/install.sh installs a browser.
+test-browser: $(VENV)/.has-test  ## reports in a real Chromium
+	$(PYTEST) tests/browser $(PYTEST_ARGS)
 
 bench: $(VENV)/.has-test $(VENV)/.has-integrations  ## run the benchmarks and print their results
 	$(PYTEST) tests/benchmarks --benchmark-enable $(PYTEST_ARGS)
@@ -47,7 +52,7 @@ check: $(VENV)/.has-test $(VENV)/.has-dev  ## lint, types, layers, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/run slurm/*.sbatch slurm/*.sh tests/support/slurm/boot/*.sh
+	$(BIN)/shellcheck .ci/run slurm/*.sbatch slurm/*.sh tests/support/slurm/boot/*.sh tests/support/browser/*.sh
 
 format: $(VENV)/.has-dev
 	$(BIN)/ruff format .

@@ -391,6 +391,26 @@ def status(run: Path) -> None:
     _console().print(two_columns(*describe(run)))
 
 
+@main.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_Path())
+@click.option("-o", "--out", "page", type=_Path(), default="report.html", metavar="FILE", help="Default: report.html.")
+@click.option("--watch", is_flag=True, help="Write the page again every few seconds until no run is in progress.")
+@click.option("--interval", type=_seconds, default="5", metavar="SECONDS", help="Time between two pages. Default: 5.")
+def report(runs: tuple[Path, ...], page: Path, watch: bool, interval: float) -> None:
+    """Write a page about runs: one HTML file with tables, charts and pictures, for any browser.
+
+    RUN is the folder of a run, finished or in progress. A page about several runs has a section for each.
+    """
+    from rayspin import report as reporting
+
+    if watch:
+        click.echo(f"writing {page} every {interval:g} s until no run is in progress")
+        reporting.watch(runs, page, interval)
+    else:
+        reporting.write_report(runs, page)
+    click.echo(f"written: {page}")
+
+
 @main.command(cls=_SubmitCommand)
 @_job_argument
 @_set_option

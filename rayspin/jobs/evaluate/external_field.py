@@ -9,7 +9,8 @@ import numpy as np
 import pydantic
 
 from rayspin.analysis.field_response import cooled_in_the_field, in_the_field, response_rows
-from rayspin.analysis.figures import Panel, draw_experiment
+from rayspin.analysis.figures import Floats, Panel, draw_experiment
+from rayspin.analysis.frames import Frames, write_frames
 from rayspin.analysis.generation import random_map
 from rayspin.analysis.trajectory import Trajectory
 from rayspin.analysis.twins import Twin
@@ -99,6 +100,12 @@ class ExternalField(Experiment):
             [(f"{name}, $H$ = {field:g} J", self._run(case, name, field, 0, starts[field]).last[0]) for field in shown]
             for name in names
         ]
+        panels_of: dict[str, Floats] = {
+            name: np.stack([spins for _, spins in row]) for name, row in zip(names, pictures)
+        }
+        write_frames(
+            Frames("spins", "external field (J)", [f"{field:g}" for field in shown], panels_of), folder, "fields"
+        )
         last = {name: _last(where(rows, estimator=name)) for name in names}
         fields = sorted(self.fields)
         means = {

@@ -10,6 +10,7 @@ import numpy as np
 import pydantic
 
 from rayspin.analysis.figures import Floats, Panel, draw_experiment
+from rayspin.analysis.frames import Frames, write_frames
 from rayspin.analysis.noise_response import (
     NoisePlace,
     feed_back,
@@ -94,7 +95,14 @@ class NoiseResponse(OneDataset):
         maxima = {name: [row["maximum"] for row in where(found, method=name)] for name in methods}
         curves = {name: (amplitudes, values) for name, values in maxima.items()}
         panels.append(Panel(curves, r"$\alpha$", "maximum of Corr", log_x=amplitudes[-1] > 0, title="maximum of Corr"))
-        draw_experiment(self._pictures(case, methods, shown), panels, folder / "noise_response.png")
+        pictures = self._pictures(case, methods, shown)
+        draw_experiment(pictures, panels, folder / "noise_response.png")
+        frames = {
+            name: np.stack([spins for _, spins in row[1:]]) for name, row in zip(("coarse input", *methods), pictures)
+        }
+        frames["truth"] = pictures[0][0][1][None]
+        title = f"after {min(self.shown, self.iterations)} iterations"
+        write_frames(Frames(title, "noise amplitude", [f"{a:g}" for a in shown], frames), folder, "noise")
         figures = {
             "fields": f"{len({row['sample'] for row in rows})} of the split {self.split!r}",
             "noise": f"on the {self.noise} spins, amplitudes " + ", ".join(f"{a:g}" for a in amplitudes),
