@@ -47,7 +47,7 @@ check: $(VENV)/.has-test $(VENV)/.has-dev  ## lint, types, layers, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/run slurm/*.sbatch slurm/*.sh tests/support/slurm/boot/*.sh
+	$(BIN)/shellcheck .ci/run rayspin/templates/slurm/* tests/support/slurm/boot/*.sh
 
 format: $(VENV)/.has-dev
 	$(BIN)/ruff format .
