@@ -98,6 +98,14 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _numbers(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, ...]:  # noqa: ARG001
+    """Parse whole numbers above 0, separated by commas."""
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() and len(part) < 8 and int(part) for part in parts):
+        raise click.BadParameter(f"{text!r} is not a list of numbers; give numbers above 0, such as 1,16,256")
+    return tuple(map(int, parts))
+
+
 _job_argument = click.argument("job_file", metavar="JOB.toml", type=_Path())
 _run_argument = click.argument("run", metavar="RUN", type=_Path())
 _set_option = click.option(
@@ -217,14 +225,14 @@ def check(job_file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
 @_set_option
 @_out_option
 @click.option("--trials", is_flag=True, help="List the trials of a sweep: name, state, parameters.")
-@click.option("--nodes", type=click.IntRange(min=1), default=1, help="Also estimate the time on this number of nodes.")
+@click.option("--nodes", callback=_numbers, metavar="N[,N...]", default="1", help="Also estimate the time on N nodes.")
 @click.option("--cores-per-node", type=click.IntRange(min=1), help="CPU cores of each node. Default: as this machine.")
 def plan(
     job_file: Path,
     overrides: tuple[str, ...],
     out: Path | None,
     trials: bool,
-    nodes: int,
+    nodes: tuple[int, ...],
     cores_per_node: int | None,
 ) -> None:
     """Print what a job would do and cost, and what is already done."""

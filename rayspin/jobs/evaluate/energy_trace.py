@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
@@ -11,7 +11,7 @@ import pydantic
 from rayspin.analysis.energy_trace import peaks_of_change, topology_changes
 from rayspin.analysis.figures import Panel, draw_experiment
 from rayspin.analysis.twins import Twin
-from rayspin.jobs.evaluate.experiment import Experiment
+from rayspin.jobs.evaluate.experiment import BRIEF, Experiment
 from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.evaluate.network import Case
 from rayspin.jobs.tables import as_csv, mean, where
@@ -29,6 +29,11 @@ class EnergyTrace(Experiment):
     """Number of iterations."""
     pictures: int = pydantic.Field(default=6, gt=0, le=12)
     """Number of pictures, at the fastest changes of the energy of the first sample."""
+
+    def timed_parts(self, samples: int) -> list[tuple[Self, float]]:
+        """One part: some of the iterations."""
+        brief = min(self.iterations, BRIEF)
+        return [(self.with_updates(iterations=brief), samples * self.iterations / brief)]
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
         """Return one row for each sample, estimator and iteration; "charge_change" is the change of the charge."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
@@ -22,10 +22,9 @@ from rayspin.analysis.resolution import Upsample
 from rayspin.jobs.evaluate.job import Spins
 from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.evaluate.reconstructions import ONLY, Loaded, OneDataset
-from rayspin.jobs.stage import Plan, Stage
 from rayspin.jobs.tables import as_csv, mean, where
 from rayspin.models.fine import Scale
-from rayspin.rundir import RunDir, Summary, write_text
+from rayspin.rundir import Summary, write_text
 
 SHOWN_AMPLITUDES = 6
 """Largest number of amplitudes in the picture."""
@@ -56,12 +55,10 @@ class NoiseResponse(OneDataset):
         """Return the scale."""
         return (self.scale,)
 
-    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
-        """Return the number of samples and of reconstructions; their cost is not measured."""
-        plan = super().plan(run, earlier)
-        methods = len(self.networks) + sum(not choice.scales or self.scale in choice.scales for choice in self.methods)
-        each = methods * len(self.noise_amplitudes) * self.iterations
-        return Plan(plan.title, {**plan.figures, "reconstructions": f"{each:,} for each sample"}, plan.core_seconds)
+    def timed_parts(self, samples: int) -> list[tuple[Self, float]]:
+        """One part: one iteration with one of the amplitudes."""
+        one = self.with_updates(noise_amplitudes=self.noise_amplitudes[-1:], iterations=1)
+        return [(one, samples * len(self.noise_amplitudes) * self.iterations)]
 
     def measure(self, case: Loaded, first: int, count: int) -> list[Row]:
         """Return one row for each amplitude, method, sample and recorded iteration."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
@@ -52,6 +52,10 @@ class Restoration(Experiment):
         if self.defect_width > min(shape) and {"defect-rows", "defect-square"} & set(self.damages):
             problem = f"a defect of {self.defect_width} sites does not fit {shape[0]} x {shape[1]} sites"
             raise InputError("defect_width", problem, f"give at most {min(shape)}")
+
+    def timed_parts(self, samples: int) -> list[tuple[Self, float]]:
+        """One part: one of the damages."""
+        return [(self.with_updates(damages=self.damages[:1]), samples * len(self.damages))]
 
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
         """Return one row for each damage, sample, estimator and iteration."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
-import numpy.typing as npt
 import pydantic
 import torch
 
@@ -19,13 +17,12 @@ from rayspin.errors import InputError, RunError
 from rayspin.execution.session import Session, places_on
 from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
 from rayspin.jobs.stage import Context, Plan, Stage, same_place
+from rayspin.jobs.stand_in import StandIn
 from rayspin.jobs.train.further import FurtherDatasets, check_further
 from rayspin.jobs.train.workers import HEARTBEAT, STOP, show_progress, train_on_workers
 from rayspin.models import EffectiveFieldNetConfig, FieldNetworkConfig, FineNetworkConfig, weights_info
 from rayspin.paths import command
-from rayspin.physics import Hamiltonian
 from rayspin.progress import polling
-from rayspin.rng import generator
 from rayspin.rundir import RunDir, Summary, Table
 from rayspin.training import (
     BEST,
@@ -169,18 +166,16 @@ class Training(DatasetStage):
         )
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
-        """Return the remaining epochs and their cost, measured by a few training steps on random spins."""
+        """Return the remaining epochs and their cost, measured by a few training steps on stand-ins of the samples."""
         done = len(read_metrics(run.path))
         left = max(0, self.training.epochs - done)
         figures = {
-            "network": self.kind.removeprefix("train-"),
             "epochs": f"{self.training.epochs}, {done} done",
+            "network": self.kind.removeprefix("train-"),
         }
-        return Plan(
-            self.kind,
-            figures,
-            0.0 if left == 0 else left * self._seconds_an_epoch(self.facts(run, earlier)),
-        )
+        seconds = left * self._seconds_an_epoch(self.facts(run, earlier)) if left else 0.0
+        # Any number of workers that divides the batches can be chosen.
+        return Plan(self.kind, figures, seconds, pieces=self.resources.workers or self.training.batch_size)
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Train with Ray Train from the last checkpoint to the last epoch."""
@@ -253,15 +248,11 @@ class Training(DatasetStage):
         return samples // self.training.batch_size * self.training.batch_size
 
     def _seconds_an_epoch(self, facts: DatasetFacts) -> float:
-        source = _RandomSpins(min(self.training.batch_size, 16), facts.shape)
+        (hamiltonian,) = facts.hamiltonians
+        source = StandIn(min(self.training.batch_size, 16), facts.shape, hamiltonian)
         timed = self.training.with_updates(epochs=2, batch_size=len(source), accumulation=1)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                result = fit(self.objective, self.network, timed, source, source, Path(folder))
-        finally:
-            torch.set_num_threads(threads)
+        with one_thread(), tempfile.TemporaryDirectory() as folder:
+            result = fit(self.objective, self.network, timed, source, source, Path(folder))
         return self._samples_an_epoch(facts.counts["train"]) / result.history[-1]["samples_per_second"]
 
 
@@ -298,22 +289,12 @@ class TrainSr(Training):
         }
 
 
-class _RandomSpins:
-    """Dataset of random unit vectors in memory, for timing."""
-
-    hamiltonian = Hamiltonian()
-    digest = ""
-
-    def __init__(self, count: int, shape: tuple[int, int]) -> None:
-        self.samples = np.arange(count)
-        self.shape = shape
-        spins = generator("calibration", (0,)).standard_normal((count, *shape, 3), np.float32)
-        self._spins = spins / np.linalg.norm(spins, axis=-1, keepdims=True)
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def read(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Return the spins at `positions`, (N, Y, X, 3)."""
-        chosen: npt.NDArray[np.float32] = self._spins[positions]
-        return chosen
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch compute on one thread, as the worker of one core does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
