@@ -14,6 +14,10 @@ from sphinx.util.docutils import SphinxDirective
 from rayspin import job
 
 
+_LARGE = 2**31
+"""Limits from here on are not shown."""
+
+
 class _Made(SphinxDirective):
     """A directive that is replaced by Markdown from `text`."""
 
@@ -57,7 +61,7 @@ def _keys(schema: Mapping[str, Any]) -> Iterator[str]:
             default = "required" if key in schema.get("required", ()) else f"default {_default(value)}"
             default = "" if default == "default " else f", {default}"
             yield f"`{key}` ({_type(value)}{default})"
-            yield f": {' '.join(value.get('description', 'See the table.').split())}"
+            yield f": {' '.join(value.get('description', 'See that table.').split())}"
             yield ""
 
 
@@ -87,7 +91,8 @@ def _type(value: Mapping[str, Any]) -> str:
 
 def _limits(value: Mapping[str, Any]) -> str:
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    return "".join(f" {sign} {value[name]}" for name, sign in signs.items() if name in value)
+    limits = [f" {sign} {value[name]}" for name, sign in signs.items() if value.get(name, _LARGE) < _LARGE]
+    return " and".join(limits)
 
 
 class ErrorMessages(_Made):
