@@ -28,6 +28,7 @@ exclude_patterns = ["_extensions"]
 
 # Docstrings mark code with single backticks.
 default_role = "literal"
+highlight_language = "none"
 add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"

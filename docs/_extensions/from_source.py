@@ -13,7 +13,6 @@ from sphinx.util.docutils import SphinxDirective
 
 from rayspin import job
 
-
 _LARGE = 2**31
 """Limits from here on are not shown."""
 
@@ -115,6 +114,15 @@ def _cell(text: str) -> str:
     return "" if text == "..." else "`" + " ".join(text.replace("|", "\\|").replace("`", "'").split()) + "`"
 
 
+_COLON = "\ue000"
+"""Stands in for colons in descriptions of attributes, where Napoleon would take what precedes one for a type."""
+
+
+def _hide_colons(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:  # noqa: ARG001
+    if what == "attribute":
+        lines[:] = [line.replace(":", _COLON) for line in lines]
+
+
 def _to_rst(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:  # noqa: ARG001
     """Escape what reStructuredText would interpret in docstrings, and keep formulas and tables as they are.
 
@@ -122,20 +130,27 @@ def _to_rst(app: Sphinx, what: str, name: str, obj: object, options: object, lin
     formula, and lines that start with a bar are a table.
     """
     found: list[str] = []
-    table = False
-    for index, line in enumerate(lines):
+    table, formula_indent = False, _LARGE
+    for index, line in enumerate(line.replace(_COLON, ":") for line in lines):
         starts_table = line.startswith("|") and not table
         table = line.startswith("|")
         if starts_table:
             found += ["::", ""]
-        formula = line.endswith(":") and not line.startswith((":", "..")) and _indented_block(lines[index + 1 :], line)
-        found.append(f"    {line}" if table else _escaped(line) + ":" * formula)
+        indent = len(line) - len(line.lstrip())
+        if line.strip() and indent <= formula_indent:
+            formula_indent = _LARGE
+        if table or formula_indent < _LARGE:
+            found.append("    " * table + line)
+        elif line.endswith(":") and not line.startswith((":", "..")) and _indented_block(lines[index + 1 :], indent):
+            formula_indent = indent
+            found.append(f"{_escaped(line)}:")
+        else:
+            found.append(_escaped(line))
     lines[:] = found
 
 
-def _indented_block(following: list[str], line: str) -> bool:
-    """Return whether a blank line and a line that is indented more than `line` follow."""
-    indent = len(line) - len(line.lstrip())
+def _indented_block(following: list[str], indent: int) -> bool:
+    """Return whether a blank line and a line that is indented by more than `indent` follow."""
     return len(following) > 1 and not following[0].strip() and following[1].startswith(" " * (indent + 1))
 
 
@@ -148,6 +163,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("job-reference", JobReference)
     app.add_directive("error-messages", ErrorMessages)
-    # After Napoleon, which has the priority 500.
+    # Before and after Napoleon, which has the priority 500.
+    app.connect("autodoc-process-docstring", _hide_colons, priority=400)
     app.connect("autodoc-process-docstring", _to_rst, priority=600)
     return {"parallel_read_safe": True}
