@@ -204,6 +204,21 @@ def run(
 
 
 @main.command()
+@click.argument("what", metavar="KIND")
+@click.option("-o", "--out", type=_Path(), help="File to write. Default: KIND.toml in the working folder.")
+def init(what: str, out: Path | None) -> None:
+    """Write a commented job file, a site profile or sbatch scripts.
+
+    KIND is a kind of job, such as generate or train-fcn. "site" writes the profile of your cluster,
+    ~/.config/rayspin/site.toml, and "slurm" a folder of sbatch scripts. A file that exists is not overwritten.
+    """
+    from rayspin import templates
+
+    for path in templates.write(what, out):
+        click.echo(f"written: {path}")
+
+
+@main.command()
 @_job_argument
 @_set_option
 @_out_option

@@ -8,7 +8,7 @@ import pytest
 
 from rayspin.report import write_report
 from tests.support.every_kind import run_every_kind
-from tests.support.pages import Page
+from tests.support.html_pages import Page
 
 
 @pytest.fixture(scope="package")

@@ -16,7 +16,7 @@ from rayspin.report import render, write_report
 from rayspin.report.blocks import Chart, Section, Table
 from rayspin.report.charts import curves
 from tests.support.every_kind import STAGES
-from tests.support.pages import Page, decoded
+from tests.support.html_pages import Page, decoded
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:

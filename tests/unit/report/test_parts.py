@@ -12,7 +12,7 @@ from rayspin.analysis.published import FIELD_MSE, published_estimation, publishe
 from rayspin.errors import InputError
 from rayspin.report.datasets import _overlaps
 from rayspin.report.images import DETAILS, Detail, spins_uri, wheel_uri
-from tests.support.pages import decoded
+from tests.support.html_pages import decoded
 
 
 def random_spins(shape: tuple[int, int], seed: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from rayspin.claims import claim
 from rayspin.cli import main
 from rayspin.report import watch, write_report
-from tests.support.pages import Page
+from tests.support.html_pages import Page
 
 
 @pytest.fixture
