@@ -8,13 +8,17 @@ INSTALL = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/pyt
 # Number of test processes for tests that compute, and for tests that mostly wait for other processes.
 WORKERS ?= 2
 WAITERS ?= 3
+# Folder and further options of the run of `make quickstart`.
+RUN      ?= runs/quickstart
+RUN_ARGS ?=
 JOB_FILES = tests/system/test_job_files.py
 
 .PHONY: quickstart test test-unit test-ray test-all test-rest test-system test-job-files test-browser
 .PHONY: test-versions test-lowest test-newest bench check docs dist format clean
 
-quickstart: $(VENV)/.has-run  ## generate labyrinths, train the effective-field network and evaluate it
-	$(BIN)/rayspin run jobs/quickstart.toml $(RUN_ARGS)
+quickstart: $(VENV)/.has-run  ## the smallest of the papers' pipelines, and its report
+	$(BIN)/rayspin run jobs/quickstart.toml --out $(RUN) $(RUN_ARGS)
+	$(BIN)/rayspin report $(RUN) -o $(RUN)/report.html
 
 # The two targets run in parallel, because the tests with Ray spend half of their time waiting.
 test: $(VENV)/.has-test  ## tests that take minutes: units, Ray, one complete run, one killed run
