@@ -123,7 +123,8 @@ def _facts(run: RunDir, job: Table, state: State, entries: Sequence[Table], seco
     versions = {str(entry["made_with"]) for entry in entries if "made_with" in entry}
     files = [run.job_file, run.summary_file] if state == "finished" else [run.job_file]
     times = [datetime.fromtimestamp(path.stat().st_mtime).astimezone() for path in files]
-    seeds = dict(_found(job, "seed"))
+    # The stages of a pipeline state their own seeds.
+    seeds = {} if job["kind"] == "pipeline" else dict(_found(job, "seed"))
     rows = {
         "kind": str(job["kind"]),
         "state": state,
@@ -164,7 +165,7 @@ def _entries(run: RunDir, kind: str) -> list[Table]:
 def _about(kind: str, where: str) -> str:
     """Return the first line of the description of a kind; empty if the packages of the kind are not installed."""
     try:
-        return (inspect.getdoc(stage_type(kind, where)) or "").partition("\n")[0]
+        return (inspect.getdoc(stage_type(kind, where)) or "").partition("\n")[0].replace("`", "")
     except ModuleNotFoundError:
         return ""
 
