@@ -49,6 +49,8 @@ _BLOCKS = {
             "external-field",
             "reconstruct",
             "robustness",
+            "microscope-images",
+            "microscope",
         ),
         _EVALUATIONS,
     ),
@@ -58,7 +60,7 @@ _BLOCKS = {
 _DRAWN = {kind for kind, function in _BLOCKS.items() if function == _EVALUATIONS}
 """Kinds whose pictures are shown as the run wrote them; the charts of the others show the same."""
 
-_TABULATED = {"generate", "evaluate-sr", "cross-feeding", "robustness"}
+_TABULATED = {"generate", "evaluate-sr", "cross-feeding", "robustness", "microscope"}
 """Kinds whose tables contain their summary."""
 
 

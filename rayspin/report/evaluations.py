@@ -284,6 +284,26 @@ def _robustness(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001
     return [charts.heat_map("Robustness", text, values, ("what is wrong", cases), ("method", methods), "MSE", log=True)]
 
 
+def _microscope(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001
+    rows = read_csv(run.path / "microscope.csv")
+    labels = {
+        "mse": "MSE",
+        "inside_mse": "MSE far from the edges",
+        "angle": "angle, degrees",
+        "mse_z": "MSE of S_z",
+        "misfit": "misfit to the picture",
+    }
+    columns = [name for name in labels if any(row.get(name, "") != "" for row in rows)]
+    body: list[list[Cell | str]] = []
+    for method in names(rows, "method"):
+        own = where(rows, method=method)
+        measured = {name: [row for row in own if row[name] != ""] for name in columns}
+        found = [f"{mean(measured[name], name):.3g}" if measured[name] else "" for name in columns]
+        body.append([str(method), str(own[0]["quantity"]), *found])
+    note = "Means over the pictures. The field is in J, its MSE in J²; the misfit is a root mean square."
+    return [Table("Errors", ("method", "quantity", *(labels[name] for name in columns)), body, note)] if rows else []
+
+
 _KINDS: dict[str, Callable[[RunDir, Row], list[Block]]] = {
     "evaluate-fcn": _estimation,
     "evaluate-sr": _resolution,
@@ -295,6 +315,8 @@ _KINDS: dict[str, Callable[[RunDir, Row], list[Block]]] = {
     "external-field": _external_field,
     "reconstruct": _reconstruction,
     "robustness": _robustness,
+    "microscope-images": lambda run, job: [],  # noqa: ARG005
+    "microscope": _microscope,
 }
 
 

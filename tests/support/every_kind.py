@@ -113,6 +113,20 @@ STAGES: dict[str, dict[str, Any]] = {
         "cases": ["right assumptions", "dmi of the wrong sign"],
         "samples": 2,
     },
+    "large": {**DATA, "samples": 2, "size": 48, "splits": {"test": 2, "validation": 0}},
+    "pictures": {
+        "kind": "microscope-images",
+        "dataset": "@large",
+        "samples": 2,
+        "size": 20,
+        "microscope": {"components": "z", "counts": 1000.0},
+        "levels": {"background": "none"},
+    },
+    "microscope": {
+        "kind": "microscope",
+        "pictures": "@pictures",
+        "networks": {"network": "pretrained:labyrinth-field"},
+    },
     "tune": {
         "kind": "tune",
         "base": {**sweeps.BASE, "training": {"epochs": 1, "batch_size": 4}},

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from rayspin.claims import claim
 from rayspin.cli import main
 from rayspin.report import watch, write_report
+from tests.support.every_kind import STAGES
 from tests.support.html_pages import Page
 
 
@@ -107,7 +108,7 @@ def test_pipeline_lists_stages_that_have_not_started(every_kind: Path, tmp_path:
     shutil.copy(every_kind / "job.toml", folder)
     write_report([folder], tmp_path / "page.html")
     states = Page((tmp_path / "page.html").read_text()).text("span", **{"class": "state not-started"})
-    assert len(states) == 15
+    assert len(states) == len(STAGES)
 
 
 def test_page_of_a_run_in_progress_can_renew_itself(copied: Callable[[str], Path], tmp_path: Path) -> None:
