@@ -36,7 +36,7 @@ from rayspin.rundir import RunDir, Summary, write_text
 
 TABLE, PICTURE = "microscope.csv", "microscope.png"
 
-MARGIN = 16
+MARGIN = 8
 """Pixels around the square that is reconstructed which the methods see too."""
 
 EDGE = 24
