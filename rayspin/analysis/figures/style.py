@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,7 @@ LINES = (
 """Styles of 28 lines that differ in colour, line style or marker, so that they are told apart without colours too."""
 
 FONT_POINTS, SMALL_POINTS = 7.0, 6.0
-_LETTER_EM = 0.6
+_LETTER_EM = 0.63
 """Mean width of a letter of the font, relative to its size."""
 
 _SCREEN_DPI, _PRINT_DPI = 150, 600
@@ -147,10 +147,10 @@ def line_styles(count: int) -> list[dict[str, Any]]:
     return list(islice(LINES(), count))
 
 
-def legend(axis: Axes, where: Literal["best", "upper right"] = "best", **options: Any) -> None:
+def legend(axis: Axes) -> None:
     """Draw a legend if the panel has labels."""
     if axis.get_legend_handles_labels()[1]:
-        axis.legend(loc=where, **options)
+        axis.legend()
 
 
 def letter_panels(rows: Sequence[Sequence[Axes]]) -> None:
