@@ -10,7 +10,8 @@ WORKERS ?= 2
 WAITERS ?= 3
 JOB_FILES = tests/system/test_job_files.py
 
-.PHONY: quickstart test test-unit test-ray test-all test-rest test-system test-job-files bench check format clean
+.PHONY: quickstart test test-unit test-ray test-all test-rest test-system test-job-files test-browser
+.PHONY: test-versions test-lowest test-newest bench check docs dist format clean
 
 quickstart: $(VENV)/.has-run  ## generate labyrinths, train the effective-field network and evaluate it
 	$(BIN)/rayspin run jobs/quickstart.toml $(RUN_ARGS)
@@ -31,6 +32,7 @@ test-all: test test-rest  ## all tests
 test-rest: $(VENV)/.has-test $(VENV)/.has-integrations  ## tests that are not part of `make test`: complete jobs, faults, a real Slurm
 	$(PYTEST) tests/slurm -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-system test-job-files
+	$(MAKE) --no-print-directory test-browser
 
 test-system: $(VENV)/.has-test $(VENV)/.has-integrations
 	$(PYTEST) tests/system tests/faults --ignore=$(JOB_FILES) -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
@@ -38,6 +40,20 @@ test-system: $(VENV)/.has-test $(VENV)/.has-integrations
 # These tests run in one process, because each of several processes would first run all jobs.
 test-job-files: $(VENV)/.has-test $(VENV)/.has-integrations
 	$(PYTEST) $(JOB_FILES) $(PYTEST_ARGS)
+
+# The measured times need an idle machine, so these tests run alone. tests/support/browser/install.sh installs a browser.
+test-browser: $(VENV)/.has-test  ## reports in a real Chromium
+	$(PYTEST) tests/browser $(PYTEST_ARGS)
+
+# The two targets run in parallel, because they wait for downloads and for Ray.
+test-versions: dist  ## the wheel in empty environments, with the lowest and the newest versions of its dependencies
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-lowest test-newest
+
+test-lowest: $(VENV)/.has-dev
+	UV=$(abspath $(BIN)/uv) .ci/versions lowest-direct
+
+test-newest: $(VENV)/.has-dev
+	UV=$(abspath $(BIN)/uv) .ci/versions highest
 
 bench: $(VENV)/.has-test $(VENV)/.has-integrations  ## run the benchmarks and print their results
 	$(PYTEST) tests/benchmarks --benchmark-enable $(PYTEST_ARGS)
@@ -47,14 +63,22 @@ check: $(VENV)/.has-test $(VENV)/.has-dev  ## lint, types, layers, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/run slurm/*.sbatch slurm/*.sh tests/support/slurm/boot/*.sh
+	$(BIN)/shellcheck .ci/run .ci/versions slurm/*.sbatch slurm/*.sh tests/support/slurm/boot/*.sh tests/support/browser/*.sh
+
+docs: $(VENV)/.has-docs $(VENV)/.has-test  ## build the site of the documentation in build/docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs
+
+dist: $(VENV)/.has-dev  ## build and check the wheel and the source distribution
+	rm -rf dist
+	$(BIN)/python -m build --installer uv
+	$(BIN)/twine check --strict dist/*
 
 format: $(VENV)/.has-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) build dist runs
 
 # torch is installed first with its exact version, so that a local CPU build of that version is used if available.
 $(VENV)/.has-run: pyproject.toml constraints.txt

@@ -101,6 +101,14 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _numbers(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, ...]:  # noqa: ARG001
+    """Parse whole numbers above 0, separated by commas."""
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() and len(part) < 8 and int(part) for part in parts):
+        raise click.BadParameter(f"{text!r} is not a list of numbers; give numbers above 0, such as 1,16,256")
+    return tuple(map(int, parts))
+
+
 _job_argument = click.argument("job_file", metavar="JOB.toml", type=_Path())
 _run_argument = click.argument("run", metavar="RUN", type=_Path())
 _set_option = click.option(
@@ -196,6 +204,21 @@ def run(
 
 
 @main.command()
+@click.argument("what", metavar="KIND")
+@click.option("-o", "--out", type=_Path(), help="File to write. Default: KIND.toml in the working folder.")
+def init(what: str, out: Path | None) -> None:
+    """Write a commented job file, a site profile or sbatch scripts.
+
+    KIND is a kind of job, such as generate or train-fcn. "site" writes the profile of your cluster,
+    ~/.config/rayspin/site.toml, and "slurm" a folder of sbatch scripts. A file that exists is not overwritten.
+    """
+    from rayspin import templates
+
+    for path in templates.write(what, out):
+        click.echo(f"written: {path}")
+
+
+@main.command()
 @_job_argument
 @_set_option
 @_out_option
@@ -214,14 +237,14 @@ def check(job_file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
 @_set_option
 @_out_option
 @click.option("--trials", is_flag=True, help="List the trials of a sweep: name, state, parameters.")
-@click.option("--nodes", type=click.IntRange(min=1), default=1, help="Also estimate the time on this number of nodes.")
+@click.option("--nodes", callback=_numbers, metavar="N[,N...]", default="1", help="Also estimate the time on N nodes.")
 @click.option("--cores-per-node", type=click.IntRange(min=1), help="CPU cores of each node. Default: as this machine.")
 def plan(
     job_file: Path,
     overrides: tuple[str, ...],
     out: Path | None,
     trials: bool,
-    nodes: int,
+    nodes: tuple[int, ...],
     cores_per_node: int | None,
 ) -> None:
     """Print what a job would do and cost, and what is already done."""
@@ -381,6 +404,26 @@ def status(run: Path) -> None:
     from rayspin.status import describe
 
     _console().print(two_columns(*describe(run)))
+
+
+@main.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_Path())
+@click.option("-o", "--out", "page", type=_Path(), default="report.html", metavar="FILE", help="Default: report.html.")
+@click.option("--watch", is_flag=True, help="Write the page again every few seconds until no run is in progress.")
+@click.option("--interval", type=_seconds, default="5", metavar="SECONDS", help="Time between two pages. Default: 5.")
+def report(runs: tuple[Path, ...], page: Path, watch: bool, interval: float) -> None:
+    """Write a page about runs: one HTML file with tables, charts and pictures, for any browser.
+
+    RUN is the folder of a run, finished or in progress. A page about several runs has a section for each.
+    """
+    from rayspin import report as reporting
+
+    if watch:
+        click.echo(f"writing {page} every {interval:g} s until no run is in progress")
+        reporting.watch(runs, page, interval)
+    else:
+        reporting.write_report(runs, page)
+    click.echo(f"written: {page}")
 
 
 @main.command(cls=_SubmitCommand)

@@ -18,6 +18,7 @@ from rich.table import Table
 from rayspin import signals
 from rayspin.job import Plan, Summary
 from rayspin.launch.doctor import Finding
+from rayspin.paths import command
 from rayspin.progress import duration
 from rayspin.storage import Fault, Verification
 
@@ -115,6 +116,8 @@ class _LoggedTrack(_Track):
 def show_summary(console: Console, summary: Summary, folder: Path) -> None:
     """Print the tables of a finished run, the paths of its pictures, and suggestions for what to do next.
 
+    The last line is the command that makes a report of the run.
+
     Args:
         console: where to print.
         summary: summary of the run.
@@ -126,31 +129,48 @@ def show_summary(console: Console, summary: Summary, folder: Path) -> None:
         console.print(f"picture: {folder / picture}", soft_wrap=True)
     if summary.hints:
         console.print("next:", *(f"  {hint}" for hint in summary.hints), sep="\n", soft_wrap=True)
+    console.print(f"report: {command('report', folder)}", soft_wrap=True)
 
 
-def show_plan(console: Console, plan: Plan, cores: int, nodes: int = 1, cores_per_node: int | None = None) -> None:
+def show_plan(
+    console: Console, plan: Plan, cores: int, nodes: Sequence[int] = (), cores_per_node: int | None = None
+) -> None:
     """Print what a run would do and cost.
 
     Args:
         console: where to print.
         plan: the plan of the run.
         cores: number of cores of this machine.
-        nodes: number of nodes for a second estimate of the time; omitted for 1 if `cores_per_node` is None.
+        nodes: numbers of nodes for further estimates of the time; 1 is omitted if `cores_per_node` is None.
         cores_per_node: cores of each of these nodes; by default `cores`.
     """
-    tables = [two_columns(part.title, part.figures) for part in plan.parts or (plan,)]
+    table = _stages(plan) if plan.parts else two_columns(plan.title, plan.figures)
     costs = {
         "data to write": f"{plan.bytes / 1e6:.1f} MB",
         "core-hours": f"{plan.core_seconds / 3600:.3g}",
         f"time on this machine ({cores} cores)": duration(plan.seconds_on(cores)),
     }
-    if nodes > 1 or cores_per_node is not None:
-        every = nodes * (cores_per_node or cores)
-        costs[f"time on {nodes} nodes ({every} cores)"] = duration(plan.seconds_on(every))
-        if 0 < plan.pieces < every:
-            costs["more cores than shards"] = f"{every - plan.pieces} stay idle; use fewer cores or smaller shards"
+    for number in nodes:
+        if number == 1 and cores_per_node is None:
+            continue
+        every = number * (cores_per_node or cores)
+        idle = f"; {every - plan.pieces} cores stay idle" if 0 < plan.pieces < every else ""
+        label = f"time on {number} node{'s' if number > 1 else ''} ({every} cores)"
+        costs[label] = duration(plan.seconds_on(every)) + idle
     done = Panel("everything is done", expand=False)
-    console.print(Group(*tables, two_columns("to do", costs) if plan.core_seconds else done))
+    console.print(Group(table, two_columns("to do", costs) if plan.core_seconds else done))
+
+
+def _stages(plan: Plan) -> Table:
+    """Return the table of a pipeline: a row for each stage."""
+    table = Table(title=plan.title, title_justify="left")
+    for column in ("stage", "kind", "work"):
+        table.add_column(column)
+    table.add_column("core-hours", justify="right")
+    for name, part in plan.parts.items():
+        work = ", ".join(f"{key}: {text}" for key, text in list(part.figures.items())[:1])
+        table.add_row(name, part.title, work, f"{part.core_seconds / 3600:.2g}")
+    return table
 
 
 def show_faults(console: Console, faults: Sequence[Fault]) -> None:

@@ -54,8 +54,9 @@ def run_all(
         raise InputError("--out", f"names the result of one input, and there are {len(inputs)}", "leave it out")
     for output in outputs:
         check_suffix(output)
-    for source in inputs:
-        first = source if isinstance(source, Path) else source[0]
+    named = [source if isinstance(source, Path) else source[0] for source in inputs]
+    _check_distinct(named)
+    for source, first in zip(inputs, named):
         files = list(outputs) or [Path(f"{first.stem}-result{suffix}") for suffix in _DEFAULT_SUFFIXES]
         for file in files:
             if file.exists() and any(file.samefile(path) for path in sources if path.exists()):
@@ -64,6 +65,16 @@ def run_all(
         for file in files:
             found.save(file)
         yield str(first), found.figures(), files
+
+
+def _check_distinct(sources: Sequence[Path]) -> None:
+    """Check that no two results have the same name."""
+    seen: dict[str, Path] = {}
+    for source in sources:
+        other = seen.setdefault(source.stem, source)
+        if other is not source:
+            problem = f"and {other} have results of the same name"
+            raise InputError(str(source), problem, "apply to one after the other, with --out")
 
 
 def _levels(given: dict[str, Any]) -> dict[str, Any]:

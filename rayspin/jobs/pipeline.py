@@ -76,8 +76,9 @@ class Pipeline(Stage):
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
         """The plans of all stages."""
-        parts = tuple(stage.plan(run.child(name), self._before(name, earlier)) for name, stage in self.stages.items())
-        return Plan("pipeline", {}, sum(part.core_seconds for part in parts), sum(part.bytes for part in parts), parts)
+        parts = {name: stage.plan(run.child(name), self._before(name, earlier)) for name, stage in self.stages.items()}
+        seconds, size = (sum(part.core_seconds for part in parts.values()), sum(part.bytes for part in parts.values()))
+        return Plan("pipeline", {}, seconds, size, parts)
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Run all stages in order; finished stages are skipped."""

@@ -47,7 +47,7 @@ class Plan:
         figures: rows of the printed table.
         core_seconds: time of the remaining work on one core of this machine, s.
         bytes: size of the files still to be written.
-        parts: plans of the stages of a pipeline.
+        parts: plans of the stages of a pipeline by name.
         listing: one line for each unit of work, if there are several.
         pieces: number of equal units of work that can run in parallel; more cores than this are not used. 0 if the work
             is not divided into such units.
@@ -57,12 +57,14 @@ class Plan:
     figures: dict[str, str]
     core_seconds: float
     bytes: int = 0
-    parts: tuple[Plan, ...] = ()
+    parts: Mapping[str, Plan] = field(default_factory=dict)
     listing: tuple[str, ...] = ()
     pieces: int = 0
 
     def seconds_on(self, cores: int) -> float:
-        """Wall time on `cores` cores, without the start-up time, s."""
+        """Wall time on `cores` cores, without the start-up time, s; the stages of a pipeline run one after another."""
+        if self.parts:
+            return sum(part.seconds_on(cores) for part in self.parts.values())
         if not self.pieces:
             return self.core_seconds / cores
         rounds = -(-self.pieces // cores)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rayspin import templates
 from rayspin.launch.submissions import State, Submission, latest, logs, state
 from rayspin.status import describe
 from tests.support.repository import REPOSITORY
@@ -23,7 +24,9 @@ from tests.support.slurm.lab import Lab
 
 
 def sbatch(slurm: Lab, folder: Path, *command: str, text: str = JOB, stage: tuple[str, ...] = ()) -> str:
-    """Submit a job with a plain script and sbatch, and return its ID."""
+    """Submit a job with a script of `rayspin init slurm` and sbatch, and return its ID."""
+    if not (folder / "slurm").exists():
+        templates.write("slurm", folder / "slurm")
     (folder / "job.toml").write_text(text)
     venv = folder / "venv" / "bin"
     venv.mkdir(parents=True, exist_ok=True)
@@ -32,7 +35,7 @@ def sbatch(slurm: Lab, folder: Path, *command: str, text: str = JOB, stage: tupl
     job = (f"{folder}/job.toml", "--out", f"{folder}/run", *stage)
     return subprocess.run(
         ["sbatch", "--parsable", f"--output={folder}/log-%A_%a", *command, *job],
-        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True, timeout=60,
+        cwd=folder, env=environment, capture_output=True, text=True, check=True, timeout=60,
     ).stdout.strip()  # fmt: skip
 
 
@@ -68,7 +71,7 @@ def test_array_script_behaves_like_submit(slurm: Lab, tmp_path: Path) -> None:
 
 
 def test_scripts_run_the_stages_of_a_pipeline(slurm: Lab, tmp_path: Path) -> None:
-    """The example of slurm/README.md: an array, followed by a training with a worker on each of two nodes."""
+    """The example of docs/slurm.md: an array, followed by a training with a worker on each of two nodes."""
     text = (REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text()
     one = sbatch(slurm, tmp_path, "--array=1-2", "slurm/array.sbatch", text=text, stage=("--stage", "generate"))
     after = (f"--dependency=afterok:{one}", "--kill-on-invalid-dep=yes")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
 
 from rayspin.analysis.energy_trace import peaks_of_change, topology_changes
 from rayspin.analysis.figures import Panel, draw_experiment
+from rayspin.analysis.frames import Frames, write_frames
 from rayspin.analysis.twins import Twin
-from rayspin.jobs.evaluate.experiment import Experiment
+from rayspin.jobs.evaluate.experiment import BRIEF, Experiment
 from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.evaluate.network import Case
 from rayspin.jobs.tables import as_csv, mean, where
@@ -30,6 +31,11 @@ class EnergyTrace(Experiment):
     pictures: int = pydantic.Field(default=6, gt=0, le=12)
     """Number of pictures, at the fastest changes of the energy of the first sample."""
 
+    def timed_parts(self, samples: int) -> list[tuple[Self, float]]:
+        """One part: some of the iterations."""
+        brief = min(self.iterations, BRIEF)
+        return [(self.with_updates(iterations=brief), samples * self.iterations / brief)]
+
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
         """Return one row for each sample, estimator and iteration; "charge_change" is the change of the charge."""
         rows: list[Row] = []
@@ -44,7 +50,7 @@ class EnergyTrace(Experiment):
     def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
         """Write the table, and a picture of the first sample at the fastest changes of its energy."""
         write_text(folder / "energy_trace.csv", as_csv(rows))
-        self._draw(case, folder / "energy_trace.png")
+        self._draw(case, folder)
         figures = {"start": f"{mean(where(rows, step=0), 'energy'):.5f} J"}
         for estimator in self.estimators:
             own = where(rows, estimator=estimator)
@@ -54,7 +60,7 @@ class EnergyTrace(Experiment):
             figures[estimator] = f"{last:.5f} J after {self.iterations}, {changes:.1f} changes of the charge a sample"
         return Summary("energy trace", figures, ("energy_trace.png",))
 
-    def _draw(self, case: Case, path: Path) -> None:
+    def _draw(self, case: Case, folder: Path) -> None:
         """Draw the first sample; its first estimator is run twice, since the peaks are known only afterwards."""
         start_NYXC, shown = case.read(0, 1), self.estimators[0]
         runs = {name: self.follow(name, case, start_NYXC, self.iterations) for name in self.estimators}
@@ -71,4 +77,9 @@ class EnergyTrace(Experiment):
         }
         named = zip(("energy", f"change of energy, {shown}", "topological charge"), curves.items())
         panels = [Panel(found, "iteration", label, peaks, title=title) for title, (label, found) in named]
-        draw_experiment([[(f"iteration {step}", frames[step][0]) for step in peaks]], panels, path)
+        pictures = [(f"iteration {step}", frames[step][0]) for step in peaks]
+        draw_experiment([pictures], panels, folder / "energy_trace.png")
+        kept = sorted(frames)
+        stacked = {shown: np.stack([frames[step][0] for step in kept]), "start": start_NYXC}
+        title = "at the fastest changes of the energy"
+        write_frames(Frames(title, "iteration", list(map(str, kept)), stacked), folder, "trace")

@@ -13,6 +13,9 @@ from rayspin.jobs.evaluate.job import Spins
 from rayspin.jobs.evaluate.network import Case, NetworkEvaluation
 from rayspin.models import FieldNetConfig
 
+BRIEF = 10
+"""Number of iterations of the recursive process that are timed for a plan."""
+
 
 class Experiment(NetworkEvaluation):
     """An experiment of the recursive process, whose rows are one for each sample, estimator and recorded step."""

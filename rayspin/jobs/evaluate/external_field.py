@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
 
 from rayspin.analysis.field_response import cooled_in_the_field, in_the_field, response_rows
-from rayspin.analysis.figures import Panel, draw_experiment
+from rayspin.analysis.figures import Floats, Panel, draw_experiment
+from rayspin.analysis.frames import Frames, write_frames
 from rayspin.analysis.generation import random_map
 from rayspin.analysis.trajectory import Trajectory
 from rayspin.analysis.twins import Twin
-from rayspin.jobs.evaluate.experiment import Experiment, listed
+from rayspin.jobs.evaluate.experiment import BRIEF, Experiment, listed
 from rayspin.jobs.evaluate.job import Spins
 from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.evaluate.network import Case
@@ -64,6 +65,18 @@ class ExternalField(Experiment):
     skyrmion_sites: tuple[Annotated[int, pydantic.Field(gt=0)], int] = (8, 300)
     """Least and largest number of sites of a domain against the mean S_z that counts as a skyrmion."""
 
+    def timed_parts(self, samples: int) -> list[tuple[Self, float]]:
+        """Two parts: some of the iterations in one field, from random spins, and Monte Carlo in one field."""
+        fields, brief = len(self.fields), min(self.iterations, BRIEF)
+        sweeps = max(1, self.descent_sweeps * brief // self.iterations)
+        one = {"fields": self.fields[:1], "start": "random", "iterations": brief, "every": min(self.every, brief)}
+        process = self.with_updates(**one, descent_sweeps=sweeps, monte_carlo_samples=0)
+        cooled = self.with_updates(
+            **one | {"iterations": 1, "every": 1}, estimators=("network",), monte_carlo_samples=1
+        )
+        times = min(samples, self.monte_carlo_samples) + (samples if self.start == "cooled" else 0)
+        return [(process, samples * fields * self.iterations / brief), *([(cooled, times * fields)] if times else [])]
+
     def measure(self, case: Case, first: int, count: int) -> list[Row]:
         """Return one row for each field, sample, estimator and recorded step."""
         rows: list[Row] = []
@@ -87,6 +100,12 @@ class ExternalField(Experiment):
             [(f"{name}, $H$ = {field:g} J", self._run(case, name, field, 0, starts[field]).last[0]) for field in shown]
             for name in names
         ]
+        panels_of: dict[str, Floats] = {
+            name: np.stack([spins for _, spins in row]) for name, row in zip(names, pictures)
+        }
+        write_frames(
+            Frames("spins", "external field (J)", [f"{field:g}" for field in shown], panels_of), folder, "fields"
+        )
         last = {name: _last(where(rows, estimator=name)) for name in names}
         fields = sorted(self.fields)
         means = {

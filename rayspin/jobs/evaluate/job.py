@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +15,11 @@ import pydantic
 
 from rayspin.execution.dispatcher import dispatch
 from rayspin.execution.work_queue import Worker
-from rayspin.jobs.evaluate.ledger import Row, Share, ShareLedger
+from rayspin.jobs.evaluate.ledger import NAME, MeasuredShare, Row, Share, ShareLedger
 from rayspin.jobs.generate.facts import DataStage
 from rayspin.jobs.stage import Context, Plan, Stage, check_finished
+from rayspin.jobs.stand_in import seconds_of
+from rayspin.jobs.train.job import one_thread
 from rayspin.rundir import RunDir, Summary
 from rayspin.storage import Split
 
@@ -34,7 +38,7 @@ class Inputs(Protocol):
         """Number of samples of the split."""
 
 
-class ShareMeter(Worker[Share, list[Row]]):
+class ShareMeter(Worker[Share, MeasuredShare]):
     """Evaluates shares of a split in a Ray actor; there is one actor per core.
 
     Args:
@@ -45,9 +49,11 @@ class ShareMeter(Worker[Share, list[Row]]):
     def __init__(self, job: Evaluation, places: Any) -> None:
         self._job, self._case = job, job.open(places)
 
-    def work(self, item: Share) -> list[Row]:
+    def work(self, item: Share) -> MeasuredShare:
         """Return the results for each sample of a share."""
-        return self._job.measure(self._case, *item)
+        start = time.monotonic()
+        rows = self._job.measure(self._case, *item)
+        return MeasuredShare(rows, time.monotonic() - start)
 
 
 class Evaluation(DataStage):
@@ -80,6 +86,26 @@ class Evaluation(DataStage):
         """
 
     @abstractmethod
+    def stand_in(self, run: RunDir, earlier: Mapping[str, Stage]) -> Inputs:
+        """Return inputs of the same sizes with stand-ins of the samples and untrained networks, to measure the cost.
+
+        Args:
+            run: folder of the run.
+            earlier: stages before this one in its pipeline by name.
+        """
+
+    def timed_parts(self, samples: int) -> list[tuple[Self, float]]:
+        """Divide the work into parts that take seconds, to measure the cost.
+
+        Args:
+            samples: number of samples.
+
+        Returns:
+            (job, times) for each part: the work is `times` that of the job on one sample.
+        """
+        return [(self, samples)]
+
+    @abstractmethod
     def measure(self, case: Any, first: int, count: int) -> list[Row]:
         """Evaluate some samples of the split.
 
@@ -102,9 +128,22 @@ class Evaluation(DataStage):
             folder: folder of the run.
         """
 
-    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
-        """Return the number of samples; an evaluation takes seconds, so its cost is not measured."""
-        return Plan(self.kind, {"samples": f"{self.samples or 'all'} of the split {self.split!r}"}, 0.0)
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
+        """Return the remaining samples and their cost, measured by evaluating a stand-in of one sample."""
+        case = self.stand_in(run, earlier)
+        count = self.samples or case.count
+        left = count - self._samples_done(run, count)
+        seconds = 0.0
+        if left:
+            with one_thread():
+                seconds = sum(
+                    times * seconds_of(lambda job=job: job.measure(case, 0, 1))  # type: ignore[misc]
+                    for job, times in self.timed_parts(left)
+                )
+        figures = {"samples": f"{count} of the split {self.split!r}, {count - left} done"}
+        if left:
+            figures["seconds per sample"] = f"{seconds / left:.3g} on one core, measured now"
+        return Plan(self.kind, figures, seconds, pieces=math.ceil(left / self.share_samples))
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Evaluate the samples on all cores of the session, then write tables and pictures in this process."""
@@ -118,9 +157,9 @@ class Evaluation(DataStage):
         with context.progress.track(self.kind, count, "sample") as track:
             track.update(_samples(rows))
 
-            def measured(share: Share, found: list[Row]) -> None:
+            def measured(share: Share, found: MeasuredShare) -> None:
                 ledger.append(share, found)
-                rows[share] = found
+                rows[share] = found.rows
                 track.update(_samples(rows))
 
             if missing:
@@ -128,6 +167,13 @@ class Evaluation(DataStage):
                 done = f"{_samples(rows)} of {count} samples done"
                 check_finished(unfinished, "samples cannot be evaluated", done, run, context)
         return self.conclude(case, [row for share in shares for row in rows[share]], run.path)
+
+    def _samples_done(self, run: RunDir, count: int) -> int:
+        if self.done(run) is not None:
+            return count
+        if not (run.path / NAME).exists():
+            return 0
+        return _samples(ShareLedger(run.path, self.open(self.places(run)).digest).read())
 
 
 def _samples(rows: Mapping[Share, list[Row]]) -> int:

@@ -20,10 +20,11 @@ from rayspin.jobs.train.references import Trained, weights_file
 from rayspin.models import FieldNetConfig, FineNetConfig, load_weights
 from rayspin.physics import Hamiltonian
 from rayspin.rundir import RunDir
-from rayspin.storage import Catalog, SpinReader, Split
+from rayspin.storage import Catalog, Split
+from rayspin.training.sources import SampleSource
 
 
-def digest_of(files: list[Path], readers: list[SpinReader]) -> str:
+def digest_of(files: list[Path], readers: list[SampleSource]) -> str:
     """Return the SHA-256 of weights files and datasets, in hexadecimal."""
     digest = hashlib.sha256()
     for file in files:
@@ -45,7 +46,7 @@ class Case:
     """
 
     network: Any
-    reader: SpinReader
+    reader: SampleSource
     digest: str
 
     @classmethod
@@ -124,6 +125,11 @@ class NetworkEvaluation(DatasetStage, Evaluation):
     def open(self, places: tuple[Path, Path]) -> Case:
         """Load the network and open the split; see `Evaluation.open`."""
         return Case.open(*places, self.split, incomplete=self.incomplete)
+
+    def stand_in(self, run: RunDir, earlier: Mapping[str, Stage]) -> Case:
+        """Return a stand-in of the inputs; see `Evaluation.stand_in`."""
+        samples = self.facts(run, earlier).stand_in(self.split)
+        return Case(Trained.of(self.weights, "weights", run, earlier).network.build(), samples, "")
 
     @abstractmethod
     def measure(self, case: Case, first: int, count: int) -> list[Row]:

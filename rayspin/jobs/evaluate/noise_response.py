@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
 
 from rayspin.analysis.figures import Floats, Panel, draw_experiment
+from rayspin.analysis.frames import Frames, write_frames
 from rayspin.analysis.noise_response import (
     NoisePlace,
     feed_back,
@@ -22,10 +23,9 @@ from rayspin.analysis.resolution import Upsample
 from rayspin.jobs.evaluate.job import Spins
 from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.evaluate.reconstructions import ONLY, Loaded, OneDataset
-from rayspin.jobs.stage import Plan, Stage
 from rayspin.jobs.tables import as_csv, mean, where
 from rayspin.models.fine import Scale
-from rayspin.rundir import RunDir, Summary, write_text
+from rayspin.rundir import Summary, write_text
 
 SHOWN_AMPLITUDES = 6
 """Largest number of amplitudes in the picture."""
@@ -56,12 +56,10 @@ class NoiseResponse(OneDataset):
         """Return the scale."""
         return (self.scale,)
 
-    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
-        """Return the number of samples and of reconstructions; their cost is not measured."""
-        plan = super().plan(run, earlier)
-        methods = len(self.networks) + sum(not choice.scales or self.scale in choice.scales for choice in self.methods)
-        each = methods * len(self.noise_amplitudes) * self.iterations
-        return Plan(plan.title, {**plan.figures, "reconstructions": f"{each:,} for each sample"}, plan.core_seconds)
+    def timed_parts(self, samples: int) -> list[tuple[Self, float]]:
+        """One part: one iteration with one of the amplitudes."""
+        one = self.with_updates(noise_amplitudes=self.noise_amplitudes[-1:], iterations=1)
+        return [(one, samples * len(self.noise_amplitudes) * self.iterations)]
 
     def measure(self, case: Loaded, first: int, count: int) -> list[Row]:
         """Return one row for each amplitude, method, sample and recorded iteration."""
@@ -97,7 +95,14 @@ class NoiseResponse(OneDataset):
         maxima = {name: [row["maximum"] for row in where(found, method=name)] for name in methods}
         curves = {name: (amplitudes, values) for name, values in maxima.items()}
         panels.append(Panel(curves, r"$\alpha$", "maximum of Corr", log_x=amplitudes[-1] > 0, title="maximum of Corr"))
-        draw_experiment(self._pictures(case, methods, shown), panels, folder / "noise_response.png")
+        pictures = self._pictures(case, methods, shown)
+        draw_experiment(pictures, panels, folder / "noise_response.png")
+        frames = {
+            name: np.stack([spins for _, spins in row[1:]]) for name, row in zip(("coarse input", *methods), pictures)
+        }
+        frames["truth"] = pictures[0][0][1][None]
+        title = f"after {min(self.shown, self.iterations)} iterations"
+        write_frames(Frames(title, "noise amplitude", [f"{a:g}" for a in shown], frames), folder, "noise")
         figures = {
             "fields": f"{len({row['sample'] for row in rows})} of the split {self.split!r}",
             "noise": f"on the {self.noise} spins, amplitudes " + ", ".join(f"{a:g}" for a in amplitudes),

@@ -27,6 +27,7 @@ from rayspin.reconstruction import AssumptionWarning, reconstruct, spectrum
 from rayspin.rundir import RunDir, differing
 from rayspin.storage import Catalog, SpinReader
 from rayspin.training import SuperResolutionObjective
+from rayspin.training.sources import SampleSource
 
 ONLY = "dataset"
 """Name of the dataset of an evaluation that has one."""
@@ -46,7 +47,7 @@ class Loaded:
         digest: SHA-256 of all weights files and datasets, in hexadecimal.
     """
 
-    readers: Mapping[str, SpinReader]
+    readers: Mapping[str, SampleSource]
     spectra: Mapping[str, Any]
     networks: Mapping[str, Mapping[int, FineNet]]
     digest: str
@@ -125,12 +126,25 @@ class SuperResolutionEvaluation(Evaluation):
         catalogs = {name: Catalog.open(folder, incomplete=self.incomplete) for name, folder in datasets.items()}
         readers = {name: catalog.reader(self.split) for name, catalog in catalogs.items()}
         spectra = {}
-        if any(choice.method == "wiener" for choice in self.methods):
+        if self._needs_spectra:
             spectra = {name: _spectrum(catalog.reader("train")) for name, catalog in catalogs.items()}
         loaded: dict[str, list[Any]] = {name: [load_weights(file) for file in each] for name, each in files.items()}
         networks = {name: {network.config.scale: network for network in each} for name, each in loaded.items()}
         every = [file for each in files.values() for file in each]
         return Loaded(readers, spectra, networks, digest_of(every, list(readers.values())))
+
+    def stand_in(self, run: RunDir, earlier: Mapping[str, Stage]) -> Loaded:
+        """Return a stand-in of the inputs; see `Evaluation.stand_in`."""
+        readers = {
+            name: DatasetFacts.of(reference, run, earlier, incomplete=self.incomplete).stand_in(self.split)
+            for name, reference in self.data().items()
+        }
+        networks: dict[str, dict[int, FineNet]] = {}
+        for name, references in self.networks.items():
+            each: list[Any] = [Trained.of(one, f"networks.{name}", run, earlier).network for one in references]
+            networks[name] = {config.scale: config.build() for config in each}
+        spectra = {name: spectrum(reader.read([0])) for name, reader in readers.items()} if self._needs_spectra else {}
+        return Loaded(readers, spectra, networks, "")
 
     def methods_at(self, case: Loaded, dataset: str, scale: int) -> dict[str, Upsample]:
         """Return the networks and methods for a scale, by name.
@@ -150,6 +164,10 @@ class SuperResolutionEvaluation(Evaluation):
         Methods that learn from all fields that they are given together would draw a sample alone differently.
         """
         return case.read(dataset, 0, min(self.share_samples, self.samples or case.count))
+
+    @property
+    def _needs_spectra(self) -> bool:
+        return any(choice.method == "wiener" for choice in self.methods)
 
     def _method(self, case: Loaded, dataset: str, choice: ScaledChoice) -> Upsample:
         if choice.method in BASELINES:

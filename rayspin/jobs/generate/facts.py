@@ -14,6 +14,7 @@ from rayspin.config import suggestion
 from rayspin.errors import InputError
 from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.stage import Stage
+from rayspin.jobs.stand_in import StandIn
 from rayspin.physics import Hamiltonian
 from rayspin.rundir import RunDir
 from rayspin.storage import SPLITS, Catalog, Point, Split
@@ -110,6 +111,10 @@ class DatasetFacts:
         codes = catalog.column("split")
         counts = {split: int(np.count_nonzero(codes == code)) for code, split in enumerate(SPLITS)}
         return cls(catalog.shape, counts, hamiltonians)
+
+    def stand_in(self, split: Split) -> StandIn:
+        """Return stand-ins of the samples of a split, all under one of the Hamiltonians."""
+        return StandIn(self.counts[split], self.shape, next(iter(self.hamiltonians)))
 
     def check_samples(self, split: Split, samples: int) -> None:
         """Check that a split has as many samples as a job requests with its key `samples`.

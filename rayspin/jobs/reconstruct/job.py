@@ -66,7 +66,8 @@ class Reconstruct(Task):
         """Return the remaining fields and their cost, measured by reconstructing the first field if it exists."""
         inputs = (self.dataset, self.images, self.fine, self.weights)
         if any(reference is not None and reference.startswith("@") for reference in inputs):
-            return Plan(self.kind, {"fields": str(self.samples or "all")}, 0.0)
+            figures = {"fields": str(self.samples or "all"), "seconds per field": "measured once the inputs exist"}
+            return Plan(self.kind, figures, 0.0)
         case = Case.open(self, self._places(run))
         shares = self._shares(case)
         done = FieldLedger(run.path, case.digest).read()

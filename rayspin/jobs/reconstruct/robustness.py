@@ -28,6 +28,7 @@ from rayspin.execution.work_queue import Worker
 from rayspin.jobs.generate.facts import DatasetStage
 from rayspin.jobs.methods import LabelledChoice, LabelledChoices
 from rayspin.jobs.stage import Context, Plan, Stage, check_finished
+from rayspin.jobs.stand_in import seconds_of
 from rayspin.jobs.tables import as_csv
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.reconstruction import NETWORK
@@ -85,12 +86,22 @@ class Robustness(DatasetStage):
         self.chosen(hamiltonian)
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
-        """Return the number of cases; their cost is not measured."""
-        (hamiltonian,) = self.facts(run, earlier).hamiltonians
+        """Return the remaining cases and their cost, measured by one case of a stand-in of one field."""
+        facts = self.facts(run, earlier)
+        (hamiltonian,) = facts.hamiltonians
         cases = self.chosen(hamiltonian)
-        names = ", ".join(choice.name for choice in self.methods)
-        figures = {"cases": str(len(cases)), "methods": names, "fields": str(self.samples)}
-        return Plan(self.kind, figures, 0.0, pieces=len(cases))
+        left = 0 if self.done(run) is not None else len(cases) - len(list(read_lines(run.path / NAME)))
+        seconds = 0.0
+        if left:
+            fine_NYXC, approaches = facts.stand_in(self.split).read([0]), self.approaches()
+            each = seconds_of(lambda: robustness_rows(cases[0], approaches, fine_NYXC, self.scale, self.seed))
+            seconds = left * self.samples * each
+        figures = {
+            "cases": f"{len(cases)}, {len(cases) - left} done",
+            "methods": ", ".join(choice.name for choice in self.methods),
+            "fields": str(self.samples),
+        }
+        return Plan(self.kind, figures, seconds, pieces=left)
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Measure the cases that are missing, one on each core of the session."""

@@ -212,12 +212,14 @@ class Tune(Stage):
         costs = [trial.job.plan(trial.folder(run), _with_data(trial, earlier)) for trial in timed]
         share = len(left) / len(costs) if costs else 0.0
         listing = tuple(f"{trial.name}  {ledger.state(trial):8}  {trial.label}" for trial in trials)
+        workers = (self.base.resources.workers or 1) if isinstance(self.base, Training) else 1
         return Plan(
             "tune",
             figures,
             sum(cost.core_seconds for cost in costs) * share + sum(part.core_seconds for part in parts),
             int(sum(cost.bytes for cost in costs) * share) + sum(part.bytes for part in parts),
             listing=listing,
+            pieces=len(left) * workers,
         )
 
     @property

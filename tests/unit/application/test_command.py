@@ -41,6 +41,13 @@ def test_results_are_named_after_their_inputs(picture: Path) -> None:
     assert all(f"written: {name}" in done.output for name in made)
 
 
+def test_results_of_equal_names_are_refused(picture: Path) -> None:
+    (picture.parent / "other").mkdir()
+    (picture.parent / "other" / picture.name).write_bytes(picture.read_bytes())
+    told = message("bicubic", picture.name, f"other/{picture.name}", "--scale", 2)
+    assert told.startswith(f"other/{picture.name}: and {picture.name} have results of the same name")
+
+
 def test_options_of_grey_levels_arrive(picture: Path) -> None:
     plain = ("bicubic", picture, "--scale", 2, "--out", "fine.nc")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
@@ -14,10 +13,8 @@ from rayspin.errors import InputError
 from rayspin.launch.__main__ import main as launch
 from rayspin.launch.arguments import given_options
 from rayspin.launch.options import SubmitOptions, SupervisorOptions
-from tests.support.repository import REPOSITORY
+from tests.support.repository import SCRIPTS
 from tests.support.submissions import JOB
-
-SCRIPTS = sorted((REPOSITORY / "slurm").glob("*.sbatch"))
 
 
 @pytest.mark.parametrize(
@@ -55,14 +52,7 @@ def test_table_item_without_a_value_is_refused() -> None:
         given_options({"options": ("reservation",)}, SubmitOptions)
 
 
-def test_cpu_profile_lists_every_option() -> None:
-    text = (REPOSITORY / "slurm" / "profiles" / "cpu.toml").read_text()
-    keys = set(re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE)) | {"options"}
-    assert "[options]" in text
-    assert keys == set(SubmitOptions.model_fields)
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.sbatch")), ids=lambda path: path.name)
 def test_scripts_request_the_signal_that_supervisors_expect(script: Path) -> None:
     directives = [line for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
     assert f"#SBATCH --signal=USR2@{SupervisorOptions().drain_seconds}" in directives

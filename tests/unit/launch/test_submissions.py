@@ -14,12 +14,8 @@ from rayspin.errors import InputError, RunError
 from rayspin.launch import doctor
 from rayspin.launch.events import Cancelled, Draining, Ended, Event, Lost, Ready, Requeued, Started, record_event
 from rayspin.launch.job_requests import SiteProfile
-from rayspin.launch.options import SubmitOptions
 from rayspin.launch.submissions import Part, Submission, cancel, describe, follow, latest, state, wait
 from rayspin.status import describe as run_status
-from tests.support.repository import REPOSITORY
-
-PROFILES = sorted((REPOSITORY / "slurm" / "profiles").glob("*.toml"))
 
 
 def submission(folder: Path, *events: Event, job_id: str = "999999999", cluster: str = "local") -> Submission:
@@ -154,13 +150,6 @@ def test_state_without_slurm_is_a_one_line_error(tmp_path: Path, monkeypatch: py
         state(submission(tmp_path, STARTED, cluster="slurm"))
 
 
-@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
-def test_example_profiles_are_valid_and_can_be_overridden(profile: Path) -> None:
-    site = SiteProfile.read(profile)
-    assert site.options("generate") != SubmitOptions()
-    assert site.options("generate", {"nodes": 7, "partition": "short"}).partition == "short"
-
-
 def test_the_last_of_nodes_and_array_takes_precedence(tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text("nodes = 4\n[kind.generate]\nnodes = 1\narray = 16\n")
     site = SiteProfile.read(tmp_path / "site.toml")
@@ -168,10 +157,6 @@ def test_the_last_of_nodes_and_array_takes_precedence(tmp_path: Path) -> None:
     assert [(options.nodes, options.array) for options in found] == [(1, 16), (8, None), (1, 3)]
     found = [site.options("tune", overrides) for overrides in ({}, {"nodes": 8}, {"array": 3})]
     assert [(options.nodes, options.array) for options in found] == [(4, None), (8, None), (1, 3)]
-
-
-def test_example_profiles_exist() -> None:
-    assert len(PROFILES) >= 2
 
 
 def test_profile_in_the_home_folder_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from rayspin.config import build
 from rayspin.errors import Incomplete
 from rayspin.jobs.evaluate import job as evaluate
 from rayspin.jobs.evaluate.estimation import EvaluateFcn
-from rayspin.jobs.evaluate.ledger import NAME, ShareLedger, progress
+from rayspin.jobs.evaluate.ledger import NAME, MeasuredShare, ShareLedger, progress
 from rayspin.jobs.stage import Context, execute
 from rayspin.rundir import RunDir
 from tests.support.dispatcher import Dispatcher
@@ -98,7 +98,7 @@ def test_rows_come_back_as_they_were_entered(tmp_path):
         {"sample": 0, "estimator": "exact", "energy": -2.0416666666666665},
         {"sample": 1, "estimator": "network", "energy": 0.1},
     ]
-    ledger.append((0, 2), rows)
-    ledger.append((2, 1), [{"x": 1.0}])
+    ledger.append((0, 2), MeasuredShare(rows, 0.5))
+    ledger.append((2, 1), MeasuredShare([{"x": 1.0}], 0.5))
     assert ledger.read() == {(0, 2): rows, (2, 1): [{"x": 1.0}]}
     assert ShareLedger(tmp_path, "b").read() == {}

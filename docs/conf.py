@@ -1,0 +1,56 @@
+"""Configuration of Sphinx. `make docs` builds the site."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+from rayspin import __version__
+
+project = "rayspin"
+author = "The rayspin developers"
+copyright = author  # noqa: A001
+release = version = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "from_source",
+]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+exclude_patterns = ["_extensions"]
+
+# Docstrings mark code with single backticks.
+default_role = "literal"
+highlight_language = "none"
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_default_options = {"members": True, "exclude-members": "model_config, model_post_init"}
+autodoc_preserve_defaults = True
+# Names of builtin types in signatures also match attributes of classes, such as `Catalog.bytes`.
+suppress_warnings = ["ref.python"]
+napoleon_numpy_docstring = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"rayspin {release}"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
+html_theme_options = {
+    "github_url": "https://github.com/rayspin/rayspin",
+    "navbar_align": "left",
+    "show_prev_next": True,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "default",
+    "pygments_dark_style": "github-dark",
+}
+html_sidebars = {"index": []}
+html_show_sourcelink = False
