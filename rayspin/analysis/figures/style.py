@@ -53,6 +53,9 @@ FONT_POINTS, SMALL_POINTS = 7.0, 6.0
 _LETTER_EM = 0.63
 """Mean width of a letter of the font, relative to its size."""
 
+_SHORTEST_LINE = 8
+"""Letters of a title that are in one line even if they are wider than the panel."""
+
 _SCREEN_DPI, _PRINT_DPI = 150, 600
 """Pixels per inch of PNG files, and of the images inside of vector files."""
 
@@ -121,7 +124,7 @@ def figure_at(path: Path, width_mm: float, height_mm: float) -> Iterator[Figure]
 
 def broken(title: str, width_mm: float) -> str:
     """Break a title into lines that fit into a width, but not at equals signs."""
-    most = max(1, int(width_mm / millimetres("a", FONT_POINTS)))
+    most = max(_SHORTEST_LINE, int(width_mm / millimetres("a", FONT_POINTS)))
     return fill(title.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), most)
 
 
