@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from rayspin.analysis.figures.sheets import draw_sheet
-from rayspin.analysis.figures.style import Floats, legend, plot_line, whole_ticks
+from rayspin.analysis.figures.style import SMALL_POINTS, Floats, plot_line, whole_ticks
 
 
 def draw_samples(spins: Sequence[Floats], titles: Sequence[str], path: Path) -> None:
@@ -86,10 +87,14 @@ def draw_experiment(pictures: Sequence[Sequence[tuple[str, Floats]]], panels: Se
         panels: the panels of curves.
         path: the file.
     """
-    draw_sheet(pictures, path, [partial(_show_panel, panel) for panel in panels])
+    names = [(panel.parameter, *panel.curves) for panel in panels]
+    # Panels whose curves have the same names share the legend of the last one.
+    shared = [any(later[: len(own)] == own for later in names[n + 1 :]) for n, own in enumerate(names)]
+    draw_sheet(pictures, path, [partial(_show_panel, panel, not other) for panel, other in zip(panels, shared)])
 
 
-def _show_panel(panel: Panel, axis: Axes) -> None:
+def _show_panel(panel: Panel, with_legend: bool, axis: Axes) -> None:
+    """Plot the curves of a panel, and a legend on its right, where it covers none of them."""
     scale = colormaps["viridis"]
     for place, (name, (x, y)) in enumerate(panel.curves.items()):
         # Without the light end of the scale.
@@ -102,4 +107,6 @@ def _show_panel(panel: Panel, axis: Axes) -> None:
     elif all(isinstance(value, int) for x, _ in panel.curves.values() for value in x):
         whole_ticks(axis)
     axis.set(xlabel=panel.x_label, ylabel=panel.y_label, title=panel.title)
-    legend(axis, title=panel.parameter or None, title_fontsize="small")
+    if with_legend:
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.02), "borderaxespad": 0.0}
+        axis.legend(**beside, title=panel.parameter or None, title_fontsize=SMALL_POINTS)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +50,11 @@ LINES = (
 """Styles of 28 lines that differ in colour, line style or marker, so that they are told apart without colours too."""
 
 FONT_POINTS, SMALL_POINTS = 7.0, 6.0
-_LETTER_EM = 0.6
+_LETTER_EM = 0.63
 """Mean width of a letter of the font, relative to its size."""
+
+_SHORTEST_LINE = 8
+"""Letters of a title that are in one line even if they are wider than the panel."""
 
 _SCREEN_DPI, _PRINT_DPI = 150, 600
 """Pixels per inch of PNG files, and of the images inside of vector files."""
@@ -121,7 +124,7 @@ def figure_at(path: Path, width_mm: float, height_mm: float) -> Iterator[Figure]
 
 def broken(title: str, width_mm: float) -> str:
     """Break a title into lines that fit into a width, but not at equals signs."""
-    most = max(1, int(width_mm / millimetres("a", FONT_POINTS)))
+    most = max(_SHORTEST_LINE, int(width_mm / millimetres("a", FONT_POINTS)))
     return fill(title.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), most)
 
 
@@ -147,10 +150,10 @@ def line_styles(count: int) -> list[dict[str, Any]]:
     return list(islice(LINES(), count))
 
 
-def legend(axis: Axes, where: Literal["best", "upper right"] = "best", **options: Any) -> None:
+def legend(axis: Axes) -> None:
     """Draw a legend if the panel has labels."""
     if axis.get_legend_handles_labels()[1]:
-        axis.legend(loc=where, **options)
+        axis.legend()
 
 
 def letter_panels(rows: Sequence[Sequence[Axes]]) -> None:

@@ -30,8 +30,8 @@ _MOST_TICKS = 24
 _LINE_MM, _BAR_MM = 2.8, 14.0
 """Height of a line of text, and width of a colour bar with its labels."""
 
-_NARROWEST_MM = 3.0
-"""Width of a column, or height of a row, in which a table is drawn at least."""
+_LONG_TABLE_MM = 90.0
+"""Height of a table of more rows than are labelled."""
 
 
 def draw_heat_map(
@@ -62,7 +62,7 @@ def draw_heat_map(
     across_mm = (width - around_mm) / across
     turned = max(map(millimetres, ticks[1])) + 1 > across_mm * -(-across // _MOST_TICKS)
     lines = [1 + max(tick.count("\n") for tick in names) for names in ticks]
-    down_mm = max(_NARROWEST_MM, _LINE_MM * lines[0] + 1) if down <= _MOST_TICKS else _NARROWEST_MM
+    down_mm = _LINE_MM * lines[0] + 1 if down <= _MOST_TICKS else _LONG_TABLE_MM / down
     below_mm = max(map(millimetres, ticks[1])) if turned else _LINE_MM * lines[1]
     with figure_at(path, width, down_mm * down + below_mm + 5 * _LINE_MM) as figure:
         axis = figure.add_subplot()
