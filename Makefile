@@ -8,13 +8,17 @@ INSTALL = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/pyt
 # Number of test processes for tests that compute, and for tests that mostly wait for other processes.
 WORKERS ?= 2
 WAITERS ?= 3
+# Folder and further options of the run of `make quickstart`.
+RUN      ?= runs/quickstart
+RUN_ARGS ?=
 JOB_FILES = tests/system/test_job_files.py
 
-.PHONY: quickstart test test-unit test-ray test-all test-rest test-system test-job-files test-versions test-lowest
-.PHONY: test-newest bench check docs dist format clean
+.PHONY: quickstart test test-unit test-ray test-all test-rest test-system test-job-files test-browser
+.PHONY: test-versions test-lowest test-newest bench check docs dist format clean
 
-quickstart: $(VENV)/.has-run  ## generate labyrinths, train the effective-field network and evaluate it
-	$(BIN)/rayspin run jobs/quickstart.toml $(RUN_ARGS)
+quickstart: $(VENV)/.has-run  ## the smallest of the papers' pipelines, and its report
+	$(BIN)/rayspin run jobs/quickstart.toml --out $(RUN) $(RUN_ARGS)
+	$(BIN)/rayspin report $(RUN) -o $(RUN)/report.html
 
 # The two targets run in parallel, because the tests with Ray spend half of their time waiting.
 test: $(VENV)/.has-test  ## tests that take minutes: units, Ray, one complete run, one killed run
@@ -32,6 +36,7 @@ test-all: test test-rest  ## all tests
 test-rest: $(VENV)/.has-test $(VENV)/.has-integrations  ## tests that are not part of `make test`: complete jobs, faults, a real Slurm
 	$(PYTEST) tests/slurm -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-system test-job-files
+	$(MAKE) --no-print-directory test-browser
 
 test-system: $(VENV)/.has-test $(VENV)/.has-integrations
 	$(PYTEST) tests/system tests/faults --ignore=$(JOB_FILES) -n $(WAITERS) --dist worksteal $(PYTEST_ARGS)
@@ -39,6 +44,10 @@ test-system: $(VENV)/.has-test $(VENV)/.has-integrations
 # These tests run in one process, because each of several processes would first run all jobs.
 test-job-files: $(VENV)/.has-test $(VENV)/.has-integrations
 	$(PYTEST) $(JOB_FILES) $(PYTEST_ARGS)
+
+# The measured times need an idle machine, so these tests run alone. tests/support/browser/install.sh installs a browser.
+test-browser: $(VENV)/.has-test  ## reports in a real Chromium
+	$(PYTEST) tests/browser $(PYTEST_ARGS)
 
 # The two targets run in parallel, because they wait for downloads and for Ray.
 test-versions: dist  ## the wheel in empty environments, with the lowest and the newest versions of its dependencies
@@ -58,7 +67,7 @@ check: $(VENV)/.has-test $(VENV)/.has-dev  ## lint, types, layers, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/run .ci/versions rayspin/templates/slurm/* tests/support/slurm/boot/*.sh
+	$(BIN)/shellcheck .ci/run .ci/versions slurm/*.sbatch slurm/*.sh tests/support/slurm/boot/*.sh tests/support/browser/*.sh
 
 docs: $(VENV)/.has-docs $(VENV)/.has-test  ## build the site of the documentation in build/docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs

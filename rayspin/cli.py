@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import click
 from rayspin import __version__, signals
 from rayspin.errors import InputError, RayspinError, RunError
 from rayspin.execution.stopping import interruptible
+from rayspin.figure_files import VECTOR_FORMATS
 from rayspin.output import Lossy, OutputError, checked, complain, end_unread
 from rayspin.paths import checked_path, command, printable_path
 
@@ -33,6 +35,7 @@ _DRAINING = ("run", "repair")
 
 _FOREVER_S = 1e9
 _ADDRESS_VARIABLE = "RAY_ADDRESS"
+_FIGURES_VARIABLE = "RAYSPIN_FIGURES"
 
 
 class _Group(click.Group):
@@ -162,6 +165,14 @@ def main(context: click.Context) -> None:
     help="Generate only the shards A to B - 1, or part K of N, on this node and without Ray. Used by job arrays.",
 )
 @click.option("--stage", metavar="NAME", help="Run one stage of a pipeline. The stages it refers to must be finished.")
+@click.option(
+    "--figures",
+    multiple=True,
+    type=click.Choice(VECTOR_FORMATS),
+    envvar=_FIGURES_VARIABLE,
+    show_envvar=True,
+    help="Also write each figure in this format, beside its PNG file. May be repeated. A finished run draws it then.",
+)
 def run(
     job_file: Path,
     overrides: tuple[str, ...],
@@ -170,6 +181,7 @@ def run(
     stop_after: float | None,
     shards: str | None,
     stage: str | None,
+    figures: tuple[str, ...],
 ) -> None:
     """Start or resume a job.
 
@@ -181,7 +193,7 @@ def run(
 
     asked = job.load(job_file, overrides)
     folder = out or job.default_out(job_file)
-    context = _context(address if shards is None else None)
+    context = replace(_context(address if shards is None else None), figures=figures)
     context.stop.listen(stop_after)
     try:
         summary = job.run(asked, folder, context, stage=stage, shards=shards)
@@ -320,7 +332,8 @@ def explain(dataset: Path, shard: str, again: bool) -> None:
     multiple=True,
     type=_Path(),
     metavar="FILE",
-    help="File of the result: .nc, .npz, .ovf or .png. May be repeated. Default: NAME-result.nc and NAME-result.png.",
+    help="File of the result: .nc, .npz, .ovf, or a picture: .png, .pdf, .svg. May be repeated. "
+    "Default: NAME-result.nc and NAME-result.png.",
 )
 @click.option("--iterations", type=click.IntRange(min=1), default=None, help="Iterations of the recursive process.")
 @click.option("--scale", type=click.IntRange(min=2), help="Fine sites per coarse pixel, for a method.")
@@ -360,7 +373,7 @@ def apply(what: str, sources: tuple[Path, ...], outputs: tuple[Path, ...], compo
 
 @main.command()
 @click.argument("path", type=_Path())
-@click.option("--png", type=_Path(), metavar="FILE", help="Also write a picture to this PNG file.")
+@click.option("--png", type=_Path(), metavar="FILE", help="Also write a picture to this file: .png, .pdf or .svg.")
 def show(path: Path, png: Path | None) -> None:
     """Describe a dataset, a shard, a run or a weights file."""
     from rayspin.console import two_columns
@@ -391,6 +404,26 @@ def status(run: Path) -> None:
     from rayspin.status import describe
 
     _console().print(two_columns(*describe(run)))
+
+
+@main.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_Path())
+@click.option("-o", "--out", "page", type=_Path(), default="report.html", metavar="FILE", help="Default: report.html.")
+@click.option("--watch", is_flag=True, help="Write the page again every few seconds until no run is in progress.")
+@click.option("--interval", type=_seconds, default="5", metavar="SECONDS", help="Time between two pages. Default: 5.")
+def report(runs: tuple[Path, ...], page: Path, watch: bool, interval: float) -> None:
+    """Write a page about runs: one HTML file with tables, charts and pictures, for any browser.
+
+    RUN is the folder of a run, finished or in progress. A page about several runs has a section for each.
+    """
+    from rayspin import report as reporting
+
+    if watch:
+        click.echo(f"writing {page} every {interval:g} s until no run is in progress")
+        reporting.watch(runs, page, interval)
+    else:
+        reporting.write_report(runs, page)
+    click.echo(f"written: {page}")
 
 
 @main.command(cls=_SubmitCommand)

@@ -18,6 +18,7 @@ from rich.table import Table
 from rayspin import signals
 from rayspin.job import Plan, Summary
 from rayspin.launch.doctor import Finding
+from rayspin.paths import command
 from rayspin.progress import duration
 from rayspin.storage import Fault, Verification
 
@@ -115,6 +116,8 @@ class _LoggedTrack(_Track):
 def show_summary(console: Console, summary: Summary, folder: Path) -> None:
     """Print the tables of a finished run, the paths of its pictures, and suggestions for what to do next.
 
+    The last line is the command that makes a report of the run.
+
     Args:
         console: where to print.
         summary: summary of the run.
@@ -126,6 +129,7 @@ def show_summary(console: Console, summary: Summary, folder: Path) -> None:
         console.print(f"picture: {folder / picture}", soft_wrap=True)
     if summary.hints:
         console.print("next:", *(f"  {hint}" for hint in summary.hints), sep="\n", soft_wrap=True)
+    console.print(f"report: {command('report', folder)}", soft_wrap=True)
 
 
 def show_plan(

@@ -10,6 +10,7 @@ import tomli_w
 
 from rayspin.config import replace_key
 from rayspin.errors import InputError
+from rayspin.figure_files import figures_also_as
 from rayspin.inputs import SETTINGS_BYTES, SyntaxInputError, parse_toml, read_text
 from rayspin.jobs.generate.array import run_part
 from rayspin.jobs.pipeline import Pipeline
@@ -83,7 +84,7 @@ def run(job: Stage, out: Path, context: Context, *, stage: str | None = None, sh
     Args:
         job: the job, as returned by `load`.
         out: folder of the run.
-        context: Ray session, progress display and stop requests of the run.
+        context: Ray session, progress display, stop requests and formats of figures of the run.
         stage: name of the one stage of a pipeline to run; by default all stages.
         shards: shards of a dataset to generate without Ray, as "A:B" or "K/N"; see `rayspin.jobs.generate.array`.
 
@@ -101,11 +102,12 @@ def run(job: Stage, out: Path, context: Context, *, stage: str | None = None, sh
     def work(one: Stage, folder: RunDir) -> Summary:
         return execute(one, folder, context) if shards is None else run_part(one, shards, folder, context)
 
-    if stage is None:
-        return work(job, run_dir)
-    if not isinstance(job, Pipeline):
-        raise InputError(f"--stage {stage}", f"{job.kind!r} has no stages", "leave it out")
-    return job.run_stage(stage, run_dir, context, work)
+    with figures_also_as(context.figures):
+        if stage is None:
+            return work(job, run_dir)
+        if not isinstance(job, Pipeline):
+            raise InputError(f"--stage {stage}", f"{job.kind!r} has no stages", "leave it out")
+        return job.run_stage(stage, run_dir, context, work)
 
 
 def mark(job: Stage, out: Path) -> None:

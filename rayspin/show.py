@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rayspin.errors import InputError
+from rayspin.figure_files import check_figure_suffix
 from rayspin.inputs import RECORD_BYTES, read_bytes
 from rayspin.rundir import RunDir, Table, replacing
 
@@ -21,7 +22,7 @@ def describe(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
 
     Args:
         path: folder of a dataset or a run, or a shard (.nc) or weights file (.safetensors).
-        png: file to write a picture to, or None for no picture.
+        png: .png, .pdf or .svg file to write a picture to, or None for no picture.
 
     Returns:
         A title, and the rows of a table as a dictionary from names to values.
@@ -29,6 +30,8 @@ def describe(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
     Raises:
         InputError: `path` does not exist or is none of these, its files are damaged, or there is nothing to draw.
     """
+    if png is not None:
+        check_figure_suffix(png)
     if not path.exists():
         raise InputError(str(path), "no such file or folder", "give a dataset, a run or a weights file")
     if path.suffix == ".safetensors":
@@ -84,7 +87,10 @@ def _run(run: RunDir, job: Table, png: Path | None) -> tuple[str, dict[str, str]
     if png is not None:
         if summary is None or not summary.pictures:
             raise InputError(str(run.path), "has no picture (yet)", "finish the run, or show one of its stages")
-        picture = read_bytes(run.path / summary.pictures[-1], limit=RECORD_BYTES)
+        path = (run.path / summary.pictures[-1]).with_suffix(png.suffix)
+        if not path.exists():
+            raise InputError(str(path), "has not been drawn", f"run the job again with --figures {png.suffix[1:]}")
+        picture = read_bytes(path, limit=RECORD_BYTES)
         with replacing(png) as temporary:
             temporary.write_bytes(picture)
     figures: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -34,6 +35,7 @@ def generated(
     isotropic: float,
     schedule: AnnealSchedule,
     sweeps: int,
+    frames: Iterable[int] = (),
 ) -> Trajectory:
     """Return the generation of one field as a trajectory; long ones are recorded at logarithmic steps.
 
@@ -47,6 +49,7 @@ def generated(
         isotropic: as in `follow`.
         schedule: schedule of the annealing.
         sweeps: number of sweeps of the descent, the greedy method of the paper.
+        frames: iterations of a recursion whose spins are kept.
     """
     if estimator == "annealing":
         last = schedule.sweeps + (schedule.quench_sweeps or 0)
@@ -55,7 +58,7 @@ def generated(
     if estimator == "descent":
         record = logarithmic_steps(sweeps)
         return follow("descent", network, start_NYXC, hamiltonian, sweeps, record=record, seed=seed)
-    return follow(estimator, network, start_NYXC, hamiltonian, iterations, isotropic=isotropic)
+    return follow(estimator, network, start_NYXC, hamiltonian, iterations, isotropic=isotropic, frames=frames)
 
 
 def generation_rows(trajectory: Trajectory, estimator: str, size: int, sample: int) -> list[Row]:

@@ -2,18 +2,71 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, TypeAlias
 
 from rayspin.metrics import PRINTED_PSNR_OFFSET
 from rayspin.physics import DOMAIN, LABYRINTH, Hamiltonian
 from rayspin.physics.hamiltonian import HamiltonianLike
 
-FIELD_MSE = "published: of order 1e-5"
+Verdict: TypeAlias = Literal["better", "worse", "as published"]
+"""How a value compares with the published one."""
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """A published value of a metric.
+
+    Attributes:
+        text: the value as the paper states it.
+        value: the value.
+        margin: the values `value - margin` to `value + margin` are stated like this one.
+        ideal: the best value of the metric; infinity if larger values are better.
+    """
+
+    text: str
+    value: float
+    margin: float
+    ideal: float
+
+    def compare(self, ours: float, error: float = 0.0) -> Verdict:
+        """Return how a value of ours compares with this one.
+
+        Args:
+            ours: the value.
+            error: its standard error. Values within twice the error of those that are stated alike are as published.
+        """
+        if abs(ours - self.value) <= self.margin * (1 + 1e-9) + 2 * error:
+            return "as published"
+        if math.isinf(self.ideal):
+            return "better" if ours > self.value else "worse"
+        return "better" if abs(ours - self.ideal) < abs(self.value - self.ideal) else "worse"
+
+
+FIELD_MSE = PublishedFigure("of order 1e-5", 1e-5, 5e-6, 0.0)
 """Loss of the effective-field network on 25,000 labyrinths (2021, Fig. 2a); the paper doesn't state its unit."""
 
-FIELD_ENERGY_AGREEMENT = "published: 99.95 %"
+FIELD_ENERGY_AGREEMENT = PublishedFigure("99.95 %", 0.9995, 5e-5, 1.0)
 """Agreement of the energy from the estimated field F* with that from the exact field F (2021)."""
+
+
+def published_estimation(hamiltonian: HamiltonianLike) -> Mapping[str, PublishedFigure]:
+    """The results of the effective-field network in the 2021 paper, by the column in tables of evaluations.
+
+    The mapping is empty for Hamiltonians other than that of labyrinths.
+
+    Args:
+        hamiltonian: the Hamiltonian.
+
+    Raises:
+        InputError: the Hamiltonian is invalid.
+    """
+    if Hamiltonian.from_argument(hamiltonian, "hamiltonian") != LABYRINTH:
+        return {}
+    return {"mse": FIELD_MSE, "energy_agreement": FIELD_ENERGY_AGREEMENT}
 
 
 @dataclass(frozen=True)
@@ -29,6 +82,23 @@ class PublishedResolution:
     mse: float
     psnr: float
     correlation: float
+
+    def figures(self) -> dict[str, PublishedFigure]:
+        """The metrics by name; each stands for the values that are printed with the same digits."""
+        return {
+            "mse": PublishedFigure(f"{self.mse:g}", self.mse, _half_unit(self.mse), 0.0),
+            "psnr": PublishedFigure(f"{self.psnr:.2f}", self.psnr, 0.005, math.inf),
+            "correlation": PublishedFigure(
+                f"{self.correlation:g}", self.correlation, _half_unit(self.correlation), 1.0
+            ),
+        }
+
+
+def _half_unit(value: float) -> float:
+    """Half a unit of the last digit of a value."""
+    exponent = Decimal(repr(value)).as_tuple().exponent
+    assert isinstance(exponent, int)
+    return 0.5 * 10.0**exponent
 
 
 def published_resolution(hamiltonian: HamiltonianLike, scale: int) -> Mapping[str, PublishedResolution]:

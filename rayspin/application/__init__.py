@@ -1,7 +1,7 @@
 """Application of networks and methods of reconstruction to spins and images of users."""
 
-from rayspin.application.apply import apply_to
+from rayspin.application.apply import apply_to, to_sites
 from rayspin.application.operations import Operation, operation
 from rayspin.application.result import Application
 
-__all__ = ["Application", "Operation", "apply_to", "operation"]
+__all__ = ["Application", "Operation", "apply_to", "operation", "to_sites"]

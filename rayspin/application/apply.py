@@ -75,14 +75,27 @@ def apply_to(
         given = _masked(given, Path(mask))
     if edges is not None:
         given = replace(given, edges=edges)
-    factor = _factor(given, applied, sites_per_pixel)
-    if factor != 1:
-        given = _resized(given, factor)
+    given, factor = to_sites(given, applied, sites_per_pixel)
     if normalize:
         length = np.linalg.norm(given.spins_NYXC, axis=-1, keepdims=True)
         unit_NYXC = (given.spins_NYXC / np.where(length > 0, length, 1)).astype(np.float32)
         given = replace(given, spins_NYXC=unit_NYXC)
     return Application(applied, given, applied(given), factor, truth_NYXC)
+
+
+def to_sites(given: Input, applied: Operation, sites_per_pixel: float | str | None = None) -> tuple[Input, float]:
+    """Return an input whose pixels are sites (or coarse pixels) of an operation, and the factor of its size.
+
+    Args:
+        given: the input.
+        applied: the operation.
+        sites_per_pixel: see `apply_to`.
+
+    Raises:
+        InputError: the period is to be measured and can't be, or the number is invalid.
+    """
+    factor = _factor(given, applied, sites_per_pixel)
+    return (given if factor == 1 else _resized(given, factor)), factor
 
 
 def _read(source: str | Path | Sequence[str | Path], levels: Levels, split: Split, samples: int) -> Input:

@@ -42,30 +42,57 @@ class FieldEstimate(Operation):
         network: the network.
         iterations: number of iterations; 0 for the field.
         side: largest side of a tile with its margins, sites.
+        block: side of the parts, with their margins, in which larger images are processed one after the other, sites.
     """
 
     network: FieldNet
     iterations: int = 0
     side: int = 1024
+    block: int = 4096
 
     def __call__(self, given: Input) -> Spins:
         """Return F*, J, or the spins after the iterations, (N, Y, X, 3)."""
-        network, stride = self.network, self.network.config.stride
-        margin = -(-network.config.reach // stride) * stride
+        stride = self.network.config.stride
+        margin = -(-self.network.config.reach // stride) * stride
         tiling = Tiling(given.edges, margin, stride, side=max(self.side, 4 * margin))
+        one_component = bool(given.spins_NYXC.shape[-1] == 1)
+        seen = margin * (self.iterations or (_COMPLETING + 2 if one_component else 1))
+        if max(given.spins_NYXC.shape[1:3]) <= self.block or 4 * seen > self.block:
+            return self._output(given.spins_NYXC, given.known_NYX, tiling)
+        # Several arrays of a whole image of 100 megapixels would need 10 GB of memory.
+        blocks = Tiling(given.edges, seen, stride, side=self.block)
+        both_NYXC = np.concatenate([given.spins_NYXC, given.known_NYX[..., None]], axis=-1, dtype=np.float32)
+
+        def block(both_YXC: Spins) -> Spins:
+            found_NYXC = self._output(both_YXC[None, ..., :-1], both_YXC[None, ..., -1] > 0, tiling)
+            return np.squeeze(found_NYXC, 0)
+
+        found: Spins = np.stack([blocks.apply(block, both_YXC) for both_YXC in both_NYXC])
+        return found
+
+    def _output(self, given_NYXC: Spins, known_NYX: npt.NDArray[np.bool_], tiling: Tiling) -> Spins:
+        """Return the result for images in memory.
+
+        Args:
+            given_NYXC: spins, or S_z alone.
+            known_NYX: False where a pixel is unknown.
+            tiling: how the network is applied.
+        """
+        network = self.network
 
         def output(spins_NYXC: Spins) -> Spins:
             return np.stack([tiling.apply(lambda tile: apply(network, tile), spins) for spins in spins_NYXC])
 
         estimate = Estimate(output, network.output.isotropic)
-        spins_NYXC = all_components(given.spins_NYXC)
+        spins_NYXC = all_components(given_NYXC)
         if self.iterations:
             return _last(iterate(spins_NYXC, estimate, self.iterations))
-        if given.spins_NYXC.shape[-1] == 1:
-            kept = partial(_align_in_plane, given.spins_NYXC, given.known_NYX)
+        if given_NYXC.shape[-1] == 1:
+            kept = partial(_align_in_plane, given_NYXC, known_NYX)
             both = _last(iterate(spins_NYXC, estimate, _COMPLETING, evolve=kept))
             spins_NYXC = _last(iterate(both, estimate, 1))
-        return output(spins_NYXC) + np.float32(estimate.isotropic) * spins_NYXC
+        found: Spins = output(spins_NYXC) + np.float32(estimate.isotropic) * spins_NYXC
+        return found
 
     def truth(self, spins_NYXC: Spins, hamiltonian: Hamiltonian) -> Spins:
         """Return the exact field, J, or the spins themselves."""
@@ -100,6 +127,7 @@ def network_operation(
             options={"network": network, "noise": noise},
             degradation=network.config.degradation,
             stride=network.config.stride // network.config.scale,
+            one_component=data.get("components") == "z",
         )
     check_not_used({"scale": scale, "noise": noise or None}, "the network estimates fields")
     if iterations:

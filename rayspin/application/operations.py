@@ -67,12 +67,14 @@ class FineSpins(Operation):
         options: further arguments of `reconstruct`.
         degradation: the degradation of the coarse spins.
         stride: the method takes coarse images whose sides are multiples of it.
+        one_component: it is a network that was trained on S_z alone, which makes S_z alone.
     """
 
     method: str = NETWORK
     options: Mapping[str, Any] | None = None
     degradation: Degradation = field(default_factory=Degradation)
     stride: int = 2
+    one_component: bool = False
 
     def __call__(self, given: Input) -> Spins:
         """Return fine spins, (N, scale Y, scale X, 3), or (..., 1) if the method makes S_z alone from S_z alone."""
@@ -82,6 +84,8 @@ class FineSpins(Operation):
 
         def fine(tile_YXC: Spins) -> Spins:
             spins, known = tile_YXC[..., :-1], tile_YXC[..., -1] > 0
+            if self.one_component:
+                spins = all_components(spins[..., -1:])
             found = reconstruct(
                 spins,
                 self.scale,
@@ -92,7 +96,7 @@ class FineSpins(Operation):
                 any_length=True,
                 **(self.options or {}),
             )
-            return found.spins
+            return found.spins[..., 2:] if self.one_component else found.spins
 
         with_mask = np.concatenate([given.spins_NYXC, given.known_NYX[..., None]], axis=-1, dtype=np.float32)
         return np.stack([tiling.apply(fine, image) for image in with_mask])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayspin import __version__
+from rayspin import __version__, figure_files
 from rayspin.application.operations import Operation
 from rayspin.errors import InputError
 from rayspin.imaging.inputs import Input
@@ -22,7 +22,7 @@ from rayspin.physics import energy
 from rayspin.rundir import replacing
 from rayspin.storage import write_grid
 
-SUFFIXES = (".nc", ".npz", ".ovf", ".png")
+SUFFIXES = (".nc", ".npz", ".ovf", *figure_files.SUFFIXES)
 """Suffixes of the files of a result."""
 
 _UNITS = {"field": "J", "spins": "1"}
@@ -76,7 +76,7 @@ class Application:
 
         Args:
             path: a NetCDF file (.nc) or .npz with the result and the input; an OVF file (.ovf) of the first image; or
-                a picture (.png) of input and result.
+                a picture (.png, .pdf, .svg) of input and result.
 
         Raises:
             InputError: the suffix is none of these.
@@ -96,7 +96,7 @@ class Application:
                     np.savez(stream, **arrays)
             case ".ovf":
                 write_ovf(path, self.values_NYXC[0], self.operation.quantity)
-            case ".png":
+            case _:
                 self._draw(path)
 
     def _origin(self) -> dict[str, str]:

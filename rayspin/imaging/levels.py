@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -35,6 +36,8 @@ _NEAREST = 0.03
 
 _FAINTEST = 0.03
 """Smallest mean contrast, relative to the standard deviation of the image, of levels that are accepted."""
+_GRID = np.linspace(-1, 1, 33)
+"""Positions along each axis, with the edges, at which the contrast is checked."""
 _WEAKEST = 0.3
 """Smallest contrast anywhere, relative to the mean contrast, of levels that are accepted."""
 
@@ -82,18 +85,48 @@ class Levels(Config):
         Raises:
             InputError: an image has no known pixels or no contrast, or it is not of two phases.
         """
-        return np.stack([self._one(grey, known, where) for grey, known in zip(grey_NYX, known_NYX)])
+        return self.spins(grey_NYX[..., None], known_NYX, where)[..., 0]
 
-    def _one(self, grey_YX: Floats, known_YX: Bools, where: str) -> npt.NDArray[np.float32]:
-        dark, bright = self._levels(grey_YX, known_YX, where)
-        component = 2 * (grey_YX - dark) / (bright - dark) - 1
-        known_component = np.where(known_YX, -component if self.inverted else component, 0)
-        return np.clip(known_component, -1, 1).astype(np.float32)
+    def spins(self, grey_NYXC: Floats, known_NYX: Bools, where: str = "image") -> npt.NDArray[np.float32]:
+        """Return spins from images of one component (S_z) or of three, taken under equal conditions.
 
-    def _levels(self, grey_YX: Floats, known_YX: Bools, where: str) -> tuple[Floats, Floats]:
-        """Return the dark and the bright level of each pixel, or one of all pixels."""
+        The levels of S_z are those of `component`. S_x and S_y have the contrast of S_z, and are 0 at their median
+        unless the limits are known.
+
+        Args:
+            grey_NYXC: grey levels, (N, Y, X, 1) or (N, Y, X, 3).
+            known_NYX: False where a pixel is unknown; the spins are 0 there.
+            where: name of the images in error messages.
+
+        Returns:
+            spins of the shape of the grey levels, float32. S_z is from -1 to 1; the spins are not normalized.
+
+        Raises:
+            InputError: as for `component`.
+        """
+        return np.stack([self._vector(grey, known, where) for grey, known in zip(grey_NYXC, known_NYX)])
+
+    def _vector(self, grey_YXC: Floats, known_YX: Bools, where: str) -> npt.NDArray[np.float32]:
+        phases = self._levels(grey_YXC[..., -1], known_YX, where)
+        up_YX = np.clip(self._scaled(grey_YXC[..., -1], known_YX, phases), -1, 1)
+        # S_x and S_y may not have two phases, from which their middle could be found.
+        plane = [self._scaled(grey_YX, known_YX, phases) for grey_YX in np.moveaxis(grey_YXC[..., :-1], -1, 0)]
+        if self.limits is None:
+            plane = [np.where(known_YX, values_YX - np.median(values_YX[known_YX]), 0) for values_YX in plane]
+        return np.stack([*plane, up_YX], axis=-1).astype(np.float32, copy=False)
+
+    def _scaled(self, grey_YX: Floats, known_YX: Bools, phases: _Phases) -> npt.NDArray[np.float32]:
+        """Return the component for given levels, not clipped; 0 where it is unknown."""
+        component_YX = phases.component(grey_YX)
+        if self.inverted:
+            component_YX *= -1
+        component_YX[~known_YX] = 0
+        return component_YX
+
+    def _levels(self, grey_YX: Floats, known_YX: Bools, where: str) -> _Phases:
         if self.limits is not None:
-            return np.asarray(self.limits[0]), np.asarray(self.limits[1])
+            dark, bright = self.limits
+            return _Phases(np.array([dark]), np.array([bright]))
         values, places = _samples(grey_YX, known_YX, self.smoothing)
         if not values.size:
             raise InputError(where, "has no known pixels", "give an image with values")
@@ -103,19 +136,44 @@ class Levels(Config):
             raise InputError(where, f"has the same grey level, {low:g}, almost everywhere", remedy)
         degree = _DEGREES[self.background]
         if degree == 0:
-            return np.asarray(low), np.asarray(high)
+            return _Phases(np.array([low]), np.array([high]))
         positions = [_positions(side) for side in grey_YX.shape]
         sampled = _terms(positions[0][places[0]], positions[1][places[1]], degree)
         middle, contrast = _two_phases(sampled, values)
-        middle_YX, contrast_YX = (
-            np.tensordot(some, _terms(positions[0][:, None], positions[1], degree), 1) for some in (middle, contrast)
-        )
-        mean = contrast_YX.mean()
-        if mean < _FAINTEST * values.std() or contrast_YX.min() < _WEAKEST * mean:
+        everywhere = np.tensordot(contrast, _terms(_GRID[:, None], _GRID[None], degree), 1)
+        mean = everywhere.mean()
+        if mean < _FAINTEST * values.std() or everywhere.min() < _WEAKEST * mean:
             problem = "is not of two phases, dark and bright, whose grey levels vary smoothly"
             raise InputError(where, problem, 'use background = "none" or "plane", or give limits')
         low, high = np.percentile((values - middle @ sampled) / (contrast @ sampled), self.percentiles)
-        return middle_YX + low * contrast_YX, middle_YX + high * contrast_YX
+        return _Phases(middle + low * contrast, middle + high * contrast, degree)
+
+
+@dataclass(frozen=True)
+class _Phases:
+    """The dark and the bright level of each pixel, as polynomials of its position.
+
+    Attributes:
+        dark: coefficients of the dark level, in the order of `_terms`.
+        bright: likewise.
+        degree: degree of the polynomials.
+    """
+
+    dark: Floats
+    bright: Floats
+    degree: int = 0
+
+    def component(self, grey_YX: Floats) -> npt.NDArray[np.float32]:
+        """Return -1 where a pixel has the dark level, +1 where it has the bright one, linear between and beyond."""
+        component_YX = np.empty(grey_YX.shape, np.float32)
+        y, x = (_positions(side) for side in grey_YX.shape)
+        # In strips, because the terms need much more memory than the image.
+        for start in range(0, len(y), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            terms = _terms(y[rows, None], x[None], self.degree)
+            dark, bright = (np.tensordot(some, terms, 1) for some in (self.dark, self.bright))
+            component_YX[rows] = 2 * (grey_YX[rows] - dark) / (bright - dark) - 1
+        return component_YX
 
 
 def _samples(grey_YX: Floats, known_YX: Bools, sigma: float) -> tuple[Floats, npt.NDArray[np.intp]]:

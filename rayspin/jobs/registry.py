@@ -34,6 +34,7 @@ _EVALUATED = "rayspin.jobs.evaluate.ledger:progress"
 
 KINDS = {
     "generate": Kind("rayspin.jobs.generate.job:Generate", "rayspin.jobs.generate.progress:progress"),
+    "microscope-images": Kind("rayspin.jobs.microscope.job:MicroscopeImages"),
     "train-fcn": Kind("rayspin.jobs.train.job:TrainFcn", "rayspin.jobs.train.progress:progress"),
     "train-sr": Kind("rayspin.jobs.train.job:TrainSr", "rayspin.jobs.train.progress:progress"),
     "evaluate-fcn": Kind("rayspin.jobs.evaluate.estimation:EvaluateFcn", _EVALUATED),
@@ -44,6 +45,7 @@ KINDS = {
     "restoration": Kind("rayspin.jobs.evaluate.restoration:Restoration", _EVALUATED),
     "generation": Kind("rayspin.jobs.evaluate.generation:Generation", _EVALUATED),
     "external-field": Kind("rayspin.jobs.evaluate.external_field:ExternalField", _EVALUATED),
+    "microscope": Kind("rayspin.jobs.evaluate.microscope:Microscopy"),
     "reconstruct": Kind("rayspin.jobs.reconstruct.job:Reconstruct", "rayspin.jobs.reconstruct.ledger:progress"),
     "robustness": Kind(
         "rayspin.jobs.reconstruct.robustness:Robustness", "rayspin.jobs.reconstruct.robustness:progress"

@@ -16,6 +16,7 @@ from rayspin.errors import InputError, RunError
 from rayspin.execution.session import Session
 from rayspin.execution.stopping import StopRequest, interruptible
 from rayspin.execution.work_queue import Unfinished
+from rayspin.figure_files import figure_files
 from rayspin.progress import Progress, Silent
 from rayspin.rundir import RunDir, Summary, Table, write_text
 
@@ -28,11 +29,13 @@ class Context:
         session: Ray session whose CPUs and GPUs the run uses.
         progress: display of progress and messages.
         stop: stop request (signal or deadline) that the run obeys.
+        figures: formats that figures are written in besides PNG, of `rayspin.figure_files.VECTOR_FORMATS`.
     """
 
     session: Session = field(default_factory=Session)
     progress: Progress = field(default_factory=Silent)
     stop: StopRequest = field(default_factory=StopRequest)
+    figures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,9 @@ def same_place(reference: str, other: str, run: RunDir) -> bool:
 def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
     """Start or resume a checked stage in its folder. If it has finished there, return its summary immediately.
 
+    A finished stage without the figures that are asked for (`rayspin.figure_files`) runs again: it finds its work done,
+    and draws them.
+
     Args:
         stage: stage to run; `Stage.check` has passed.
         run: folder of the run.
@@ -170,7 +176,7 @@ def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
     """
     job = stage.identity_in(run)
     done = stage.done(run)
-    if done is not None:
+    if done is not None and not _lacks_figures(done, run):
         context.progress.say(f"{run.path}: already finished")
         return done
     with run.claimed(job, stage.may_change):
@@ -178,6 +184,10 @@ def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
             summary = stage.run(run, context)
         run.finish(summary)
     return summary
+
+
+def _lacks_figures(done: Summary, run: RunDir) -> bool:
+    return not all(file.exists() for picture in done.pictures for file in figure_files(run.path / picture)[1:])
 
 
 def check_finished(unfinished: Unfinished[Any], failure: str, done: str, run: RunDir, context: Context) -> None:

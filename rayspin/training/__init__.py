@@ -9,6 +9,7 @@ from rayspin.training.loop import FitResult, fit
 from rayspin.training.objectives import Objective
 from rayspin.training.sources import SampleSource
 from rayspin.training.super_resolution_objective import SuperResolutionObjective
+from rayspin.training.tiles import Tiles, TilesConfig
 
 __all__ = [
     "BEST",
@@ -22,6 +23,8 @@ __all__ = [
     "Objective",
     "SampleSource",
     "SuperResolutionObjective",
+    "Tiles",
+    "TilesConfig",
     "TrainingConfig",
     "best_epoch",
     "branch",

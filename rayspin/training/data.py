@@ -159,12 +159,12 @@ class Loader:
         """
         if self.device.type != "cuda":
             return None
-        rows, columns = self.source.shape
         count = len(self._mixture)
+        one_NYXC = self._mixture.read(np.arange(1))
         free, _ = torch.cuda.mem_get_info(self.device)
-        if 2 * count * rows * columns * 3 * 4 > free:
+        if 2 * count * one_NYXC.nbytes > free:
             return None
-        resident = torch.empty((count, rows, columns, 3), device=self.device)
+        resident = torch.empty((count, *one_NYXC.shape[1:]), device=self.device)
         for some in np.array_split(np.arange(count), -(-count // 1000)):
             resident[some[0] : some[-1] + 1] = torch.from_numpy(self._mixture.read(some))
         return resident

@@ -27,6 +27,7 @@ from rayspin.training.epoch import OnBatch, Trainer
 from rayspin.training.memory import keeping_freed_memory
 from rayspin.training.objectives import Criterion, Objective
 from rayspin.training.sources import SampleSource
+from rayspin.training.tiles import Tiles
 
 OnEpoch = Callable[[Line], None]
 """A callback that receives the metrics of a finished epoch."""
@@ -166,8 +167,12 @@ def _job(
             "training_samples": len(train),
             "validation_samples": len(validation),
             "size": list(train.shape),
-            "hamiltonian": train.hamiltonian.to_table(),
             "digest": train.digest,
+            **(
+                {"components": "z" if train.one_component else "xyz"}
+                if isinstance(train, Tiles)
+                else {"hamiltonian": train.hamiltonian.to_table()}
+            ),
         },
     }
 

@@ -24,6 +24,7 @@ from rayspin.training.data import Batch
 from rayspin.training.objectives import Criterion, Forward
 from rayspin.training.sources import SampleSource
 from rayspin.training.symmetry import Motions, symmetries
+from rayspin.training.tiles import Tiles
 from rayspin.training.torque import Strengths, Torque
 
 START_SAMPLES = 256
@@ -107,8 +108,21 @@ class SuperResolutionObjective(Config):
             raise InputError("objective.torque_strengths", "the loss has no torque", "set torque_weight, or remove it")
 
     def build(self, network: FineNetConfig, source: SampleSource) -> SuperResolutionCriterion:
-        """Build the criterion for a dataset."""
+        """Build the criterion for a dataset, or for tiles of pictures."""
+        if isinstance(source, Tiles):
+            return TileCriterion(self, network, source)
         return SuperResolutionCriterion(self, network, source)
+
+    def check_tiles(self) -> None:
+        """Check that the objective needs no more than coarse pictures.
+
+        Raises:
+            InputError: it uses fine spins or a Hamiltonian, or damages the coarse spins.
+        """
+        plain = SuperResolutionObjective()
+        for key in ("target", "motions", "noise_amplitude", "dropped", "torque_weight"):
+            if getattr(self, key) != getattr(plain, key):
+                raise InputError(f"objective.{key}", "is not for tiles of pictures", "remove it, or the tiles")
 
 
 class SuperResolutionCriterion(Criterion):
@@ -233,8 +247,10 @@ class SuperResolutionCriterion(Criterion):
         coarse_NCYX, kept_NCYX = self._observed(moved_NCYX, batch, "equivariance-")
         if self.objective.recorrupted:
             coarse_NCYX = coarse_NCYX + self._recorruption(coarse_NCYX, batch, "equivariance-") * kept_NCYX / 2
-        again_NCYX = network(coarse_NCYX)
-        return self.objective.equivariance * mse_loss(again_NCYX, moved_NCYX)
+        return self.objective.equivariance * self._distance(network(coarse_NCYX), moved_NCYX)
+
+    def _distance(self, estimate_NCYX: Tensor, truth_NCYX: Tensor) -> Tensor:
+        return mse_loss(estimate_NCYX, truth_NCYX)
 
     def _in_units(self, loss: Tensor) -> Tensor:
         return loss if self.start is None else loss / self.start.error.item() ** 2
@@ -251,3 +267,44 @@ class SuperResolutionCriterion(Criterion):
             coarse.append(self.coarse(Batch(spins_NCYX, addresses))[0])
             fine.append(spins_NCYX)
         return torch.cat(coarse).contiguous(), torch.cat(fine).contiguous()
+
+
+class TileCriterion(SuperResolutionCriterion):
+    """The criterion for tiles of pictures, which are coarse already.
+
+    Of S_z alone, the loss compares that component; the others are 0 in the input of the network.
+
+    Attributes:
+        measured: 1 for each measured component, else 0, (3, 1, 1).
+        compared: 1 for each value of a tile that the loss compares, else 0, (3, Y, X).
+    """
+
+    measured: Tensor
+    compared: Tensor
+
+    def __init__(self, objective: SuperResolutionObjective, network: FineNetConfig, source: Tiles) -> None:
+        super().__init__(objective, network, source)
+        measured = torch.tensor([0.0, 0.0, 1.0] if source.one_component else [1.0, 1.0, 1.0])[:, None, None]
+        size, edge = source.config.size, source.config.edge
+        inside = torch.zeros(size, size)
+        inside[edge : size - edge, edge : size - edge] = 1
+        self.register_buffer("measured", measured, persistent=False)
+        self.register_buffer("compared", measured * inside, persistent=False)
+
+    def coarse(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The tiles, and which of their values the loss compares."""
+        return batch.spins_NCYX, self.compared
+
+    def figures(self, network: Forward, batch: Batch) -> dict[str, Tensor]:
+        """The loss, `validation_loss`; the fine spins aren't known."""
+        return {"validation_loss": self.loss(network, batch)}
+
+    def _observed(self, fine_NCYX: Tensor, batch: Batch, purpose: str) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        coarse_NCYX: Tensor = self.degrade(fine_NCYX) * self.measured
+        return coarse_NCYX, self.measured
+
+    def _error(self, fine_NCYX: Tensor, coarse_NCYX: Tensor, kept_NCYX: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002
+        return mse_loss(self.degrade(fine_NCYX) * kept_NCYX, coarse_NCYX * kept_NCYX) / kept_NCYX.mean()
+
+    def _distance(self, estimate_NCYX: Tensor, truth_NCYX: Tensor) -> Tensor:
+        return mse_loss(estimate_NCYX * self.measured, truth_NCYX * self.measured) / self.measured.mean()

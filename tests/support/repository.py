@@ -7,4 +7,4 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 JOBS = REPOSITORY / "jobs"
 SMOKE = JOBS / "smoke"
-SCRIPTS = REPOSITORY / "rayspin" / "templates" / "slurm"
+SCRIPTS = REPOSITORY / "slurm"

@@ -27,6 +27,7 @@ from tests.support.repository import SMOKE
 EXPERIMENTS = ["energy_trace", "restoration", "generation", "external_field"]
 ORDER = ["generate", "train_fcn", "train_sr", "evaluate_fcn", "evaluate_sr", *EXPERIMENTS, "tune", "pipeline"]
 ORDER += ["train_field_unet", "cross_feeding", "noise_response", "reconstruct", "robustness"]
+ORDER += ["microscope_images", "microscope", "train_tiles"]
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,18 @@ def test_reconstructions_are_compared_with_their_truth(summaries: dict[str, Summ
         cases = list(dict.fromkeys(row["case"] for row in csv.DictReader(stream)))
     assert cases == ["right assumptions", "dmi of the wrong sign"]
     assert cases == list(summaries["robustness"].figures)[: len(cases)]
+
+
+def test_pictures_are_compared_with_what_they_show(summaries: dict[str, Summary]) -> None:
+    assert summaries["microscope_images"].figures["pictures"] == "2 of 20 x 20 pixels, S_z"
+    with Path("runs/microscope/microscope.csv").open() as stream:
+        fields = list(csv.DictReader(stream))
+    assert [(row["picture"], row["method"]) for row in fields] == [
+        ("0", "network"), ("0", "c S"), ("1", "network"), ("1", "c S"),
+    ]  # fmt: skip
+    with Path("runs/train_tiles/region/microscope.csv").open() as stream:
+        errors = {row["method"]: float(row["mse_z"]) for row in csv.DictReader(stream)}
+    assert min(errors, key=errors.__getitem__) == "map"
 
 
 def test_sweep_has_every_point_of_its_grid(summaries: dict[str, Summary]) -> None:

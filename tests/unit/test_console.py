@@ -28,7 +28,8 @@ def test_summary_shows_brackets_and_colons_unchanged(stream: io.StringIO) -> Non
     assert f"picture: {MARKUP}/{MARKUP}.png" in lines
     assert f"  rayspin show '{MARKUP}'" in lines
     assert lines[0].strip() == f"dataset {MARKUP}"
-    assert stream.getvalue().count(MARKUP) == 6
+    assert shlex.split(lines[-1]) == ["report:", "rayspin", "report", MARKUP]
+    assert stream.getvalue().count(MARKUP) == 7
 
 
 def test_tables_and_faults_show_brackets_unchanged(stream: io.StringIO) -> None:

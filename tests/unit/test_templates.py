@@ -80,8 +80,9 @@ def test_generate_passes_check_and_names_its_default_folder() -> None:
     assert isinstance(build(checked.output), Generate)
     for kind in set(KINDS) - {"generate", "tune", "pipeline"}:
         folders = set(re.findall(r'"(runs/[\w-]+)"', re.sub("^#.*", "", job_file(kind), flags=re.M)))
-        assert "runs/generate" in folders
-        assert folders <= {"runs/generate", "runs/generate-in-a-field", "runs/train-fcn", "runs/train-sr"}
+        assert folders & {"runs/generate", "runs/microscope-images"}
+        written = ("generate", "generate-in-a-field", "train-fcn", "train-sr", "microscope-images")
+        assert folders <= {f"runs/{name}" for name in written}
 
 
 def test_site_profile_is_valid_and_names_each_option(folder: Path) -> None:

@@ -10,6 +10,7 @@ import pydantic
 
 from rayspin.analysis.energy_trace import peaks_of_change, topology_changes
 from rayspin.analysis.figures import Panel, draw_experiment
+from rayspin.analysis.frames import Frames, write_frames
 from rayspin.analysis.twins import Twin
 from rayspin.jobs.evaluate.experiment import BRIEF, Experiment
 from rayspin.jobs.evaluate.ledger import Row
@@ -49,7 +50,7 @@ class EnergyTrace(Experiment):
     def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
         """Write the table, and a picture of the first sample at the fastest changes of its energy."""
         write_text(folder / "energy_trace.csv", as_csv(rows))
-        self._draw(case, folder / "energy_trace.png")
+        self._draw(case, folder)
         figures = {"start": f"{mean(where(rows, step=0), 'energy'):.5f} J"}
         for estimator in self.estimators:
             own = where(rows, estimator=estimator)
@@ -59,7 +60,7 @@ class EnergyTrace(Experiment):
             figures[estimator] = f"{last:.5f} J after {self.iterations}, {changes:.1f} changes of the charge a sample"
         return Summary("energy trace", figures, ("energy_trace.png",))
 
-    def _draw(self, case: Case, path: Path) -> None:
+    def _draw(self, case: Case, folder: Path) -> None:
         """Draw the first sample; its first estimator is run twice, since the peaks are known only afterwards."""
         start_NYXC, shown = case.read(0, 1), self.estimators[0]
         runs = {name: self.follow(name, case, start_NYXC, self.iterations) for name in self.estimators}
@@ -74,5 +75,11 @@ class EnergyTrace(Experiment):
             # Without its rounding, which would fill the axis if the charge is constant.
             "topological charge": {name: (steps, run.charge_IN[:, 0].round(6).tolist()) for name, run in runs.items()},
         }
-        panels = [Panel(found, "iteration", label, peaks) for label, found in curves.items()]
-        draw_experiment([[(f"after {step}", frames[step][0]) for step in peaks]], panels, path)
+        named = zip(("energy", f"change of energy, {shown}", "topological charge"), curves.items())
+        panels = [Panel(found, "iteration", label, peaks, title=title) for title, (label, found) in named]
+        pictures = [(f"iteration {step}", frames[step][0]) for step in peaks]
+        draw_experiment([pictures], panels, folder / "energy_trace.png")
+        kept = sorted(frames)
+        stacked = {shown: np.stack([frames[step][0] for step in kept]), "start": start_NYXC}
+        title = "at the fastest changes of the energy"
+        write_frames(Frames(title, "iteration", list(map(str, kept)), stacked), folder, "trace")

@@ -10,13 +10,14 @@ import pydantic
 
 from rayspin.analysis.estimation import best_isotropic, evaluate_estimation, evaluate_isotropic, uniform_field
 from rayspin.analysis.figures import draw_estimation, draw_fields
-from rayspin.analysis.published import FIELD_ENERGY_AGREEMENT, FIELD_MSE
+from rayspin.analysis.frames import Frames, few_frames, write_frames
+from rayspin.analysis.published import published_estimation
 from rayspin.analysis.recursive import recurse
 from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.evaluate.network import Case, NetworkEvaluation
 from rayspin.jobs.tables import as_csv, mean, where
 from rayspin.models import FieldNetConfig
-from rayspin.physics import LABYRINTH, effective_field, energy
+from rayspin.physics import effective_field, energy
 from rayspin.physics.corruption import noisy
 from rayspin.rundir import Summary, write_text
 
@@ -57,20 +58,21 @@ class EvaluateFcn(NetworkEvaluation):
         write_text(folder / "estimation.csv", as_csv(rows))
         recursion = self._draw(case, len(where(rows, estimator=NETWORK)), best, folder)
         network, trivial = where(rows, estimator=NETWORK), where(rows, estimator=TRIVIAL)
-        published = case.hamiltonian == LABYRINTH
+        published = published_estimation(case.hamiltonian)
 
-        def compared(column: str, form: str, unit: str = "", reference: str = "") -> str:
+        def compared(column: str, form: str, unit: str = "") -> str:
             ours, theirs = (format(mean(table, column), form) + unit for table in (network, trivial))
-            return f"{ours} (F* = {best:.3f} S: {theirs}{'; ' + reference if published and reference else ''})"
+            reference = f"; published: {published[column].text}" if column in published else ""
+            return f"{ours} (F* = {best:.3f} S: {theirs}{reference})"
 
         return Summary(
             "evaluation",
             {
                 "fields": f"{len(network)} of the split {self.split!r}",
-                "MSE": compared("mse", ".4g", " J^2", FIELD_MSE),
+                "MSE": compared("mse", ".4g", " J^2"),
                 "MSE of x, y, z": ", ".join(f"{mean(network, f'mse_{name}'):.4g}" for name in "xyz") + " J^2",
                 "MSE over <f^2>": compared("mse_relative", ".3g"),
-                "energy agreement": compared("energy_agreement", ".4%", "", FIELD_ENERGY_AGREEMENT),
+                "energy agreement": compared("energy_agreement", ".4%"),
                 "correlation of F* - c S with F - c S": compared("correlation", ".4f"),
                 "angle of F* to F": f"{np.degrees(mean(network, 'angle')):.2f} degrees",
                 "energy after noise": recursion,
@@ -93,19 +95,25 @@ class EvaluateFcn(NetworkEvaluation):
         hamiltonian = case.hamiltonian
         shown_NYXC = case.read(0, min(count, SHOWN_FIELDS))
         truth_NYXC, estimate_NYXC = effective_field(shown_NYXC, hamiltonian), case.network.field(shown_NYXC)
-        estimates = {NETWORK: estimate_NYXC, f"F* = {best:.3f} S": np.float32(best) * shown_NYXC}
+        estimates = {NETWORK: estimate_NYXC, f"$F^*$ = {best:.3f} $S$": np.float32(best) * shown_NYXC}
         draw_fields(truth_NYXC, estimates, uniform_field(shown_NYXC, hamiltonian), folder / "fields.png")
         clean_YXC = shown_NYXC[0]
         noisy_YXC = noisy(clean_YXC, self.noise_amplitude, (self.seed, 0))
-        frames = [step for step in SHOWN_ITERATIONS if step < self.iterations]
-        run = recurse(noisy_YXC, case.network, self.iterations, hamiltonian=hamiltonian, frames=frames)
+        shown = {step for step in SHOWN_ITERATIONS if step < self.iterations} | {self.iterations}
+        kept = sorted(shown | set(few_frames(self.iterations)))
+        run = recurse(noisy_YXC, case.network, self.iterations, hamiltonian=hamiltonian, frames=kept)
+        panels = {
+            "recursive process": np.stack([run.frames[step] for step in kept]),
+            "annealed sample": clean_YXC[None],
+        }
+        write_frames(Frames("recursive process", "iteration", list(map(str, kept)), panels), folder, "recursion")
         annealed = float(energy(clean_YXC, hamiltonian))
-        titles = {0: f"noise, alpha = {self.noise_amplitude:g}"}
+        titles = {0: rf"noise, $\alpha$ = {self.noise_amplitude:g}"}
         draw_estimation(
             clean_YXC,
             truth_NYXC[0],
             estimate_NYXC[0],
-            [(titles.get(step, f"after {step}"), spins) for step, spins in sorted(run.frames.items())],
+            [(titles.get(step, f"iteration {step}"), run.frames[step]) for step in sorted(shown)],
             {"recursive process": run.energy_IN.tolist(), "annealed sample": [annealed] * len(run.steps)},
             folder / "estimation.png",
         )

@@ -9,7 +9,8 @@ import numpy as np
 import pydantic
 
 from rayspin.analysis.field_response import cooled_in_the_field, in_the_field, response_rows
-from rayspin.analysis.figures import Panel, draw_experiment
+from rayspin.analysis.figures import Floats, Panel, draw_experiment
+from rayspin.analysis.frames import Frames, write_frames
 from rayspin.analysis.generation import random_map
 from rayspin.analysis.trajectory import Trajectory
 from rayspin.analysis.twins import Twin
@@ -96,9 +97,15 @@ class ExternalField(Experiment):
         shown = [sorted(self.fields)[place] for place in dict.fromkeys(places.tolist())]
         starts = {field: self._start(case, field, 0) for field in shown}
         pictures = [
-            [(f"{name}, H = {field:g}", self._run(case, name, field, 0, starts[field]).last[0]) for field in shown]
+            [(f"{name}, $H$ = {field:g} J", self._run(case, name, field, 0, starts[field]).last[0]) for field in shown]
             for name in names
         ]
+        panels_of: dict[str, Floats] = {
+            name: np.stack([spins for _, spins in row]) for name, row in zip(names, pictures)
+        }
+        write_frames(
+            Frames("spins", "external field (J)", [f"{field:g}" for field in shown], panels_of), folder, "fields"
+        )
         last = {name: _last(where(rows, estimator=name)) for name in names}
         fields = sorted(self.fields)
         means = {
@@ -106,10 +113,14 @@ class ExternalField(Experiment):
             for name in names
             for column in ("m_z", "charge", "skyrmions")
         }
-        labels = {"m_z": "mean S_z", "charge": "topological charge", "skyrmions": "skyrmions"}
+        labels = {
+            "m_z": ("mean $S_z$", "magnetization"),
+            "charge": ("topological charge", "topological charge"),
+            "skyrmions": ("skyrmions", "number of skyrmions"),
+        }
         panels = [
-            Panel({name: (fields, means[name, column]) for name in names}, "external field (J)", label)
-            for column, label in labels.items()
+            Panel({name: (fields, means[name, column]) for name in names}, "external field (J)", label, title=title)
+            for column, (label, title) in labels.items()
         ]
         draw_experiment(pictures, panels, folder / "external_field.png")
         figures = {

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 import pydantic
 
 from rayspin.analysis import generation
 from rayspin.analysis.figures import Panel, draw_experiment
+from rayspin.analysis.frames import Frames, few_frames, write_frames
 from rayspin.analysis.generation import generated, generation_rows, random_map
 from rayspin.analysis.trajectory import Trajectory
 from rayspin.jobs.evaluate.experiment import Experiment
@@ -76,9 +79,16 @@ class Generation(Experiment):
         write_text(folder / "generation.csv", as_csv(rows))
         size = next((size for size in sorted(self.sizes) if size >= 128), max(self.sizes))
         pictures = [("random map", random_map((size, size), (self.seed, 0, size)))]
+        kept, frames = few_frames(self.iterations), {}
         for estimator in self.estimators:
-            last = self._generated(case, estimator, size, 0)
-            pictures.append((f"{estimator}, after {last.steps[-1]}", last.last[0]))
+            made = self._generated(case, estimator, size, 0, kept)
+            title = f"{estimator}, iteration {made.steps[-1]}"
+            pictures.append((title, made.last[0]))
+            recursive = estimator in {"network", "exact"}
+            frames[estimator if recursive else title] = (
+                np.stack([made.frames[step][0] for step in kept]) if recursive else made.last
+            )
+        write_frames(Frames("from a random map", "iteration", list(map(str, kept)), frames), folder, "random-map")
         draw_experiment([pictures], self._panels(where(rows, size=size)), folder / "generation.png")
         figures = {
             f"{size} x {size}, {estimator}": _row_text(where(rows, size=size, estimator=estimator))
@@ -87,7 +97,9 @@ class Generation(Experiment):
         }
         return Summary("generation", figures, ("generation.png",))
 
-    def _generated(self, case: Case, estimator: generation.Generator, size: int, sample: int) -> Trajectory:
+    def _generated(
+        self, case: Case, estimator: generation.Generator, size: int, sample: int, frames: Sequence[int] = ()
+    ) -> Trajectory:
         return generated(
             estimator,
             case.network,
@@ -98,6 +110,7 @@ class Generation(Experiment):
             isotropic=self.isotropic,
             schedule=self.schedule,
             sweeps=self.sweeps,
+            frames=frames,
         )
 
     def _panels(self, rows: list[Row]) -> list[Panel]:
@@ -112,9 +125,9 @@ class Generation(Experiment):
             times[estimator] = [mean(found, "seconds") for found in at], energies[estimator][1]
             charges[estimator] = steps, [sum(abs(row["charge"]) for row in found) / len(found) for found in at]
         return [
-            Panel(energies, "iterations", "energy per site (J)", log_x=True),
-            Panel(times, "seconds", "energy per site (J)", log_x=True),
-            Panel(charges, "iterations", "|topological charge|", log_x=True),
+            Panel(energies, "iterations", "energy per site (J)", log_x=True, title="energy against iterations"),
+            Panel(times, "seconds", "energy per site (J)", log_x=True, title="energy against time"),
+            Panel(charges, "iterations", "|topological charge|", log_x=True, title="defects"),
         ]
 
 

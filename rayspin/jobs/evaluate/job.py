@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ import pydantic
 
 from rayspin.execution.dispatcher import dispatch
 from rayspin.execution.work_queue import Worker
-from rayspin.jobs.evaluate.ledger import NAME, Row, Share, ShareLedger
+from rayspin.jobs.evaluate.ledger import NAME, MeasuredShare, Row, Share, ShareLedger
 from rayspin.jobs.generate.facts import DataStage
 from rayspin.jobs.stage import Context, Plan, Stage, check_finished
 from rayspin.jobs.stand_in import seconds_of
@@ -37,7 +38,7 @@ class Inputs(Protocol):
         """Number of samples of the split."""
 
 
-class ShareMeter(Worker[Share, list[Row]]):
+class ShareMeter(Worker[Share, MeasuredShare]):
     """Evaluates shares of a split in a Ray actor; there is one actor per core.
 
     Args:
@@ -48,9 +49,11 @@ class ShareMeter(Worker[Share, list[Row]]):
     def __init__(self, job: Evaluation, places: Any) -> None:
         self._job, self._case = job, job.open(places)
 
-    def work(self, item: Share) -> list[Row]:
+    def work(self, item: Share) -> MeasuredShare:
         """Return the results for each sample of a share."""
-        return self._job.measure(self._case, *item)
+        start = time.monotonic()
+        rows = self._job.measure(self._case, *item)
+        return MeasuredShare(rows, time.monotonic() - start)
 
 
 class Evaluation(DataStage):
@@ -154,9 +157,9 @@ class Evaluation(DataStage):
         with context.progress.track(self.kind, count, "sample") as track:
             track.update(_samples(rows))
 
-            def measured(share: Share, found: list[Row]) -> None:
+            def measured(share: Share, found: MeasuredShare) -> None:
                 ledger.append(share, found)
-                rows[share] = found
+                rows[share] = found.rows
                 track.update(_samples(rows))
 
             if missing:

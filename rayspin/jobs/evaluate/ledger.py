@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +16,19 @@ Share: TypeAlias = tuple[int, int]
 
 NAME = "shares.jsonl"
 """Name of the ledger in the folder of a run."""
+
+
+@dataclass(frozen=True)
+class MeasuredShare:
+    """The results of a share.
+
+    Attributes:
+        rows: rows of results.
+        seconds: wall time, s.
+    """
+
+    rows: list[Row]
+    seconds: float
 
 
 class ShareLedger:
@@ -34,16 +48,23 @@ class ShareLedger:
         entries = (entry for entry in read_lines(self._path) if entry.get("digest") == self._digest)
         return {(entry["first"], entry["count"]): _rows(entry) for entry in entries}
 
-    def append(self, share: Share, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Enter the rows of a finished share.
+    def append(self, share: Share, measured: MeasuredShare) -> None:
+        """Enter the results of a finished share.
 
         Raises:
             MachineError: the file cannot be written.
         """
         first, count = share
-        columns = list(rows[0])
-        values = [[row[name] for name in columns] for row in rows]
-        entry = {"first": first, "count": count, "digest": self._digest, "columns": columns, "rows": values}
+        columns = list(measured.rows[0])
+        entry = {
+            "entered": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "first": first,
+            "count": count,
+            "digest": self._digest,
+            "seconds": measured.seconds,
+            "columns": columns,
+            "rows": [[row[name] for name in columns] for row in measured.rows],
+        }
         append_lines(self._path, [entry])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pydantic
 
 from rayspin.analysis.figures import Floats, Panel, draw_experiment
+from rayspin.analysis.frames import Frames, write_frames
 from rayspin.analysis.noise_response import (
     NoisePlace,
     feed_back,
@@ -84,15 +85,24 @@ class NoiseResponse(OneDataset):
         panels = [
             Panel(
                 {f"{a:g}": mean_curve(where(rows, method=name, noise_amplitude=a)) for a in shown},
-                f"iteration ({name})",
+                "iteration",
                 "Corr",
+                title=name,
+                parameter=r"$\alpha$",
             )
             for name in methods
         ]
         maxima = {name: [row["maximum"] for row in where(found, method=name)] for name in methods}
         curves = {name: (amplitudes, values) for name, values in maxima.items()}
-        panels.append(Panel(curves, "noise amplitude", "maximum of Corr", log_x=amplitudes[-1] > 0))
-        draw_experiment(self._pictures(case, methods, shown), panels, folder / "noise_response.png")
+        panels.append(Panel(curves, r"$\alpha$", "maximum of Corr", log_x=amplitudes[-1] > 0, title="maximum of Corr"))
+        pictures = self._pictures(case, methods, shown)
+        draw_experiment(pictures, panels, folder / "noise_response.png")
+        frames = {
+            name: np.stack([spins for _, spins in row[1:]]) for name, row in zip(("coarse input", *methods), pictures)
+        }
+        frames["truth"] = pictures[0][0][1][None]
+        title = f"after {min(self.shown, self.iterations)} iterations"
+        write_frames(Frames(title, "noise amplitude", [f"{a:g}" for a in shown], frames), folder, "noise")
         figures = {
             "fields": f"{len({row['sample'] for row in rows})} of the split {self.split!r}",
             "noise": f"on the {self.noise} spins, amplitudes " + ", ".join(f"{a:g}" for a in amplitudes),
@@ -116,13 +126,16 @@ class NoiseResponse(OneDataset):
         fine_NYXC, last = case.read(ONLY, 0, 1), min(self.shown, self.iterations)
         coarse = {amplitude: self._coarse(fine_NYXC, amplitude, 0) for amplitude in shown}
         pictures: list[list[tuple[str, Floats]]] = [
-            [("truth", fine_NYXC[0]), *((f"alpha = {amplitude:g}", spins[0]) for amplitude, spins in coarse.items())]
+            [
+                ("truth", fine_NYXC[0]),
+                *((rf"$\alpha$ = {amplitude:g}", spins[0]) for amplitude, spins in coarse.items()),
+            ]
         ]
         for name, method in methods.items():
             line: list[tuple[str, Floats]] = [("truth", fine_NYXC[0])]
             for amplitude, coarse_NYXC in coarse.items():
                 *_, output = feed_back(method, coarse_NYXC, self.scale, self.degradation, last)
-                line.append((f"{name}, {amplitude:g}, after {last}", output[0]))
+                line.append((rf"{name}, $\alpha$ = {amplitude:g}, after {last}", output[0]))
             pictures.append(line)
         return pictures
 

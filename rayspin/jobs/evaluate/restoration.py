@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 import pydantic
 
 from rayspin.analysis.figures import Panel, draw_experiment
+from rayspin.analysis.frames import Frames, few_frames, write_frames
 from rayspin.analysis.restoration import Damage, damaged, restoration_rows
 from rayspin.analysis.trajectory import Trajectory
 from rayspin.analysis.twins import Twin
@@ -77,7 +79,7 @@ class Restoration(Experiment):
     def conclude(self, case: Case, rows: list[Row], folder: Path) -> Summary:
         """Write the table, and a picture of the first sample with each damage."""
         write_text(folder / "restoration.csv", as_csv(rows))
-        self._draw(case, rows, folder / "restoration.png")
+        self._draw(case, rows, folder)
         steps = ", ".join(map(str, self.steps))
         figures = {"samples": str(len({row["sample"] for row in rows})), "iterations": steps}
         for damage in self.damages:
@@ -108,14 +110,21 @@ class Restoration(Experiment):
         start_NYXC, last = self._damaged(clean_NYXC, damage, first), max(self.steps)
         return self.follow(estimator, case, start_NYXC, last, first=first, reference=clean_NYXC, frames=range(last + 1))
 
-    def _draw(self, case: Case, rows: list[Row], path: Path) -> None:
+    def _draw(self, case: Case, rows: list[Row], folder: Path) -> None:
         clean_NYXC, last = case.read(0, 1), max(self.steps)
+        kept = few_frames(last)
         pictures, panels = [], []
         for damage in self.damages:
-            shown = [("sample", clean_NYXC[0]), (damage, self._damaged(clean_NYXC, damage, 0)[0])]
+            damaged_YXC = self._damaged(clean_NYXC, damage, 0)[0]
+            # S_z alone is drawn in grey.
+            components = slice(2, 3) if damage == ONE_COMPONENT else slice(None)
+            shown = [("sample", clean_NYXC[0]), (damage, damaged_YXC[..., components])]
+            frames = {"sample": clean_NYXC}
             for estimator in self.estimators:
                 restored = self._restored(case, clean_NYXC, damage, estimator, 0)
-                shown.append((f"{estimator}, after {last}", restored.last[0]))
+                shown.append((f"{estimator}, iteration {last}", restored.last[0]))
+                frames[estimator] = np.stack([restored.frames[step][0] for step in kept])
+            write_frames(Frames(damage, "iteration", list(map(str, kept)), frames), folder, damage)
             pictures.append(shown)
             steps = list(range(last + 1))
             curves: dict[str, tuple[list[int], list[float]]] = {
@@ -124,5 +133,5 @@ class Restoration(Experiment):
                 for own in [where(rows, damage=damage, estimator=estimator)]
             }
             curves["annealed"] = (steps, [mean(rows, "annealed")] * len(steps))
-            panels.append(Panel(curves, f"iteration ({damage})", "energy per site (J)"))
-        draw_experiment(pictures, panels, path)
+            panels.append(Panel(curves, "iteration", "energy per site (J)", title=f"energy, {damage}"))
+        draw_experiment(pictures, panels, folder / "restoration.png")

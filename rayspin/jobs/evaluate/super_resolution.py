@@ -10,6 +10,7 @@ import pydantic
 import torch
 
 from rayspin.analysis.figures import draw_resolution
+from rayspin.analysis.frames import Frames, write_frames
 from rayspin.analysis.published import PublishedResolution, published_resolution
 from rayspin.analysis.resolution import BASELINES, evaluate_resolution, resolution_rows, statistics_row
 from rayspin.arrays import channel_first, channel_last
@@ -78,7 +79,11 @@ class EvaluateSr(OneDataset):
         ]
         write_text(folder / "resolution.csv", as_csv(table))
         fine_NYXC = self.first_share(case, ONLY)
-        draw_resolution([self._pictures(case, fine_NYXC, scale) for scale in scales], folder / "resolution.png")
+        pictures = {scale: self._pictures(case, fine_NYXC, scale) for scale in scales}
+        draw_resolution(list(pictures.values()), folder / "resolution.png")
+        for scale, panels in pictures.items():
+            still = {title: spins_YXC[None] for title, spins_YXC in panels.items()}
+            write_frames(Frames(f"x{scale}", "", ("",), still), folder, f"x{scale:02}")
         fields = f"{len({row['sample'] for row in rows})} of the split {self.split!r}"
         if self.noise_amplitude or self.dropped:
             fields += f", noise {self.noise_amplitude:g}, {self.dropped:.0%} of the pixels dropped"

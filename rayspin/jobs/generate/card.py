@@ -14,6 +14,7 @@ from rayspin.storage import SPLITS, Catalog
 
 CARD = "README.md"
 ENERGIES_PICTURE, SAMPLES_PICTURE = "energies.png", "samples.png"
+_ENERGIES = "energies of the samples"
 _SHOWN_SAMPLES = 16
 _SHOWN_POINTS = 8
 
@@ -38,7 +39,7 @@ def _draw(catalog: Catalog) -> None:
     if 1 < len(catalog.points) <= _SHOWN_POINTS:
         groups = {f"point {point}": energies[numbers == point] for point in range(len(catalog.points))}
         groups = {name: values for name, values in groups.items() if len(values)}
-    figures.draw_histogram(groups, "energy per site (J)", "samples", catalog.path / ENERGIES_PICTURE)
+    figures.draw_histogram(groups, "energy per site (J)", "samples", catalog.path / ENERGIES_PICTURE, title=_ENERGIES)
     reader = catalog.reader()
     shown = np.arange(min(_SHOWN_SAMPLES, len(reader)))
     point = [f", point {numbers[position]}" if len(catalog.points) > 1 else "" for position in shown]

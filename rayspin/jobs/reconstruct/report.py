@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rayspin.analysis.figures import draw_resolution
+from rayspin.analysis.frames import Frames, write_frames
 from rayspin.jobs.reconstruct.case import Case
 from rayspin.jobs.reconstruct.ledger import Row
 from rayspin.jobs.tables import as_csv, mean
@@ -70,3 +71,6 @@ def _draw(case: Case, folder: Path) -> None:
             panels |= {"truth": truth_NYXC[n], "squared error": error_YX}
         shown.append(panels)
     draw_resolution(shown, folder / PICTURE)
+    for n, panels in enumerate(shown):
+        spins = {title: values[None] for title, values in panels.items() if values.ndim == 3}
+        write_frames(Frames(f"field {n + 1}", "", ("",), spins), folder, f"field-{n + 1}")

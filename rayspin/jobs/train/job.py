@@ -16,21 +16,27 @@ from rayspin.config import Config, build
 from rayspin.errors import InputError, RunError
 from rayspin.execution.session import Session, places_on
 from rayspin.jobs.generate.facts import DatasetFacts, DatasetStage
+from rayspin.jobs.microscope.job import MicroscopeImages
+from rayspin.jobs.microscope.pictures import Pictures
 from rayspin.jobs.stage import Context, Plan, Stage, same_place
 from rayspin.jobs.stand_in import StandIn
 from rayspin.jobs.train.further import FurtherDatasets, check_further
 from rayspin.jobs.train.workers import HEARTBEAT, STOP, show_progress, train_on_workers
 from rayspin.models import EffectiveFieldNetConfig, FieldNetworkConfig, FineNetworkConfig, weights_info
 from rayspin.paths import command
+from rayspin.physics import Hamiltonian
 from rayspin.progress import polling
 from rayspin.rundir import RunDir, Summary, Table
+from rayspin.storage import Split
 from rayspin.training import (
     BEST,
     MAY_CHANGE,
     FieldObjective,
     FitResult,
     Line,
+    SampleSource,
     SuperResolutionObjective,
+    TilesConfig,
     TrainingConfig,
     best_epoch,
     fit,
@@ -102,12 +108,20 @@ class Training(DatasetStage):
             folder: folder of the training.
             placement: keyword arguments of `rayspin.training.fit`.
         """
-        catalog = self.open_dataset(dataset)
-        train, validation = catalog.reader("train"), catalog.reader("validation")
+        train, validation = self.sources(dataset)
         further = [
             (self.open_dataset(Path(name)).reader("train"), share) for name, share in self.further_datasets.items()
         ]
         return fit(self.objective, self.network, self.training, train, validation, folder, further=further, **placement)
+
+    def sources(self, dataset: Path) -> tuple[SampleSource, SampleSource]:
+        """Return the training and the validation samples of the dataset in a folder.
+
+        Raises:
+            InputError: the dataset can't be used.
+        """
+        catalog = self.open_dataset(dataset)
+        return catalog.reader("train"), catalog.reader("validation")
 
     def located(self, run: RunDir, start: Path = Path()) -> Self:
         """Return this job with absolute paths of its further datasets, for `fit` in another process.
@@ -180,13 +194,13 @@ class Training(DatasetStage):
     def run(self, run: RunDir, context: Context) -> Summary:
         """Train with Ray Train from the last checkpoint to the last epoch."""
         dataset, folder = run.locate(self.dataset).resolve(), run.path.resolve()
-        counts = DatasetFacts.of_catalog(self.open_dataset(dataset)).counts
-        samples = self._samples_an_epoch(counts["train"])
+        train, validation = self.sources(dataset)
+        samples = self._samples_an_epoch(len(train))
         total = samples * self.training.epochs
         before = samples * len(read_metrics(folder))
 
         def shares(workers: int) -> bool:
-            return self.training.splits_over(workers) and workers <= counts["validation"]
+            return self.training.splits_over(workers) and workers <= len(validation)
 
         def world_size() -> int:
             return self.resources.world_size(context.session.nodes(), shares)
@@ -232,7 +246,7 @@ class Training(DatasetStage):
 
         history = read_metrics(run.path)
         curves = {name: [line[name] for line in history] for name in ("training_loss", "validation_loss")}
-        draw_curves(curves, "epoch", "loss", run.path / "loss.png", log=True)
+        draw_curves(curves, "epoch", "loss", run.path / "loss.png", log=True, title=f"loss of {self.kind}")
         best = best_epoch(history)
         seconds = sum(line["seconds"] for line in history)
         figures = {
@@ -248,7 +262,7 @@ class Training(DatasetStage):
         return samples // self.training.batch_size * self.training.batch_size
 
     def _seconds_an_epoch(self, facts: DatasetFacts) -> float:
-        (hamiltonian,) = facts.hamiltonians
+        hamiltonian = next(iter(facts.hamiltonians), Hamiltonian())
         source = StandIn(min(self.training.batch_size, 16), facts.shape, hamiltonian)
         timed = self.training.with_updates(epochs=2, batch_size=len(source), accumulation=1)
         with one_thread(), tempfile.TemporaryDirectory() as folder:
@@ -280,9 +294,47 @@ class TrainSr(Training):
     kind: Literal["train-sr"] = "train-sr"
     network: FineNetworkConfig
     objective: SuperResolutionObjective = SuperResolutionObjective()
+    tiles: TilesConfig | None = pydantic.Field(default=None, exclude_if=lambda tiles: tiles is None)
+    """Train on tiles of pictures of a microscope alone (2023 paper, Fig. 7): `dataset` is then the folder of a job of
+    kind "microscope-images", or `@name`. Of S_z alone, the network learns that component."""
+
+    @pydantic.model_validator(mode="after")
+    def _pictures_suffice(self) -> Self:
+        if self.tiles is None:
+            return self
+        self.objective.check_tiles()
+        if self.further_datasets:
+            raise InputError("further_datasets", "can't be mixed with tiles", "remove one of them")
+        if self.training.augmentation != "none":
+            problem = "moves samples periodically, and tiles aren't periodic"
+            raise InputError("training.augmentation", problem, "remove it")
+        return self
+
+    def facts(self, run: RunDir, earlier: Mapping[str, Stage]) -> DatasetFacts:
+        """Return the facts of the dataset, or of tiles of pictures, whose Hamiltonian isn't known."""
+        if self.tiles is None:
+            return super().facts(run, earlier)
+        images = MicroscopeImages.of(self.dataset, "dataset", run, earlier)
+        if images.scale != self.network.scale:
+            problem = f"the network has scale {self.network.scale}, and the pictures have {images.scale}"
+            raise InputError("network.scale", problem, "give both the same scale")
+        side = self.tiles.size * self.network.scale
+        counts: dict[Split, int] = {"train": self.tiles.count, "validation": self.tiles.validation, "test": 0}
+        return DatasetFacts((side, side), counts, frozenset())
+
+    def sources(self, dataset: Path) -> tuple[SampleSource, SampleSource]:
+        """Return the samples of the dataset in a folder, or tiles of the pictures there."""
+        if self.tiles is None:
+            return super().sources(dataset)
+        pictures = Pictures.load(dataset)
+        return self.tiles.cut(
+            pictures.coarse_NYXC, pictures.trainable(), pictures.scale, self.training.seed, pictures.digest
+        )
 
     def figures(self, best: Line) -> dict[str, str]:
         """Return the MSE and the correlation with the true fine spins, which the loss does not use."""
+        if self.tiles is not None:
+            return {"tiles": f"{self.tiles.count} of {self.tiles.size} x {self.tiles.size} pixels"}
         return {
             "MSE against fine spins": f"{best['fine_mse']:.4g}",
             "correlation with fine spins": f"{best['fine_correlation']:.4f}",

@@ -69,7 +69,8 @@ class Trained:
                 makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Training)]
                 problem = f"no earlier stage {reference!r} trains a network"
                 raise InputError(where, problem, suggestion(reference, makers))
-            (hamiltonian,) = stage.facts(run, earlier).hamiltonians
+            # Tiles of pictures have none.
+            hamiltonian = next(iter(stage.facts(run, earlier).hamiltonians), None)
             return cls(stage.network, stage.objective.to_table(), hamiltonian)
         file = weights_file(reference, run)
         provenance = weights_info(file)["provenance"]

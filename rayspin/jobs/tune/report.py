@@ -203,7 +203,7 @@ class Report:
     def _draw_table(self, values: Any, names: dict[str, str], rows: tuple[Any, ...], columns: tuple[Any, ...]) -> str:
         """Draw a phase diagram if the trials are datasets and both axes ascending numbers, otherwise a heat map."""
         first, second = names.values()
-        title = self.metric[0].replace("_", " ")
+        title = f"{self.metric[0].replace('_', ' ')} of the trials"
         if self._generates and _ascending(rows) and _ascending(columns):
             figures.draw_phase_diagram(
                 values, (first, rows), (second, columns), title, self.run.path / "phase_diagram.png"

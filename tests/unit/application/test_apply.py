@@ -17,7 +17,7 @@ from rayspin.errors import InputError
 from rayspin.imaging.inputs import Input
 from rayspin.imaging.levels import Levels
 from rayspin.imaging.ovf import read_ovf
-from rayspin.models import FieldUNetConfig, pretrained, save_weights
+from rayspin.models import EffectiveFieldNetConfig, FieldUNetConfig, pretrained, save_weights
 from rayspin.physics import LABYRINTH, Degradation, effective_field
 from rayspin.reconstruction import reconstruct
 from tests.support import datasets
@@ -53,6 +53,20 @@ def test_tiles_do_not_change_a_field():
     whole = dataclasses.replace(tiled, side=1024)
     np.testing.assert_allclose(tiled(given), whole(given), rtol=1e-5, atol=1e-6)
     assert tiled(given).shape == (1, 150, 170, 3)
+
+
+def test_blocks_of_large_images_do_not_change_a_field():
+    torch.manual_seed(1)
+    network = EffectiveFieldNetConfig(encoder_filters=(2, 2, 2, 2)).build().eval()
+    spins = np.random.default_rng(1).standard_normal((1, 320, 288, 3)).astype(np.float32)
+    given = Input("noise", spins, np.ones((1, 320, 288), bool), "periodic")
+    whole = FieldEstimate(title="", origin={}, hamiltonian=None, network=network, quantity="field")
+    calls: list[int] = []
+    network.register_forward_hook(lambda _module, inputs, _output: calls.append(inputs[0].shape[-1]))
+    expected = whole(given)
+    assert len(calls) == 1
+    np.testing.assert_allclose(dataclasses.replace(whole, block=256)(given), expected, atol=1e-5)
+    assert len(calls) == 1 + 3 * 3
 
 
 def test_image_of_one_component_gives_all_components_of_the_field(labyrinth, picture):

@@ -88,3 +88,17 @@ def test_image_without_two_levels_is_refused(grey: np.ndarray, known: bool, prob
 def test_levels_out_of_order_are_refused(key: str) -> None:
     with pytest.raises(InputError, match="not in ascending order"):
         Levels(**{key: (90.0, 10.0)})
+
+
+def test_three_images_share_the_contrast_of_the_third_and_have_their_own_middles() -> None:
+    """Walls of a round domain, in whose images of S_x and S_y most pixels have the middle level."""
+    angle = np.arctan2(ROWS - 30, COLUMNS - 60)
+    plane = np.sqrt(1 - DOMAINS**2)
+    spins = np.stack([plane * np.cos(angle), plane * np.sin(angle), DOMAINS], axis=-1)
+    optics = {"degradation": {"sigma": 0.0}, "gain": (57.0, 57.0, 57.0), "offset": (130.0, 90.0, -20.0)}
+    grey = Microscope(**optics).image(spins[None], 1, seed=(5,))
+    known = np.ones((1, SIDE, SIDE), bool)
+    np.testing.assert_allclose(Levels(smoothing=0).spins(grey, known), spins[None], atol=0.03)
+    np.testing.assert_allclose(Levels(smoothing=0, inverted=True).spins(grey, known), -spins[None], atol=0.03)
+    known[0, :50] = False
+    assert not Levels(smoothing=0).spins(grey, known)[~known].any()

@@ -14,7 +14,7 @@ from rayspin.config import build
 from rayspin.jobs.evaluate.energy_trace import EnergyTrace
 from rayspin.jobs.evaluate.external_field import ExternalField
 from rayspin.jobs.evaluate.generation import Generation
-from rayspin.jobs.evaluate.ledger import ShareLedger
+from rayspin.jobs.evaluate.ledger import MeasuredShare, ShareLedger
 from rayspin.jobs.evaluate.restoration import Restoration
 from rayspin.rundir import RunDir
 
@@ -74,11 +74,11 @@ def test_finished_shares_are_not_planned_again(field_dataset, field_weights, tmp
     assert plan.pieces == 2  # shares of two samples
     run.path.mkdir()
     case = stage.open(stage.places(run))
-    ShareLedger(run.path, "other data").append((0, 2), [{"sample": 0}])
+    ShareLedger(run.path, "other data").append((0, 2), MeasuredShare([{"sample": 0}], 1.0))
     assert job.plan(stage, run.path).figures["samples"] == "3 of the split 'test', 0 done"
-    ShareLedger(run.path, case.digest).append((0, 2), [{"sample": 0}])
+    ShareLedger(run.path, case.digest).append((0, 2), MeasuredShare([{"sample": 0}], 1.0))
     assert job.plan(stage, run.path).figures["samples"] == "3 of the split 'test', 2 done"
-    ShareLedger(run.path, case.digest).append((2, 1), [{"sample": 2}])
+    ShareLedger(run.path, case.digest).append((2, 1), MeasuredShare([{"sample": 2}], 1.0))
     plan = job.plan(stage, run.path)
     assert (plan.core_seconds, plan.pieces) == (0.0, 0)
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from rayspin import job
 from rayspin.config import build
 from rayspin.errors import Incomplete
 from rayspin.jobs.evaluate import job as evaluate
 from rayspin.jobs.evaluate.estimation import EvaluateFcn
-from rayspin.jobs.evaluate.ledger import NAME, ShareLedger, progress
+from rayspin.jobs.evaluate.ledger import NAME, MeasuredShare, ShareLedger, progress
 from rayspin.jobs.stage import Context, execute
 from rayspin.rundir import RunDir
 from tests.support.dispatcher import Dispatcher
@@ -61,6 +62,24 @@ def test_all_shares_done_need_no_session(dispatcher, field_dataset, field_weight
     execute(stage, run, Context())
 
 
+def test_a_finished_run_draws_its_figures_in_further_formats_from_its_results(
+    dispatcher, field_dataset, field_weights, tmp_path, monkeypatch
+):
+    stage = evaluation(field_dataset, field_weights())
+    summary = job.run(stage, tmp_path, Context())
+    before = {name: (tmp_path / name).read_bytes() for name in ("job.toml", "estimation.png")}
+    monkeypatch.setattr(evaluate, "dispatch", None)
+    assert job.run(stage, tmp_path, Context(figures=("pdf", "svg"))) == summary
+    for name in ("estimation", "fields"):
+        assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert b"<svg" in (tmp_path / f"{name}.svg").read_bytes()
+    assert before == {name: (tmp_path / name).read_bytes() for name in before}
+    # Once they are there, nothing is drawn again, whatever is asked for.
+    monkeypatch.setattr(EvaluateFcn, "conclude", None)
+    for formats in ((), ("svg",)):
+        assert job.run(stage, tmp_path, Context(figures=formats)) == summary
+
+
 def test_results_of_weights_that_were_replaced_are_not_used(dispatcher, field_dataset, field_weights, tmp_path):
     weights, other = field_weights(1), field_weights(2)
     stage, run = evaluation(field_dataset, weights), RunDir.at(tmp_path / "run")
@@ -79,7 +98,7 @@ def test_rows_come_back_as_they_were_entered(tmp_path):
         {"sample": 0, "estimator": "exact", "energy": -2.0416666666666665},
         {"sample": 1, "estimator": "network", "energy": 0.1},
     ]
-    ledger.append((0, 2), rows)
-    ledger.append((2, 1), [{"x": 1.0}])
+    ledger.append((0, 2), MeasuredShare(rows, 0.5))
+    ledger.append((2, 1), MeasuredShare([{"x": 1.0}], 0.5))
     assert ledger.read() == {(0, 2): rows, (2, 1): [{"x": 1.0}]}
     assert ShareLedger(tmp_path, "b").read() == {}

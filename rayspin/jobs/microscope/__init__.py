@@ -1,0 +1,1 @@
+"""Jobs of kind "microscope-images": pictures of a microscope, synthetic ones or a user's own."""
