@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from rayspin.cli import main
-from rayspin.physics import LABYRINTH, Degradation, anneal
+from rayspin.physics import LABYRINTH, LABYRINTH_SCHEDULE, Degradation, anneal
+from rayspin.reconstruction import AssumptionWarning
 from rayspin.storage import Catalog
 from tests.support.pages import PAGES, blocks, commands, large, run
 from tests.support.repository import REPOSITORY
@@ -30,7 +32,10 @@ def run_command(command: list[str], folder: Path) -> str:
         command = [*command, "--dry-run"]
     if command[1] in OWN_PROCESS:
         return run([sys.executable, "-m", *command], folder)
-    done = CliRunner().invoke(main, command[1:])
+    with warnings.catch_warnings():
+        # The image of docs/apply.md is continued by its mirror image, which fits the Hamiltonian less well.
+        warnings.simplefilter("ignore", AssumptionWarning)
+        done = CliRunner().invoke(main, command[1:])
     assert done.exit_code == 0, f"{shlex.join(command)}\n{done.output}"
     return done.output
 
@@ -77,7 +82,7 @@ def test_first_slurm_run(folder: Path) -> None:
 
 
 def test_apply(folder: Path) -> None:
-    spins = anneal(LABYRINTH, size=128, seed=(1, 0))
+    spins = anneal(LABYRINTH, size=128, schedule=LABYRINTH_SCHEDULE, seed=(1, 0))
     levels = np.uint8(np.clip(127.5 + 100 * spins[..., 2], 0, 255))
     Image.fromarray(levels[::-1]).save("image.png")
     np.savez("coarse.npz", spins=Degradation().apply(spins, 8)[None])
