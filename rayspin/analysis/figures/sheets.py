@@ -66,15 +66,15 @@ def draw_sheet(
     heights = [max(width / picture.aspect for picture, width in zip(line, widths)) for line in lines]
     pictures_mm = sum(heights) + sum(_around(line, widths) for line in lines)
     side = max(1, min(len(plots), _MOST_PLOTS))
-    plots_mm = -(-len(plots) // side) * 0.78 * width / max(side, 3)
-    with figure_at(path, width, pictures_mm + plots_mm) as figure:
+    plot_lines = [0.78 * width / max(side, 3)] * -(-len(plots) // side)
+    with figure_at(path, width, pictures_mm + sum(plot_lines)) as figure:
         upper: Figure | SubFigure = figure
         below: list[Axes] = []
         if plots:
-            parts: Any = figure.subfigures(2, 1, height_ratios=[pictures_mm, plots_mm])
-            upper, lower = parts
-            grid = lower.add_gridspec(-(-len(plots) // side), side)
-            below = [lower.add_subplot(grid[divmod(number, side)]) for number in range(len(plots))]
+            # The legend beside a plot takes space from its own line only.
+            parts: Any = figure.subfigures(1 + len(plot_lines), 1, height_ratios=[pictures_mm, *plot_lines])
+            upper, *lower = parts
+            below = [lower[n // side].add_subplot(1, side, n % side + 1) for n in range(len(plots))]
         # The last two columns are for the keys, and for the rest of the width.
         key_mm = _KEY_MM if keys else 0.1
         ratios = [*widths, key_mm, max(0.1, width - sum(widths) - key_mm)]
