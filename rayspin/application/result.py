@@ -66,9 +66,13 @@ class Application:
         if self.operation.quantity == "spins" and hamiltonian is not None and values.shape[-1] == 3:
             rows["energy per site"] = f"{energy(values, hamiltonian).mean():.5g} J"
         if self.truth_NYXC is not None:
-            unit = " J^2" if self.operation.quantity == "field" else ""
-            rows["mean squared error of a component"] = f"{mse(values, self.truth_NYXC).mean():.3g}{unit}"
-            rows["correlation"] = f"{correlation(values, self.truth_NYXC).mean():.6g}"
+            error = mse(values, self.truth_NYXC).mean()
+            if self.operation.quantity == "field":
+                share = error / np.square(self.truth_NYXC, dtype=np.float64).mean()
+                rows["mean squared error of a component"] = f"{error:.3g} J^2, {share:.3g} of the mean square"
+            else:
+                rows["mean squared error of a component"] = f"{error:.3g}"
+                rows["correlation"] = f"{correlation(values, self.truth_NYXC).mean():.6g}"
         return rows
 
     def save(self, path: str | Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from PIL import Image
 
 from rayspin.cli import main
 from rayspin.physics import LABYRINTH, LABYRINTH_SCHEDULE, Degradation, anneal
-from rayspin.reconstruction import AssumptionWarning
 from rayspin.storage import Catalog
 from tests.support.pages import PAGES, blocks, commands, large, run
 from tests.support.repository import REPOSITORY
@@ -32,10 +30,7 @@ def run_command(command: list[str], folder: Path) -> str:
         command = [*command, "--dry-run"]
     if command[1] in OWN_PROCESS:
         return run([sys.executable, "-m", *command], folder)
-    with warnings.catch_warnings():
-        # The image of docs/apply.md is continued by its mirror image, which fits the Hamiltonian less well.
-        warnings.simplefilter("ignore", AssumptionWarning)
-        done = CliRunner().invoke(main, command[1:])
+    done = CliRunner().invoke(main, command[1:])
     assert done.exit_code == 0, f"{shlex.join(command)}\n{done.output}"
     return done.output
 
