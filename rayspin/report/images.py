@@ -81,7 +81,7 @@ def _uri(image: Image.Image, detail: Detail, *, lossless: bool) -> str:
     if lossless:
         image.save(stream, "PNG", optimize=True)
     else:
-        # Full resolution of the colours: hue is what the pictures show.
-        image.save(stream, "JPEG", quality=detail.quality, subsampling=0, optimize=True)
+        # Full resolution of the colours: hue is what the pictures show. Pillow can't optimize images of noise.
+        image.save(stream, "JPEG", quality=detail.quality, subsampling=0)
     kind = "png" if lossless else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -66,6 +66,11 @@ def test_large_spins_are_made_smaller() -> None:
     assert decoded(spins_uri(random_spins((100, 40), 1), Detail(50, 100, 80))).size == (20, 50)
 
 
+@pytest.mark.parametrize("detail", DETAILS)
+def test_noise_is_encoded(detail: Detail) -> None:
+    assert max(decoded(spins_uri(random_spins((256, 256), 2), detail)).size) <= detail.side
+
+
 def test_wheel_has_z_in_its_middle_and_nothing_outside() -> None:
     image = np.asarray(decoded(wheel_uri()))
     assert image[80, 80].min() > 230
