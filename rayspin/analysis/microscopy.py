@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.imaging.inputs import normalized
 from rayspin.metrics import angle_error, mse, mse_per_component
 
 Spins = npt.NDArray[np.float32]
@@ -55,6 +56,5 @@ def spin_errors(estimate_YXC: Spins, truth_YXC: Spins) -> Figures:
     up, true_up = estimate_YXC[..., -1].astype(np.float64), truth_YXC[..., -1].astype(np.float64)
     figures = {"mse_z": float(np.square(up - true_up).mean()), "mse": float("nan")}
     if estimate_YXC.shape[-1] == 3:
-        length = np.linalg.norm(estimate_YXC, axis=-1, keepdims=True)
-        figures["mse"] = float(mse(estimate_YXC / np.where(length > 0, length, 1), truth_YXC))
+        figures["mse"] = float(mse(normalized(estimate_YXC), truth_YXC))
     return figures

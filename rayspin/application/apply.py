@@ -11,7 +11,7 @@ import numpy as np
 from rayspin.application.operations import Operation, operation
 from rayspin.application.result import Application
 from rayspin.errors import InputError
-from rayspin.imaging.inputs import Input, components, read_input
+from rayspin.imaging.inputs import Input, components, normalized, read_input
 from rayspin.imaging.levels import Levels
 from rayspin.imaging.period import resized, texture_period
 from rayspin.imaging.raster import read_raster
@@ -77,9 +77,7 @@ def apply_to(
         given = replace(given, edges=edges)
     given, factor = to_sites(given, applied, sites_per_pixel)
     if normalize:
-        length = np.linalg.norm(given.spins_NYXC, axis=-1, keepdims=True)
-        unit_NYXC = (given.spins_NYXC / np.where(length > 0, length, 1)).astype(np.float32)
-        given = replace(given, spins_NYXC=unit_NYXC)
+        given = replace(given, spins_NYXC=normalized(given.spins_NYXC))
     return Application(applied, given, applied(given), factor, truth_NYXC)
 
 

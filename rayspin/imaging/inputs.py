@@ -87,6 +87,12 @@ def components(inputs: Sequence[Input]) -> Input:
     return replace(inputs[0], name=name, spins_NYXC=np.where(known[..., None], spins, 0), known_NYX=known)
 
 
+def normalized(spins: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return spins (..., 3) of length 1; those of length 0 stay."""
+    length = np.linalg.norm(spins, axis=-1, keepdims=True)
+    return (spins / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
+
+
 def _image(path: Path, levels: Levels) -> Input:
     grey, known = raster.read_raster(path)
     # The first row of an image is its topmost.

@@ -13,6 +13,7 @@ import pydantic
 
 from rayspin.config import build, suggestion
 from rayspin.errors import InputError
+from rayspin.imaging.inputs import normalized
 from rayspin.imaging.levels import Bools, Floats, Levels
 from rayspin.imaging.raster import read_raster
 from rayspin.imaging.views import check_fits, view
@@ -139,8 +140,7 @@ class MicroscopeImages(DataStage):
         self._check_held_out(known_NYX.shape[1:])
         spins_NYXC = self.levels.spins(grey_NYXC, known_NYX, "pictures")
         if self.normalize:
-            length = np.linalg.norm(spins_NYXC, axis=-1, keepdims=True)
-            spins_NYXC = (spins_NYXC / np.where(length > 0, length, 1)).astype(np.float32)
+            spins_NYXC = normalized(spins_NYXC)
         pictures = Pictures(
             spins_NYXC, known_NYX, self.scale, self.held_out, self.microscope.degradation, hamiltonian, truth
         )
