@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -118,24 +118,57 @@ def network_operation(
         if scale not in (None, network.config.scale):
             problem = f"is {scale}, and the network reconstructs at scale {network.config.scale}"
             raise InputError("scale", problem, "leave it out")
-        title = f"fine spins at scale {network.config.scale} by {what}"
+    else:
+        check_not_used({"scale": scale, "noise": noise or None}, "the network estimates fields")
+    return loaded_operation(
+        network,
+        str(what),
+        origin,
+        hamiltonian,
+        iterations=iterations,
+        noise=noise,
+        one_component=data.get("components") == "z",
+    )
+
+
+def loaded_operation(
+    network: FieldNet | FineNet,
+    name: str,
+    origin: Mapping[str, str],
+    hamiltonian: Hamiltonian | None = None,
+    *,
+    iterations: int = 0,
+    noise: float | None = 0.0,
+    one_component: bool = False,
+) -> Operation:
+    """Return what a network in memory does.
+
+    Args:
+        network: the network.
+        name: its name in the title.
+        origin: where it comes from; see `Operation`.
+        hamiltonian: the Hamiltonian of the spins, if it is known.
+        iterations: number of iterations of the recursive process, for a network that estimates fields.
+        noise: amplitude of the noise of coarse spins, for a network that reconstructs fine spins; None estimates it.
+        one_component: whether that network was trained on S_z alone.
+    """
+    if isinstance(network, FineNet):
         return FineSpins(
-            title=title,
+            title=f"fine spins at scale {network.config.scale} by {name}",
             origin=origin,
             hamiltonian=hamiltonian,
             scale=network.config.scale,
             options={"network": network, "noise": noise},
             degradation=network.config.degradation,
             stride=network.config.stride // network.config.scale,
-            one_component=data.get("components") == "z",
+            one_component=one_component,
         )
-    check_not_used({"scale": scale, "noise": noise or None}, "the network estimates fields")
     if iterations:
-        title = f"spins after {iterations} iterations of the recursive process with {what}"
+        title = f"spins after {iterations} iterations of the recursive process with {name}"
         return FieldEstimate(
             title=title, origin=origin, hamiltonian=hamiltonian, network=network, iterations=iterations
         )
-    title = f"effective field by {what}"
+    title = f"effective field by {name}"
     return FieldEstimate(title=title, origin=origin, hamiltonian=hamiltonian, quantity="field", network=network)
 
 

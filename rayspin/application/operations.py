@@ -20,9 +20,10 @@ from rayspin.reconstruction import METHODS, NETWORK, reconstruct
 
 Spins = npt.NDArray[np.float32]
 
-_FINE_MARGIN = 16
+FINE_MARGIN = 16
+"""Smallest margin of the tiles of coarse images, pixels."""
 _FINE_SIDE = 256
-"""Margin and largest side of the tiles of coarse images, pixels."""
+"""Largest side of the tiles of coarse images, pixels."""
 
 _WITH_SPECTRUM = ("wiener", "map-fit")
 """Methods that need more than an image: fine fields, or several images of the same material."""
@@ -78,7 +79,7 @@ class FineSpins(Operation):
 
     def __call__(self, given: Input) -> Spins:
         """Return fine spins, (N, scale Y, scale X, 3), or (..., 1) if the method makes S_z alone from S_z alone."""
-        margin = -(-_FINE_MARGIN // self.stride) * self.stride
+        margin = -(-FINE_MARGIN // self.stride) * self.stride
         tiling = Tiling(given.edges, margin, self.stride, self.scale, _FINE_SIDE)
         unknown = not given.known_NYX.all()
 

@@ -17,16 +17,19 @@ import pydantic
 from rayspin.analysis.figures import draw_application
 from rayspin.analysis.microscopy import field_errors, isotropic_estimate, spin_errors
 from rayspin.application import Operation, operation, to_sites
-from rayspin.application.operations import all_components
+from rayspin.application.networks import loaded_operation
+from rayspin.application.operations import FINE_MARGIN, all_components
 from rayspin.config import suggestion
 from rayspin.errors import InputError
 from rayspin.imaging.inputs import Input
 from rayspin.imaging.period import resized_to
+from rayspin.imaging.tiles import Edges
 from rayspin.jobs.evaluate.job import Spins
 from rayspin.jobs.evaluate.ledger import Row
 from rayspin.jobs.microscope.job import MicroscopeImages
-from rayspin.jobs.microscope.pictures import Pictures
+from rayspin.jobs.microscope.pictures import NAME, Pictures
 from rayspin.jobs.stage import Context, Plan, Stage
+from rayspin.jobs.stand_in import seconds_of
 from rayspin.jobs.tables import as_csv, mean, where
 from rayspin.jobs.train.references import Trained, weights_file
 from rayspin.models import FineNetConfig
@@ -38,6 +41,9 @@ TABLE, PICTURE = "microscope.csv", "microscope.png"
 
 MARGIN = 8
 """Pixels around the square that is reconstructed which the methods see too."""
+
+_PLANNED = 16
+"""Side of the part of a picture with which the cost of fine spins is measured, pixels."""
 
 EDGE = 24
 """Distance from the edges of a picture, sites, beyond which the errors of a field are given apart: what lies beyond the
@@ -102,9 +108,29 @@ class Microscopy(Stage):
                 problem = f"{reference!r} is for scale {scale}, and the pictures have {images.scale}"
                 raise InputError(f"networks.{name}", problem, "give a network of that scale (of fields at scale 1)")
 
-    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
-        """Return the networks and methods; they take seconds a picture."""
-        return Plan(self.kind, {"networks and methods": ", ".join([*self.networks, *self.methods])}, 0.0)
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
+        """Return networks and methods and their cost, measured on one picture, or on a stand-in of it."""
+        figures = {"networks and methods": ", ".join([*self.networks, *self.methods])}
+        if self.done(run) is not None:
+            return Plan(self.kind, figures, 0.0)
+        images = MicroscopeImages.of(self.pictures, "pictures", run, earlier)
+        folder = run.locate(self.pictures)
+        pictures = Pictures.load(folder) if (folder / NAME).exists() else images.example(run, earlier)
+        networks: dict[str, Operation] = {}
+        for name, reference in self.networks.items():
+            network: Any = Trained.of(reference, f"networks.{name}", run, earlier).network.build()
+            networks[name] = loaded_operation(network, name, {}, one_component=images.components == 1)
+        times: float = images.count
+        case = _Picture(pictures, 0)
+        if pictures.scale > 1:
+            # MAP takes minutes on a large part.
+            side = case.seen_side + 2 * FINE_MARGIN
+            part = min(_PLANNED, side)
+            times *= (side / part) ** 2
+            case = _Picture(pictures.middle(part), 0, "periodic")
+        operations = networks | self._methods(pictures)
+        seconds = times * seconds_of(lambda: [list(case.apply(*named)) for named in operations.items()])
+        return Plan(self.kind, figures, seconds, pieces=1)
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Apply all networks and methods to all pictures in this process, and write the table and a picture."""
@@ -128,14 +154,16 @@ class Microscopy(Stage):
         return Summary("microscope", figures, (PICTURE,), (f"see {run.path / TABLE}",))
 
     def _operations(self, run: RunDir, pictures: Pictures) -> dict[str, Operation]:
-        hamiltonian, scale = self.hamiltonian or pictures.hamiltonian, pictures.scale
-        noise = None if self.noise == "estimated" else self.noise
         networks = {name: operation(weights_file(reference, run)) for name, reference in self.networks.items()}
-        methods: dict[str, Operation] = {
-            name: operation(name, scale=scale, hamiltonian=hamiltonian if name == "map" else None, noise=noise)
+        return networks | self._methods(pictures)
+
+    def _methods(self, pictures: Pictures) -> dict[str, Operation]:
+        hamiltonian = self.hamiltonian or pictures.hamiltonian
+        noise = None if self.noise == "estimated" else self.noise
+        return {
+            name: operation(name, scale=pictures.scale, hamiltonian=hamiltonian if name == "map" else None, noise=noise)
             for name in self.methods
         }
-        return networks | methods
 
 
 @dataclass(frozen=True)
@@ -145,10 +173,12 @@ class _Picture:
     Attributes:
         pictures: all pictures.
         number: number of this one.
+        edges: what lies beyond its edges.
     """
 
     pictures: Pictures
     number: int
+    edges: Edges = "mirrored"
 
     def apply(self, name: str, applied: Operation) -> Iterator[Found]:
         """Yield what an operation finds, and for fields the field c S, if the true field is known."""
@@ -195,8 +225,7 @@ class _Picture:
             yield Found(title, "field", estimate_YXC, {**figures, **errors})
 
     def _fine(self, name: str, applied: Operation) -> Found:
-        square, shape = self.pictures.square(), self.pictures.known_NYX.shape[1:]
-        seen = [slice(max(0, part.start - MARGIN), min(side, part.stop + MARGIN)) for part, side in zip(square, shape)]
+        square, seen = self.pictures.square(), self._seen
         given = self._input(*seen)
         # Noise, and a view of a rotated lattice, contradict most Hamiltonians a little.
         with warnings.catch_warnings(action="ignore", category=AssumptionWarning):
@@ -213,6 +242,20 @@ class _Picture:
             figures |= spin_errors(fine_YXC, truth_YXC)
         return Found(name, "spins", fine_YXC, figures)
 
+    @property
+    def seen_side(self) -> int:
+        """Longer side of the part of a picture that methods see for fine spins, pixels."""
+        rows, columns = self._seen
+        return int(max(rows.stop - rows.start, columns.stop - columns.start))
+
+    @property
+    def _seen(self) -> tuple[slice, slice]:
+        rows, columns = (
+            slice(max(0, part.start - MARGIN), min(side, part.stop + MARGIN))
+            for part, side in zip(self.pictures.square(), self.pictures.known_NYX.shape[1:])
+        )
+        return rows, columns
+
     def _degraded(self, fine_YXC: Spins) -> Spins:
         """Return the coarse version of fine spins of one or three components."""
         degradation, scale = self.pictures.degradation, self.pictures.scale
@@ -222,7 +265,7 @@ class _Picture:
 
     def _input(self, rows: slice, columns: slice) -> Input:
         part = slice(self.number, self.number + 1), rows, columns
-        return Input("picture", self.pictures.coarse_NYXC[part], self.pictures.known_NYX[part], "mirrored", grey=True)
+        return Input("picture", self.pictures.coarse_NYXC[part], self.pictures.known_NYX[part], self.edges, grey=True)
 
 
 def _scaled(part: slice, scale: int) -> slice:

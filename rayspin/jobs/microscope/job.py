@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -20,14 +21,32 @@ from rayspin.imaging.views import check_fits, view
 from rayspin.jobs.generate.facts import DatasetFacts, DataStage
 from rayspin.jobs.microscope.pictures import Pictures, Spins
 from rayspin.jobs.stage import Context, Plan, Stage
+from rayspin.jobs.stand_in import StandIn, seconds_of
 from rayspin.paths import command
 from rayspin.physics import Microscope, effective_field
 from rayspin.rundir import RunDir, Summary, replacing
 from rayspin.storage import Catalog, SpinReader, Split
 
+_Source = SpinReader | StandIn
+
 PICTURE = "pictures.png"
 _BLUR_WIDTHS = 4
 """The pixels within this many standard deviations of the blur from an edge are not shown: the blur is periodic."""
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """Pictures and what they are made of.
+
+    Attributes:
+        pictures: the pictures as spins.
+        grey_NYXC: their grey levels.
+        clean_NYXC: the measured components without noise, if the pictures are synthetic.
+    """
+
+    pictures: Pictures
+    grey_NYXC: Floats
+    clean_NYXC: Spins | None
 
 
 class MicroscopeImages(DataStage):
@@ -86,6 +105,11 @@ class MicroscopeImages(DataStage):
         """Number of measured components."""
         return 1 if self.microscope.components == "z" else 3
 
+    @property
+    def count(self) -> int:
+        """Number of pictures."""
+        return len(self.files) // self.components if self.files else self.samples
+
     @classmethod
     def of(cls, reference: str, where: str, run: RunDir, earlier: Mapping[str, Stage]) -> MicroscopeImages:
         """Return the job that makes, or made, the pictures that another job refers to.
@@ -123,20 +147,60 @@ class MicroscopeImages(DataStage):
             check_fits(self._view, facts.shape, self.angle, 1 / self.magnification)
             self._check_held_out((self.size, self.size))
 
-    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
-        """Return the number of pictures; they take seconds."""
-        return Plan(self.kind, {"pictures": str(len(self.files) or self.samples)}, 0.0)
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
+        """Return the number of pictures and their cost, measured by the files, or by the picture of a stand-in."""
+        figures = {"pictures": str(self.count)}
+        if self.done(run) is not None:
+            return Plan(self.kind, figures, 0.0)
+        times = self.samples if self.dataset is not None else 1
+        source = self._stand_in(run, earlier)
+        size = times * self._observed(run, source, 1).pictures.bytes
+        seconds = times * seconds_of(lambda: self._observed(run, source, 1))
+        return Plan(self.kind, figures, seconds, size, pieces=1)
 
     def run(self, run: RunDir, context: Context) -> Summary:  # noqa: ARG002
         """Make or read the pictures, and convert them to spins."""
+        source = None
+        if self.dataset is not None:
+            source = Catalog.open(run.locate(self.dataset), incomplete=self.incomplete).reader(self.split)
+        observed = self._observed(run, source, self.samples)
+        pictures = observed.pictures
+        pictures.save(run.path)
+        _write_grey(observed.grey_NYXC, run.path)
+        _draw(observed.grey_NYXC, pictures, run.path / PICTURE)
+        count, rows, columns, components = pictures.coarse_NYXC.shape
+        figures = {"pictures": f"{count} of {rows} x {columns} pixels, {'S_z' if components == 1 else 'S_x, S_y, S_z'}"}
+        if observed.clean_NYXC is not None:
+            error = np.sqrt(
+                np.square(pictures.coarse_NYXC - observed.clean_NYXC, dtype=np.float64).mean(axis=(0, 1, 2))
+            )
+            figures["error of the measured spins"] = ", ".join(f"{one:.3g}" for one in error) + " rms"
+        return Summary("pictures", figures, (PICTURE,), (command("show", run.path),))
+
+    def example(self, run: RunDir, earlier: Mapping[str, Stage]) -> Pictures:
+        """Return the pictures in the files, or one of a stand-in of a sample, to measure the cost of later stages.
+
+        Args:
+            run: folder of this job, or of a later one of its pipeline.
+            earlier: stages before it in the pipeline by name.
+        """
+        return self._observed(run, self._stand_in(run, earlier), 1).pictures
+
+    def _stand_in(self, run: RunDir, earlier: Mapping[str, Stage]) -> StandIn | None:
+        """Return a stand-in of the samples; None if the pictures are in files."""
+        if self.dataset is None:
+            return None
+        return DatasetFacts.of(self.dataset, run, earlier, incomplete=self.incomplete).stand_in(self.split)
+
+    def _observed(self, run: RunDir, source: _Source | None, samples: int) -> _Observed:
+        """Return pictures of the first samples, or those in the files without a source of samples."""
         truth: dict[str, Spins] = {}
         hamiltonian = clean_NYXC = None
-        if self.dataset is None:
+        if source is None:
             grey_NYXC, known_NYX = self._read(run)
         else:
-            reader = Catalog.open(run.locate(self.dataset), incomplete=self.incomplete).reader(self.split)
-            grey_NYXC, clean_NYXC, truth = self._made(reader)
-            known_NYX, hamiltonian = np.ones(grey_NYXC.shape[:3], bool), reader.hamiltonian
+            grey_NYXC, clean_NYXC, truth = self._made(source, samples)
+            known_NYX, hamiltonian = np.ones(grey_NYXC.shape[:3], bool), source.hamiltonian
         self._check_held_out(known_NYX.shape[1:])
         spins_NYXC = self.levels.spins(grey_NYXC, known_NYX, "pictures")
         if self.normalize:
@@ -144,22 +208,14 @@ class MicroscopeImages(DataStage):
         pictures = Pictures(
             spins_NYXC, known_NYX, self.scale, self.held_out, self.microscope.degradation, hamiltonian, truth
         )
-        pictures.save(run.path)
-        _write_grey(grey_NYXC, run.path)
-        _draw(grey_NYXC, pictures, run.path / PICTURE)
-        count, rows, columns, components = spins_NYXC.shape
-        figures = {"pictures": f"{count} of {rows} x {columns} pixels, {'S_z' if components == 1 else 'S_x, S_y, S_z'}"}
-        if clean_NYXC is not None:
-            error = np.sqrt(np.square(spins_NYXC - clean_NYXC, dtype=np.float64).mean(axis=(0, 1, 2)))
-            figures["error of the measured spins"] = ", ".join(f"{one:.3g}" for one in error) + " rms"
-        return Summary("pictures", figures, (PICTURE,), (command("show", run.path),))
+        return _Observed(pictures, grey_NYXC, clean_NYXC)
 
     def _check_held_out(self, shape: tuple[int, ...]) -> None:
         if self.held_out > min(shape):
             problem = f"a square of {self.held_out} pixels is larger than the pictures, {shape[0]} x {shape[1]}"
             raise InputError("held_out", problem, "reduce it")
 
-    def _made(self, reader: SpinReader) -> tuple[Floats, Spins, dict[str, Spins]]:
+    def _made(self, source: _Source, samples: int) -> tuple[Floats, Spins, dict[str, Spins]]:
         """Return grey levels, the measured components without noise and in their units, and the truth."""
         optics = self.microscope.with_updates(
             counts=None, illumination=(0.0, 0.0), background=(), gain=(1.0, 1.0, 1.0), offset=(0.0, 0.0, 0.0)
@@ -168,15 +224,15 @@ class MicroscopeImages(DataStage):
         inside = slice(hidden, -hidden)
         fine_inside = slice(hidden * self.scale, -hidden * self.scale)
         grey, clean, spins, fields = [], [], [], []
-        for n in range(self.samples):
-            sample_YXC = reader.read(np.array([n]))[0]
+        for n in range(samples):
+            sample_YXC = source.read(np.array([n]))[0]
             shown_YXC = self._shown(sample_YXC)
             shown_YXC /= np.linalg.norm(shown_YXC, axis=-1, keepdims=True)
             grey.append(self.microscope.image(shown_YXC, self.scale, (self.seed, n))[inside, inside])
             clean.append(optics.image(shown_YXC, self.scale, (self.seed, n))[inside, inside])
             spins.append(shown_YXC[fine_inside, fine_inside])
             if self.scale == 1:
-                field_YXC = self._shown(effective_field(sample_YXC, reader.hamiltonian))
+                field_YXC = self._shown(effective_field(sample_YXC, source.hamiltonian))
                 fields.append(field_YXC[fine_inside, fine_inside])
         truth = {"spins": np.stack(spins)} | ({"field": np.stack(fields)} if fields else {})
         return np.stack(grey), np.stack(clean), truth

@@ -6,7 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,11 @@ class Pictures:
         return len(self.coarse_NYXC)
 
     @property
+    def bytes(self) -> int:
+        """Size in memory and in the file, bytes."""
+        return sum(values.nbytes for values in (self.coarse_NYXC, self.known_NYX, *self.truth.values()))
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the measured spins and the square that is held out, in hexadecimal."""
         digest = hashlib.sha256(repr((self.coarse_NYXC.shape, self.held_out)).encode())
@@ -66,6 +71,23 @@ class Pictures:
             return slice(0, rows), slice(0, columns)
         row, column = (rows - side) // 2, (columns - side) // 2
         return slice(row, row + side), slice(column, column + side)
+
+    def middle(self, side: int) -> Pictures:
+        """Return the squares of `side` pixels in the middle of the pictures, of which none is held out."""
+        whole = replace(self, held_out=side)
+        rows, columns = whole.square()
+        fine = (
+            slice(rows.start * self.scale, rows.stop * self.scale),
+            slice(columns.start * self.scale, columns.stop * self.scale),
+        )
+        truth = {name: values[:, *fine] for name, values in self.truth.items()}
+        return replace(
+            self,
+            coarse_NYXC=self.coarse_NYXC[:, rows, columns],
+            known_NYX=self.known_NYX[:, rows, columns],
+            held_out=0,
+            truth=truth,
+        )
 
     def trainable(self) -> npt.NDArray[np.bool_]:
         """Return whether each pixel is known and not in a square that is held out, (N, Y, X)."""

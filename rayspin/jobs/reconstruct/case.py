@@ -14,6 +14,7 @@ import numpy as np
 
 from rayspin.jobs.reconstruct.fields import DatasetFields, Fields, ImageFields, Spins
 from rayspin.jobs.reconstruct.task import Task
+from rayspin.jobs.stand_in import StandIn
 from rayspin.physics import Hamiltonian, Microscope
 from rayspin.reconstruction import (
     MAP,
@@ -130,7 +131,7 @@ class Case:
         Raises:
             InputError: the data or the weights cannot be used.
         """
-        fields, hamiltonian = _fields(task, places)
+        fields, hamiltonian = _opened(task, places)
         inputs = [fields.digest, *(_file_digest(path) for path in (places.weights,) if path is not None)]
         reader = None if places.fine is None else Catalog.open(places.fine, incomplete=task.incomplete).reader("train")
         if reader is not None:
@@ -146,6 +147,22 @@ class Case:
             if folder is not None:
                 learned.keep(folder / LEARNED, digest)
         return cls(task, fields, learned, _network(places.weights), digest)
+
+    @classmethod
+    def stand_in(
+        cls, task: Task, samples: StandIn | None, images: Images | None, fine: StandIn | None, network: Any
+    ) -> Case:
+        """Return inputs of the same sizes before they exist, to measure the cost.
+
+        Args:
+            task: the task.
+            samples: stand-in of the samples, or None for images.
+            images: the images, or None for a dataset.
+            fine: stand-in of the samples that the spectrum of "wiener" is taken from.
+            network: an untrained network, if the method uses one.
+        """
+        fields, hamiltonian = _fields(task, samples, images)
+        return cls(task, fields, _learn(task, fields, fine, task.hamiltonian or hamiltonian, 1), network, "")
 
     def reconstruct(self, coarse_NYXC: Spins) -> Reconstruction:
         """Return the fine spins of coarse ones; the result for a field does not depend on the others."""
@@ -170,17 +187,28 @@ class Case:
             )
 
 
-def _fields(task: Task, places: Places) -> tuple[Fields, Hamiltonian | None]:
-    """Return the fields, and their Hamiltonian if it is known."""
-    if places.images is not None:
-        return ImageFields(Images.read(places.images), task.scale), None
-    assert places.dataset is not None
-    reader = Catalog.open(places.dataset, incomplete=task.incomplete).reader(task.split)
+def _opened(task: Task, places: Places) -> tuple[Fields, Hamiltonian | None]:
+    """Return the fields in files, and their Hamiltonian if it is known."""
+    if places.dataset is None:
+        assert places.images is not None
+        return _fields(task, None, Images.read(places.images))
+    return _fields(task, Catalog.open(places.dataset, incomplete=task.incomplete).reader(task.split), None)
+
+
+def _fields(
+    task: Task, samples: SpinReader | StandIn | None, images: Images | None
+) -> tuple[Fields, Hamiltonian | None]:
+    """Return the coarse fields of samples or images, and their Hamiltonian if it is known."""
+    if samples is None:
+        assert images is not None
+        return ImageFields(images, task.scale), None
     microscope = task.microscope or Microscope(degradation=task.degradation)
-    return DatasetFields(reader, task.split, microscope, task.scale, task.seed), reader.hamiltonian
+    return DatasetFields(samples, task.split, microscope, task.scale, task.seed), samples.hamiltonian
 
 
-def _learn(task: Task, fields: Fields, fine: SpinReader | None, hamiltonian: Hamiltonian | None, count: int) -> Learned:
+def _learn(
+    task: Task, fields: Fields, fine: SpinReader | StandIn | None, hamiltonian: Hamiltonian | None, count: int
+) -> Learned:
     """Learn from the first `count` coarse fields, or the spectrum from fine ones."""
     method, scale = task.method.build(), task.scale
     coarse_NYXC = fields.coarse(0, count)

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rayspin.jobs.stand_in import StandIn
 from rayspin.physics import Microscope
 from rayspin.storage import SPLITS, Images, SpinReader, Split
 
@@ -50,7 +51,9 @@ class DatasetFields:
         seed: root seed; the i-th sample of the split uses the random stream (seed, i).
     """
 
-    def __init__(self, reader: SpinReader, split: Split, microscope: Microscope, scale: int, seed: int) -> None:
+    def __init__(
+        self, reader: SpinReader | StandIn, split: Split, microscope: Microscope, scale: int, seed: int
+    ) -> None:
         self._reader, self._microscope, self._scale, self._seed = reader, microscope, scale, seed
         self.shape, self.digest, self.split = reader.shape, reader.digest, SPLITS.index(split)
 

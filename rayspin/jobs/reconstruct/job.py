@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +13,17 @@ from rayspin.errors import InputError
 from rayspin.execution.dispatcher import dispatch
 from rayspin.jobs.generate.facts import DatasetFacts
 from rayspin.jobs.reconstruct.case import Case, Places
-from rayspin.jobs.reconstruct.ledger import FieldLedger, MadeFields, Share
+from rayspin.jobs.reconstruct.ledger import NAME, FieldLedger, MadeFields, Share
 from rayspin.jobs.reconstruct.making import FieldMaker
 from rayspin.jobs.reconstruct.report import conclude
 from rayspin.jobs.reconstruct.task import Task
 from rayspin.jobs.stage import Context, Plan, Stage, check_finished
+from rayspin.jobs.stand_in import StandIn, seconds_of
 from rayspin.physics import Hamiltonian, Microscope
 from rayspin.reconstruction import NETWORK, AssumptionWarning, reconstruct
 from rayspin.reconstruction.observations import coarse_spins
 from rayspin.rundir import RunDir, Summary, sweep_temporaries
-from rayspin.storage import Images
+from rayspin.storage import Images, Split
 
 _CORNER = 8
 """Side of the image, in coarse pixels, on which `check` tries the method."""
@@ -62,20 +62,19 @@ class Reconstruct(Task):
         if self.method.method not in (NETWORK, "wiener"):
             self._try(hamiltonian, min(rows // self.scale, _CORNER), min(columns // self.scale, _CORNER))
 
-    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:  # noqa: ARG002
-        """Return the remaining fields and their cost, measured by reconstructing the first field if it exists."""
+    def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
+        """Return the remaining fields and their cost, measured by reconstructing the first one or a stand-in of it."""
         inputs = (self.dataset, self.images, self.fine, self.weights)
-        if any(reference is not None and reference.startswith("@") for reference in inputs):
-            figures = {"fields": str(self.samples or "all"), "seconds per field": "measured once the inputs exist"}
-            return Plan(self.kind, figures, 0.0)
-        case = Case.open(self, self._places(run))
+        made_earlier = any(reference is not None and reference.startswith("@") for reference in inputs)
+        if made_earlier and not (run.path / NAME).exists():
+            case = self._stand_in(run, earlier)
+        else:
+            case = Case.open(self, self._places(run))
         shares = self._shares(case)
         done = FieldLedger(run.path, case.digest).read()
         left = sum(count for first, count in shares if (first, count) not in done)
         coarse_NYXC = case.fields.coarse(0, 1)
-        start = time.perf_counter()
-        spins_NYXC = case.reconstruct(coarse_NYXC).spins
-        seconds = time.perf_counter() - start
+        seconds = seconds_of(lambda: case.reconstruct(coarse_NYXC))
         rows, columns = case.fields.shape
         figures = {
             "fields": f"{sum(count for _, count in shares)} of {rows} x {columns}, {left} left",
@@ -83,7 +82,8 @@ class Reconstruct(Task):
             "seconds per field": f"{seconds:.3g} on one core, measured now",
         }
         pieces = sum(share not in done for share in shares)
-        return Plan(self.kind, figures, left * seconds, left * (spins_NYXC.nbytes + coarse_NYXC.nbytes), pieces=pieces)
+        size = left * (coarse_NYXC.nbytes + 3 * coarse_NYXC.itemsize * rows * columns)
+        return Plan(self.kind, figures, left * seconds, size, pieces=pieces)
 
     def run(self, run: RunDir, context: Context) -> Summary:
         """Reconstruct the missing fields, shard by shard, on all cores of the session."""
@@ -142,19 +142,39 @@ class Reconstruct(Task):
                 noise=noise,
             )
 
+    def _stand_in(self, run: RunDir, earlier: Mapping[str, Stage]) -> Case:
+        """Return the inputs with stand-ins of samples and an untrained network, to measure the cost."""
+
+        def stand_in(dataset: str, split: Split) -> StandIn:
+            return DatasetFacts.of(dataset, run, earlier, incomplete=self.incomplete).stand_in(split)
+
+        network = None
+        if self.weights is not None:
+            from rayspin.jobs.train.references import Trained  # imports PyTorch, which other methods don't need
+
+            network = Trained.of(self.weights, "weights", run, earlier).network.build()
+        samples = None if self.dataset is None else stand_in(self.dataset, self.split)
+        images = None if self.images is None else Images.read(run.locate(self.images))
+        fine = None if self._learned_from is None else stand_in(self._learned_from, "train")
+        return Case.stand_in(self, samples, images, fine, network)
+
+    @property
+    def _learned_from(self) -> str | None:
+        """Reference to the dataset whose training samples give the spectrum, if the method needs it."""
+        return self.fine or self.dataset if self.method.method == "wiener" else None
+
     def _places(self, run: RunDir) -> Places:
         """Return the files of the inputs."""
 
         def located(reference: str | None) -> Path | None:
             return None if reference is None else run.locate(reference).resolve()
 
-        fine = self.fine or self.dataset if self.method.method == "wiener" else None
         weights = None
         if self.weights is not None:
             from rayspin.jobs.train.references import weights_file  # imports PyTorch, which other methods don't need
 
             weights = weights_file(self.weights, run).resolve()
-        return Places(located(self.dataset), located(self.images), located(fine), weights)
+        return Places(located(self.dataset), located(self.images), located(self._learned_from), weights)
 
     def _shares(self, case: Case) -> list[Share]:
         count, step = self.samples or len(case.fields), self.shard_samples

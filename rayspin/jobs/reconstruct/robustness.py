@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -90,7 +90,14 @@ class Robustness(DatasetStage):
         facts = self.facts(run, earlier)
         (hamiltonian,) = facts.hamiltonians
         cases = self.chosen(hamiltonian)
-        left = 0 if self.done(run) is not None else len(cases) - len(list(read_lines(run.path / NAME)))
+        names = [case.name for case in cases]
+        left = 0
+        if self.done(run) is None:
+            left = len(names)
+            if (run.path / NAME).exists():
+                left -= len(
+                    self._measured(run, names, self.open_dataset(run.locate(self.dataset)).reader(self.split).digest)
+                )
         seconds = 0.0
         if left:
             fine_NYXC, approaches = facts.stand_in(self.split).read([0]), self.approaches()
@@ -108,8 +115,7 @@ class Robustness(DatasetStage):
         folder = run.locate(self.dataset).resolve()
         reader = self.open_dataset(folder).reader(self.split)
         names, digest = [case.name for case in self.chosen(reader.hamiltonian)], reader.digest
-        entries = (entry for entry in read_lines(run.path / NAME) if entry.get("digest") == digest)
-        rows = {entry["case"]: entry["rows"] for entry in entries if entry["case"] in names}
+        rows = self._measured(run, names, digest)
         missing = [name for name in names if name not in rows]
         with context.progress.track(self.kind, len(names), "case") as track:
 
@@ -145,6 +151,12 @@ class Robustness(DatasetStage):
         found = {choice.name: by_method(choice.build()) for choice in self.methods}
         first = self._map()
         return found | ({CALIBRATED: calibrated(first.build())} if self.calibrate and first else {})
+
+    @staticmethod
+    def _measured(run: RunDir, names: Container[str], digest: str) -> dict[str, list[Row]]:
+        """Return the rows of the cases of these names that are in the ledger, for data of this digest."""
+        entries = (entry for entry in read_lines(run.path / NAME) if entry.get("digest") == digest)
+        return {entry["case"]: entry["rows"] for entry in entries if entry["case"] in names}
 
     def _map(self) -> LabelledChoice | None:
         return next((choice for choice in self.methods if choice.method == "map"), None)

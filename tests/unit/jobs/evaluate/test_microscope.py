@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rayspin.application import operations
 from rayspin.config import build
 from rayspin.errors import InputError
+from rayspin.jobs.evaluate import microscope
 from rayspin.jobs.evaluate.microscope import ISOTROPIC, TABLE, Microscopy
 from rayspin.jobs.microscope.job import MicroscopeImages
 from rayspin.jobs.microscope.pictures import Pictures
-from rayspin.jobs.stage import Context
+from rayspin.jobs.stage import Context, execute
 from rayspin.jobs.train.job import TrainSr
+from rayspin.reconstruction import reconstruct
 from rayspin.rundir import RunDir, Summary
 from tests.support import datasets
 
@@ -140,3 +143,44 @@ def test_a_network_of_tiles_reconstructs_the_component_that_it_learned(labyrinth
     _, rows = measured(pictures, tmp_path / "fine", networks={"network": str(result.best)})
     assert rows["network"]["mse"] == "nan"
     assert 0 < float(rows["network"]["mse_z"]) < 1
+
+
+def test_plans_cost_what_is_not_done(labyrinths: Path, tmp_path: Path) -> None:
+    images = build(
+        MicroscopeImages,
+        {"kind": "microscope-images", "dataset": str(labyrinths), "size": 30, "scale": 4, "held_out": 10},
+        "job",
+    )
+    table = {"kind": "microscope", "pictures": "@images", "methods": ["bicubic", "fourier"]}
+    job = build(Microscopy, {**table, "networks": {"network": "pretrained:labyrinth-x4"}}, "job")
+    run = RunDir.at(tmp_path / "pipeline/images")
+    plan = images.plan(run, {})
+    assert plan.core_seconds > 0
+    fine = 4 * 4 * 3 * 30 * 30
+    assert plan.bytes == pytest.approx(fine * 4 + 30 * 30 * 13)
+    planned = job.plan(RunDir.at(tmp_path / "pipeline/fine"), {"images": images})
+    assert planned.core_seconds > 0
+    # The methods are applied in one process.
+    assert planned.seconds_on(64) == planned.core_seconds
+    execute(images, run, Context())
+    assert images.plan(run, {}).core_seconds == 0
+
+
+def test_the_planned_part_of_a_picture_stands_for_the_whole(labyrinths: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """Methods see as many pixels in the part, as often as it is counted, as in the run."""
+    pictures = pictured(labyrinths, tmp_path / "pictures", size=30, scale=4, held_out=20)
+    seen: list[int] = []
+
+    def counted(coarse_NYXC: Any, *arguments: Any, **options: Any) -> Any:
+        seen.append(coarse_NYXC.shape[-3] * coarse_NYXC.shape[-2])
+        return reconstruct(coarse_NYXC, *arguments, **options)
+
+    monkeypatch.setattr(operations, "reconstruct", counted)
+    monkeypatch.setattr(microscope, "seconds_of", lambda work: float(work() is not None) * seen[-1])
+    job = build(Microscopy, {"kind": "microscope", "pictures": str(pictures), "methods": ["bicubic"]}, "job")
+    planned = job.plan(RunDir.at(tmp_path / "fine"), {}).core_seconds
+    assert len(seen) == 1
+    part = seen.pop()
+    executed(job, tmp_path / "fine")
+    assert planned == pytest.approx(sum(seen))
+    assert part < sum(seen) / 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rayspin.jobs.evaluate.external_field import ExternalField
 from rayspin.jobs.evaluate.generation import Generation
 from rayspin.jobs.evaluate.ledger import MeasuredShare, ShareLedger
 from rayspin.jobs.evaluate.restoration import Restoration
+from rayspin.jobs.stand_in import seconds_of
 from rayspin.rundir import RunDir
 
 SCHEDULE = {"sweeps": 6, "quench_sweeps": 4}
@@ -87,3 +89,9 @@ def test_a_plan_leaves_the_number_of_threads_as_it_was(field_dataset, field_weig
     threads = torch.get_num_threads()
     job.plan(experiment(EnergyTrace, field_dataset, field_weights()), tmp_path / "run")
     assert torch.get_num_threads() == threads
+
+
+def test_the_compilation_in_the_first_call_is_not_counted() -> None:
+    pauses = iter([0.3, 0.0])
+    assert seconds_of(lambda: time.sleep(next(pauses))) < 0.3
+    assert next(pauses, None) is None

@@ -17,13 +17,16 @@ from rayspin.jobs.reconstruct import case
 from rayspin.jobs.reconstruct.job import Reconstruct
 from rayspin.jobs.reconstruct.ledger import NAME, progress
 from rayspin.jobs.stage import Context, execute
+from rayspin.jobs.train.job import TrainSr
 from rayspin.metrics import mse
 from rayspin.physics import LABYRINTH, Degradation, energy
 from rayspin.reconstruction import MAPFit, reconstruct
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, read_shard
+from tests.support import datasets
 
 SHARES = [(0, 2), (2, 2), (4, 1)]
+SHARD = "shard-00000002.nc"
 FILES = ("fields.csv", "reconstruction.png", *(f"shard-{first:08d}.nc" for first, _ in SHARES))
 
 
@@ -289,3 +292,29 @@ def test_torn_lines_of_the_ledger_are_no_shards(dispatcher, dataset, tmp_path):
     dispatcher.done, dispatcher.most = [], 100
     run(tmp_path / "run", **table)
     assert dispatcher.done == SHARES[1:]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"method": "map"},
+        {"method": "wiener"},
+        {"method": "network", "weights": "@network"},
+    ],
+)
+def test_a_plan_costs_fields_that_earlier_stages_make(dispatcher, dataset, table, tmp_path):
+    samples = datasets.labyrinths(8, 32, splits={"test": 5, "validation": 1})
+    network = build(TrainSr, {"dataset": "@samples", "network": {"scale": 4}, "training": {"epochs": 1}}, "")
+    job = stage(dataset="@samples", **table)
+    plan = job.plan(RunDir.at(tmp_path / "pipeline/run"), {"samples": samples, "network": network})
+    assert plan.core_seconds > 0
+    assert plan.figures["fields"] == "5 of 32 x 32, 5 left"
+    assert plan.pieces == 3
+
+
+def test_a_plan_counts_shards_of_the_same_data_only(dispatcher, dataset, tmp_path):
+    made = run(tmp_path / "run", dataset=str(dataset), method="fourier")
+    job = stage(dataset=str(dataset), method="fourier")
+    assert job.plan(made, {}).figures["fields"] == "5 of 32 x 32, 0 left"
+    (made.path / SHARD).unlink()
+    assert job.plan(made, {}).figures["fields"] == "5 of 32 x 32, 2 left"

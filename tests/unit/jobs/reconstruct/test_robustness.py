@@ -11,11 +11,11 @@ import pytest
 
 from rayspin.config import build
 from rayspin.errors import Incomplete, InputError
-from rayspin.jobs.reconstruct.robustness import Robustness, progress
+from rayspin.jobs.reconstruct.robustness import NAME, Robustness, progress
 from rayspin.jobs.stage import Context, execute
 from rayspin.physics import LABYRINTH, Degradation
 from rayspin.reconstruction import MAP, reconstruct
-from rayspin.rundir import RunDir
+from rayspin.rundir import RunDir, append_lines
 from rayspin.storage import Catalog
 from tests.support import datasets
 
@@ -62,6 +62,14 @@ def test_wrong_assumptions_make_results_worse_and_a_stopped_run_resumes(dispatch
     assert dispatcher.done == CASES
     for name in ("robustness.csv", "robustness.png"):
         assert (parts.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_a_plan_counts_cases_of_the_same_data(dataset, tmp_path):
+    run, digest = RunDir.at(tmp_path / "run"), Catalog.open(dataset).reader("test").digest
+    run.path.mkdir()
+    for made_with, left in (("other data", 3), (digest, 2)):
+        append_lines(run.path / NAME, [{"case": CASES[0], "digest": made_with, "rows": []}])
+        assert stage(dataset).plan(run, {}).figures["cases"] == f"3, {3 - left} done"
 
 
 def test_labels_distinguish_options_of_a_method(dataset):
