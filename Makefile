@@ -14,7 +14,7 @@ RUN_ARGS ?=
 JOB_FILES = tests/system/test_job_files.py
 
 .PHONY: quickstart test test-unit test-ray test-all test-rest test-system test-job-files test-browser
-.PHONY: test-versions test-lowest test-newest bench check docs dist format clean
+.PHONY: test-versions test-lowest test-newest bench check docs links dist format clean
 
 quickstart: $(VENV)/.has-run  ## the smallest of the papers' pipelines, and its report
 	$(BIN)/rayspin run jobs/quickstart.toml --out $(RUN) $(RUN_ARGS)
@@ -71,6 +71,12 @@ check: $(VENV)/.has-test $(VENV)/.has-dev  ## lint, types, layers, shell scripts
 
 docs: $(VENV)/.has-docs $(VENV)/.has-test  ## build the site of the documentation in build/docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs
+
+# `.ci/run` does not run this target, because it needs the Internet and fails when a server of others is down. The files
+# outside of docs are not part of the site, so Sphinx reports that no table of contents includes them.
+links: $(VENV)/.has-docs $(VENV)/.has-test  ## request each external link of the site, the README and the changelog
+	$(BIN)/sphinx-build -q -b linkcheck -c docs -D root_doc=README \
+	  -D "include_patterns=README.md,CHANGELOG.md,docs/**.md" . build/links
 
 dist: $(VENV)/.has-dev  ## build and check the wheel and the source distribution
 	rm -rf dist

@@ -1,4 +1,4 @@
-"""Configuration of Sphinx. `make docs` builds the site."""
+"""Configuration of Sphinx. `make docs` builds the site, and `make links` requests its external links."""
 
 from __future__ import annotations
 
@@ -54,3 +54,12 @@ html_theme_options = {
 }
 html_sidebars = {"index": []}
 html_show_sourcelink = False
+
+linkcheck_timeout = 20
+linkcheck_retries = 2
+linkcheck_ignore = [
+    # The address of the repository is assumed until the repository is published. Unit tests check that the files which
+    # these links name exist in the repository.
+    r"https://github\.com/rayspin/rayspin(/.*)?$",
+    r"https://raw\.githubusercontent\.com/rayspin/rayspin/.*",
+]

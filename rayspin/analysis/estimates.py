@@ -1,4 +1,4 @@
-"""Estimates of the effective field that a recursion follows: those of networks, and the exact field as their twin."""
+"""Estimates of the effective field that a recursion follows: those of networks, and the exact field for comparison."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Estimate:
     isotropic: float = 0.0
 
     def __call__(self, spins_NYXC: Spins) -> Spins:
-        """Return what the function gives for spins (N, Y, X, 3), J."""
+        """Return the output of the function for spins (N, Y, X, 3), J."""
         return self.function(spins_NYXC)
 
     @classmethod
@@ -56,7 +56,7 @@ class Estimate:
 
 
 def network_output(network: nn.Module) -> Estimate:
-    """Return the estimate of a network: what it was trained to give, on its device.
+    """Return the output of a network as an estimate, on its device.
 
     Args:
         network: a network that estimates effective fields; any other module is taken to give the whole field.
@@ -81,8 +81,8 @@ def exact_field(hamiltonian: HamiltonianLike) -> Estimate:
 def exact_deviation(hamiltonian: HamiltonianLike) -> Estimate:
     """Return f = F - c S, the exact field without that of the exchange in a uniform state, c = 4 J.
 
-    Aligning spins with f itself is a bad recursion: it destroys clean textures. What networks leave out of f is what
-    makes theirs work.
+    A recursion that aligns spins with the exact f destroys clean textures. The recursion of a network preserves them,
+    because its output differs from f.
 
     Args:
         hamiltonian: the Hamiltonian.

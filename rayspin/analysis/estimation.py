@@ -112,7 +112,7 @@ def evaluate_estimation(network: FieldNet, spins_NYXC: npt.ArrayLike, hamiltonia
 
 
 def evaluate_isotropic(isotropic: float, spins_NYXC: npt.ArrayLike, hamiltonian: HamiltonianLike) -> Estimation:
-    """Evaluate the trivial estimate F* = c S, which knows nothing but one number.
+    """Evaluate the trivial estimate F* = c S, which has a single parameter.
 
     Args:
         isotropic: c, J; `best_isotropic` is the best choice.

@@ -1,4 +1,4 @@
-"""Response to an external field (2021 paper, Fig. 6): the recursive process beside Monte Carlo and exact descent."""
+"""Response to an external field (2021 paper, Fig. 6), by the recursive process, Monte Carlo and exact descent."""
 
 from __future__ import annotations
 

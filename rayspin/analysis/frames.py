@@ -31,7 +31,7 @@ class Frames:
     """Panels of spins along an axis.
 
     Attributes:
-        title: what is shown, such as the name of a damage.
+        title: name of the panels, such as that of a damage.
         axis: name of the axis, such as "iteration".
         positions: labels of the positions along the axis.
         panels: spins (positions, Y, X, 3) by the title of the panel; the first axis has length 1 for spins that are the

@@ -1,4 +1,4 @@
-"""Generation of spins from random maps (2021 paper, Fig. 5): the recursive process beside annealing and descent."""
+"""Generation of spins from random maps (2021 paper, Fig. 5), by the recursive process, annealing and descent."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ def noisy_coarse(
 ) -> Spins:
     """Return coarse spins with noise, S' = (S + alpha R) / |S + alpha R| with random unit vectors R.
 
-    All amplitudes have the same R. With amplitude 0 the coarse spins are as the degradation gives them, not normalized,
-    as in the data of a training.
+    R is the same for all amplitudes. With amplitude 0, the coarse spins are the output of the degradation without
+    normalizing, as in the data of a training.
 
     Args:
         fine_NYXC: (N, Y, X, 3) fine spins.
@@ -65,8 +65,8 @@ def feed_back(
 ) -> Iterator[Spins]:
     """Yield the output of a method in each iteration, (N, Y, X, 3); the degraded output is the next input.
 
-    The output is fed back as the method gives it, not normalized. Coarse spins longer than 1, which no unit spins
-    degrade to, are shortened to 1, so that a network whose output grows does not diverge.
+    The output is fed back without normalizing. The degraded version of unit spins is never longer than 1, so longer
+    coarse spins are shortened to 1. Otherwise a network whose output grows would diverge.
 
     Args:
         method: the method.

@@ -23,7 +23,7 @@ class PublishedFigure:
     Attributes:
         text: the value as the paper states it.
         value: the value.
-        margin: the values `value - margin` to `value + margin` are stated like this one.
+        margin: the values from `value - margin` to `value + margin` are rounded to this text.
         ideal: the best value of the metric; infinity if larger values are better.
     """
 
@@ -37,7 +37,8 @@ class PublishedFigure:
 
         Args:
             ours: the value.
-            error: its standard error. Values within twice the error of those that are stated alike are as published.
+            error: its standard error. A value is as published if it is within twice the error of the values that are
+                rounded to the same text.
         """
         if abs(ours - self.value) <= self.margin * (1 + 1e-9) + 2 * error:
             return "as published"
@@ -84,7 +85,7 @@ class PublishedResolution:
     correlation: float
 
     def figures(self) -> dict[str, PublishedFigure]:
-        """The metrics by name; each stands for the values that are printed with the same digits."""
+        """The metrics by name, each with a margin of half a unit of its last digit."""
         return {
             "mse": PublishedFigure(f"{self.mse:g}", self.mse, _half_unit(self.mse), 0.0),
             "psnr": PublishedFigure(f"{self.psnr:.2f}", self.psnr, 0.005, math.inf),

@@ -3,8 +3,8 @@
 In each iteration an estimate gives the effective field of the spins, a function "modify" turns it into F', and a
 function "evolve" computes the next spins from F' (`rayspin.analysis.recursive_steps`). An experiment is a choice of
 these functions. With a network, the process is not a simulation: it repairs, denoises and generates spin textures
-because the network favours typical ones. With the exact field in place of the network's, the same process is the exact
-twin of an experiment and shows what is due to the network.
+because the network favors typical ones. The same process with the exact field in place of the estimate is the exact
+twin of an experiment. A comparison with it shows which results are due to the network.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def iterate(
 
 
 def _check_whole(name: str, step: WholeFieldStep, estimate: Estimate, isotropic: float) -> None:
-    """Raise InputError unless the estimate with its isotropic share is the whole field."""
+    """Raise InputError unless the estimate with its isotropic part is the whole field."""
     if not np.isclose(isotropic, estimate.isotropic, rtol=1e-6, atol=1e-9):
         problem = (
             f"{step.name} needs the whole field, and the recursion follows F - {estimate.isotropic - isotropic:g} S"

@@ -37,7 +37,7 @@ class WholeFieldStep:
     """A function "modify" or "evolve" that depends on the length of the field, not only on the torque.
 
     Attributes:
-        name: what it is, for error messages.
+        name: name of the step, for error messages.
         function: the function.
     """
 

@@ -191,7 +191,7 @@ def by_network(network: FineNet) -> Upsample:
 
 
 def by_baseline(baseline: str | Method, degradation: Degradation) -> Upsample:
-    """Return a method that needs coarse spins alone, such that its output is not normalized.
+    """Return a method of reconstruction from coarse spins alone, without normalizing its output.
 
     Args:
         baseline: the method, such as one of `BASELINES`.

@@ -44,7 +44,7 @@ def restoration_rows(
 ) -> list[Row]:
     """Return one row for each sample and iteration of a trajectory from damaged spins, with the frames of all steps.
 
-    Beside the observables of the trajectory, a row has the energy of the clean spins ("annealed", J) and the
+    In addition to the observables of the trajectory, a row has the energy of the clean spins ("annealed", J) and the
     correlation coefficient of each component with that of the clean spins.
 
     Args:

@@ -28,11 +28,11 @@ _TERMS = ("dmi", "dipole", "anisotropy")
 
 @dataclass(frozen=True)
 class Case:
-    """A wrong assumption: images of a microscope, and what the methods assume about them.
+    """A wrong assumption: a microscope that makes images, and the assumptions of the methods about them.
 
     Attributes:
-        name: what is wrong.
-        microscope: what makes the images.
+        name: name of the wrong assumption.
+        microscope: microscope that makes the images.
         hamiltonian: the Hamiltonian that the methods assume. They always assume the published degradation, values
             between -1 and 1, and no noise.
     """
@@ -76,7 +76,7 @@ Approach: TypeAlias = Callable[[Spins, int, Hamiltonian], Spins]
 
 
 def by_method(method: str | Method, degradation: Degradation = _ASSUMED) -> Approach:
-    """Return the approach that assumes a degradation, and learns from all images together.
+    """Return the approach of a method that assumes a degradation and learns from all images together.
 
     Args:
         method: the method.
@@ -86,7 +86,7 @@ def by_method(method: str | Method, degradation: Degradation = _ASSUMED) -> Appr
     def approach(coarse_NYXC: Spins, scale: int, hamiltonian: Hamiltonian) -> Spins:
         known: dict[str, Any] = {"degradation": degradation, "hamiltonian": hamiltonian, "any_length": True}
         spectrum = learned_spectrum(coarse_NYXC, scale, method, **known)
-        # That the assumptions are wrong is the point.
+        # The warnings are expected, because the assumptions are wrong.
         with warnings.catch_warnings(action="ignore", category=AssumptionWarning):
             return reconstruct_apart(coarse_NYXC, scale, method, spectrum=spectrum, **known).spins
 
@@ -112,9 +112,9 @@ def robustness_rows(
 ) -> list[Row]:
     """Return the errors of approaches in a case, one row for each approach and field.
 
-    A row has the mean squared error ("mse"), and what can be known without the truth: the root mean square over sites
-    of the torque under the assumed Hamiltonian ("torque", J), and of the difference between the image and the degraded
-    result, for each component ("misfit").
+    A row has the mean squared error ("mse") and two quantities that do not need the truth: the root mean square over
+    sites of the torque under the assumed Hamiltonian ("torque", J), and of the difference between the image and the
+    degraded result, for each component ("misfit").
 
     Args:
         case: the wrong assumption.

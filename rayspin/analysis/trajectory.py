@@ -87,7 +87,7 @@ class Trajectory:
         """Return one row for each sample and step.
 
         Args:
-            estimator: name of what made the trajectory, for the column "estimator".
+            estimator: name of the estimator or method, for the column "estimator".
             first: number of the first sample.
         """
         columns: dict[str, Floats] = {"energy": self.energy_IN}
@@ -145,7 +145,7 @@ class Recorder:
         self._resumed = time.perf_counter()
 
     def trajectory(self) -> Trajectory:
-        """Return what was recorded."""
+        """Return the recorded observables and spins."""
         values_INK = np.array(self._values)
         reference = None if self._reference is None else values_INK[..., 6]
         energy_IN, charge_IN, overlap_IN = values_INK[..., 0], values_INK[..., 4], values_INK[..., 5]
@@ -189,7 +189,7 @@ def steps_of(record: int | Iterable[int], last: int) -> tuple[int, ...]:
 
 
 def like(where: str, spins: Spins, others: npt.ArrayLike | None) -> Spins | None:
-    """Return spins to compare with as a float32 batch; None stays None.
+    """Return reference spins as a float32 batch; None stays None.
 
     Args:
         where: name of the argument.

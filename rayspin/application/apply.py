@@ -43,19 +43,19 @@ def apply_to(
     """Apply a network or a method of reconstruction to an image, to spins in a file, or to samples of a dataset.
 
     Args:
-        source: an image (its grey levels give S_z), an OVF file, an array in NetCDF, .npz or .npy, or the folder of a
+        source: an image (its gray levels give S_z), an OVF file, an array in NetCDF, .npz or .npy, or the folder of a
             dataset; or three files, whose images are S_x, S_y and S_z.
-        what: a network or method by name or file, see `operation`, or what that returned.
+        what: a network or method by name or file (see `operation`), or an `Operation`.
         iterations: see `operation`.
         scale: see `operation`.
         hamiltonian: see `operation`.
         noise: see `operation`.
-        levels: how grey levels become a component; None selects `Levels()`.
+        levels: how gray levels become a component; None selects `Levels()`.
         mask: an image whose black pixels are unknown in the input.
-        edges: what lies beyond the edges; by default "periodic" for datasets and "mirrored" for files, because the
-            opposite edges of a picture don't continue each other.
-        sites_per_pixel: the image is resized by this factor first; "auto" makes the period of its texture that of the
-            network's training data. Default: "auto" for grey images if that period is known, otherwise 1.
+        edges: how the input continues beyond its edges; by default "periodic" for datasets and "mirrored" for files,
+            because the texture at one edge of a picture doesn't continue at the opposite edge.
+        sites_per_pixel: factor by which the image is resized first; "auto" chooses it such that the texture gets the
+            period of the network's training data. Default: "auto" for gray images if that period is known, otherwise 1.
         normalize: normalize the spins to length 1.
         split: the split of a dataset.
         samples: number of samples of a dataset.
@@ -82,15 +82,18 @@ def apply_to(
 
 
 def to_sites(given: Input, applied: Operation, sites_per_pixel: float | str | None = None) -> tuple[Input, float]:
-    """Return an input whose pixels are sites (or coarse pixels) of an operation, and the factor of its size.
+    """Resize an input such that its pixels are sites (or coarse pixels) of an operation.
 
     Args:
         given: the input.
         applied: the operation.
         sites_per_pixel: see `apply_to`.
 
+    Returns:
+        the input, and the factor by which it is larger along each side.
+
     Raises:
-        InputError: the period is to be measured and can't be, or the number is invalid.
+        InputError: `sites_per_pixel` is "auto" and the period can't be measured, or the number is invalid.
     """
     factor = _factor(given, applied, sites_per_pixel)
     return (given if factor == 1 else _resized(given, factor)), factor

@@ -78,7 +78,7 @@ def _check_distinct(sources: Sequence[Path]) -> None:
 
 
 def _levels(given: dict[str, Any]) -> dict[str, Any]:
-    """Remove the options of grey levels, and return them as a table of `Levels`."""
+    """Remove the options of gray levels, and return them as a table of `Levels`."""
     table: dict[str, Any] = {name: given.pop(name) for name in ("background", "smoothing") if name in given}
     for option, key in (("percentiles", "percentiles"), ("levels", "limits")):
         if option in given:
@@ -87,7 +87,7 @@ def _levels(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _number(option: str, text: str, word: str) -> float | str:
-    """Return a number, or the word that may stand for it."""
+    """Return a number, or a word that is valid in its place."""
     if text == word:
         return word
     try:

@@ -35,8 +35,9 @@ _SHORTEST = 1e-9
 class FieldEstimate(Operation):
     """The effective field of spins, estimated by a network, or the spins after iterations of the recursive process.
 
-    S_z alone is completed before its field is estimated: from (0, 0, S_z), iterations of the recursive process with S_z
-    kept, and a last one that keeps nothing and so removes noise. The recursive process itself starts from (0, 0, S_z).
+    If only S_z is given, S_x and S_y are estimated before the field: iterations of the recursive process start from
+    (0, 0, S_z) and keep S_z, and a last iteration without this condition removes noise. The recursive process itself
+    starts from (0, 0, S_z).
 
     Attributes:
         network: the network.
@@ -102,7 +103,7 @@ class FieldEstimate(Operation):
 def network_operation(
     what: str | Path, iterations: int, scale: int | None, hamiltonian: Hamiltonian | None, noise: float | None
 ) -> Operation:
-    """Return what a network does; arguments as for `operation`.
+    """Return a network as an operation; arguments as for `operation`.
 
     Raises:
         InputError: there is no such network, or an argument is not used.
@@ -187,7 +188,7 @@ def _weights_file(what: str | Path) -> Path:
 def _align_in_plane(
     up_NYXC: Spins, known_NYX: npt.NDArray[np.bool_], field_NYXC: Spins, spins_NYXC: Spins, iteration: int
 ) -> Spins:
-    """Return spins along the field, but with S_z as it is known; see `rayspin.analysis.recursive.iterate`."""
+    """Return spins along the field, but with the known S_z; see `rayspin.analysis.recursive.iterate`."""
     aligned = align(field_NYXC, spins_NYXC, iteration)
     plane = aligned[..., :2]
     length = np.linalg.norm(plane, axis=-1, keepdims=True)

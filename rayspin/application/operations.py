@@ -1,4 +1,4 @@
-"""What is applied to spins: the estimate of a field, the recursive process, or the reconstruction of fine spins."""
+"""Operations on spins: the estimate of a field, the recursive process, or the reconstruction of fine spins."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _WITH_SPECTRUM = ("wiener", "map-fit")
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """What is applied to spins.
+    """An operation on spins, by a network or by a method of reconstruction.
 
     Attributes:
-        title: what it does, in a few words.
-        origin: where it comes from, by name: a weight file and its digest, or a method.
+        title: description in a few words.
+        origin: source of the operation by name: a weight file and its digest, or a method.
         hamiltonian: the Hamiltonian of the spins, if it is known.
     """
 
@@ -67,8 +67,8 @@ class FineSpins(Operation):
         method: name of the method, or "network".
         options: further arguments of `reconstruct`.
         degradation: the degradation of the coarse spins.
-        stride: the method takes coarse images whose sides are multiples of it.
-        one_component: it is a network that was trained on S_z alone, which makes S_z alone.
+        stride: number of which the sides of coarse images must be multiples.
+        one_component: whether it is a network that was trained on S_z alone, and therefore returns S_z alone.
     """
 
     method: str = NETWORK
@@ -78,7 +78,7 @@ class FineSpins(Operation):
     one_component: bool = False
 
     def __call__(self, given: Input) -> Spins:
-        """Return fine spins, (N, scale Y, scale X, 3), or (..., 1) if the method makes S_z alone from S_z alone."""
+        """Return fine spins, (N, scale Y, scale X, 3), or (..., 1) if the method returns S_z alone from S_z alone."""
         margin = -(-FINE_MARGIN // self.stride) * self.stride
         tiling = Tiling(given.edges, margin, self.stride, self.scale, _FINE_SIDE)
         unknown = not given.known_NYX.all()
@@ -115,7 +115,7 @@ def operation(
     hamiltonian: HamiltonianLike | None = None,
     noise: float | None = 0.0,
 ) -> Operation:
-    """Return what a name means.
+    """Return the operation with a name.
 
     Args:
         what: a weight file, the folder of a training, the name of a network of this package, or of a method of
@@ -126,7 +126,7 @@ def operation(
         noise: amplitude of the noise of coarse spins; None estimates it. See `reconstruct`.
 
     Raises:
-        InputError: it is none of these, or an argument is missing or not used.
+        InputError: `what` is none of these, or an argument is missing or not used.
     """
     given = None if hamiltonian is None else Hamiltonian.from_argument(hamiltonian, "hamiltonian")
     if str(what) in METHODS:
@@ -167,7 +167,7 @@ def _method(
 
 
 def check_not_used(arguments: Mapping[str, object], why: str) -> None:
-    """Check that arguments without a use are not given.
+    """Check that no unused argument is given.
 
     Args:
         arguments: arguments by name; None if they aren't given.

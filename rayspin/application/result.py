@@ -38,8 +38,8 @@ class Application:
     """The result of an application.
 
     Attributes:
-        operation: what was applied.
-        input: what it was applied to.
+        operation: the operation that was applied.
+        input: the input of the operation.
         values_NYXC: the field, J, or spins, (N, Y, X, 3), or (N, Y, X, 1) for S_z alone, float32.
         sites_per_pixel: pixels of the input per pixel of the image that was given.
         truth_NYXC: the exact result, if it is known.

@@ -1,1 +1,1 @@
-"""Images of magnetic microscopes and files of other programs, as spins: reading, grey levels, edges and tiles."""
+"""Images of magnetic microscopes and files of other programs, as spins: reading, gray levels, edges and tiles."""

@@ -1,4 +1,4 @@
-"""What a network is applied to: spins of a file, of three files with a component each, or of a dataset."""
+"""Inputs of networks: spins of a file, of three files with one component each, or of a dataset."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Input:
         name: the file or the split of a dataset.
         spins_NYXC: (N, Y, X, 3), or (N, Y, X, 1) for S_z alone, float32; the first row is the lowest of a picture.
         known_NYX: False where a pixel is unknown; its spins are 0.
-        edges: what lies beyond the edges.
-        grey: whether it is an image of grey levels, whose pixels are not sites of a lattice.
+        edges: how the input continues beyond its edges.
+        grey: whether it is an image of gray levels, whose pixels are not sites of a lattice.
         hamiltonian: the Hamiltonian, if the spins are of a dataset; they are fine spins then.
     """
 
@@ -54,8 +54,8 @@ def read_input(path: Path, levels: Levels, split: Split = "test", samples: int =
     """Read spins.
 
     Args:
-        path: an image (its grey levels are S_z), an OVF file, an array in NetCDF, .npz or .npy, or a dataset's folder.
-        levels: how S_z follows from grey levels.
+        path: an image (its gray levels are S_z), an OVF file, an array in NetCDF, .npz or .npy, or a dataset's folder.
+        levels: conversion of gray levels to S_z.
         split: the split of a dataset.
         samples: the number of samples of a dataset.
 

@@ -1,4 +1,4 @@
-"""Conversion of grey levels to a component of the spins: -1 at the dark level and +1 at the bright level."""
+"""Conversion of gray levels to a component of the spins: -1 at the dark level and +1 at the bright level."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _WEAKEST = 0.3
 
 
 class Levels(Config):
-    """How a component of the spins is computed from grey levels.
+    """How a component of the spins is computed from gray levels.
 
     A pixel is dark or bright. The middle between both phases and their contrast are polynomials of the position, fitted
     to the image, so that a background, which shifts the levels, and an uneven illumination, which changes the contrast,
@@ -57,7 +57,7 @@ class Levels(Config):
     """Percentages of the pixels below the dark and below the bright level."""
     smoothing: Annotated[float, Field(ge=0, le=100)] = 1.0
     """Standard deviation, pixels, of the Gaussian average that levels are fitted to, because noise widens the
-    distribution of grey levels. The image itself is not smoothed."""
+    distribution of gray levels. The image itself is not smoothed."""
     limits: tuple[float, float] | None = None
     """Grey levels of the components -1 and +1, if they are known; `background` and `percentiles` are not used then."""
     inverted: bool = False
@@ -75,7 +75,7 @@ class Levels(Config):
         """Return the component of the spins in images, each with levels of its own.
 
         Args:
-            grey_NYX: grey levels, (N, Y, X).
+            grey_NYX: gray levels, (N, Y, X).
             known_NYX: False where a pixel is unknown; the component is 0 there.
             where: name of the images in error messages.
 
@@ -94,12 +94,12 @@ class Levels(Config):
         unless the limits are known.
 
         Args:
-            grey_NYXC: grey levels, (N, Y, X, 1) or (N, Y, X, 3).
+            grey_NYXC: gray levels, (N, Y, X, 1) or (N, Y, X, 3).
             known_NYX: False where a pixel is unknown; the spins are 0 there.
             where: name of the images in error messages.
 
         Returns:
-            spins of the shape of the grey levels, float32. S_z is from -1 to 1; the spins are not normalized.
+            spins of the shape of the gray levels, float32. S_z is from -1 to 1; the spins are not normalized.
 
         Raises:
             InputError: as for `component`.
@@ -177,7 +177,7 @@ class _Phases:
 
 
 def _samples(grey_YX: Floats, known_YX: Bools, sigma: float) -> tuple[Floats, npt.NDArray[np.intp]]:
-    """Return smoothed grey levels of known pixels all over an image, (n,), and their rows and columns, (2, n)."""
+    """Return smoothed gray levels of known pixels all over an image, (n,), and their rows and columns, (2, n)."""
     corners = [(row, column) for row in range(0, len(grey_YX), _BLOCK) for column in range(0, grey_YX.shape[1], _BLOCK)]
     found, places = [np.empty(0)], [np.empty((2, 0), np.intp)]
     # Blocks at equal distances in this order if there are too many.
@@ -207,7 +207,7 @@ def _smoothed(grey_YX: Floats, known_YX: Bools, sigma: float) -> Floats:
 
 
 def _positions(pixels: int) -> Floats:
-    """Return the centres of pixels on an axis from -1 to 1."""
+    """Return the centers of pixels on an axis from -1 to 1."""
     return (2 * np.arange(pixels) + 1) / pixels - 1
 
 
@@ -222,7 +222,7 @@ def _two_phases(terms: Floats, values: Floats) -> tuple[Floats, Floats]:
 
     Args:
         terms: functions of the position at each pixel, constant first, (terms, pixels).
-        values: grey levels, (pixels,).
+        values: gray levels, (pixels,).
     """
     fits = (_fit_from(float(np.percentile(values, share)), terms, values) for share in _STARTS)
     middle, contrast, _ = min(fits, key=lambda fit: fit[2])

@@ -40,7 +40,7 @@ def texture_period(component_YX: Floats) -> float:
     if not strength.any():
         return float("nan")
     strongest = width * strength.argmax()
-    # The band moves to its own mean.
+    # Move the band to the mean of its waves.
     for _ in range(_STEPS):
         near = (wave > strongest / _BAND) & (wave < strongest * _BAND)
         strongest = (power * wave)[near].sum() / power[near].sum()

@@ -26,7 +26,7 @@ LARGEST_PIXELS = 2**30
 _TIFF = (".tif", ".tiff")
 _REMEDY = "save it as a grey PNG or TIFF"
 
-# What the libraries raise for damaged files.
+# Exceptions of the libraries for damaged files.
 _DAMAGE = (
     ArithmeticError, AttributeError, AssertionError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,
     ValueError, struct.error, zlib.error,
@@ -34,17 +34,17 @@ _DAMAGE = (
 
 
 def read_raster(path: Path) -> tuple[Floats, Bools]:
-    """Read the grey levels of an image or of a stack of images.
+    """Read the gray levels of an image or of a stack of images.
 
     Args:
         path: an image in a format of Pillow, or a TIFF file of integers or floats with one image or a stack.
 
     Returns:
-        Grey levels (N, Y, X), float32, the topmost row first, and whether each pixel is known, (N, Y, X). Transparent
+        Gray levels (N, Y, X), float32, the topmost row first, and whether each pixel is known, (N, Y, X). Transparent
         pixels and pixels that are not finite are unknown; their level is 0.
 
     Raises:
-        InputError: the file is not an intact image; or it has colours, several frames without being a TIFF stack, or
+        InputError: the file is not an intact image; or it has colors, several frames without being a TIFF stack, or
             more than `LARGEST_PIXELS` pixels.
     """
     if not path.is_file():
@@ -126,7 +126,7 @@ def _check_pixels(path: Path, pixels: int) -> None:
 
 
 def _grey(path: Path, pixels_NYXB: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Bools]:
-    """Return the grey levels of pixels of one band (grey), two (with alpha), three (colours) or four (with alpha)."""
+    """Return the gray levels of pixels of one band (gray), two (with alpha), three (colors) or four (with alpha)."""
     bands = pixels_NYXB.shape[-1]
     if bands not in (1, 2, 3, 4) or pixels_NYXB.dtype.kind not in "buif":
         raise InputError(str(path), f"has {bands} bands of {pixels_NYXB.dtype}", _REMEDY)

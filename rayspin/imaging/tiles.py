@@ -1,4 +1,4 @@
-"""Application of a function to images of any size: what lies beyond the edges, and tiles with a margin."""
+"""Application of a function to images of any size: continuation beyond the edges, and tiles with a margin."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Edges = Literal["periodic", "mirrored"]
 class Tiling:
     """How a function of images is applied to an image of any size.
 
-    The function sees a tile with a margin on all sides; of its result, the margin is omitted. If the margin is at least
-    the distance over which the function's input affects its output, the result doesn't depend on the tiles.
+    The function is applied to tiles with a margin on all sides, and the margin of its result is omitted. If the margin
+    is at least the distance over which the function's input affects its output, the result doesn't depend on the tiles.
 
     Attributes:
-        edges: what lies beyond the edges.
-        margin: pixels around a tile that the function sees too; a multiple of `stride`.
-        stride: the function takes images whose sides are multiples of it.
+        edges: how the image continues beyond its edges.
+        margin: width of the margin around a tile, pixels; a multiple of `stride`.
+        stride: number of which the sides of the function's images must be multiples.
         scale: pixels of the result per pixel of the image.
         side: largest side of a tile with its margins; a multiple of `stride`, greater than twice the margin.
     """
@@ -64,7 +64,7 @@ class Tiling:
         yield from (range(start, min(start + step, side)) for start in range(0, side, step))
 
     def _seen(self, span: range, side: int) -> npt.NDArray[np.intp]:
-        """Return the pixels of a tile with its margins, and as many more as the stride requires."""
+        """Return the pixels of a tile with its margins, extended to a multiple of the stride."""
         missing = -(len(span) + 2 * self.margin) % self.stride
         pixels = np.arange(span.start - self.margin, span.stop + self.margin + missing)
         if self.edges == "periodic":

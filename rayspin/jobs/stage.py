@@ -161,8 +161,8 @@ def same_place(reference: str, other: str, run: RunDir) -> bool:
 def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
     """Start or resume a checked stage in its folder. If it has finished there, return its summary immediately.
 
-    A finished stage without the figures that are asked for (`rayspin.figure_files`) runs again: it finds its work done,
-    and draws them.
+    A finished stage without the requested figures (`rayspin.figure_files`) runs again. Its work is done, so it only
+    draws them.
 
     Args:
         stage: stage to run; `Stage.check` has passed.
@@ -194,9 +194,9 @@ def check_finished(unfinished: Unfinished[Any], failure: str, done: str, run: Ru
     """Check that a dispatch has completed all of its items.
 
     Args:
-        unfinished: what the dispatch returned.
-        failure: what failed items mean, such as "samples cannot be evaluated".
-        done: how much is done, for the message of a run that was stopped.
+        unfinished: result of the dispatch.
+        failure: description of failed items, such as "samples cannot be evaluated".
+        done: description of the finished work, for the message of a run that was stopped.
         run: folder of the run; the traceback of the first failure is written to its `error.txt`.
         context: execution environment.
 

@@ -1,4 +1,4 @@
-"""What a report is made of: sections with facts, tables, charts, pictures and galleries."""
+"""The parts of a report: sections with facts, tables, charts, pictures and galleries."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Chart:
 
     Attributes:
         title: caption.
-        description: what is on the axes and how to read the chart.
+        description: the quantities on the axes, and how to read the chart.
         figure: `data` and `layout` of plotly.
         values: the plotted values as a table, for readers who can't see the chart.
     """
@@ -80,7 +80,7 @@ class Slides:
     """Panels of spins that change with a slider.
 
     Attributes:
-        axis: name of what the slider changes, such as "iteration".
+        axis: name of the quantity that the slider changes, such as "iteration".
         positions: labels of the positions of the slider; one position has no slider.
         panels: spins (positions, Y, X, 3) by the title of the panel; a panel with a single position doesn't change.
     """

@@ -1,4 +1,4 @@
-"""Charts of plotly, with values on hover. The page sets the colours of text and grid lines, for light or dark."""
+"""Charts of plotly, with values on hover. The page sets the colors of text and grid lines, for light or dark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rayspin.report.blocks import Chart, Table
 Curve = tuple[Sequence[float], Sequence[float]]
 
 PALETTE = ("#1f83c4", "#d9622b", "#10a37a", "#c96fa4", "#b38a1a", "#4fb0e6", "#868c92", "#9a62dc")
-"""Colours after Okabe and Ito, which colour-blind readers can tell apart, in shades that suit white and black."""
+"""Colors after Okabe and Ito, which color-blind readers can tell apart, in shades that suit white and black."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
@@ -24,7 +24,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
 MOST_POINTS = 400
 """Largest number of points of a curve; longer ones are thinned."""
 MOST_TABLE_ROWS = 60
-"""Largest number of rows of the table beside a chart; longer ones are thinned."""
+"""Largest number of rows of the table that accompanies a chart; longer tables are thinned."""
 
 _HEIGHT = 360
 
@@ -153,7 +153,7 @@ def heat_map(
     *,
     log: bool = False,
 ) -> Chart:
-    """Return a table of values as colours.
+    """Return a table of values as colors.
 
     Args:
         title: caption.
@@ -162,7 +162,7 @@ def heat_map(
         rows: label and tick labels of the first axis.
         columns: label and tick labels of the second axis.
         label: label of the values.
-        log: whether the colours follow the logarithm of the values.
+        log: whether the colors follow the logarithm of the values.
     """
     positive = np.where(values > 0, values, math.nan)
     colours = np.log10(positive) if log else values
@@ -189,7 +189,7 @@ def heat_map(
 
 
 def parallel(title: str, description: str, columns: Mapping[str, Sequence[Any]]) -> Chart:
-    """Return parallel coordinates: an axis per column and a line per trial, coloured by the last column.
+    """Return parallel coordinates: an axis per column and a line per trial, colored by the last column.
 
     Args:
         title: caption.

@@ -1,4 +1,4 @@
-"""From the folder of a run to a section of a report: what ran, its state, its cost, its results, and its parts."""
+"""Sections of a report from the folders of runs: the job, its state, its cost, its results, and its parts."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _section(run: RunDir, job: Table, title: str) -> Section:
         entries = _entries(run, kind)
         seconds = sum(entry.get("seconds", 0.0) for entry in entries) + sum(part.seconds for part in parts)
         facts, own = [_facts(run, job, state, entries, seconds)], [*_results(kind, summary), *_own_blocks(run, job)]
-        # A reader of a run in progress looks for its progress first.
+        # For a run in progress, its progress is the most important information.
         blocks = [*own, *facts] if state == "finished" else [*facts, *own]
     if summary is not None and kind in _DRAWN:
         blocks += [Picture(f"{name}, as the run wrote it", run.path / name) for name in summary.pictures]
@@ -120,7 +120,7 @@ def _stage(run: RunDir, title: str, kind: str) -> Section:
 
 
 def _facts(run: RunDir, job: Table, state: State, entries: Sequence[Table], seconds: float) -> Facts:
-    """Return what was run, where, when, with which versions and seeds, and how long it took."""
+    """Return the facts about a run: job, folder, times, versions and seeds."""
     hosts = Counter(entry["host"] for entry in entries if "host" in entry)
     versions = {str(entry["made_with"]) for entry in entries if "made_with" in entry}
     files = [run.job_file, run.summary_file] if state == "finished" else [run.job_file]
@@ -148,7 +148,7 @@ def _results(kind: str, summary: Summary | None) -> list[Block]:
 
 
 def _own_blocks(run: RunDir, job: Table) -> list[Block]:
-    """Return the blocks that only this kind of job has."""
+    """Return the blocks that are specific to the kind of job."""
     reference = _BLOCKS.get(job["kind"])
     if reference is None:
         return []

@@ -1,4 +1,4 @@
-"""The blocks of a dataset: samples, distributions of observables, and how much the samples differ."""
+"""The blocks of a dataset: samples, distributions of observables, and the similarity of the samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The blocks of evaluations: tables beside the published ones, curves, and galleries of the frames that runs keep."""
+"""The blocks of evaluations: tables with published values, curves, and galleries of the frames that runs keep."""
 
 from __future__ import annotations
 
@@ -337,7 +337,7 @@ def _galleries(folder: Path) -> list[Block]:
 
 
 def _compared(value: float, form: str, published: PublishedFigure | None, error: float) -> Cell | str:
-    """Return a cell with a mean, beside the published value if there is one.
+    """Return a cell with a mean, and with the published value if there is one.
 
     Args:
         value: the mean.
@@ -350,7 +350,7 @@ def _compared(value: float, form: str, published: PublishedFigure | None, error:
 
 
 def _published_estimation(run: RunDir, job: Row) -> Mapping[str, PublishedFigure]:
-    """Return the published results for the dataset of an evaluation; none if the dataset is not where it was."""
+    """Return the published results for the dataset of an evaluation; none if the dataset has been moved."""
     path = run.locate(str(job["dataset"])) / "job.toml"
     try:
         table = parse_toml(read_text(path, limit=RECORD_BYTES), str(path))

@@ -38,10 +38,10 @@ DETAILS = (Detail(256, 1400, 88), Detail(128, 1000, 80), Detail(96, 700, 70), De
 
 
 def spins_uri(spins_YXC: Floats, detail: Detail) -> str:
-    """Return a data URI of spins (Y, X, 3), in the colours of `spin_colours`, with +y up.
+    """Return a data URI of spins (Y, X, 3), in the colors of `spin_colours`, with +y up.
 
     Args:
-        spins_YXC: the spins; zero vectors are grey.
+        spins_YXC: the spins; zero vectors are gray.
         detail: the detail.
     """
     step = -(-max(spins_YXC.shape[:2]) // detail.side)
@@ -51,7 +51,7 @@ def spins_uri(spins_YXC: Floats, detail: Detail) -> str:
 
 
 def wheel_uri() -> str:
-    """Return a data URI of the key of the colours: the sphere of directions seen from +z, with -z at the rim."""
+    """Return a data URI of the key of the colors: the sphere of directions seen from +z, with -z at the rim."""
     y, x = np.mgrid[-1:1:160j, -1:1:160j]
     radius = np.hypot(x, y)
     polar = np.pi * np.minimum(radius, 1)
@@ -81,7 +81,7 @@ def _uri(image: Image.Image, detail: Detail, *, lossless: bool) -> str:
     if lossless:
         image.save(stream, "PNG", optimize=True)
     else:
-        # Full resolution of the colours: hue is what the pictures show. Pillow can't optimize images of noise.
+        # Full resolution of the colors, because the hue has the information. Pillow can't optimize images of noise.
         image.save(stream, "JPEG", quality=detail.quality, subsampling=0)
     kind = "png" if lossless else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"

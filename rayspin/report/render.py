@@ -95,7 +95,7 @@ def _page(sections: Sequence[Section], detail: Detail, renew_s: float) -> str:
 
 
 def _compared(sections: Sequence[Section]) -> Iterator[tuple[Section, str, dict[str, Cell]]]:
-    """Yield (section, what is compared, cells by the name of their column) for every row with a published value."""
+    """Yield (section, name of the row, cells by the name of their column) for every row with a published value."""
     for section in sections:
         for table in (block for block in section.blocks if isinstance(block, Table)):
             for row in table.rows:

@@ -66,7 +66,7 @@ def _heat_map(rows: list[Row], keys: list[str], metric: str) -> Chart:
     first, second = ([*sorted(set(names(rows, key)), key=_order)] for key in keys)
     values = np.full((len(first), len(second)), math.nan)
     for row in rows:
-        # The best trial is listed first: of trials with the same parameters it stands for the others.
+        # The best trial is listed first, so that it represents trials with the same parameters.
         place = first.index(row[keys[0]]), second.index(row[keys[1]])
         if math.isnan(values[place]):
             values[place] = row[metric]

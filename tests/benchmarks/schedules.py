@@ -79,7 +79,7 @@ def measure(hamiltonian: Hamiltonian, schedule: AnnealSchedule, samples: int):
         "samples": samples,
         "milliseconds": 1e3 * float(np.min(seconds)),
         "energy (J per site)": mean_and_error(energy(spins, hamiltonian)),
-        "peak: centre (1/site)": mean_and_error(centre),
+        "peak: center (1/site)": mean_and_error(centre),
         "peak: width (1/site)": mean_and_error(width),
         "|topological charge|": mean_and_error(np.abs(topological_charge(spins))),
         "wall per site": mean_and_error(wall_length(spins)),
@@ -104,7 +104,7 @@ def draw(results, folder: Path) -> None:
         name: [(point["milliseconds"], point) for point in points] for name, points in results["labyrinth"].items()
     }
     reference = results["labyrinth"]["heat bath, quench 1000"][-1]
-    quantities = ["energy (J per site)", "peak: centre (1/site)", "peak: width (1/site)", "|topological charge|"]
+    quantities = ["energy (J per site)", "peak: center (1/site)", "peak: width (1/site)", "|topological charge|"]
     draw_measurements(times, quantities, "CPU time per field (ms)", folder / "schedules_labyrinth.png", reference)
     sweeps = {
         name: [(point["schedule"]["sweeps"], point) for point in points] for name, points in results["domain"].items()

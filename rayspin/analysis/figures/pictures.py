@@ -46,7 +46,7 @@ def draw_resolution(rows: Sequence[Mapping[str, Floats]], path: Path) -> None:
 
 
 def draw_application(panels: Mapping[str, Floats], path: Path) -> None:
-    """Draw images side by side, and the key of their colours.
+    """Draw images side by side, and the key of their colors.
 
     Args:
         panels: spins or fields (Y, X, 3), drawn by their direction, or S_z alone (Y, X, 1), by the title of the panel.
@@ -67,7 +67,7 @@ class Panel:
         log_x: use a logarithmic x axis.
         title: title of the panel.
         parameter: name of the quantity whose values, in ascending order, are the names of the curves. These then have
-            the colours of a scale.
+            the colors of a scale.
     """
 
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]

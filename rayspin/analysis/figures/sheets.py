@@ -19,7 +19,7 @@ Row = Sequence[tuple[str, Floats]]
 
 _KEY_MM = 14.0
 _LINE_MM, _BELOW_MM, _GAP_MM = 3.2, 5.0, 1.5
-"""Heights of a line of a title, of a scale bar or a colour bar below a picture, and of the gap to the next pictures."""
+"""Heights of a line of a title, of a scale bar or a color bar below a picture, and of the gap to the next pictures."""
 
 _MOST_PICTURES, _MOST_PLOTS = 8, 4
 """Largest numbers of pictures and of plots side by side."""

@@ -1,4 +1,4 @@
-"""Pictures of spins and of values on the lattice, with their keys of colours and scale bars.
+"""Pictures of spins and of values on the lattice, with their keys of colors and scale bars.
 
 Spins are drawn as in both papers: white is +z, black is -z, and the hue is the direction in the plane (red is +x,
 yellow-green is +y). The first row of an array is drawn at the bottom, so that +y points up.
@@ -28,15 +28,15 @@ _KEY_PIXELS = 201
 
 
 def spin_colours(spins_YXC: Floats) -> npt.NDArray[np.float64]:
-    """RGB colours, 0 to 1, (Y, X, 3), of vectors (Y, X, 3): white is +z, black is -z, hue is the angle in the plane.
+    """RGB colors, 0 to 1, (Y, X, 3), of vectors (Y, X, 3): white is +z, black is -z, hue is the angle in the plane.
 
-    Vectors of length zero, which have no direction, are grey.
+    Vectors of length zero, which have no direction, are gray.
     """
     length = np.linalg.norm(spins_YXC, axis=-1)
     unit = spins_YXC / np.maximum(length, _NONE)[..., None]
     hue = np.mod(np.arctan2(unit[..., 1], unit[..., 0]) / (2 * np.pi), 1.0)
     up = unit[..., 2]
-    # White (saturation 0) at +z, full colour in the plane, black (value 0) at -z.
+    # White (saturation 0) at +z, full color in the plane, black (value 0) at -z.
     saturation = np.where(length > _NONE, np.sqrt(np.clip(1 - np.maximum(up, 0), 0, 1)), 0.0)
     value = np.where(length > _NONE, np.sqrt(np.clip(1 + np.minimum(up, 0), 0, 1)), 0.5)
     return np.asarray(hsv_to_rgb(np.stack([hue, saturation, value], axis=-1)))
@@ -47,8 +47,8 @@ def show_values(axis: Axes, values: Floats, title: str) -> None:
 
     Args:
         axis: the panel.
-        values: vectors (Y, X, 3), drawn by their direction; S_z (Y, X, 1), in grey from -1 to 1; or values (Y, X) that
-            are not negative, with a colour bar.
+        values: vectors (Y, X, 3), drawn by their direction; S_z (Y, X, 1), in gray from -1 to 1; or values (Y, X) that
+            are not negative, with a color bar.
         title: title of the panel.
     """
     axis.set(xticks=[], yticks=[], title=title)
@@ -101,7 +101,7 @@ def show_scale_bar(axis: Axes, sites: int) -> None:
 
 
 def show_key(axis: Axes) -> None:
-    """Draw the key of the colours: a disc of directions, seen from +z, with +z in its centre and -z at its rim."""
+    """Draw the key of the colors: a disc of directions, seen from +z, with +z in its center and -z at its rim."""
     y, x = np.mgrid[-1 : 1 : _KEY_PIXELS * 1j, -1 : 1 : _KEY_PIXELS * 1j]
     radius = np.hypot(x, y)
     polar = np.pi * np.minimum(radius, 1)
@@ -118,7 +118,7 @@ def show_key(axis: Axes) -> None:
 
 
 def show_grey_key(axis: Axes) -> None:
-    """Draw the key of the grey levels of S_z."""
+    """Draw the key of the gray levels of S_z."""
     axis.imshow(np.linspace(-1, 1, _KEY_PIXELS)[:, None], cmap="gray", extent=(0, 0.35, -1, 1))
     axis.set_xlim(-1, 1.6)
     for value in (-1, 0, 1):

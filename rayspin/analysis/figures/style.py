@@ -1,4 +1,4 @@
-"""The style of all figures: sizes, fonts, colours of lines, letters of panels, and files.
+"""The style of all figures: sizes, fonts, colors of lines, letters of panels, and files.
 
 Figures have the widths of the columns of journals, 89 mm and 183 mm, and are not scaled there, so that their text is
 printed with 6 and 7 points. The font comes with matplotlib, so that figures are equal on all machines.
@@ -33,10 +33,10 @@ COLUMN_MM, PAGE_MM = 89.0, 183.0
 """Widths of one column and of both columns of a journal."""
 
 MM = 1 / 25.4
-"""Inches in a millimetre."""
+"""Inches in a millimeter."""
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Colours of lines: those of Okabe and Ito, which people with any colour vision can tell apart, without yellow, which
+"""Colors of lines: those of Okabe and Ito, which people with any color vision can tell apart, without yellow, which
 is too light on white."""
 
 _LINE_STYLES = ("-", "--", "-.", ":")
@@ -47,7 +47,7 @@ LINES = (
     + cycler(marker=_MARKERS) * len(_LINE_STYLES)
     + cycler(linestyle=_LINE_STYLES) * len(PALETTE)
 )
-"""Styles of 28 lines that differ in colour, line style or marker, so that they are told apart without colours too."""
+"""Styles of 28 lines that differ in color, line style or marker, so that they are told apart without colors too."""
 
 FONT_POINTS, SMALL_POINTS = 7.0, 6.0
 _LETTER_EM = 0.63

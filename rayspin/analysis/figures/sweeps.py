@@ -28,12 +28,12 @@ _HEIGHT_MM = 62.0
 
 
 def draw_sweep_curves(curves: Sequence[Sequence[float]], values: Sequence[float], metric: str, path: Path) -> None:
-    """Plot the curves of all trials of a sweep against the epoch, coloured by their results.
+    """Plot the curves of all trials of a sweep against the epoch, colored by their results.
 
     Args:
         curves: the metric at each epoch, for each trial; shorter for stopped trials, and possibly empty for failed
             ones.
-        values: the result of each trial, which determines its colour; NaN for none.
+        values: the result of each trial, which determines its color; NaN for none.
         metric: name of the metric.
         path: the file.
     """
@@ -73,10 +73,10 @@ def draw_bests(
 
 
 def draw_parallel(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
-    """Plot parallel coordinates: a vertical axis per column and a line per trial, coloured by the last column.
+    """Plot parallel coordinates: a vertical axis per column and a line per trial, colored by the last column.
 
     Axes of numbers are linear, or logarithmic if the numbers span more than a decade; other values are evenly spaced. A
-    trial whose last value is not finite is grey.
+    trial whose last value is not finite is gray.
 
     Args:
         columns: values of all trials by the name of the column.
@@ -104,7 +104,7 @@ def draw_parallel(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
 
 
 def _colour_scale(values: Sequence[float] | Floats) -> ScalarMappable:
-    """A colour scale for values, logarithmic if they are positive and span more than a decade."""
+    """A color scale for values, logarithmic if they are positive and span more than a decade."""
     finite = np.array([value for value in values if math.isfinite(value)] or [0.0])
     low, high = float(finite.min()), float(finite.max())
     scale = LogNorm(low, high) if low > 0 and high > 10 * low else Normalize(low, high)
@@ -112,7 +112,7 @@ def _colour_scale(values: Sequence[float] | Floats) -> ScalarMappable:
 
 
 def _colour(scale: ScalarMappable, value: float) -> Any:
-    """The colour of a value; grey if it is not finite."""
+    """The color of a value; gray if it is not finite."""
     return scale.to_rgba(np.array([value]))[0] if math.isfinite(value) else "0.7"
 
 

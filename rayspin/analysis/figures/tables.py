@@ -1,4 +1,4 @@
-"""Tables and phase diagrams as colours."""
+"""Tables and phase diagrams as colors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST_TICKS = 24
 """The largest number of rows or columns that are all labelled."""
 
 _LINE_MM, _BAR_MM = 2.8, 14.0
-"""Height of a line of text, and width of a colour bar with its labels."""
+"""Height of a line of text, and width of a color bar with its labels."""
 
 _LONG_TABLE_MM = 90.0
 """Height of a table of more rows than are labelled."""
@@ -43,7 +43,7 @@ def draw_heat_map(
     *,
     log: bool = False,
 ) -> None:
-    """Draw a table of values as colours, with a number in each cell if there is space.
+    """Draw a table of values as colors, with a number in each cell if there is space.
 
     Args:
         values: (rows, columns) values; NaN marks missing ones.
@@ -51,7 +51,7 @@ def draw_heat_map(
         columns: label and tick labels of the second axis.
         title: title of the figure, which says what the values are.
         path: the file.
-        log: use a logarithmic colour scale, for positive values.
+        log: use a logarithmic color scale, for positive values.
     """
     down, across = values.shape
     ticks = [[fill(tick, _LABEL_WIDTH) for tick in names] for names in (rows[1], columns[1])]
@@ -95,7 +95,7 @@ def _write_numbers(axis: Axes, texts: Sequence[Sequence[str]], picture: AxesImag
 def draw_phase_diagram(
     values: Floats, rows: tuple[str, Sequence[float]], columns: tuple[str, Sequence[float]], title: str, path: Path
 ) -> None:
-    """Draw a quantity as colours over two numeric axes.
+    """Draw a quantity as colors over two numeric axes.
 
     The sizes of cells follow the spacing of the axis values. Quantities of both signs are red below and blue above 0.
 

@@ -1,4 +1,4 @@
-"""Feed networks with the textures that other networks were trained on (2023 paper, Fig. 4)."""
+"""Apply networks to textures that they were not trained on (2023 paper, Fig. 4)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LABELS = ("dataset", "scale", "method")
 
 
 class CrossFeeding(SuperResolutionEvaluation):
-    """Every network on every dataset, beside methods without training (2023 paper, Fig. 4)."""
+    """Every network and methods without training, applied to every dataset (2023 paper, Fig. 4)."""
 
     kind: Literal["cross-feeding"] = "cross-feeding"
     datasets: dict[str, str] = pydantic.Field(min_length=2)
-    """Folders of the datasets, or `@name`, by their names in tables. Sample n of each is evaluated together."""
+    """Folders of the datasets, or `@name`, by their names in tables. The n-th samples of all are evaluated together."""
     scales: tuple[Scale, ...] = pydantic.Field(default=(4, 8), min_length=1)
     """Scales to evaluate."""
 
@@ -40,7 +40,7 @@ class CrossFeeding(SuperResolutionEvaluation):
         return self.scales
 
     def own_hamiltonians(self, facts: Mapping[str, DatasetFacts]) -> list[Hamiltonian]:  # noqa: ARG002
-        """Return no Hamiltonian: networks are fed with data that they were not trained for."""
+        """Return no Hamiltonian: networks are applied to data that they were not trained for."""
         return []
 
     def measure(self, case: Loaded, first: int, count: int) -> list[Row]:

@@ -72,7 +72,7 @@ class EnergyTrace(Experiment):
         curves: dict[str, dict[str, tuple[list[int], list[float]]]] = {
             "energy per site (J)": {name: (steps, run.energy_IN[:, 0].tolist()) for name, run in runs.items()},
             "|change of energy| (J)": changes,
-            # Without its rounding, which would fill the axis if the charge is constant.
+            # Round it: otherwise rounding errors would fill the axis if the charge is constant.
             "topological charge": {name: (steps, run.charge_IN[:, 0].round(6).tolist()) for name, run in runs.items()},
         }
         named = zip(("energy", f"change of energy, {shown}", "topological charge"), curves.items())

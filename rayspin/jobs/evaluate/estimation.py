@@ -1,4 +1,4 @@
-"""Evaluate a field network on held-out samples beside the trivial estimate, and its recursive process from noise."""
+"""Evaluate a field network and the trivial estimate on held-out samples, and the recursive process from noise."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NETWORK, TRIVIAL = "network", "trivial"
 
 
 class EvaluateFcn(NetworkEvaluation):
-    """Evaluation of a field network beside F* = c S, and its recursive process from noise (2021 paper, Figs. 2, 3d)."""
+    """Evaluation of a field network and of F* = c S, and the recursive process from noise (2021 paper, Figs. 2, 3d)."""
 
     kind: Literal["evaluate-fcn"] = "evaluate-fcn"
     iterations: int = pydantic.Field(default=10, gt=0)

@@ -1,4 +1,4 @@
-"""Base class of the experiments of the recursive process: by the network, the exact field and exact descent."""
+"""Base class of the experiments of the recursive process: with the network, the exact field and exact descent."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BRIEF = 10
 
 
 class Experiment(NetworkEvaluation):
-    """An experiment of the recursive process, whose rows are one for each sample, estimator and recorded step."""
+    """An experiment of the recursive process, with one row for each sample, estimator and recorded step."""
 
     share_samples: ClassVar[int] = 4
 
     estimators: tuple[Twin, ...] = pydantic.Field(default=("network", "exact", "descent"), min_length=1)
-    """What the spins follow: "network" aligns them with the network's output, "exact" with the exact field in place of
+    """Processes to run: "network" aligns the spins with the network's output, "exact" with the exact field in place of
     it, and "descent" aligns one spin after another with the exact field, at T = 0."""
     isotropic: float = 0.0
     """Coefficient c of the isotropic part c S that is added to the output of the network in each iteration, J. It

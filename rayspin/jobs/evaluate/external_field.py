@@ -1,4 +1,4 @@
-"""Apply an external field in the recursive process, beside Monte Carlo cooled in the field and exact descent."""
+"""Apply an external field in the recursive process, in exact descent, and in Monte Carlo cooled in the field."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHOWN_FIELDS = 6
 class ExternalField(Experiment):
     """Response to an external field along z in the recursive process (2021 paper, Fig. 6).
 
-    One protocol for all fields: from the start, `first` iterations in the fraction `first_field` of the field, then
+    All fields use one protocol: from the start, `first` iterations in the fraction `first_field` of the field, then
     `iterations` along the network's output plus the field plus `isotropic` S.
     """
 

@@ -1,4 +1,4 @@
-"""Generate spins from random maps by the recursive process, beside annealing and the greedy method."""
+"""Generate spins from random maps by the recursive process, by annealing and by the greedy method."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from rayspin.rundir import Summary, write_text
 class Generation(Experiment):
     """Generation of spins from random maps, with energies, charges and seconds (2021 paper, Fig. 5).
 
-    The samples are random maps, not those of the dataset, whose Hamiltonian the energies are of. Sample i of each size
-    uses the random stream (seed, i, size).
+    The samples are random maps. The dataset only gives the Hamiltonian of the energies. Sample i of each size uses the
+    random stream (seed, i, size).
     """
 
     kind: Literal["generation"] = "generation"

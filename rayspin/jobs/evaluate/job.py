@@ -43,7 +43,7 @@ class ShareMeter(Worker[Share, MeasuredShare]):
 
     Args:
         job: evaluation.
-        places: what `Evaluation.places` returned.
+        places: result of `Evaluation.places`.
     """
 
     def __init__(self, job: Evaluation, places: Any) -> None:
@@ -72,14 +72,14 @@ class Evaluation(DataStage):
 
     @abstractmethod
     def places(self, run: RunDir) -> Any:
-        """Return the absolute paths of the inputs, which `open` is given in every process."""
+        """Return the absolute paths of the inputs, for `open` in every process."""
 
     @abstractmethod
     def open(self, places: Any) -> Any:
         """Load the inputs; see `Inputs`.
 
         Args:
-            places: what `places` returned.
+            places: result of `places`.
 
         Raises:
             InputError: an input cannot be used.
@@ -110,7 +110,7 @@ class Evaluation(DataStage):
         """Evaluate some samples of the split.
 
         Args:
-            case: what `open` returned.
+            case: result of `open`.
             first: position of the first sample in the split.
             count: number of samples.
 
@@ -123,7 +123,7 @@ class Evaluation(DataStage):
         """Write tables and pictures, and return the summary.
 
         Args:
-            case: what `open` returned.
+            case: result of `open`.
             rows: results for all samples, in the order of the split.
             folder: folder of the run.
         """

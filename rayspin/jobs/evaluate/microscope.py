@@ -55,11 +55,11 @@ ISOTROPIC = "c S"
 
 @dataclass(frozen=True)
 class Found:
-    """What an operation found in a picture.
+    """The result of an operation on a picture.
 
     Attributes:
         name: name of the operation.
-        quantity: what it is.
+        quantity: name of the result.
         values_YXC: the field, J, or the spins, of the part of the picture that is evaluated.
         figures: its errors and its consistency with the picture.
     """
@@ -71,7 +71,7 @@ class Found:
 
 
 class Microscopy(Stage):
-    """Fields or fine spins of pictures by networks and methods of reconstruction, beside the truth if it is known."""
+    """Fields or fine spins of pictures by networks and methods of reconstruction, with errors if the truth is known."""
 
     references: ClassVar[tuple[str, ...]] = ("pictures",)
 
@@ -181,7 +181,7 @@ class _Picture:
     edges: Edges = "mirrored"
 
     def apply(self, name: str, applied: Operation) -> Iterator[Found]:
-        """Yield what an operation finds, and for fields the field c S, if the true field is known."""
+        """Yield the results of the operations, and for fields the field c S, if the true field is known."""
         if applied.quantity == "field":
             yield from self._field(name, applied)
         else:

@@ -1,4 +1,4 @@
-"""Feed the output of super-resolution back, from coarse spins with noise (2023 paper, Figs. 5 and 6)."""
+"""Feed the output of super-resolution back as its input, from coarse spins with noise (2023 paper, Figs. 5 and 6)."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class SuperResolutionEvaluation(Evaluation):
     """Methods of reconstruction: names, or tables such as
     { method = "projections", options = { iterations = 400 } }."""
     degradation: Degradation = Degradation()
-    """Degradation that makes the coarse spins and that methods assume; it must be that of the networks' training."""
+    """Degradation of the coarse spins, which the methods assume; it must be that of the networks' training."""
 
     @abstractmethod
     def data(self) -> Mapping[str, str]:
@@ -151,7 +151,7 @@ class SuperResolutionEvaluation(Evaluation):
 
         Args:
             case: the inputs.
-            dataset: name of the dataset whose Hamiltonian and spectrum the methods are given.
+            dataset: name of the dataset whose Hamiltonian and spectrum the methods use.
             scale: fine sites per coarse pixel along each axis.
         """
         networks = {name: by_network(each[scale]) for name, each in case.networks.items() if scale in each}
@@ -161,7 +161,7 @@ class SuperResolutionEvaluation(Evaluation):
     def first_share(self, case: Loaded, dataset: str) -> Spins:
         """Return the spins of the first share, for pictures of its first sample as in the tables.
 
-        Methods that learn from all fields that they are given together would draw a sample alone differently.
+        Methods that learn from all fields of a call would give another result for a sample alone.
         """
         return case.read(dataset, 0, min(self.share_samples, self.samples or case.count))
 
@@ -175,7 +175,7 @@ class SuperResolutionEvaluation(Evaluation):
         method, hamiltonian = choice.build(), case.readers[dataset].hamiltonian
 
         def reconstructed(coarse_NYXC: Any, scale: int) -> Spins:
-            # The truth is known, so that a contradiction shows in the errors.
+            # The truth is known, so a contradiction is visible in the errors.
             with warnings.catch_warnings(action="ignore", category=AssumptionWarning):
                 return reconstruct(
                     coarse_NYXC,

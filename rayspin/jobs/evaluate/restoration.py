@@ -116,7 +116,7 @@ class Restoration(Experiment):
         pictures, panels = [], []
         for damage in self.damages:
             damaged_YXC = self._damaged(clean_NYXC, damage, 0)[0]
-            # S_z alone is drawn in grey.
+            # S_z alone is drawn in gray.
             components = slice(2, 3) if damage == ONE_COMPONENT else slice(None)
             shown = [("sample", clean_NYXC[0]), (damage, damaged_YXC[..., components])]
             frames = {"sample": clean_NYXC}

@@ -91,7 +91,7 @@ class EvaluateSr(OneDataset):
         return Summary("super-resolution", figures, ("resolution.png",))
 
     def _published(self, case: Loaded, scale: int, method: str) -> PublishedResolution | None:
-        """Return the published result of a method; that of the network stands beside every network."""
+        """Return the published result of a method; every network is compared with that of the published network."""
         published = published_resolution(case.readers[ONLY].hamiltonian, scale)
         return published.get(NETWORK if method in case.networks else method)
 

@@ -32,7 +32,7 @@ def write_card(folder: Path) -> tuple[str, str]:
 
 
 def _draw(catalog: Catalog) -> None:
-    from rayspin.analysis import figures  # importing matplotlib takes a second, and workers draw nothing
+    from rayspin.analysis import figures  # Importing matplotlib takes a second, and workers draw nothing.
 
     energies, numbers = catalog.column("energy"), catalog.point_numbers
     groups = {"all samples": energies}

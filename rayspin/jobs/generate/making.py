@@ -75,7 +75,7 @@ class ShardMaker(Worker[Shard, MadeShard]):
 
     def __init__(self, recipe: Recipe, folder: Path, gpu: bool = False) -> None:
         if gpu:
-            from rayspin.physics.gpu import check_available  # takes a second
+            from rayspin.physics.gpu import check_available  # Importing it takes a second.
 
             check_available()
         self._recipe, self._folder, self._gpu = recipe, folder, gpu

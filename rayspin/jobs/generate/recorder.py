@@ -1,4 +1,4 @@
-"""The record of a generation: the ledger, shards that a killed run left or that failed, and the card at the end."""
+"""The record of a generation: the ledger, shards that a killed run left, failed shards, and the card at the end."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from rayspin.storage import Catalog, LedgerWriter, ShardRecord, ledger, shard_na
 
 
 class Recorder:
-    """Knows the missing shards of a dataset and records the shards that workers make.
+    """Keeps the list of missing shards of a dataset and records the shards that workers make.
 
     Args:
         folder: the dataset folder.
         recipe: the recipe of the dataset.
         catalog: the shards that are done.
-        missing: the shards still to make.
+        missing: the missing shards.
         writer: the writer of this process's ledger.
 
     Attributes:
-        missing: the shards still to make, as of the start.
-        samples_done: samples in the shards that are done by now.
+        missing: the shards that were missing at the start.
+        samples_done: number of samples in the finished shards.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Recorder:
     def resume(
         cls, folder: Path, recipe: Recipe, mine: Callable[[Shard], bool] | None = None, to: str = ledger.LEDGER
     ) -> Recorder:
-        """The recorder of a run that goes on from what is in its folder.
+        """Return the recorder of a run that continues from the files in its folder.
 
-        Shards that a killed run finished and did not record are recorded. A process that has the folder alone merges
-        the ledgers of array tasks.
+        Shards that a killed run finished and did not record are recorded. If no other process uses the folder, the
+        ledgers of array tasks are merged.
 
         Args:
             folder: the dataset folder, claimed by this process.
             recipe: the recipe of the dataset.
-            mine: whether this process makes a shard; if omitted, it makes all and has the folder alone.
+            mine: whether this process makes a shard; if omitted, it makes all, and no other process uses the folder.
             to: file name of the ledger that this process writes.
 
         Raises:
@@ -95,7 +95,7 @@ class Recorder:
 
         Args:
             shard: (first sample, count).
-            made: what the worker returned.
+            made: result of the worker.
             facts: further fields of the ledger line.
         """
         self._record(made.record, host=made.host, seconds=made.seconds, **facts)

@@ -52,8 +52,8 @@ class _Observed:
 class MicroscopeImages(DataStage):
     """Pictures of a microscope: synthetic ones of simulated spins, whose truth is known, or a user's own.
 
-    A synthetic picture shows a part of a sample, rotated, as `microscope` sees it. All pictures become spins by
-    `levels`, which are not told what the microscope did.
+    A synthetic picture shows a rotated part of a sample as `microscope` images it. `levels` converts all pictures to
+    spins, without information about the microscope.
     """
 
     references: ClassVar[tuple[str, ...]] = ("dataset",)
@@ -63,11 +63,11 @@ class MicroscopeImages(DataStage):
     """Folder of the dataset whose samples are shown, or `@name` for an earlier stage of the pipeline."""
     files: tuple[str, ...] = pydantic.Field(default=(), exclude_if=lambda files: not files)
     """In place of `dataset`: pictures in files (PNG, TIFF). With `microscope.components = "z"`, each shows S_z;
-    otherwise three show S_x, S_y and S_z. `microscope.degradation` and `scale` are then what is assumed."""
+    otherwise three show S_x, S_y and S_z. `microscope.degradation` and `scale` are then assumptions."""
     split: Split = "test"
     """Split of the dataset."""
     samples: int = pydantic.Field(default=1, gt=0)
-    """Number of samples, counted from the first of the split; one picture shows each."""
+    """Number of samples, counted from the first of the split; there is one picture of each."""
     size: Annotated[int, pydantic.Field(ge=8, le=2**14)] = 256
     """Side of the synthetic pictures, pixels."""
     scale: int = pydantic.Field(default=1, ge=1, le=64)
@@ -78,9 +78,9 @@ class MicroscopeImages(DataStage):
     angle: Annotated[float, pydantic.Field(ge=-360, le=360)] = 17.0
     """Angle from the x axis of the lattice to that of the pictures, towards y, degrees."""
     microscope: Microscope = Microscope()
-    """What the microscope does to the spins."""
+    """Effects of the microscope on the images: blur, sampling, shot noise, background, gain and offset."""
     levels: Levels = Levels()
-    """How the spins follow from grey levels."""
+    """Conversion of gray levels to spins."""
     normalize: bool = False
     """Normalize spins of three components to length 1."""
     held_out: int = pydantic.Field(default=0, ge=0)
@@ -216,7 +216,7 @@ class MicroscopeImages(DataStage):
             raise InputError("held_out", problem, "reduce it")
 
     def _made(self, source: _Source, samples: int) -> tuple[Floats, Spins, dict[str, Spins]]:
-        """Return grey levels, the measured components without noise and in their units, and the truth."""
+        """Return gray levels, the measured components without noise and in their units, and the truth."""
         optics = self.microscope.with_updates(
             counts=None, illumination=(0.0, 0.0), background=(), gain=(1.0, 1.0, 1.0), offset=(0.0, 0.0, 0.0)
         )
@@ -255,7 +255,7 @@ class MicroscopeImages(DataStage):
         return side, side
 
     def _read(self, run: RunDir) -> tuple[Floats, Bools]:
-        """Return the grey levels of files, one component each or three together, and which pixels are known."""
+        """Return the gray levels of files, one component each or three together, and which pixels are known."""
         grey, known = zip(*(read_raster(run.locate(file)) for file in self.files))
         if len({one.shape for one in grey}) > 1:
             shapes = ", ".join(f"{one.shape[1]} x {one.shape[2]}" for one in grey)
@@ -267,7 +267,7 @@ class MicroscopeImages(DataStage):
 
 
 def _write_grey(grey_NYXC: Floats, folder: Path) -> None:
-    """Write the grey levels of each picture and component as TIFF files of floats, the topmost row first."""
+    """Write the gray levels of each picture and component as TIFF files of floats, the topmost row first."""
     from PIL import Image
 
     names = "z" if grey_NYXC.shape[-1] == 1 else "xyz"
@@ -278,8 +278,8 @@ def _write_grey(grey_NYXC: Floats, folder: Path) -> None:
 
 
 def _draw(grey_NYXC: Floats, pictures: Pictures, path: Path) -> None:
-    """Draw the first picture: grey levels, spins, and fine spins."""
-    from rayspin.analysis.figures import draw_application  # importing matplotlib takes a second
+    """Draw the first picture: gray levels, spins, and fine spins."""
+    from rayspin.analysis.figures import draw_application  # Importing matplotlib takes a second.
 
     low, high = np.percentile(grey_NYXC[0, ..., -1], (1, 99))
     grey_YX: npt.NDArray[np.floating] = 2 * (grey_NYXC[0, ..., -1:] - low) / max(high - low, 1e-30) - 1

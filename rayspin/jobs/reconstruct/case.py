@@ -55,7 +55,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a run learns before it reconstructs.
+    """The values that a run learns before it reconstructs.
 
     Attributes:
         noise: amplitude of the noise that the method assumes.
@@ -71,7 +71,7 @@ class Learned:
 
     @classmethod
     def kept(cls, path: Path, digest: str) -> Learned | None:
-        """Return what a file stores for inputs with this digest; None if there is no such file or it is damaged."""
+        """Return the values in a file for inputs with this digest; None if there is no such file or it is damaged."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 if str(file["digest"]) != digest:
@@ -107,9 +107,9 @@ class Case:
     Attributes:
         task: the task.
         fields: the coarse fields.
-        learned: what the run has learned.
+        learned: the values that the run has learned.
         network: the network, if the method uses one.
-        digest: SHA-256 of all inputs beside the job, in hexadecimal.
+        digest: SHA-256 of all inputs other than the job file, in hexadecimal.
     """
 
     task: Task

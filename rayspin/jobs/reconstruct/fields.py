@@ -46,7 +46,7 @@ class DatasetFields:
     Args:
         reader: samples of the split.
         split: name of the split.
-        microscope: what makes the images.
+        microscope: the microscope that makes the images.
         scale: fine sites per coarse pixel along each axis.
         seed: root seed; the i-th sample of the split uses the random stream (seed, i).
     """

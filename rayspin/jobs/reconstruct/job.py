@@ -115,7 +115,7 @@ class Reconstruct(Task):
         return summary if summary is None or FieldLedger(run.path, "").whole() else None
 
     def _check_network(self, weights: str, shape: tuple[int, int], run: RunDir, earlier: Mapping[str, Stage]) -> None:
-        # They import PyTorch, which other methods don't need.
+        # These imports load PyTorch, which other methods don't need.
         from rayspin.jobs.train.references import Trained
         from rayspin.models import FineNetConfig
 

@@ -40,14 +40,14 @@ class FieldLedger:
 
     Args:
         folder: folder of the run.
-        digest: digest of all that the fields depend on, beside the job. Shards of another one are made again.
+        digest: digest of all inputs of the fields other than the job file. Shards with another digest are made again.
     """
 
     def __init__(self, folder: Path, digest: str) -> None:
         self._folder, self._digest = folder, digest
 
     def read(self) -> dict[Share, list[Row]]:
-        """Return the rows of each recorded shard whose file is as recorded; each file is read in full."""
+        """Return the rows of each recorded shard whose file has the recorded digest; each file is read in full."""
         found: dict[Share, list[Row]] = {}
         for share, entry in self._entries().items():
             try:

@@ -77,7 +77,7 @@ class FieldMaker(Worker[Share, MadeFields]):
             figures["energy"] = energies
             figures["torque"] = torque_rms(spins_NYXC, hamiltonian)
         if _trusted(found):
-            # Of a component, to be compared with the mean squared error.
+            # The value of one component, for comparison with the mean squared error.
             figures["predicted_error"] = found.trust.mean(axis=(1, 2), dtype=np.float64) / 3
             figures["extrapolated"] = found.extrapolated.mean(axis=(1, 2))
             figures["suspect"] = np.full(count, found.suspect or "")
@@ -93,7 +93,7 @@ class FieldMaker(Worker[Share, MadeFields]):
 
 
 def _trusted(found: Reconstruction) -> bool:
-    """Return whether there is a model of trust for such images; otherwise all values are NaN."""
+    """Return whether there is a trust model for such images; otherwise all values are NaN."""
     return not np.isnan(found.trust).all()
 
 

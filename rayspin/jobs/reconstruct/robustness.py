@@ -58,7 +58,7 @@ class Robustness(DatasetStage):
     calibrate: bool = True
     """Also apply "map" after a calibration: blur, gain and offset are estimated from the images."""
     cases: tuple[str, ...] | None = None
-    """Names of the cases, of those that the Hamiltonian has; default: all."""
+    """Names of the cases; default: all that apply to the Hamiltonian."""
     split: Split = "test"
     """Split of the dataset."""
     samples: int = pydantic.Field(default=24, gt=0)
@@ -147,7 +147,7 @@ class Robustness(DatasetStage):
         return [known[name] for name in self.cases or known]
 
     def approaches(self) -> dict[str, Approach]:
-        """Return what is compared, by name: the methods, and the first "map" after a calibration."""
+        """Return the approaches to compare, by name: the methods, and the first "map" after a calibration."""
         found = {choice.name: by_method(choice.build()) for choice in self.methods}
         first = self._map()
         return found | ({CALIBRATED: calibrated(first.build())} if self.calibrate and first else {})

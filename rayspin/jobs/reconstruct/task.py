@@ -1,4 +1,4 @@
-"""The keys of a job of kind "reconstruct": what is reconstructed, and how."""
+"""The keys of a job of kind "reconstruct": its data and its method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rayspin.storage import Split
 
 
 class Task(Stage):
-    """What a reconstruction depends on; the methods of a job are those of its subclass."""
+    """The keys of a reconstruction; the subclass `Reconstruct` has the methods of a job."""
 
     references: ClassVar[tuple[str, ...]] = ("dataset", "images", "fine", "weights")
 
@@ -35,7 +35,7 @@ class Task(Stage):
     degradation: Degradation = Degradation()
     """Degradation that the method assumes."""
     microscope: Microscope | None = None
-    """What makes the samples of a dataset coarse. Default: the degradation, without noise."""
+    """Microscope that makes the samples of a dataset coarse. Default: the degradation, without noise."""
     noise: Annotated[float, pydantic.Field(ge=0)] | Literal["estimated"] = 0.0
     """Noise that the method assumes: amplitude alpha of alpha R with random unit vectors R, which has the variance
     alpha^2 / 3 in each component; or "estimated", once from the first `learned_from` fields."""

@@ -83,8 +83,8 @@ class Training(DatasetStage):
     further_datasets: FurtherDatasets = pydantic.Field(default={}, exclude_if=lambda datasets: not datasets)
     """Share of each epoch's training samples that is drawn at random from each of these datasets instead of `dataset`,
     by folder or `@name`: { "runs/fields" = 0.25 }. Their Hamiltonians may differ from that of `dataset` only in the
-    external field, and may do so among the samples of one dataset; what the network learns is defined by the
-    Hamiltonian of `dataset`. Networks for fine spins whose loss uses no Hamiltonian take data of any. Validation uses
+    external field, also among the samples of one dataset. The network learns the field of the Hamiltonian of
+    `dataset`. Networks for fine spins whose loss uses no Hamiltonian accept data of any Hamiltonian. Validation uses
     `dataset` only."""
     training: TrainingConfig = TrainingConfig()
     """Epochs, batches, learning rate and random seed."""
@@ -296,7 +296,7 @@ class TrainSr(Training):
     objective: SuperResolutionObjective = SuperResolutionObjective()
     tiles: TilesConfig | None = pydantic.Field(default=None, exclude_if=lambda tiles: tiles is None)
     """Train on tiles of pictures of a microscope alone (2023 paper, Fig. 7): `dataset` is then the folder of a job of
-    kind "microscope-images", or `@name`. Of S_z alone, the network learns that component."""
+    kind "microscope-images", or `@name`. If the pictures show S_z alone, the network learns S_z alone."""
 
     @pydantic.model_validator(mode="after")
     def _pictures_suffice(self) -> Self:

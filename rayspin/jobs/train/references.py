@@ -20,7 +20,7 @@ _PRETRAINED = "pretrained:"
 
 
 def weights_file(reference: str, run: RunDir) -> Path:
-    """Return the weights file that a reference means.
+    """Return the weights file of a reference.
 
     Args:
         reference: path of a file, or of a folder of a training, of which the best epoch is used; `@name` for a stage;
@@ -38,7 +38,7 @@ def weights_file(reference: str, run: RunDir) -> Path:
 
 @dataclass(frozen=True)
 class Trained:
-    """What is known of a network before it is loaded, or even trained.
+    """The description of a network before it is loaded, or before it is trained.
 
     Attributes:
         network: config of the network.
@@ -52,7 +52,7 @@ class Trained:
 
     @classmethod
     def of(cls, reference: str, where: str, run: RunDir, earlier: Mapping[str, Stage]) -> Trained:
-        """Return what is known of the network that a job refers to.
+        """Return the description of the network that a job refers to.
 
         Args:
             reference: weights file, folder of a training, `@name` or `pretrained:NAME`.
@@ -61,7 +61,7 @@ class Trained:
             earlier: stages before it in its pipeline by name.
 
         Raises:
-            InputError: the reference is to no network.
+            InputError: the reference is not to a network.
         """
         if reference.startswith("@"):
             stage = earlier.get(reference[1:])
@@ -69,7 +69,7 @@ class Trained:
                 makers = [f"@{name}" for name, other in earlier.items() if isinstance(other, Training)]
                 problem = f"no earlier stage {reference!r} trains a network"
                 raise InputError(where, problem, suggestion(reference, makers))
-            # Tiles of pictures have none.
+            # Tiles of pictures have no Hamiltonian.
             hamiltonian = next(iter(stage.facts(run, earlier).hamiltonians), None)
             return cls(stage.network, stage.objective.to_table(), hamiltonian)
         file = weights_file(reference, run)
