@@ -373,13 +373,13 @@ def apply(what: str, sources: tuple[Path, ...], outputs: tuple[Path, ...], compo
 
 @main.command()
 @click.argument("path", type=_Path())
-@click.option("--png", type=_Path(), metavar="FILE", help="Also write a picture to this file: .png, .pdf or .svg.")
-def show(path: Path, png: Path | None) -> None:
+@click.option("-o", "--out", type=_Path(), metavar="FILE", help="Also draw it to this file: .png, .pdf or .svg.")
+def show(path: Path, out: Path | None) -> None:
     """Describe a dataset, a shard, a run or a weights file."""
     from rayspin.console import two_columns
     from rayspin.show import describe
 
-    title, rows = describe(path, png)
+    title, rows = describe(path, out)
     _console().print(two_columns(title, rows))
 
 

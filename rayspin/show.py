@@ -17,12 +17,12 @@ GENERATED_SIZE = 128
 GENERATING_ITERATIONS = 10
 
 
-def describe(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
+def describe(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
     """Describe the dataset, shard, run or weights file at `path` and optionally draw it.
 
     Args:
         path: folder of a dataset or a run, or a shard (.nc) or weights file (.safetensors).
-        png: .png, .pdf or .svg file to write a picture to, or None for no picture.
+        picture: .png, .pdf or .svg file to write a picture to, or None for no picture.
 
     Returns:
         A title, and the rows of a table as a dictionary from names to values.
@@ -30,33 +30,33 @@ def describe(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
     Raises:
         InputError: `path` does not exist or is none of these, its files are damaged, or there is nothing to draw.
     """
-    if png is not None:
-        check_figure_suffix(png)
+    if picture is not None:
+        check_figure_suffix(picture)
     if not path.exists():
         raise InputError(str(path), "no such file or folder", "give a dataset, a run or a weights file")
     if path.suffix == ".safetensors":
-        return _weights(path, png)
+        return _weights(path, picture)
     if path.suffix == ".nc":
-        return _shard(path, png)
+        return _shard(path, picture)
     run = RunDir.at(path)
     with run.reading():
         if (path / "ledger.jsonl").is_file():
-            return _dataset(path, png)
+            return _dataset(path, picture)
         if (job := run.asked()) is not None:
-            return _run(run, job, png)
+            return _run(run, job, picture)
     raise InputError(str(path), "neither dataset, run, shard nor weights", "give a path written by a rayspin job")
 
 
-def _dataset(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
+def _dataset(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
     from rayspin.storage import SPLITS, Catalog, mending
 
     catalog = Catalog.open(path, incomplete=True)
     energies = catalog.column("energy")
     codes = catalog.column("split")
-    if png is not None:
+    if picture is not None:
         reader = catalog.reader()
         shown = range(min(SHOWN_SAMPLES, len(reader)))
-        _draw(reader.read(list(shown)), [f"{number}: {energies[number]:.4f} J" for number in shown], png)
+        _draw(reader.read(list(shown)), [f"{number}: {energies[number]:.4f} J" for number in shown], picture)
     return "dataset", {
         "samples": f"{catalog.samples_done} of {catalog.layout.samples}",
         **({"incomplete": f"{catalog.lacking}; {mending(path)}"} if catalog.lacking else {}),
@@ -70,29 +70,29 @@ def _dataset(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
     }
 
 
-def _shard(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
+def _shard(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
     from rayspin.storage import inspect_shard, read_shard
 
     record = inspect_shard(path)
     values, attributes = read_shard(path)
-    if png is not None:
+    if picture is not None:
         titles = [f"{sample}: {energy:.4f} J" for sample, energy in zip(values["sample"], values["energy"])]
-        _draw(values["spins"][:SHOWN_SAMPLES], titles[:SHOWN_SAMPLES], png)
+        _draw(values["spins"][:SHOWN_SAMPLES], titles[:SHOWN_SAMPLES], picture)
     last = record.first_sample + record.count - 1
     return "shard", {"samples": f"{record.first_sample} to {last}", "file digest": record.sha256, **attributes}
 
 
-def _run(run: RunDir, job: Table, png: Path | None) -> tuple[str, dict[str, str]]:
+def _run(run: RunDir, job: Table, picture: Path | None) -> tuple[str, dict[str, str]]:
     summary = run.finished(job)
-    if png is not None:
+    if picture is not None:
         if summary is None or not summary.pictures:
             raise InputError(str(run.path), "has no picture (yet)", "finish the run, or show one of its stages")
-        path = (run.path / summary.pictures[-1]).with_suffix(png.suffix)
+        path = (run.path / summary.pictures[-1]).with_suffix(picture.suffix)
         if not path.exists():
-            raise InputError(str(path), "has not been drawn", f"run the job again with --figures {png.suffix[1:]}")
-        picture = read_bytes(path, limit=RECORD_BYTES)
-        with replacing(png) as temporary:
-            temporary.write_bytes(picture)
+            raise InputError(str(path), "has not been drawn", f"run the job again with --figures {picture.suffix[1:]}")
+        drawn = read_bytes(path, limit=RECORD_BYTES)
+        with replacing(picture) as temporary:
+            temporary.write_bytes(drawn)
     figures: dict[str, str] = {}
     if summary is not None:
         for part in summary.parts or (summary,):
@@ -101,13 +101,13 @@ def _run(run: RunDir, job: Table, png: Path | None) -> tuple[str, dict[str, str]
     return f"run of a {job['kind']} job", {"state": state, **figures}
 
 
-def _weights(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
+def _weights(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
     from rayspin.models import load_weights, weights_info
 
     facts = weights_info(path)
     network = load_weights(path)
-    if png is not None:
-        _draw_network(network, png)
+    if picture is not None:
+        _draw_network(network, picture)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     provenance = facts["provenance"]
     return f"{facts['network']} network", {
@@ -118,7 +118,7 @@ def _weights(path: Path, png: Path | None) -> tuple[str, dict[str, str]]:
     }
 
 
-def _draw_network(network: Any, png: Path) -> None:
+def _draw_network(network: Any, picture: Path) -> None:
     """Draw the output of a network for random spins.
 
     The effective-field network is applied recursively to generate a texture (2021, Fig. 5a); a super-resolution network
@@ -140,13 +140,13 @@ def _draw_network(network: Any, png: Path) -> None:
         titles = ["random coarse spins", "the network's fine spins"]
     from rayspin.analysis.figures import draw_samples
 
-    draw_samples([start[0], made[0]], titles, png)
+    draw_samples([start[0], made[0]], titles, picture)
 
 
-def _draw(spins: Any, titles: list[str], png: Path) -> None:
+def _draw(spins: Any, titles: list[str], picture: Path) -> None:
     from rayspin.analysis.figures import draw_samples
 
-    draw_samples(spins, titles, png)
+    draw_samples(spins, titles, picture)
 
 
 def _flat(name: str, table: Any) -> dict[str, str]:

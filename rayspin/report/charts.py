@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from rayspin.analysis.figures import Floats
+from rayspin.analysis.figures import Floats, suits_log
 from rayspin.report.blocks import Chart, Table
 
 Curve = tuple[Sequence[float], Sequence[float]]
@@ -199,7 +199,7 @@ def parallel(title: str, description: str, columns: Mapping[str, Sequence[Any]])
     last = np.array([float(value) for value in list(columns.values())[-1]])
     kept = [number for number, value in enumerate(last) if math.isfinite(value)]
     dimensions = [_dimension(name, [values[number] for number in kept]) for name, values in columns.items()]
-    shades = np.log10(last[kept]) if _is_wide(last[kept]) else last[kept]
+    shades = np.log10(last[kept]) if suits_log(last[kept]) else last[kept]
     trace = go.Parcoords(
         dimensions=dimensions,
         line={"color": shades.tolist(), "colorscale": "Viridis"},
@@ -229,7 +229,7 @@ def _dimension(name: str, values: Sequence[Any]) -> dict[str, Any]:
     label = name.replace("_", " ")
     if all(isinstance(value, int | float) for value in values):
         numbers = np.array(values, float)
-        if not _is_wide(numbers):
+        if not suits_log(numbers):
             return {"label": label, "values": numbers.tolist()}
         ticks = np.geomspace(numbers.min(), numbers.max(), 5)
         texts = [f"{tick:.3g}" for tick in ticks]
@@ -237,11 +237,6 @@ def _dimension(name: str, values: Sequence[Any]) -> dict[str, Any]:
     known = list(dict.fromkeys(map(str, values)))
     places = [known.index(str(value)) for value in values]
     return {"label": label, "values": places, "tickvals": list(range(len(known))), "ticktext": known}
-
-
-def _is_wide(values: Floats) -> bool:
-    """Return whether values are positive and span more than a decade."""
-    return bool(len(values) and values.min() > 0 and values.max() > 10 * values.min())
 
 
 def _curve_table(title: str, values: Mapping[str, Curve], labels: tuple[str, str]) -> Table:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rayspin.analysis.figures import suits_log
 from rayspin.jobs.tune.ledger import Entry, Ledger
 from rayspin.jobs.tune.space import short_names
 from rayspin.report import blocks, charts
@@ -72,9 +73,8 @@ def _heat_map(rows: list[Row], keys: list[str], metric: str) -> Chart:
             values[place] = row[metric]
     label = metric.replace("_", " ")
     axes = [(key.replace("_", " "), list(map(charts.shown, axis))) for key, axis in zip(keys, (first, second))]
-    positive = bool(np.nanmin(values) > 0 and np.nanmax(values) > 10 * np.nanmin(values))
     text = f"Result of each trial: {label}."
-    return charts.heat_map("Heat map", text, values, axes[0], axes[1], label, log=positive)
+    return charts.heat_map("Heat map", text, values, axes[0], axes[1], label, log=suits_log(values))
 
 
 def _curves(folder: Path, rows: list[Row], metric: str) -> list[Block]:

@@ -50,5 +50,5 @@ def test_progress_shows_titles_and_paths_unchanged_in_one_line(stream: io.String
 
 
 def test_suggested_commands_are_quoted_for_the_shell() -> None:
-    line = command("show", Path("a b/$x 'y'"), "--png", "network.png")
-    assert shlex.split(line) == ["rayspin", "show", "a b/$x 'y'", "--png", "network.png"]
+    line = command("show", Path("a b/$x 'y'"), "--out", "network.png")
+    assert shlex.split(line) == ["rayspin", "show", "a b/$x 'y'", "--out", "network.png"]

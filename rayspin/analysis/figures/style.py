@@ -198,3 +198,10 @@ def _write(figure: Figure, path: Path) -> None:
     absent = {"png": ("Software",), "pdf": ("Creator", "Producer", "CreationDate"), "svg": ("Creator", "Date")}[form]
     with replacing(path) as temporary:
         figure.savefig(temporary, format=form, dpi=pixels, bbox_inches=whole, metadata=dict.fromkeys(absent))
+
+
+def suits_log(values: npt.ArrayLike) -> bool:
+    """Return whether finite values are positive and span more than a decade, so that a logarithmic scale suits them."""
+    array = np.asarray(values, float)
+    finite = array[np.isfinite(array)]
+    return bool(finite.size and finite.min() > 0 and finite.max() > 10 * finite.min())

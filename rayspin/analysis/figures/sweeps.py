@@ -21,6 +21,7 @@ from rayspin.analysis.figures.style import (
     figure_at,
     legend,
     plot_line,
+    suits_log,
     whole_ticks,
 )
 
@@ -107,7 +108,7 @@ def _colour_scale(values: Sequence[float] | Floats) -> ScalarMappable:
     """A color scale for values, logarithmic if they are positive and span more than a decade."""
     finite = np.array([value for value in values if math.isfinite(value)] or [0.0])
     low, high = float(finite.min()), float(finite.max())
-    scale = LogNorm(low, high) if low > 0 and high > 10 * low else Normalize(low, high)
+    scale = LogNorm(low, high) if suits_log(finite) else Normalize(low, high)
     return ScalarMappable(scale, "viridis_r")
 
 
@@ -117,8 +118,7 @@ def _colour(scale: ScalarMappable, value: float) -> Any:
 
 
 def _log_if_wide(axis: Axes, values: Sequence[float]) -> None:
-    finite = [value for value in values if math.isfinite(value)]
-    if finite and min(finite) > 0 and max(finite) > 10 * min(finite):
+    if suits_log(values):
         axis.set_yscale("log")
 
 
@@ -130,7 +130,7 @@ def _heights(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]
         known = list(dict.fromkeys(map(str, values)))
         places = {text: (index + 0.5) / len(known) for index, text in enumerate(known)}
         return [places[str(value)] for value in values], [(height, text) for text, height in places.items()]
-    log = finite[0] > 0 and finite[-1] > 10 * finite[0]
+    log = suits_log(finite)
     change = np.log if log else np.asarray
     low, high = float(change(finite[0])), float(change(finite[-1]))
     spaced = np.geomspace if log else np.linspace

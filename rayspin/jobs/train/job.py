@@ -256,7 +256,7 @@ class Training(DatasetStage):
             "validation loss": f"{best['validation_loss']:.4g}",
             **self.figures(best),
         }
-        return Summary(self.kind, figures, ("loss.png",), (command("show", run.path / BEST, "--png", "network.png"),))
+        return Summary(self.kind, figures, ("loss.png",), (command("show", run.path / BEST, "--out", "network.png"),))
 
     def _samples_an_epoch(self, samples: int) -> int:
         return samples // self.training.batch_size * self.training.batch_size
