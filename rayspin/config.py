@@ -176,7 +176,6 @@ def _plain(data: Any) -> Any:
 
 
 _REMEDIES = {
-    "missing": "add it",
     "float_type": "write a number",
     "int_type": "write a whole number",
     "string_type": 'write a string in quotes ("...")',
@@ -206,7 +205,7 @@ def _input_error(config_type: type[Config], detail: ErrorDetails, where: str) ->
         return InputError(_place(where, (*path, *filter(None, [cause.where]))), cause.problem, cause.remedy)
     problem = detail["msg"][:1].lower() + detail["msg"][1:]
     if detail["type"] == "missing":
-        return InputError(place, "missing key", _REMEDIES["missing"])
+        return InputError(place, "missing key", "add it")
     value = detail["input"]
     if detail["type"] == "literal_error" and isinstance(value, str):
         allowed = [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]

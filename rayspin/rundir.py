@@ -46,7 +46,7 @@ _REMEDIES = {
     errno.EPERM: _NOT_OURS,
     errno.EROFS: _NOT_OURS,
     errno.ENOTDIR: _NOT_OURS,
-    errno.ELOOP: "find out who replaced a file by a symbolic link, or give another folder with --out",
+    errno.ELOOP: "check which file was replaced by a symbolic link, or give another folder with --out",
 }
 
 

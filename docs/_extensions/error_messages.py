@@ -1,68 +1,93 @@
-"""The error messages of the package, read from its source."""
+"""The messages that users meet, read from the source of the package.
+
+They are the errors of `rayspin.errors` and its subclasses, the parameters that the command line refuses, the warnings,
+the faults that `rayspin verify` lists and the findings of `rayspin doctor`.
+
+Left out, because they are not texts of this package or ask for nothing: usage errors of Click (an unknown option or
+command, a missing argument), exceptions with a traceback, which are bugs, and the states of a submitted job in
+`rayspin status`. An error that repeats the problem of another one under another name is listed once, where the problem
+is found.
+"""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import cache
 from pathlib import Path
 
-import rayspin
+from source_texts import Texts, messages_in_source
+
+CAUSES = Path(__file__).parent.parent / "_data" / "causes.toml"
+"""The cause of each message, by module and problem."""
+
+COMMON = "several modules"
+"""Table of `CAUSES` for problems that several modules report for the same cause."""
+
+MOST_COMMON = "most common"
+"""List in `CAUSES` of the problems that users meet most often."""
+
+TOPICS: Mapping[str, Sequence[str]] = {
+    "Job files, keys and paths": ("config", "inputs", "job", "jobs.registry", "jobs.pipeline", "paths", "templates"),
+    "Command line": ("cli", "launch.arguments", "show", "status", "execution.stopping", "output"),
+    "Folders of runs and file systems": ("rundir", "claims"),
+    "Datasets": ("jobs.generate", "storage", "rng"),
+    "Ray, nodes and Slurm": ("execution", "launch"),
+    "Networks and training": ("jobs.train", "training", "models"),
+    "Sweeps": ("jobs.tune",),
+    "Reconstruction": ("reconstruction", "jobs.reconstruct", "jobs.methods"),
+    "Images and microscopes": ("imaging", "storage.images", "jobs.microscope", "application"),
+    "Evaluations, reports and figures": ("jobs.evaluate", "jobs.stage", "report", "figure_files", "analysis"),
+    "Simulation and physics": ("physics", "metrics"),
+}
+"""Modules by what a user was doing; a module that is named takes precedence over its package."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """An error message in the source, with `...` for what is filled in.
+    """A message in the source, with `...` for what is filled in.
 
     Attributes:
         module: name of the module below `rayspin`.
         problem: what is wrong.
-        remedy: what to do about it.
+        remedies: what to do about it; several if they depend on the circumstances.
     """
 
     module: str
     problem: str
-    remedy: str
+    remedies: Texts
 
 
-def messages() -> list[Message]:
-    """Return the error messages of the package, in order of modules."""
-    root = Path(rayspin.__file__).parent
-    found = {}
-    for path in sorted(root.rglob("*.py")):
-        module = path.relative_to(root).with_suffix("").as_posix().replace("/", ".")
-        for message in _messages_of(ast.parse(path.read_text()), module):
-            found[message] = None
-    return list(found)
+@cache
+def messages() -> tuple[Message, ...]:
+    """Return the messages of the package, in order of modules."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for module, problem, remedy in messages_in_source():
+        found.setdefault((module, problem), []).append(remedy)
+    return tuple(Message(*key, tuple(dict.fromkeys(remedies))) for key, remedies in found.items())
 
 
-def _messages_of(tree: ast.AST, module: str) -> Iterator[Message]:
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef):
-            assigned = list(_assignments(function))
-            for node in ast.walk(function):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("Error"):
-                    texts = [list(_texts(argument, assigned)) for argument in node.args]
-                    if len(texts) == 3:
-                        yield from (Message(module, *pair) for pair in product(*texts[1:]) if pair[0].strip(" ."))
+def causes() -> dict[tuple[str, str], str]:
+    """Return the causes in `CAUSES` by (module or `COMMON`, problem)."""
+    tables = tomllib.loads(CAUSES.read_text(encoding="utf-8"))
+    del tables[MOST_COMMON]
+    return {(module, problem): cause for module, table in tables.items() for problem, cause in table.items()}
 
 
-def _assignments(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the names and values of all assignments in a function."""
-    for node in ast.walk(function):
-        if isinstance(node, ast.Assign):
-            yield from ((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))
+def most_common() -> list[str]:
+    """Return the problems that users meet most often."""
+    return list(tomllib.loads(CAUSES.read_text(encoding="utf-8"))[MOST_COMMON])
 
 
-def _texts(node: ast.expr, assigned: list[tuple[str, ast.expr]]) -> Iterator[str]:
-    """Yield the texts that an expression may have, with `...` for its variable parts."""
-    if isinstance(node, ast.Constant):
-        yield str(node.value)
-    elif isinstance(node, ast.JoinedStr):
-        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
-    elif isinstance(node, ast.Name) and (values := [value for name, value in assigned if name == node.id]):
-        for value in values:
-            yield from _texts(value, [])
-    else:
-        yield "..."
+def topic_of(module: str) -> str:
+    """Return the topic of the messages of a module."""
+    fits = [
+        (len(name), topic) for topic, names in TOPICS.items() for name in names if f"{module}.".startswith(f"{name}.")
+    ]
+    return max(fits)[1]
+
+
+def cause_of(message: Message, known: Mapping[tuple[str, str], str]) -> str | None:
+    """Return the cause of a message from the table of its module or of `COMMON`; None if neither has it."""
+    return known.get((message.module, message.problem)) or known.get((COMMON, message.problem))

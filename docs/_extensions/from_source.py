@@ -1,20 +1,26 @@
-"""Directives whose content is made from the package: `job-reference` and `error-messages`."""
+"""Directives whose content is made from the package: `job-reference`, `common-errors` and `error-messages`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from error_messages import Message, messages
+from error_messages import CAUSES, TOPICS, Message, cause_of, causes, messages, most_common, topic_of
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import rayspin
 from rayspin import job
 
 _LARGE = 2**31
 """Limits from here on are not shown."""
+
+_MOST_REMEDIES = 7
+"""Number of remedies of a message that are shown; only messages about files, whose readers give the remedy, have more.
+"""
 
 
 class _Made(SphinxDirective):
@@ -25,6 +31,9 @@ class _Made(SphinxDirective):
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
+        # Sphinx writes a page again only if a file that it depends on has changed.
+        for path in (CAUSES, *Path(rayspin.__file__).parent.rglob("*.py")):
+            self.env.note_dependency(str(path))
         return self.parse_text_to_nodes(self.text(), allow_section_headings=True)
 
 
@@ -94,24 +103,46 @@ def _limits(value: Mapping[str, Any]) -> str:
     return " and".join(limits)
 
 
-class ErrorMessages(_Made):
-    """All error messages of the package."""
+class CommonErrors(_Made):
+    """The messages that users meet most often, with their causes and remedies."""
 
     def text(self) -> str:
-        """Return a table for each part of the package."""
-        parts: dict[str, list[Message]] = {}
-        for message in messages():
-            parts.setdefault(message.module.partition(".")[0], []).append(message)
-        lines = []
-        for part, found in parts.items():
-            lines += [f"### rayspin.{part}", "", "| problem | remedy |", "|---|---|"]
-            rows = dict.fromkeys(f"| {_cell(one.problem)} | {_cell(one.remedy)} |" for one in found)
-            lines += [*rows, ""]
+        """Return a table."""
+        found = messages()
+        return "\n".join(_table([one for problem in most_common() for one in found if one.problem == problem]))
+
+
+class ErrorMessages(_Made):
+    """All other messages of the package, with their causes and remedies."""
+
+    def text(self) -> str:
+        """Return a table for each topic."""
+        common, lines = most_common(), []
+        found = [message for message in messages() if message.problem not in common]
+        for topic in TOPICS:
+            lines += [f"### {topic}", "", *_table([one for one in found if topic_of(one.module) == topic]), ""]
         return "\n".join(lines)
 
 
-def _cell(text: str) -> str:
-    return "" if text == "..." else "`" + " ".join(text.replace("|", "\\|").replace("`", "'").split()) + "`"
+def _table(found: Sequence[Message]) -> list[str]:
+    """Return a table of messages; those with the same problem and the same cause share a row."""
+    known, rows = causes(), {}
+    # Texts that any program may report come last.
+    for message in sorted(found, key=lambda one: one.problem == "..."):
+        row = rows.setdefault((message.problem, cause_of(message, known)), [])
+        row += [remedy for remedy in message.remedies if remedy != "..." and remedy not in row]
+    lines = ["| problem | cause | remedy |", "|---|---|---|"]
+    for (problem, cause), remedies in rows.items():
+        shown = "*another text of the system*" if problem == "..." else _code(problem)
+        advice = [_code(remedy) for remedy in remedies]
+        if len(advice) > _MOST_REMEDIES:
+            advice[_MOST_REMEDIES // 2 :] = ["or another, which depends on the file"]
+        lines.append(f"| {shown} | {_escaped(cause or '')} | {'<br>'.join(advice)} |")
+    return lines
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("|", "\\|").replace("`", "'") + "`"
 
 
 _COLON = "\ue000"
@@ -162,6 +193,7 @@ def _escaped(line: str) -> str:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("job-reference", JobReference)
+    app.add_directive("common-errors", CommonErrors)
     app.add_directive("error-messages", ErrorMessages)
     # Before and after Napoleon, which has the priority 500.
     app.connect("autodoc-process-docstring", _hide_colons, priority=400)

@@ -86,7 +86,7 @@ def read_frames(path: Path) -> Frames:
             }
         return Frames(about["title"], about["axis"], about["positions"], panels)
     except (EOFError, OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(str(path), f"not frames ({error})", "delete it, and run the job again") from None
+        raise InputError(str(path), f"is not a file of frames ({error})", "run the job again in a new folder") from None
 
 
 def _rounded(spins: Floats) -> npt.NDArray[np.int8]:

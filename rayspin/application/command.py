@@ -51,7 +51,7 @@ def run_all(
         given["sites_per_pixel"] = _number("--sites-per-pixel", given["sites_per_pixel"], AUTO)
     inputs: list[Path | Sequence[Path]] = [sources] if components else list(sources)
     if outputs and len(inputs) > 1:
-        raise InputError("--out", f"names the result of one input, and there are {len(inputs)}", "leave it out")
+        raise InputError("--out", f"names a single result, and there are {len(inputs)} inputs", "leave it out")
     for output in outputs:
         check_suffix(output)
     named = [source if isinstance(source, Path) else source[0] for source in inputs]
@@ -60,7 +60,7 @@ def run_all(
         files = list(outputs) or [Path(f"{first.stem}-result{suffix}") for suffix in _DEFAULT_SUFFIXES]
         for file in files:
             if file.exists() and any(file.samefile(path) for path in sources if path.exists()):
-                raise InputError(str(file), "is an input", "give another file with --out")
+                raise InputError(str(file), "is one of the inputs", "give another file with --out")
         found = apply_to(source, applied, levels=levels, **given)
         for file in files:
             found.save(file)
@@ -73,8 +73,8 @@ def _check_distinct(sources: Sequence[Path]) -> None:
     for source in sources:
         other = seen.setdefault(source.stem, source)
         if other is not source:
-            problem = f"and {other} have results of the same name"
-            raise InputError(str(source), problem, "apply to one after the other, with --out")
+            problem = f"its result would have the same name as that of {other}"
+            raise InputError(str(source), problem, "apply to one input after the other, with --out")
 
 
 def _levels(given: dict[str, Any]) -> dict[str, Any]:
@@ -93,4 +93,4 @@ def _number(option: str, text: str, word: str) -> float | str:
     try:
         return float(text)
     except ValueError:
-        raise InputError(option, f"{text!r} is no number", f"give one, or {word!r}") from None
+        raise InputError(option, f"{text!r} is not a number", f"give a number, or {word!r}") from None

@@ -181,7 +181,7 @@ def _weights_file(what: str | Path) -> Path:
         return path / BEST
     if path.suffix != ".safetensors" and not path.exists():
         known = [*pretrained_names(), *METHODS]
-        raise InputError(str(what), "is no weight file, training, network or method", suggestion(str(what), known))
+        raise InputError(str(what), "is not a weight file, training, network or method", suggestion(str(what), known))
     return path
 
 

@@ -37,12 +37,12 @@ def usable_cpus() -> int:
     """Return how many CPUs this process may use; Ray by itself would count all CPUs of the machine.
 
     Raises:
-        InputError: `CPUS` is set to what is no number.
+        InputError: `CPUS` is not set to a number.
     """
     affinity = len(os.sched_getaffinity(0))
     limit = os.environ.get(CPUS, str(affinity))
     if not limit.isdecimal() or int(limit) == 0:
-        raise InputError(CPUS, f"{limit!r} in the environment is no number of CPUs", "give 1 or more, or unset it")
+        raise InputError(CPUS, f"{limit!r} in the environment is not a number of CPUs", "give 1 or more, or unset it")
     return min(affinity, int(limit))
 
 
@@ -145,7 +145,7 @@ class Session:
             source: where the address comes from, for the error.
 
         Raises:
-            InputError: the address is no HOST:PORT, nothing answers there, or what answers is no Ray.
+            InputError: the address is not of the form HOST:PORT, or no server or another one than Ray answers there.
         """
         if self.address == EMBEDDED:
             return
@@ -154,14 +154,14 @@ class Session:
         remedy = f"give HOST:PORT of a running Ray, or {leave_out} for a Ray of this command alone"
         host_and_port = _host_and_port(self.address)
         if host_and_port is None:
-            raise InputError(where, "is no HOST:PORT", remedy)
+            raise InputError(where, "is not of the form HOST:PORT", remedy)
         try:
             with socket.create_connection(host_and_port, timeout=_ANSWER_S) as connection:
                 speaks = "RAY_USE_TLS" in os.environ or _speaks_grpc(connection)
         except OSError as error:
             raise InputError(where, f"nothing answers ({error})", remedy) from None
         if not speaks:
-            raise InputError(where, "what answers there is no Ray", remedy)
+            raise InputError(where, "a server answers there that is not Ray", remedy)
 
     def cpus(self) -> int:
         """CPUs of the whole session."""

@@ -80,7 +80,9 @@ def components(inputs: Sequence[Input]) -> Input:
     """
     if len(inputs) != 3 or any(one.spins_NYXC.shape != (*inputs[0].spins_NYXC.shape[:3], 1) for one in inputs):
         shapes = ", ".join(str(one.spins_NYXC.shape) for one in inputs)
-        raise InputError("--components", f"the inputs are {shapes}", "give images of S_x, S_y and S_z of equal size")
+        raise InputError(
+            "--components", f"the inputs have the shapes {shapes}", "give images of S_x, S_y and S_z of equal size"
+        )
     spins = np.concatenate([one.spins_NYXC for one in inputs], axis=-1)
     known = np.logical_and.reduce([one.known_NYX for one in inputs])
     name = ", ".join(one.name for one in inputs)

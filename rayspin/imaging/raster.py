@@ -132,6 +132,6 @@ def _grey(path: Path, pixels_NYXB: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], 
         raise InputError(str(path), f"has {bands} bands of {pixels_NYXB.dtype}", _REMEDY)
     colours = pixels_NYXB[..., : bands - (bands in (2, 4))]
     if colours.shape[-1] > 1 and (colours != colours[..., :1]).any():
-        raise InputError(str(path), "has colours, and a component of the spins is a grey level", _REMEDY)
+        raise InputError(str(path), "has colors, and a component of the spins is a grey level", _REMEDY)
     known = pixels_NYXB[..., -1] > 0 if bands in (2, 4) else np.ones(pixels_NYXB.shape[:-1], bool)
     return colours[..., 0], known

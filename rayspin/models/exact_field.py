@@ -46,7 +46,7 @@ class ExactField(nn.Module):
             raise InputError(
                 "boundary",
                 "the networks need a periodic lattice, and this one has open boundaries",
-                "use another dataset",
+                'use a dataset with boundary = "periodic"',
             )
         self.local = hamiltonian.dipole == 0
         # Without the dipole term a single spin affects its neighbours only, so a 3x3 lattice is enough.

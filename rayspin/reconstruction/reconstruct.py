@@ -269,6 +269,6 @@ def _start(values: npt.ArrayLike, shape: tuple[int, ...]) -> Maps:
 def _spectrum(values: npt.ArrayLike, shape: tuple[int, ...]) -> Spectrum:
     found = np.asarray(values)
     if found.shape != shape or found.dtype.kind not in "fc" or not np.isfinite(found).all():
-        problem = f"of shape {found.shape} and dtype {found.dtype} is none of this lattice"
-        raise InputError("spectrum", problem, f"give finite numbers {shape}, from fine fields of the lattice")
+        problem = f"is not a spectrum of this lattice (shape {found.shape}, dtype {found.dtype})"
+        raise InputError("spectrum", problem, f"give finite numbers of shape {shape}, from fine fields of this lattice")
     return found.astype(np.complex64)

@@ -73,7 +73,7 @@ def picture_uri(path: Path, detail: Detail) -> str:
         image.thumbnail((detail.width, 4 * detail.width))
         return _uri(image.convert("RGB"), detail, lossless=False)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(str(path), f"not a picture ({error})", remedy) from None
+        raise InputError(str(path), f"is not a picture ({error})", remedy) from None
 
 
 def _uri(image: Image.Image, detail: Detail, *, lossless: bool) -> str:

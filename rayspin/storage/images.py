@@ -103,8 +103,8 @@ def _chosen(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> str:
         if len(named := [name for name in like if name.startswith(beginning)]) == 1:
             return named[0]
     if len(like) != 1:
-        problem = f"has {len(like)} arrays like spins among {', '.join(shapes) or 'none'}"
-        raise InputError(str(path), problem, f"name the one of the spins {_NAMES[0]!r}")
+        problem = f"has {len(like)} arrays in the shape of spins among {', '.join(shapes) or 'none'}"
+        raise InputError(str(path), problem, f"give the array of the spins the name {_NAMES[0]!r}")
     return like[0]
 
 

@@ -18,7 +18,7 @@ from rayspin.physics import Hamiltonian
 def _not_zero(strengths: dict[Term, float]) -> dict[Term, float]:
     for name, strength in strengths.items():
         if strength == 0 or not math.isfinite(strength):
-            raise InputError(name, f"{strength} has no sign or no logarithm", "give an initial strength such as 0.1")
+            raise InputError(name, f"{strength} is zero or not finite", "give an initial strength such as 0.1")
     return strengths
 
 

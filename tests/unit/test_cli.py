@@ -137,7 +137,7 @@ def test_missing_files_and_invalid_options_are_refused(invoke: object, tmp_path:
     for arguments, line in [
         (("run", "nowhere.toml"), "nowhere.toml: no such file"),
         (("run", "job.toml", "--address", "127.0.0.1:1"), "--address 127.0.0.1:1: nothing answers"),
-        (("run", "job.toml", "--address", "head"), "--address head: is no HOST:PORT"),
+        (("run", "job.toml", "--address", "head"), "--address head: is not of the form HOST:PORT"),
         (("show", "nowhere"), "nowhere: no such file or folder"),
         (("show", "empty"), "neither dataset, run, shard nor weights"),
         (("check", "job.toml", "--set", "samples"), "--set samples: not of the form key=value"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-import runpy
 import tomllib
+from collections import Counter
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,15 @@ from click.testing import CliRunner
 
 from rayspin import __version__
 from rayspin.cli import main
+from rayspin.errors import RayspinError
+from rayspin.inputs import read_text
 from rayspin.job import KINDS, load
 from rayspin.jobs.registry import build_stage
 from rayspin.launch.job_requests import SiteProfile
+from rayspin.launch.scheduler import log_and_submit_time
+from rayspin.physics import Hamiltonian
+from rayspin.physics.arguments import whole
+from rayspin.rundir import write_text
 from rayspin.storage import VARIABLES
 from tests.support.pages import DOCS, PAGES, blocks, commands, large, run
 from tests.support.repository import JOBS, REPOSITORY
@@ -118,13 +126,54 @@ def test_each_page_is_in_a_table_of_contents() -> None:
         assert path.stem in listed or path == DOCS / "index.md", path
 
 
-def test_messages_of_the_troubleshooting_page_exist() -> None:
-    made = runpy.run_path(str(DOCS / "_extensions" / "error_messages.py"))
-    known = {message.problem for message in made["messages"]()}
-    quoted = re.findall(r"^\| `([^`]+)` \|", PAGES["docs/troubleshooting.md"], flags=re.MULTILINE)
-    assert len(quoted) > 15
-    assert set(quoted) <= known
-    assert len(known) > 250
+def test_each_message_has_a_cause_and_each_cause_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS / "_extensions")
+    made = import_module("error_messages")
+    found, causes = made.messages(), made.causes()
+    without = [f"{one.module}: {one.problem}" for one in found if made.cause_of(one, causes) is None]
+    assert not without, f"add the cause of each of these messages to {made.CAUSES}: {without}"
+    in_modules = {(one.module, one.problem) for one in found}
+    several = {problem for problem, count in Counter(problem for _, problem in in_modules).items() if count > 1}
+    known = in_modules | {(made.COMMON, problem) for problem in several}
+    left = [f"{module}: {problem}" for module, problem in causes if (module, problem) not in known]
+    assert not left, f"no such message is left in the source; remove its cause from {made.CAUSES}: {left}"
+    assert set(made.most_common()) <= {one.problem for one in found}
+    assert {made.topic_of(one.module) for one in found} == set(made.TOPICS)
+    assert all(cause.endswith(".") and "|" not in cause for cause in causes.values())
+    modules = list(dict.fromkeys(module for module, _ in causes if module != made.COMMON))
+    assert modules == [module for module in dict.fromkeys(one.module for one in found) if module in modules]
+    assert len(found) > 400
+
+
+def test_messages_are_read_as_they_are_raised(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Texts in variables, branches, helper functions, tables and arguments, compared with the errors themselves."""
+    monkeypatch.syspath_prepend(DOCS / "_extensions")
+    found = {(one.module, one.problem): one.remedies for one in import_module("error_messages").messages()}
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "job.toml").touch()
+    raised: dict[str, Callable[[], object]] = {
+        "inputs": lambda: read_text(tmp_path, limit=9),
+        "config": lambda: Hamiltonian.from_argument({"dmj": 1.0}, "hamiltonian"),
+        "physics.hamiltonian": lambda: Hamiltonian.from_argument("labyrinht", "hamiltonian"),
+        "physics.arguments": lambda: whole("threads", 0, 1),
+        "job": lambda: load(tmp_path / "job.toml", ["size"]),
+        "launch.scheduler": lambda: log_and_submit_time("1"),
+        "rundir": lambda: write_text(tmp_path / "job.toml" / "file", ""),
+    }
+    for module, call in raised.items():
+        with pytest.raises(RayspinError) as caught:
+            call()
+        fits = [
+            remedies
+            for (where, problem), remedies in found.items()
+            if where == module and matches(problem, caught.value.problem)
+        ]
+        assert any(matches(one, caught.value.remedy) for remedies in fits for one in remedies), (module, caught.value)
+
+
+def matches(shown: str, text: str) -> bool:
+    """Return whether a text is shown, with `...` for parts of it but not for the whole."""
+    return shown != "..." and re.fullmatch(".*".join(map(re.escape, shown.split("..."))), text) is not None
 
 
 def test_install_page_names_each_extra() -> None:

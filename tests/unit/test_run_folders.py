@@ -163,7 +163,7 @@ def test_symbolic_link_as_lock_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Too many levels of symbolic links"), claim(tmp_path / "run"):
         pass
     with (
-        pytest.raises(RunError, match="find out who replaced a file by a symbolic link"),
+        pytest.raises(RunError, match="check which file was replaced by a symbolic link"),
         RunDir.at(tmp_path / "run").claimed({"kind": "train-fcn"}),
     ):
         pass

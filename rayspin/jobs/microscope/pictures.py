@@ -138,4 +138,6 @@ class Pictures:
                 {name.removeprefix("true_"): values for name, values in arrays.items()},
             )
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(str(path), f"is damaged ({error!r})", "run the job that made it again") from None
+            raise InputError(
+                str(path), f"is damaged ({error!r})", "run the job that made it again, in a new folder"
+            ) from None

@@ -161,7 +161,7 @@ def test_weights_of_a_training_are_found_by_file_and_by_folder(tmp_path, picture
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"what": "labyrinth-fiel"}, "labyrinth-fiel: is no weight file.*did you mean 'labyrinth-field'"),
+        ({"what": "labyrinth-fiel"}, "labyrinth-fiel: is not a weight file.*did you mean 'labyrinth-field'"),
         ({"what": "projections"}, "scale: the method 'projections' needs one"),
         ({"what": "map", "scale": 4}, 'hamiltonian: the method "map" needs one'),
         ({"what": "wiener", "scale": 4}, "'wiener' needs more than an image"),

@@ -45,7 +45,7 @@ def test_results_of_equal_names_are_refused(picture: Path) -> None:
     (picture.parent / "other").mkdir()
     (picture.parent / "other" / picture.name).write_bytes(picture.read_bytes())
     told = message("bicubic", picture.name, f"other/{picture.name}", "--scale", 2)
-    assert told.startswith(f"other/{picture.name}: and {picture.name} have results of the same name")
+    assert told.startswith(f"other/{picture.name}: its result would have the same name as that of {picture.name}")
 
 
 def test_options_of_grey_levels_arrive(picture: Path) -> None:
@@ -74,18 +74,20 @@ def test_mistakes_are_one_line_and_write_nothing(picture: Path, tmp_path: Path) 
     Path("folder").mkdir()
     for name, problem in (
         ("missing.png", "missing.png: is missing"),
-        ("colours.png", "colours.png: has colours"),
+        ("colours.png", "colours.png: has colors"),
         ("cut.png", "cut.png: is damaged"),
         ("animated.gif", "animated.gif: is not a file of images"),
         ("nan.npy", "nan.npy: image 0 has values that are not finite"),
         ("folder", "folder: "),
     ):
         assert message("labyrinth-field", name).startswith(problem)
-    assert message("bicubic", picture, "--scale", 2, "--noise", "much").startswith("--noise: 'much' is no number")
+    assert message("bicubic", picture, "--scale", 2, "--noise", "much").startswith("--noise: 'much' is not a number")
     assert message("bicubic", picture, "--scale", 2, "--out", picture).endswith("give another file with --out\n")
     assert message("bicubic", picture, "--scale", 2, "--out", "a.txt").startswith("a.txt: is a file of another kind")
     assert message("bicubic", picture, picture, "--scale", 2, "--out", "a.nc").startswith(
-        "--out: names the result of one"
+        "--out: names a single result"
     )
-    assert message("bicubic", picture, picture, "--scale", 2, "--components").startswith("--components: the inputs are")
+    assert message("bicubic", picture, picture, "--scale", 2, "--components").startswith(
+        "--components: the inputs have the shapes"
+    )
     assert "percentiles" in message("bicubic", picture, "--scale", 2, "--percentiles", 90, 10)

@@ -39,7 +39,7 @@ SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 @pytest.mark.parametrize("address", ["auto", "6379", "host", "host:", ":6379", "host:port", "ray://h:10001", "h:70000"])
 def test_address_without_host_or_port_is_refused(address: str) -> None:
-    with pytest.raises(InputError, match="is no HOST:PORT; give HOST:PORT of a running Ray"):
+    with pytest.raises(InputError, match="is not of the form HOST:PORT; give HOST:PORT of a running Ray"):
         Session(address).check()
 
 
@@ -55,7 +55,7 @@ def test_ipv4_and_ipv6_addresses_are_accepted() -> None:
 def test_server_that_is_not_ray_is_refused(answer: bytes) -> None:
     with (
         server_with_answer(socket.AF_INET, answer) as port,
-        pytest.raises(InputError, match="what answers there is no Ray"),
+        pytest.raises(InputError, match="a server answers there that is not Ray"),
     ):
         Session(f"127.0.0.1:{port}").check()
 
@@ -64,7 +64,7 @@ def test_web_server_is_refused() -> None:
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        with pytest.raises(InputError, match="what answers there is no Ray"):
+        with pytest.raises(InputError, match="a server answers there that is not Ray"):
             Session(f"127.0.0.1:{server.server_port}").check()
         thread.join()
 
@@ -81,9 +81,9 @@ def test_error_names_the_variable_or_option_of_the_address() -> None:
     refused = runner.invoke(cli.main, ["run", "jobs/smoke/generate.toml"], env={"RAY_ADDRESS": "auto"})
     assert refused.exit_code == 2
     assert refused.output == (
-        "RAY_ADDRESS auto: is no HOST:PORT; give HOST:PORT of a running Ray, "
+        "RAY_ADDRESS auto: is not of the form HOST:PORT; give HOST:PORT of a running Ray, "
         "or unset it for a Ray of this command alone\n"
     )
     refused = runner.invoke(cli.main, ["run", "jobs/smoke/generate.toml", "--address", "auto"])
-    assert refused.output.startswith("--address auto: is no HOST:PORT; ")
+    assert refused.output.startswith("--address auto: is not of the form HOST:PORT; ")
     assert "RAY_ADDRESS" in runner.invoke(cli.main, ["run", "--help"]).output

@@ -80,7 +80,7 @@ def torn(path: Path, save: Callable[[Path], object]) -> None:
 NOISE = np.random.default_rng(1).integers(0, 255, (64, 64), dtype=np.uint8)
 ANIMATED = {"save_all": True, "append_images": [Image.fromarray(OTHER)]}
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "colours.png": (lambda path: in_colours(GREY, GREY, OTHER).save(path), "has colours"),
+    "colours.png": (lambda path: in_colours(GREY, GREY, OTHER).save(path), "has colors"),
     "animation.png": (lambda path: Image.fromarray(GREY).save(path, **ANIMATED), "is an animation of 2 frames"),
     "torn.png": (lambda path: torn(path, Image.fromarray(NOISE).save), "is damaged, or not an image"),
     "torn.tif": (lambda path: torn(path, lambda file: tifffile.imwrite(file, NOISE)), "is damaged, or not an image"),

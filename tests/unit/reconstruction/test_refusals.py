@@ -47,8 +47,11 @@ def _with(value):
         ({"method": "map", "hamiltonian": Hamiltonian(exchange=0.0)}, "hamiltonian: all its terms are zero"),
         ({"method": "map", "hamiltonian": "labyrint"}, "labyrint"),
         ({"method": "wiener"}, "spectrum: the Wiener filter needs one"),
-        ({"method": "wiener", "spectrum": np.ones((16, 16, 3, 3))}, "spectrum: of shape"),
-        ({"method": "wiener", "spectrum": np.full((32, 32, 3, 3), np.nan)}, "spectrum: of shape"),
+        ({"method": "wiener", "spectrum": np.ones((16, 16, 3, 3))}, "spectrum: is not a spectrum of this lattice"),
+        (
+            {"method": "wiener", "spectrum": np.full((32, 32, 3, 3), np.nan)},
+            "spectrum: is not a spectrum of this lattice",
+        ),
         ({"start": UP}, "start: has shape"),
         ({"method": "bicubik"}, "method: unknown name 'bicubik'"),
         ({"method": 7}, "method: 7 is not a method"),

@@ -41,7 +41,7 @@ def test_directions_of_long_vectors_are_kept(tmp_path: Path) -> None:
 def test_damaged_frames_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "frames-a.npz"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="not frames"):
+    with pytest.raises(InputError, match="is not a file of frames"):
         read_frames(path)
 
 

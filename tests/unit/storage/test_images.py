@@ -66,7 +66,7 @@ BAD = {
         ("text.nc", "can't be read"),
         ("text.npz", "can't be read"),
         ("empty", "has no file .nc, .npz, .npy"),
-        ("two.npz", "has 2 arrays like spins among a, b"),
+        ("two.npz", "has 2 arrays in the shape of spins among a, b"),
         ("shape.npy", r"has an array of shape \(5, 4, 6, 2\)"),
         ("none.npy", "has an empty array"),
         ("objects.npy", "can't be read"),

@@ -156,7 +156,7 @@ def test_a_start_that_needs_fine_spins_is_for_objectives_that_have_them():
     ("options", "message"),
     [
         ({"torque_strengths": {"dmi": 0.1}}, "torque_strengths: the loss has no torque; set torque_weight"),
-        ({"torque_weight": 1.0, "torque_strengths": {"dmi": 0.0}}, "dmi: 0.0 has no sign or no logarithm"),
+        ({"torque_weight": 1.0, "torque_strengths": {"dmi": 0.0}}, "dmi: 0.0 is zero or not finite"),
         ({"torque_weight": 1.0, "torque_strengths": {"spin": 1.0}}, "spin"),
         ({"motions": "rotations"}, "motions"),
         ({"recorrupted": True}, "objective.recorrupted: the data have no noise; set noise_amplitude"),
