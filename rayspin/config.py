@@ -149,7 +149,7 @@ def replace_key(table: dict[str, Any], key: str, value: Any, where: str) -> None
             if not part.isdigit() or int(part) >= len(inner):
                 raise InputError(where, f"{name} has no item {part!r}", f"give a number from 0 to {len(inner) - 1}")
         elif not isinstance(inner, dict):
-            raise InputError(where, f"{name} is not a table", f"set {name} itself, or a key inside a table")
+            raise InputError(where, f"{name} is not a table", f"set {name} itself, as in {name}={{ {part} = ... }}")
         if depth < len(path):
             inner = inner[int(part)] if isinstance(inner, list) else inner.setdefault(part, {})
         else:

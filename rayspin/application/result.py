@@ -53,11 +53,12 @@ class Application:
 
     def figures(self) -> dict[str, str]:
         """Return a description of the input and of the result, by name."""
-        given, values = self.input, self.values_NYXC
+        given, values, levels = self.input, self.values_NYXC, self.input.levels
         unknown = int((~given.known_NYX).sum())
         rows = {
             "operation": self.operation.title,
             "input": f"{given.name}, {len(values)} of {_size(given.spins_NYXC)}, edges {given.edges}",
+            **({"gray levels of S_z = -1, +1": f"{levels[0]:.4g}, {levels[1]:.4g}"} if levels else {}),
             **({"unknown pixels": str(unknown)} if unknown else {}),
             **({"sites per pixel": f"{self.sites_per_pixel:.4g}"} if self.sites_per_pixel != 1 else {}),
             "result": f"{self.operation.quantity}, {_size(values)}",

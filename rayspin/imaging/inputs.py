@@ -33,6 +33,7 @@ class Input:
         edges: how the input continues beyond its edges.
         grey: whether it is an image of gray levels, whose pixels are not sites of a lattice.
         hamiltonian: the Hamiltonian, if the spins are of a dataset; they are fine spins then.
+        levels: gray levels of S_z = -1 and +1, averaged over the first image, if it has gray levels.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Input:
     edges: Edges
     grey: bool = False
     hamiltonian: Hamiltonian | None = None
+    levels: tuple[float, float] | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -86,7 +88,7 @@ def components(inputs: Sequence[Input]) -> Input:
     spins = np.concatenate([one.spins_NYXC for one in inputs], axis=-1)
     known = np.logical_and.reduce([one.known_NYX for one in inputs])
     name = ", ".join(one.name for one in inputs)
-    return replace(inputs[0], name=name, spins_NYXC=np.where(known[..., None], spins, 0), known_NYX=known)
+    return replace(inputs[0], name=name, levels=None, spins_NYXC=np.where(known[..., None], spins, 0), known_NYX=known)
 
 
 def normalized(spins: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -99,7 +101,8 @@ def _image(path: Path, levels: Levels) -> Input:
     grey, known = raster.read_raster(path)
     # The first row of an image is its topmost.
     grey, known = grey[:, ::-1], known[:, ::-1]
-    return Input(str(path), levels.component(grey, known, str(path))[..., None], known, "mirrored", grey=True)
+    spins = levels.component(grey, known, str(path))[..., None]
+    return Input(str(path), spins, known, "mirrored", grey=True, levels=levels.means(grey[0], known[0], str(path)))
 
 
 def _dataset(path: Path, split: Split, samples: int) -> Input:

@@ -87,6 +87,22 @@ class Levels(Config):
         """
         return self.spins(grey_NYX[..., None], known_NYX, where)[..., 0]
 
+    def means(self, grey_YX: Floats, known_YX: Bools, where: str = "image") -> tuple[float, float]:
+        """Return the gray levels of the components -1 and +1 in an image, averaged over it.
+
+        Args:
+            grey_YX: gray levels, (Y, X).
+            known_YX: False where a pixel is unknown.
+            where: name of the image in error messages.
+
+        Raises:
+            InputError: as for `component`.
+        """
+        phases = self._levels(grey_YX, known_YX, where)
+        terms = _terms(_GRID[:, None], _GRID[None], phases.degree)
+        dark, bright = (float(np.tensordot(some, terms, 1).mean()) for some in (phases.dark, phases.bright))
+        return (bright, dark) if self.inverted else (dark, bright)
+
     def spins(self, grey_NYXC: Floats, known_NYX: Bools, where: str = "image") -> npt.NDArray[np.float32]:
         """Return spins from images of one component (S_z) or of three, taken under equal conditions.
 

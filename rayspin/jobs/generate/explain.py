@@ -74,7 +74,9 @@ def explain(folder: Path, shard: str) -> Explanation:
 def one_line(folder: Path, sample: int) -> str:
     """Return the shell command that generates one sample in a new process, without Ray."""
     code = f"from rayspin.jobs.generate.job import Generate; print(Generate.of({str(folder)!r}).sample({sample}))"
-    return f"python -c {shlex.quote(code)}"
+    # Quotes inside of double quotes are easier to read than what `shlex.quote` makes of them.
+    quoted = shlex.quote(code) if re.search(r'["$`\\!]', code) else f'"{code}"'
+    return f"python -c {quoted}"
 
 
 def repeat(explanation: Explanation, folder: Path, tell: Callable[[str], None]) -> None:

@@ -74,6 +74,9 @@ def test_image_of_one_component_gives_all_components_of_the_field(labyrinth, pic
     found = apply_to(picture, "labyrinth-field", sites_per_pixel=1)
     error = squared(found.values_NYXC[0, INSIDE, INSIDE], exact[INSIDE, INSIDE])
     assert error < 0.02 < 1e-2 * np.square(exact).mean()
+    dark, bright = map(float, found.figures()["gray levels of S_z = -1, +1"].split(", "))
+    with Image.open(picture) as image:
+        assert np.asarray(image).min() <= dark < bright <= np.asarray(image).max()
 
 
 def test_larger_image_is_resized_to_the_period_of_the_training_data(picture, tmp_path):

@@ -54,6 +54,14 @@ def test_known_limits_are_used_as_they_are() -> None:
     np.testing.assert_allclose(narrow[0], np.clip(2 * STRIPES, -1, 1), atol=1e-6)
 
 
+@pytest.mark.parametrize("background", ["none", "plane", "quadratic"])
+def test_levels_are_told(background: str) -> None:
+    grey, known = 100 + 40 * DOMAINS, np.ones((SIDE, SIDE), bool)
+    np.testing.assert_allclose(Levels(background=background).means(grey, known), (60, 140), atol=2)
+    np.testing.assert_allclose(Levels(background=background, inverted=True).means(grey, known), (140, 60), atol=2)
+    assert Levels(limits=(50, 90)).means(grey, known) == (50, 90)
+
+
 def test_result_does_not_depend_on_the_unit_of_the_levels() -> None:
     grey, known = image(STRIPES), np.ones((1, SIDE, SIDE), bool)
     np.testing.assert_allclose(Levels().component(grey, known), Levels().component(1e-3 * grey - 7, known), atol=2e-3)
