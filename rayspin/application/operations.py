@@ -22,8 +22,8 @@ Spins = npt.NDArray[np.float32]
 
 FINE_MARGIN = 16
 """Smallest margin of the tiles of coarse images, pixels. Labyrinths at scale 4 in tiles of 32 pixels without the margin
-differ from those of the whole image by a mean square of 9e-5 (network) and 2e-5 ("fourier"), near the edges of the tiles;
-with margins of 8 and 24 pixels by 4e-4 and 7e-5, and by 5e-5 and 6e-6."""
+differ from those of the whole image by a mean square of 9e-5 (network) and 2e-5 ("fourier"), mostly near the edges of
+the tiles; with a margin of 8 pixels by 4e-4 and 7e-5, and with one of 24 by 5e-5 and 6e-6."""
 _FINE_SIDE = 256
 """Largest side of the tiles of coarse images, pixels."""
 
