@@ -13,14 +13,16 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import tomli_w
 
+from rayspin import __version__
 from rayspin.claims import PATIENCE_S, HeldError, claim
 from rayspin.errors import InputError, MachineError, RayspinError
 from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_json, parse_toml, raw_lines, read_text
@@ -30,6 +32,9 @@ Table: TypeAlias = dict[str, Any]
 
 _LONGEST_LINE = 2**24
 """Maximum length of an entry in bytes; the longest entries contain the text of a job."""
+
+_PACKAGES = ("numpy", "numba", "torch", "ray")
+"""Packages on whose version results may depend."""
 
 _PUT_BACK = "restore the file that rayspin wrote"
 
@@ -276,8 +281,17 @@ class RunDir:
             return None
 
     def finish(self, summary: Summary) -> None:
-        """Mark the run as finished by writing its summary."""
-        write_text(self.summary_file, json.dumps(asdict(summary), indent=1) + "\n")
+        """Mark the run as finished by writing its summary, with the package versions of this process."""
+        table = {**asdict(summary), "versions": _versions()}
+        write_text(self.summary_file, json.dumps(table, indent=1) + "\n")
+
+    def versions(self) -> str:
+        """Return the package versions of the process that finished the run; empty if they are not known."""
+        try:
+            text = read_text(self.summary_file, limit=RECORD_BYTES)
+            return str(parse_json(text, str(self.summary_file))["versions"])
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return ""
 
     def check_same(self, job: Table, may_change: frozenset[str]) -> None:
         """Check that the folder is new or belongs to the same job.
@@ -388,3 +402,12 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") 
 
 def _shown(value: object) -> str:
     return "not set" if value is None else repr(value)
+
+
+def _versions() -> str:
+    """Return the versions of this package and of those that results depend on, where they are installed."""
+    found = [f"rayspin {__version__}"]
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)

@@ -134,7 +134,7 @@ def _facts(run: RunDir, job: Table, state: State, entries: Sequence[Table], seco
         "started, finished": ", ".join(f"{time:%Y-%m-%d %H:%M:%S %Z}" for time in times),
         "computing time": _time(seconds) if seconds else "",
         "machines": ", ".join(f"{host} ({count})" for host, count in hosts.most_common(8)),
-        "versions": "; ".join(sorted(versions)),
+        "versions": "; ".join(sorted(versions)) or run.versions(),
         "seeds": ", ".join(f"{key} = {value}" for key, value in seeds.items()),
     }
     if state != "finished" and job["kind"] != "pipeline":

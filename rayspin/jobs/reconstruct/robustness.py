@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Container, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -119,9 +121,9 @@ class Robustness(DatasetStage):
         missing = [name for name in names if name not in rows]
         with context.progress.track(self.kind, len(names), "case") as track:
 
-            def measured(case: str, found: list[Row]) -> None:
-                append_lines(run.path / NAME, [{"case": case, "digest": digest, "rows": found}])
-                rows[case] = found
+            def measured(case: str, found: MeasuredCase) -> None:
+                append_lines(run.path / NAME, [{"case": case, "digest": digest, **asdict(found)}])
+                rows[case] = found.rows
                 track.update(len(rows))
 
             track.update(len(rows))
@@ -175,7 +177,20 @@ class Robustness(DatasetStage):
         return Summary(f"robustness, x{self.scale}, {self.samples} fields: MSE", figures, (PICTURE,))
 
 
-class CaseMeter(Worker[str, list[Row]]):
+@dataclass(frozen=True)
+class MeasuredCase:
+    """The results of a case.
+
+    Attributes:
+        rows: rows of results.
+        seconds: wall time, s.
+    """
+
+    rows: list[Row]
+    seconds: float
+
+
+class CaseMeter(Worker[str, MeasuredCase]):
     """Measures cases in a Ray actor.
 
     Args:
@@ -186,11 +201,13 @@ class CaseMeter(Worker[str, list[Row]]):
     def __init__(self, job: Robustness, dataset: Path) -> None:
         self._job, self._reader = job, job.open_dataset(dataset).reader(job.split)
 
-    def work(self, item: str) -> list[Row]:
-        """Return the rows of the case of this name."""
+    def work(self, item: str) -> MeasuredCase:
+        """Return the results of the case of this name."""
+        start = time.monotonic()
         job, reader = self._job, self._reader
         (case,) = (case for case in job.chosen(reader.hamiltonian) if case.name == item)
-        return robustness_rows(case, job.approaches(), reader.read(np.arange(job.samples)), job.scale, job.seed)
+        rows = robustness_rows(case, job.approaches(), reader.read(np.arange(job.samples)), job.scale, job.seed)
+        return MeasuredCase(rows, time.monotonic() - start)
 
 
 def progress(run: RunDir, job: Table) -> dict[str, str]:  # noqa: ARG001
