@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rayspin.analysis.resolution import BASELINES, by_baseline, evaluate_resolution
+from rayspin.analysis.resolution import by_baseline, evaluate_resolution
 from rayspin.metrics import PRINTED_PSNR_OFFSET
 from rayspin.physics import Degradation
 from rayspin.reconstruction.interpolation import bicubic, bilinear, gaussian, interpolation_matrix
@@ -91,11 +91,17 @@ MEASURED = {
 
 @pytest.fixture(scope="module")
 def tables(labyrinths):
-    degradation = Degradation()
-    methods = {name: by_baseline(name, degradation) for name in BASELINES}
+    degradation, names = Degradation(), {4: [], 8: [], 16: []}
+    for scale, name in [*((scale, f"{name} (published)") for scale, name in PUBLISHED), *MEASURED]:
+        names[scale].append(name)
     return {
-        scale: evaluate_resolution(methods, labyrinths, degradation.apply(labyrinths, scale), scale)
-        for scale in (4, 8, 16)
+        scale: evaluate_resolution(
+            {name: by_baseline(name, degradation) for name in used},
+            labyrinths,
+            degradation.apply(labyrinths, scale),
+            scale,
+        )
+        for scale, used in names.items()
     }
 
 
