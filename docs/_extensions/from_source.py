@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from error_messages import CAUSES, TOPICS, Message, cause_of, causes, messages, most_common, topic_of
+from error_messages import CAUSES, TOPICS, Message, messages, most_common, topic_of
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -17,10 +17,6 @@ from rayspin import job
 
 _LARGE = 2**31
 """Limits from here on are not shown."""
-
-_MOST_REMEDIES = 7
-"""Number of remedies of a message that are shown; only messages about files, whose readers give the remedy, have more.
-"""
 
 
 class _Made(SphinxDirective):
@@ -126,18 +122,15 @@ class ErrorMessages(_Made):
 
 def _table(found: Sequence[Message]) -> list[str]:
     """Return a table of messages; those with the same problem and the same cause share a row."""
-    known, rows = causes(), {}
+    rows: dict[tuple[str, str | None], list[str]] = {}
     # Texts that any program may report come last.
     for message in sorted(found, key=lambda one: one.problem == "..."):
-        row = rows.setdefault((message.problem, cause_of(message, known)), [])
+        row = rows.setdefault((message.problem, message.cause), [])
         row += [remedy for remedy in message.remedies if remedy != "..." and remedy not in row]
     lines = ["| problem | cause | remedy |", "|---|---|---|"]
     for (problem, cause), remedies in rows.items():
         shown = "*another text of the system*" if problem == "..." else _code(problem)
-        advice = [_code(remedy) for remedy in remedies]
-        if len(advice) > _MOST_REMEDIES:
-            advice[_MOST_REMEDIES // 2 :] = ["or another, which depends on the file"]
-        lines.append(f"| {shown} | {_escaped(cause or '')} | {'<br>'.join(advice)} |")
+        lines.append(f"| {shown} | {_escaped(cause or '')} | {'<br>'.join(map(_code, remedies))} |")
     return lines
 
 

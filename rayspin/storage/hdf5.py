@@ -63,8 +63,8 @@ def reading(path: Path) -> Iterator[os.stat_result]:
         InputError: the file is missing, is not a regular file, or is not a complete shard.
         MachineError: the system fails to read the file, which may be intact.
     """
-    look, mend = command("verify", path.parent), command("repair", path.parent)
-    remedy = f"check the dataset with {look}, then repair it with {mend}"
+    folder = path.parent
+    remedy = f"check the dataset with {command('verify', folder)}, then repair it with {command('repair', folder)}"
     try:
         # HDF5 would block forever on a named pipe.
         found = path.stat()

@@ -54,8 +54,8 @@ def points_of(job: Mapping[str, Any], where: str = "") -> tuple[Point, ...]:
     grid: Mapping[str, Sequence[Any]] = job.get("grid", {})
     for key, values in grid.items():
         if key.partition(".")[0] not in Point.model_fields:
-            problem, remedy = "is not a parameter of a sample", "write hamiltonian.KEY or schedule.KEY"
-            raise InputError(_place(where, f"grid.{key}"), problem, remedy)
+            remedy = "write hamiltonian.KEY or schedule.KEY"
+            raise InputError(_place(where, f"grid.{key}"), "is not a parameter of a sample", remedy)
         if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str) or not len(values):
             raise InputError(_place(where, f"grid.{key}"), "has no values", "give a list of values")
     found = []

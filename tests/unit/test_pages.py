@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import errno
+import os
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -16,7 +20,6 @@ from click.testing import CliRunner
 from rayspin import __version__
 from rayspin.cli import main
 from rayspin.errors import RayspinError
-from rayspin.inputs import read_text
 from rayspin.job import KINDS, load
 from rayspin.jobs.registry import build_stage
 from rayspin.launch.job_requests import SiteProfile
@@ -126,33 +129,67 @@ def test_each_page_is_in_a_table_of_contents() -> None:
         assert path.stem in listed or path == DOCS / "index.md", path
 
 
-def test_each_message_has_a_cause_and_each_cause_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module that makes the list of messages."""
     monkeypatch.syspath_prepend(DOCS / "_extensions")
-    made = import_module("error_messages")
-    found, causes = made.messages(), made.causes()
-    without = [f"{one.module}: {one.problem}" for one in found if made.cause_of(one, causes) is None]
+    return import_module("error_messages")
+
+
+def test_each_message_has_a_cause_and_each_cause_a_message(made: ModuleType) -> None:
+    found = made.messages()
+    without = [f"{one.module}: {one.problem}" for one in found if one.cause is None]
     assert not without, f"add the cause of each of these messages to {made.CAUSES}: {without}"
-    in_modules = {(one.module, one.problem) for one in found}
-    several = {problem for problem, count in Counter(problem for _, problem in in_modules).items() if count > 1}
-    known = in_modules | {(made.COMMON, problem) for problem in several}
-    left = [f"{module}: {problem}" for module, problem in causes if (module, problem) not in known]
+    known = {(one.module, one.problem) for one in found}
+    modules = Counter(problem for _, problem in known)
+    left = [
+        f"{name}: {problem}"
+        for name, table in made.tables().items()
+        for problem in table
+        if (modules[problem] < 2 if name == made.COMMON else (name, problem) not in known)
+    ]
     assert not left, f"no such message is left in the source; remove its cause from {made.CAUSES}: {left}"
-    assert set(made.most_common()) <= {one.problem for one in found}
+    assert set(made.most_common()) <= modules.keys()
     assert {made.topic_of(one.module) for one in found} == set(made.TOPICS)
-    assert all(cause.endswith(".") and "|" not in cause for cause in causes.values())
-    modules = list(dict.fromkeys(module for module, _ in causes if module != made.COMMON))
-    assert modules == [module for module in dict.fromkeys(one.module for one in found) if module in modules]
+    assert all(one.cause.endswith(".") and "|" not in one.cause for one in found)
+    names = [name for name in made.tables() if name != made.COMMON]
+    assert names == sorted(names)
     assert len(found) > 400
 
 
-def test_messages_are_read_as_they_are_raised(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Texts in variables, branches, helper functions, tables and arguments, compared with the errors themselves."""
-    monkeypatch.syspath_prepend(DOCS / "_extensions")
-    found = {(one.module, one.problem): one.remedies for one in import_module("error_messages").messages()}
+def test_each_message_that_is_written_down_with_its_remedies_is_in_the_source(made: ModuleType) -> None:
+    """Its problem is that of a message that is read, or consists of texts of its module."""
+    texts = {name: strings(tree) for name, tree in made.trees().items()}
+    everywhere = "\n".join(texts.values())
+    read = made.in_source()
+    for module, table in made.tables().items():
+        for problem, entry in table.items():
+            if isinstance(entry, dict):
+                is_read = any(module == name and made.fits(shown, problem) for name, shown in read)
+                assert is_read or all(part in texts[module] for part in parts(problem)), f"{module}: {problem}"
+                for remedy in [entry["remedy"]] if isinstance(entry["remedy"], str) else entry["remedy"]:
+                    assert all(part in everywhere for part in parts(remedy)), f"{module}: {remedy}"
+
+
+def strings(tree: ast.Module) -> str:
+    """All strings of a module, and the texts of the system for the error numbers that it names."""
+    texts = [str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return "\n".join([*texts, *(os.strerror(number) for number, name in errno.errorcode.items() if name in names)])
+
+
+def parts(shown: str) -> list[str]:
+    """The parts of a message between what is filled in, commands and punctuation."""
+    return [part.strip() for part in re.split(r"\.\.\.|rayspin \w+|[,:;()]", shown)]
+
+
+def test_messages_are_listed_as_they_are_raised(
+    made: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", "")
     (tmp_path / "job.toml").touch()
     raised: dict[str, Callable[[], object]] = {
-        "inputs": lambda: read_text(tmp_path, limit=9),
+        "inputs": lambda: load(tmp_path),
         "config": lambda: Hamiltonian.from_argument({"dmj": 1.0}, "hamiltonian"),
         "physics.hamiltonian": lambda: Hamiltonian.from_argument("labyrinht", "hamiltonian"),
         "physics.arguments": lambda: whole("threads", 0, 1),
@@ -160,20 +197,14 @@ def test_messages_are_read_as_they_are_raised(monkeypatch: pytest.MonkeyPatch, t
         "launch.scheduler": lambda: log_and_submit_time("1"),
         "rundir": lambda: write_text(tmp_path / "job.toml" / "file", ""),
     }
+    found = made.messages()
     for module, call in raised.items():
         with pytest.raises(RayspinError) as caught:
             call()
-        fits = [
-            remedies
-            for (where, problem), remedies in found.items()
-            if where == module and matches(problem, caught.value.problem)
-        ]
-        assert any(matches(one, caught.value.remedy) for remedies in fits for one in remedies), (module, caught.value)
-
-
-def matches(shown: str, text: str) -> bool:
-    """Return whether a text is shown, with `...` for parts of it but not for the whole."""
-    return shown != "..." and re.fullmatch(".*".join(map(re.escape, shown.split("..."))), text) is not None
+        problem, remedy = caught.value.problem, caught.value.remedy
+        fitting = [one for one in found if one.module == module and made.fits(one.problem, problem)]
+        remedies = [shown for one in fitting if one.problem != "..." for shown in one.remedies]
+        assert any(shown != "..." and made.fits(shown, remedy) for shown in remedies), (module, caught.value)
 
 
 def test_install_page_names_each_extra() -> None:

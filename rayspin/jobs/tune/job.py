@@ -116,8 +116,8 @@ class Tune(Stage):
             raise InputError("metric", f"no trial reports {self.metric!r}", suggestion(self.metric, names))
         shared = self.resources.trials_per_gpu > 1
         if shared and isinstance(self.base, Training) and (self.base.resources.workers or 1) > 1:
-            problem, remedy = "a trial with several workers cannot share GPUs", "remove the key, or set workers = 1"
-            raise InputError("resources.trials_per_gpu", problem, remedy)
+            problem = "a trial with several workers cannot share GPUs"
+            raise InputError("resources.trials_per_gpu", problem, "remove the key, or set workers = 1")
         if isinstance(self.search, Population):
             self._check_population()
         return self

@@ -53,8 +53,8 @@ class Grid(Config):
         """
         count = math.prod(len(axis.values) for axis in space.values() if isinstance(axis, Values))
         if count > MOST_TRIALS:
-            problem, remedy = f"has {count} points", f'give at most {MOST_TRIALS}, or use search.method = "random"'
-            raise InputError("space", problem, remedy)
+            remedy = f'give at most {MOST_TRIALS}, or use search.method = "random"'
+            raise InputError("space", f"has {count} points", remedy)
         for key, axis in space.items():
             if not isinstance(axis, Values):
                 raise InputError(
