@@ -106,8 +106,8 @@ def _read(source: str | Path | Sequence[str | Path], levels: Levels, split: Spli
 
 
 def _masked(given: Input, mask: Path) -> Input:
-    grey, known = read_raster(mask)
-    known_NYX = np.broadcast_to((grey > 0) & known, (len(grey), *grey.shape[1:]))[:, ::-1]
+    gray, known = read_raster(mask)
+    known_NYX = np.broadcast_to((gray > 0) & known, (len(gray), *gray.shape[1:]))[:, ::-1]
     if known_NYX.shape[1:] != given.known_NYX.shape[1:] or len(known_NYX) not in (1, len(given.known_NYX)):
         problem = f"has {known_NYX.shape} pixels, and the input has {given.known_NYX.shape}"
         raise InputError(str(mask), problem, "give a mask of the size of the input")
@@ -121,7 +121,7 @@ def _factor(given: Input, applied: Operation, asked: float | str | None) -> floa
     """Return the number of pixels of the input per pixel of the image."""
     period = None if applied.hamiltonian is None else applied.hamiltonian.spiral_period
     if asked is None:
-        asked = AUTO if given.grey and period is not None else 1.0
+        asked = AUTO if given.gray and period is not None else 1.0
     if asked != AUTO:
         return number("sites_per_pixel", asked, 1 / _LARGEST_RATIO, _LARGEST_RATIO)
     if period is None:

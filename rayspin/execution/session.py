@@ -62,7 +62,7 @@ class Session:
     """The Ray session of a command; it starts on first use and ends with `close`.
 
     Args:
-        address: "host:port" of a running cluster, or `EMBEDDED`. Never empty: Ray alone might join a neighbour's.
+        address: "host:port" of a running cluster, or `EMBEDDED`. Never empty: Ray alone might join a neighbor's.
         cpus: CPUs of an embedded session; by default those this process may use.
         stop: what the start of the session heeds.
     """

@@ -31,7 +31,7 @@ class Input:
         spins_NYXC: (N, Y, X, 3), or (N, Y, X, 1) for S_z alone, float32; the first row is the lowest of a picture.
         known_NYX: False where a pixel is unknown; its spins are 0.
         edges: how the input continues beyond its edges.
-        grey: whether it is an image of gray levels, whose pixels are not sites of a lattice.
+        gray: whether it is an image of gray levels, whose pixels are not sites of a lattice.
         hamiltonian: the Hamiltonian, if the spins are of a dataset; they are fine spins then.
         levels: gray levels of S_z = -1 and +1, averaged over the first image, if it has gray levels.
     """
@@ -40,7 +40,7 @@ class Input:
     spins_NYXC: npt.NDArray[np.float32]
     known_NYX: Bools
     edges: Edges
-    grey: bool = False
+    gray: bool = False
     hamiltonian: Hamiltonian | None = None
     levels: tuple[float, float] | None = None
 
@@ -98,11 +98,11 @@ def normalized(spins: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _image(path: Path, levels: Levels) -> Input:
-    grey, known = raster.read_raster(path)
+    gray, known = raster.read_raster(path)
     # The first row of an image is its topmost.
-    grey, known = grey[:, ::-1], known[:, ::-1]
-    spins = levels.component(grey, known, str(path))[..., None]
-    return Input(str(path), spins, known, "mirrored", grey=True, levels=levels.means(grey[0], known[0], str(path)))
+    gray, known = gray[:, ::-1], known[:, ::-1]
+    spins = levels.component(gray, known, str(path))[..., None]
+    return Input(str(path), spins, known, "mirrored", gray=True, levels=levels.means(gray[0], known[0], str(path)))
 
 
 def _dataset(path: Path, split: Split, samples: int) -> Input:

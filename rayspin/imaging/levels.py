@@ -59,7 +59,7 @@ class Levels(Config):
     """Standard deviation, pixels, of the Gaussian average that levels are fitted to, because noise widens the
     distribution of gray levels. The image itself is not smoothed."""
     limits: tuple[float, float] | None = None
-    """Grey levels of the components -1 and +1, if they are known; `background` and `percentiles` are not used then."""
+    """Gray levels of the components -1 and +1, if they are known; `background` and `percentiles` are not used then."""
     inverted: bool = False
     """Whether dark pixels have the component +1."""
 
@@ -71,11 +71,11 @@ class Levels(Config):
                 raise InputError(key, f"{list(pair)} is not in ascending order", "give the dark level first")
         return self
 
-    def component(self, grey_NYX: Floats, known_NYX: Bools, where: str = "image") -> npt.NDArray[np.float32]:
+    def component(self, gray_NYX: Floats, known_NYX: Bools, where: str = "image") -> npt.NDArray[np.float32]:
         """Return the component of the spins in images, each with levels of its own.
 
         Args:
-            grey_NYX: gray levels, (N, Y, X).
+            gray_NYX: gray levels, (N, Y, X).
             known_NYX: False where a pixel is unknown; the component is 0 there.
             where: name of the images in error messages.
 
@@ -85,32 +85,32 @@ class Levels(Config):
         Raises:
             InputError: an image has no known pixels or no contrast, or it is not of two phases.
         """
-        return self.spins(grey_NYX[..., None], known_NYX, where)[..., 0]
+        return self.spins(gray_NYX[..., None], known_NYX, where)[..., 0]
 
-    def means(self, grey_YX: Floats, known_YX: Bools, where: str = "image") -> tuple[float, float]:
+    def means(self, gray_YX: Floats, known_YX: Bools, where: str = "image") -> tuple[float, float]:
         """Return the gray levels of the components -1 and +1 in an image, averaged over it.
 
         Args:
-            grey_YX: gray levels, (Y, X).
+            gray_YX: gray levels, (Y, X).
             known_YX: False where a pixel is unknown.
             where: name of the image in error messages.
 
         Raises:
             InputError: as for `component`.
         """
-        phases = self._levels(grey_YX, known_YX, where)
+        phases = self._levels(gray_YX, known_YX, where)
         terms = _terms(_GRID[:, None], _GRID[None], phases.degree)
         dark, bright = (float(np.tensordot(some, terms, 1).mean()) for some in (phases.dark, phases.bright))
         return (bright, dark) if self.inverted else (dark, bright)
 
-    def spins(self, grey_NYXC: Floats, known_NYX: Bools, where: str = "image") -> npt.NDArray[np.float32]:
+    def spins(self, gray_NYXC: Floats, known_NYX: Bools, where: str = "image") -> npt.NDArray[np.float32]:
         """Return spins from images of one component (S_z) or of three, taken under equal conditions.
 
         The levels of S_z are those of `component`. S_x and S_y have the contrast of S_z, and are 0 at their median
         unless the limits are known.
 
         Args:
-            grey_NYXC: gray levels, (N, Y, X, 1) or (N, Y, X, 3).
+            gray_NYXC: gray levels, (N, Y, X, 1) or (N, Y, X, 3).
             known_NYX: False where a pixel is unknown; the spins are 0 there.
             where: name of the images in error messages.
 
@@ -120,46 +120,46 @@ class Levels(Config):
         Raises:
             InputError: as for `component`.
         """
-        return np.stack([self._vector(grey, known, where) for grey, known in zip(grey_NYXC, known_NYX)])
+        return np.stack([self._vector(gray, known, where) for gray, known in zip(gray_NYXC, known_NYX)])
 
-    def _vector(self, grey_YXC: Floats, known_YX: Bools, where: str) -> npt.NDArray[np.float32]:
-        phases = self._levels(grey_YXC[..., -1], known_YX, where)
-        up_YX = np.clip(self._scaled(grey_YXC[..., -1], known_YX, phases), -1, 1)
+    def _vector(self, gray_YXC: Floats, known_YX: Bools, where: str) -> npt.NDArray[np.float32]:
+        phases = self._levels(gray_YXC[..., -1], known_YX, where)
+        up_YX = np.clip(self._scaled(gray_YXC[..., -1], known_YX, phases), -1, 1)
         # S_x and S_y may not have two phases, from which their middle could be found.
-        plane = [self._scaled(grey_YX, known_YX, phases) for grey_YX in np.moveaxis(grey_YXC[..., :-1], -1, 0)]
+        plane = [self._scaled(gray_YX, known_YX, phases) for gray_YX in np.moveaxis(gray_YXC[..., :-1], -1, 0)]
         if self.limits is None:
             plane = [np.where(known_YX, values_YX - np.median(values_YX[known_YX]), 0) for values_YX in plane]
         return np.stack([*plane, up_YX], axis=-1).astype(np.float32, copy=False)
 
-    def _scaled(self, grey_YX: Floats, known_YX: Bools, phases: _Phases) -> npt.NDArray[np.float32]:
+    def _scaled(self, gray_YX: Floats, known_YX: Bools, phases: _Phases) -> npt.NDArray[np.float32]:
         """Return the component for given levels, not clipped; 0 where it is unknown."""
-        component_YX = phases.component(grey_YX)
+        component_YX = phases.component(gray_YX)
         if self.inverted:
             component_YX *= -1
         component_YX[~known_YX] = 0
         return component_YX
 
-    def _levels(self, grey_YX: Floats, known_YX: Bools, where: str) -> _Phases:
+    def _levels(self, gray_YX: Floats, known_YX: Bools, where: str) -> _Phases:
         if self.limits is not None:
             dark, bright = self.limits
             return _Phases(np.array([dark]), np.array([bright]))
-        values, places = _samples(grey_YX, known_YX, self.smoothing)
+        values, places = _samples(gray_YX, known_YX, self.smoothing)
         if not values.size:
             raise InputError(where, "has no known pixels", "give an image with values")
         low, high = np.percentile(values, self.percentiles)
         if high - low <= 1e-6 * max(abs(low), abs(high)):
             remedy = "give an image with contrast, or percentiles nearer to 0 and 100"
-            raise InputError(where, f"has the same grey level, {low:g}, almost everywhere", remedy)
+            raise InputError(where, f"has the same gray level, {low:g}, almost everywhere", remedy)
         degree = _DEGREES[self.background]
         if degree == 0:
             return _Phases(np.array([low]), np.array([high]))
-        positions = [_positions(side) for side in grey_YX.shape]
+        positions = [_positions(side) for side in gray_YX.shape]
         sampled = _terms(positions[0][places[0]], positions[1][places[1]], degree)
         middle, contrast = _two_phases(sampled, values)
         everywhere = np.tensordot(contrast, _terms(_GRID[:, None], _GRID[None], degree), 1)
         mean = everywhere.mean()
         if mean < _FAINTEST * values.std() or everywhere.min() < _WEAKEST * mean:
-            problem = "is not of two phases, dark and bright, whose grey levels vary smoothly"
+            problem = "is not of two phases, dark and bright, whose gray levels vary smoothly"
             raise InputError(where, problem, 'use background = "none" or "plane", or give limits')
         low, high = np.percentile((values - middle @ sampled) / (contrast @ sampled), self.percentiles)
         return _Phases(middle + low * contrast, middle + high * contrast, degree)
@@ -179,29 +179,29 @@ class _Phases:
     bright: Floats
     degree: int = 0
 
-    def component(self, grey_YX: Floats) -> npt.NDArray[np.float32]:
+    def component(self, gray_YX: Floats) -> npt.NDArray[np.float32]:
         """Return -1 where a pixel has the dark level, +1 where it has the bright one, linear between and beyond."""
-        component_YX = np.empty(grey_YX.shape, np.float32)
-        y, x = (_positions(side) for side in grey_YX.shape)
+        component_YX = np.empty(gray_YX.shape, np.float32)
+        y, x = (_positions(side) for side in gray_YX.shape)
         # In strips, because the terms need much more memory than the image.
         for start in range(0, len(y), _BLOCK):
             rows = slice(start, start + _BLOCK)
             terms = _terms(y[rows, None], x[None], self.degree)
             dark, bright = (np.tensordot(some, terms, 1) for some in (self.dark, self.bright))
-            component_YX[rows] = 2 * (grey_YX[rows] - dark) / (bright - dark) - 1
+            component_YX[rows] = 2 * (gray_YX[rows] - dark) / (bright - dark) - 1
         return component_YX
 
 
-def _samples(grey_YX: Floats, known_YX: Bools, sigma: float) -> tuple[Floats, npt.NDArray[np.intp]]:
+def _samples(gray_YX: Floats, known_YX: Bools, sigma: float) -> tuple[Floats, npt.NDArray[np.intp]]:
     """Return smoothed gray levels of known pixels all over an image, (n,), and their rows and columns, (2, n)."""
-    corners = [(row, column) for row in range(0, len(grey_YX), _BLOCK) for column in range(0, grey_YX.shape[1], _BLOCK)]
+    corners = [(row, column) for row in range(0, len(gray_YX), _BLOCK) for column in range(0, gray_YX.shape[1], _BLOCK)]
     found, places = [np.empty(0)], [np.empty((2, 0), np.intp)]
     # Blocks at equal distances in this order if there are too many.
     for number in np.unique(np.linspace(0, len(corners) - 1, _BLOCKS).round().astype(int)):
         row, column = corners[number]
         block = slice(row, row + _BLOCK), slice(column, column + _BLOCK)
         inside = np.stack(np.nonzero(known_YX[block]))
-        found.append(_smoothed(grey_YX[block], known_YX[block], sigma)[tuple(inside)])
+        found.append(_smoothed(gray_YX[block], known_YX[block], sigma)[tuple(inside)])
         places.append(inside + np.array([[row], [column]]))
     values, where = np.concatenate(found), np.concatenate(places, axis=1)
     # A regular choice of pixels could match the period of the image.
@@ -209,15 +209,15 @@ def _samples(grey_YX: Floats, known_YX: Bools, sigma: float) -> tuple[Floats, np
     return values[chosen], where[:, chosen]
 
 
-def _smoothed(grey_YX: Floats, known_YX: Bools, sigma: float) -> Floats:
+def _smoothed(gray_YX: Floats, known_YX: Bools, sigma: float) -> Floats:
     """Return the Gaussian average of the known pixels around each pixel; the image is mirrored at its edges."""
     if sigma == 0:
-        return grey_YX
-    width = [(min(side, int(4 * sigma) + 1),) * 2 for side in grey_YX.shape]
-    inside = tuple(slice(before, before + side) for (before, _), side in zip(width, grey_YX.shape))
+        return gray_YX
+    width = [(min(side, int(4 * sigma) + 1),) * 2 for side in gray_YX.shape]
+    inside = tuple(slice(before, before + side) for (before, _), side in zip(width, gray_YX.shape))
     sums, weights = (
         smoothed(np.pad(values, width, mode="symmetric"), sigma)[inside]
-        for values in (np.where(known_YX, grey_YX, 0).astype(np.float64), known_YX.astype(np.float64))
+        for values in (np.where(known_YX, gray_YX, 0).astype(np.float64), known_YX.astype(np.float64))
     )
     return sums / np.maximum(weights, 1e-9)
 

@@ -29,8 +29,8 @@ def texture_period(component_YX: Floats) -> float:
     if min(rows, columns) < 8:
         return float("nan")
     window = np.hanning(rows)[:, None] * np.hanning(columns)
-    centred = component_YX - np.average(component_YX, weights=window)
-    power = np.abs(np.fft.rfft2(window * centred)) ** 2
+    centered = component_YX - np.average(component_YX, weights=window)
+    power = np.abs(np.fft.rfft2(window * centered)) ** 2
     wave = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns))
     # Rings of the width of the window's line, without the uniform wave.
     width = 2 / min(rows, columns)

@@ -24,7 +24,7 @@ LARGEST_PIXELS = 2**30
 """Largest number of pixels of an image, or of all images of a stack."""
 
 _TIFF = (".tif", ".tiff")
-_REMEDY = "save it as a grey PNG or TIFF"
+_REMEDY = "save it as a gray PNG or TIFF"
 
 # Exceptions of the libraries for damaged files.
 _DAMAGE = (
@@ -88,7 +88,7 @@ def _tiff(path: Path) -> tuple[npt.NDArray[Any], Bools]:
             raise InputError(str(path), f"stores its bands apart (axes {series.axes})", _REMEDY)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
             pixels = np.invert(pixels) if pixels.dtype.kind == "u" else -pixels
-    return _grey(path, pixels)
+    return _gray(path, pixels)
 
 
 def _pillow(path: Path) -> tuple[npt.NDArray[Any], Bools]:
@@ -106,7 +106,7 @@ def _pillow(path: Path) -> tuple[npt.NDArray[Any], Bools]:
             page = frame.convert("RGBA" if transparent else "RGB") if indexed or transparent else frame
             pages.append(np.asarray(page))
     pixels = np.stack(pages)
-    return _grey(path, pixels if pixels.ndim == 4 else pixels[..., None])
+    return _gray(path, pixels if pixels.ndim == 4 else pixels[..., None])
 
 
 @contextmanager
@@ -125,13 +125,13 @@ def _check_pixels(path: Path, pixels: int) -> None:
         raise InputError(str(path), problem, "cut it into smaller images")
 
 
-def _grey(path: Path, pixels_NYXB: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Bools]:
+def _gray(path: Path, pixels_NYXB: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Bools]:
     """Return the gray levels of pixels of one band (gray), two (with alpha), three (colors) or four (with alpha)."""
     bands = pixels_NYXB.shape[-1]
     if bands not in (1, 2, 3, 4) or pixels_NYXB.dtype.kind not in "buif":
         raise InputError(str(path), f"has {bands} bands of {pixels_NYXB.dtype}", _REMEDY)
-    colours = pixels_NYXB[..., : bands - (bands in (2, 4))]
-    if colours.shape[-1] > 1 and (colours != colours[..., :1]).any():
-        raise InputError(str(path), "has colors, and a component of the spins is a grey level", _REMEDY)
+    colors = pixels_NYXB[..., : bands - (bands in (2, 4))]
+    if colors.shape[-1] > 1 and (colors != colors[..., :1]).any():
+        raise InputError(str(path), "has colors, and a component of the spins is a gray level", _REMEDY)
     known = pixels_NYXB[..., -1] > 0 if bands in (2, 4) else np.ones(pixels_NYXB.shape[:-1], bool)
-    return colours[..., 0], known
+    return colors[..., 0], known

@@ -59,8 +59,8 @@ def check_fits(shape: tuple[int, int], field: tuple[int, ...], angle: float, pit
 
 def _interpolated(field_YXC: Vectors, y_YX: Floats, x_YX: Floats) -> Vectors:
     """Return a periodic field at points, by cubic polynomials through the four nearest sites along each axis."""
-    rows, row_weights = _neighbours(y_YX, field_YXC.shape[0])
-    columns, column_weights = _neighbours(x_YX, field_YXC.shape[1])
+    rows, row_weights = _neighbors(y_YX, field_YXC.shape[0])
+    columns, column_weights = _neighbors(x_YX, field_YXC.shape[1])
     found = np.zeros((*y_YX.shape, 3), np.float32)
     for row, row_weight in zip(rows, row_weights):
         for column, column_weight in zip(columns, column_weights):
@@ -68,7 +68,7 @@ def _interpolated(field_YXC: Vectors, y_YX: Floats, x_YX: Floats) -> Vectors:
     return found
 
 
-def _neighbours(position_YX: Floats, sites: int) -> tuple[list[npt.NDArray[np.intp]], list[npt.NDArray[np.float64]]]:
+def _neighbors(position_YX: Floats, sites: int) -> tuple[list[npt.NDArray[np.intp]], list[npt.NDArray[np.float64]]]:
     """Return the four nearest sites of each point, and their weights (Lagrange polynomials)."""
     first = np.floor(position_YX).astype(np.intp)
     t = position_YX - first

@@ -49,7 +49,7 @@ class ExactField(nn.Module):
                 'use a dataset with boundary = "periodic"',
             )
         self.local = hamiltonian.dipole == 0
-        # Without the dipole term a single spin affects its neighbours only, so a 3x3 lattice is enough.
+        # Without the dipole term a single spin affects its neighbors only, so a 3x3 lattice is enough.
         single_NYXC = np.zeros((3, *((3, 3) if self.local else lattice(shape, "open")), 3), np.float32)
         single_NYXC[[0, 1, 2], 0, 0, [0, 1, 2]] = 1
         uniform_YXC = effective_field(np.zeros_like(single_NYXC[0]), hamiltonian)

@@ -61,7 +61,7 @@ class EffectiveFieldNet(FieldNet):
     pooling window of 3x3 and no stride; only stride 2 restores a side of 128 after four up-samplings by 2.
 
     The network has no access to the Hamiltonian. The exact map from spins to field is linear and couples only nearest
-    neighbours; because of its bottleneck the network reproduces only typical textures, which the recursive process
+    neighbors; because of its bottleneck the network reproduces only typical textures, which the recursive process
     depends on.
     """
 

@@ -3,7 +3,7 @@
 With a dipole term, M and L (L L^T = M) are convolutions, which are applied in Fourier space; the white noise g is drawn
 there.
 
-Transform of a packed checkerboard: in row y the even columns belong to colour y % 2, the odd ones to the other; both
+Transform of a packed checkerboard: in row y the even columns belong to color y % 2, the odd ones to the other; both
 are contiguous. As real and imaginary part of one number they are transformed along y together. The symmetric and
 antisymmetric parts under k_y -> -k_y are their spectra, of which k_y = 0 .. rows / 2 is stored. After a transpose both
 are transformed along x, with k_y in the vector lanes. The last step, which joins even and odd columns, is done together
@@ -73,10 +73,10 @@ def draw_local(spins, external, site, noise, matrix, factor, deviation):
         factor: (6,) float32: xx, yx, zx, yy, zy, zz of L.
         deviation: sqrt(T).
     """
-    for colour in range(2):
-        sx, sy, sz = spins[colour]
-        gx, gy, gz = noise[colour]
-        hx, hy, hz = site[colour]
+    for color in range(2):
+        sx, sy, sz = spins[color]
+        gx, gy, gz = noise[color]
+        hx, hy, hz = site[color]
         for k in range(spins.shape[2]):
             x, y, z = sx[k], sy[k], sz[k]
             u, v, w = deviation * gx[k], deviation * gy[k], deviation * gz[k]
@@ -108,7 +108,7 @@ def draw_convolved(
         operators: (half, 24, lanes) float32: the six numbers of M (as in `draw_local`) at k_x = 2 pi j / columns, those
             at k_x + pi, then the same of L; normalized (`auxiliary`).
         deviation: sqrt(T).
-        lattice: number of rows, and packed sites of one colour per row.
+        lattice: number of rows, and packed sites of one color per row.
         spectra: (3, 2, half * 2 * lanes) float32, scratch for the spectra of three components.
         buffers: (4, max(rows * padded, half * 2 * lanes)) float32, scratch.
         along_y: `twiddles` of the number of rows.
@@ -155,7 +155,7 @@ def _copy(source, target, size):
 
 @kernel
 def _gather(first, second, even, odd, rows, padded):
-    """Write the even and the odd columns of one component: colours 0 and 1 in even rows, 1 and 0 in odd ones."""
+    """Write the even and the odd columns of one component: colors 0 and 1 in even rows, 1 and 0 in odd ones."""
     restrict()
     for row in range(rows):
         here = START + row * (padded + LANES)

@@ -27,7 +27,7 @@ def check_sample(spins, beside, exchange, dmi, bulk, anisotropy, axis, external,
         anisotropy: strength of the anisotropy, J.
         axis: (3,), unit vector.
         external: (3,), external field, J.
-        edge: factor of neighbours beyond an edge, which are spins of the opposite edge: 1 if periodic, 0 if open.
+        edge: factor of neighbors beyond an edge, which are spins of the opposite edge: 1 if periodic, 0 if open.
     """
     rows, columns, _ = spins.shape
     width = -(-columns // _LANES) * _LANES

@@ -45,7 +45,7 @@ _ZERO = np.float32(0)
 
 @device
 def _padded(columns):
-    """Return the sites of one colour per row, rounded up to whole vectors of a CPU."""
+    """Return the sites of one color per row, rounded up to whole vectors of a CPU."""
     return (columns + 2 * LANES - 1) // (2 * LANES) * LANES
 
 
@@ -77,8 +77,8 @@ def _put(own, here, k, count, periodic, sx, sy, sz):
 
 
 @device
-def _components(vectors, sample, colour):
-    return vectors[sample, colour, 0], vectors[sample, colour, 1], vectors[sample, colour, 2]
+def _components(vectors, sample, color):
+    return vectors[sample, color, 0], vectors[sample, color, 1], vectors[sample, color, 2]
 
 
 @device
@@ -87,8 +87,8 @@ def _streams(states, sample, half):
 
 
 @device
-def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, couplings, step, beta):
-    """Draw every spin of one colour anew (`_sweep_kernels._heat_bath`).
+def _heat_bath(own, other, site, old, new, weak_rows, stamp, color, lattice, couplings, step, beta):
+    """Draw every spin of one color anew (`_sweep_kernels._heat_bath`).
 
     Random streams advance from `old` to `new`, because rows with a weak field are drawn again from the old states.
     """
@@ -105,7 +105,7 @@ def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, co
             one, two, a, b, c, d = two_words(a, b, c, d)
             row = first + within
             if row < rows:
-                count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+                count, here, left, below, above = place(row, color, rows, columns, padded + LANES, periodic)
                 hx, hy, hz = _field_of(other, site, here, left, below, above, k, step, couplings)
                 square = square_of(hx, hy, hz)
                 if to_bits(square) < weak:
@@ -127,7 +127,7 @@ def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, co
                 one, two, a, b, c, d = two_words(a, b, c, d)
                 row = first + within
                 if row < rows and weak_rows[row] == stamp:
-                    count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+                    count, here, left, below, above = place(row, color, rows, columns, padded + LANES, periodic)
                     hx, hy, hz = _field_of(other, site, here, left, below, above, k, step, couplings)
                     cosine, sine = circle(two)
                     sx, sy, sz = drawn_in_weak_field(hx, hy, hz, exponential(one), cosine, sine, unit)
@@ -136,13 +136,13 @@ def _heat_bath(own, other, site, old, new, weak_rows, stamp, colour, lattice, co
 
 
 @device
-def _over_relax(own, other, site, colour, lattice, couplings, step):
-    """Reflect every spin of one colour about its field."""
+def _over_relax(own, other, site, color, lattice, couplings, step):
+    """Reflect every spin of one color about its field."""
     rows, columns, periodic = lattice
     padded = _padded(columns)
     for i in range(cuda.threadIdx.x, rows * padded, THREADS):
         row, k = i // padded, i % padded
-        count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+        count, here, left, below, above = place(row, color, rows, columns, padded + LANES, periodic)
         field = _field_of(other, site, here, left, below, above, k, step, couplings)
         sx, sy, sz = reflected(at(own, here + k), field)
         _put(own, here, k, count, periodic, sx, sy, sz)
@@ -157,7 +157,7 @@ def heat_bath_sweeps(
 
     Args:
         spins: (N, 2, 3, n) float32, packed.
-        site: (N, 2, 3, n) site fields, or (N, 2, 3, 1) with one vector per colour, for which `step` is 0.
+        site: (N, 2, 3, n) site fields, or (N, 2, 3, 1) with one vector per color, for which `step` is 0.
         states: (N, 2, 4, streams) uint32; the first of the two is read and written, the second is scratch.
         weak_rows: (N, rows) int32, zeros before the first call.
         half_sweeps: number of half-sweeps done before.
@@ -173,19 +173,19 @@ def heat_bath_sweeps(
     sample = cuda.blockIdx.x
     lattice, couplings = (rows, columns, periodic), (exchange, dmi)
     for sweep in range(betas.size):
-        for colour in range(2):
-            own, other = _components(spins, sample, colour), _components(spins, sample, 1 - colour)
-            own_site = _components(site, sample, colour)
-            old, new = _streams(states, sample, colour), _streams(states, sample, 1 - colour)
-            stamp = half_sweeps + 2 * sweep + colour + 1
+        for color in range(2):
+            own, other = _components(spins, sample, color), _components(spins, sample, 1 - color)
+            own_site = _components(site, sample, color)
+            old, new = _streams(states, sample, color), _streams(states, sample, 1 - color)
+            stamp = half_sweeps + 2 * sweep + color + 1
             _heat_bath(
-                own, other, own_site, old, new, weak_rows[sample], stamp, colour, lattice, couplings, step, betas[sweep]
+                own, other, own_site, old, new, weak_rows[sample], stamp, color, lattice, couplings, step, betas[sweep]
             )
         for half_sweep in range(2 * over_relaxation):
-            colour = half_sweep & 1
-            own, other = _components(spins, sample, colour), _components(spins, sample, 1 - colour)
-            own_site = _components(site, sample, colour)
-            _over_relax(own, other, own_site, colour, lattice, couplings, step)
+            color = half_sweep & 1
+            own, other = _components(spins, sample, color), _components(spins, sample, 1 - color)
+            own_site = _components(site, sample, color)
+            _over_relax(own, other, own_site, color, lattice, couplings, step)
 
 
 @cuda_kernel
@@ -219,12 +219,12 @@ def quench_sweeps(
             largest[0] = 0
         cuda.syncthreads()
         mine = np.int32(0)
-        for colour in range(2):
-            own, other = _components(spins, sample, colour), _components(spins, sample, 1 - colour)
-            own_site = _components(site, sample, colour)
+        for color in range(2):
+            own, other = _components(spins, sample, color), _components(spins, sample, 1 - color)
+            own_site = _components(site, sample, color)
             for i in range(cuda.threadIdx.x, rows * padded, THREADS):
                 row, k = i // padded, i % padded
-                count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+                count, here, left, below, above = place(row, color, rows, columns, padded + LANES, periodic)
                 hx, hy, hz = _field_of(other, own_site, here, left, below, above, k, step, couplings)
                 sx, sy, sz = at(own, here + k)
                 sx, sy, sz, square = aligned(sx, sy, sz, hx, hy, hz, overshoot)
@@ -287,12 +287,12 @@ def draw_local(spins, external, site, states, noise, deviation, active, matrix, 
     m = matrix[0], matrix[1], matrix[2], matrix[3], matrix[4], matrix[5]
     l = factor[0], factor[1], factor[2], factor[3], factor[4], factor[5]  # noqa: E741
     n = spins.shape[3]
-    for colour in range(2):
-        sx, sy, sz = _components(spins, sample, colour)
-        hx, hy, hz = _components(site, sample, colour)
+    for color in range(2):
+        sx, sy, sz = _components(spins, sample, color)
+        hx, hy, hz = _components(site, sample, color)
         g = noise[sample]
         for k in range(cuda.threadIdx.x, n, THREADS):
-            at = 3 * n * colour + k
+            at = 3 * n * color + k
             u, v, w = deviation * load(g, at), deviation * load(g, at + n), deviation * load(g, at + 2 * n)
             fx, fy, fz = coupled_here(load(sx, k), load(sy, k), load(sz, k), u, v, w, external, m, l)
             store(hx, k, fx)
@@ -306,9 +306,9 @@ def extrapolate(site, before, overshoot, active):
     sample = cuda.blockIdx.x
     if active[sample] == 0:
         return
-    for colour in range(2):
+    for color in range(2):
         for component in range(3):
-            now, then = site[sample, colour, component], before[sample, colour, component]
+            now, then = site[sample, color, component], before[sample, color, component]
             for k in range(cuda.threadIdx.x, now.size, THREADS):
                 store(now, k, load(now, k) + times(overshoot, load(now, k) - load(then, k)))
 
@@ -390,7 +390,7 @@ def draw_convolved(
         active: (N,) int32, 1 for active samples, else 0.
         operators: (half, 24 * lanes) float32.
         rows: rows of the lattice.
-        padded: packed sites of one colour per row.
+        padded: packed sites of one color per row.
         spectra: (N, 3, 2, half * 2 * lanes) float32, scratch.
         buffers: (N, 4, max(rows * padded, half * 2 * lanes)) float32, scratch.
         factors_y: factors of the number of rows, from `twiddles`.
@@ -412,9 +412,9 @@ def draw_convolved(
     buffer = buffers[sample, 0], buffers[sample, 1], buffers[sample, 2], buffers[sample, 3]
     along_y, along_x = (factors_y, cosines_y, sines_y), (factors_x, cosines_x, sines_x)
     for component in range(3):
-        colours = spins[sample, 0, component], spins[sample, 1, component]
+        colors = spins[sample, 0, component], spins[sample, 1, component]
         spectrum = spectra[sample, component, 0], spectra[sample, component, 1]
-        _transform(colours, spectrum, buffer, rows, padded, half, lanes, along_y, along_x)
+        _transform(colors, spectrum, buffer, rows, padded, half, lanes, along_y, along_x)
     xr, xi = spectra[sample, 0, 0], spectra[sample, 0, 1]
     yr, yi = spectra[sample, 1, 0], spectra[sample, 1, 1]
     zr, zi = spectra[sample, 2, 0], spectra[sample, 2, 1]
@@ -425,18 +425,18 @@ def draw_convolved(
         couple(xr, xi, yr, yi, zr, zi, 2 * lanes * j + n, g, m, n, lanes, deviation, cosine, sine)
     cuda.syncthreads()
     for component in range(3):
-        colours = site[sample, 0, component], site[sample, 1, component]
+        colors = site[sample, 0, component], site[sample, 1, component]
         spectrum = spectra[sample, component, 0], spectra[sample, component, 1]
-        _transform_back(colours, spectrum, buffer, rows, padded, half, lanes, along_y, along_x, external[component])
+        _transform_back(colors, spectrum, buffer, rows, padded, half, lanes, along_y, along_x, external[component])
 
 
 @device
-def _transform(colours, spectrum, buffer, rows, padded, half, lanes, along_y, along_x):
+def _transform(colors, spectrum, buffer, rows, padded, half, lanes, along_y, along_x):
     """Write twice the spectra of one component's even columns, followed by the odd ones, with k_y in the lanes."""
-    first, second = colours
+    first, second = colors
     er, ei = spectrum
     a, b, c, d = buffer
-    # Even and odd columns: colours 0 and 1 in even rows, 1 and 0 in odd ones.
+    # Even and odd columns: colors 0 and 1 in even rows, 1 and 0 in odd ones.
     for i in range(cuda.threadIdx.x, rows * padded, THREADS):
         row, k = i // padded, i % padded
         here = START + row * (padded + LANES) + k
@@ -461,9 +461,9 @@ def _transform(colours, spectrum, buffer, rows, padded, half, lanes, along_y, al
 
 
 @device
-def _transform_back(colours, spectrum, buffer, rows, padded, half, lanes, along_y, along_x, external):
+def _transform_back(colors, spectrum, buffer, rows, padded, half, lanes, along_y, along_x, external):
     """Reverse `_transform`, and add the external field."""
-    first, second = colours
+    first, second = colors
     er, ei = spectrum
     a, b, c, d = buffer
     # With real and imaginary parts exchanged, a transform is its inverse.

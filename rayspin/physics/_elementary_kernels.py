@@ -17,8 +17,8 @@ SIGN = np.int32(-(2**31))
 _MANTISSA = np.int32(2**23 - 1)
 _EXPONENT_BITS = np.int32(0x7F800000)
 _EXPONENT = np.int32(-(2**23))
-_LOG_CENTRE = np.float32(1.4999984502792358)
-_LOG_AT_CENTRE = np.float32(157.4150390625)  # 158 - log2(centre), 158 = 31 + 127; rounded so that no result is < 0
+_LOG_CENTER = np.float32(1.4999984502792358)
+_LOG_AT_CENTER = np.float32(157.4150390625)  # 158 - log2(center), 158 = 31 + 127; rounded so that no result is < 0
 _ONE_BITS = np.int32(0x3F800000)
 _SQRT_HALF_BITS = np.int32(0x3F3504F3)
 _ROUNDER = np.float32(1.5 * 2.0**23)  # adding it rounds to an integer, which is then in the low bits
@@ -63,8 +63,8 @@ def exponential(word):
     plus the exponent.
     """
     bits = to_bits(np.float32(np.int32(word | np.int32(1))))
-    f = from_bits(np.int32(np.int32(bits & _MANTISSA) | _ONE_BITS)) - _LOG_CENTRE
-    whole = fma(np.float32(np.int32(bits & _EXPONENT_BITS)), np.float32(-(2.0**-23)), _LOG_AT_CENTRE)
+    f = from_bits(np.int32(np.int32(bits & _MANTISSA) | _ONE_BITS)) - _LOG_CENTER
+    whole = fma(np.float32(np.int32(bits & _EXPONENT_BITS)), np.float32(-(2.0**-23)), _LOG_AT_CENTER)
     r = fma(np.float32(0.009040969423949718), f, np.float32(-0.014749896712601185))
     r = fma(r, f, np.float32(0.020609458908438683))
     r = fma(r, f, np.float32(-0.037476882338523865))

@@ -1,6 +1,6 @@
 """Compiled fields of the pair terms, site by site, in the precision of the spins.
 
-`padded` contains the spins and the neighbours beyond each edge, (rows + 2, columns + 2, 3).
+`padded` contains the spins and the neighbors beyond each edge, (rows + 2, columns + 2, 3).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from rayspin.physics._numba import inlined, kernel, load, start, store
 
 @kernel
 def exchange_field(padded, exchange):
-    """Return exchange sum_j S_j over the four neighbours."""
+    """Return exchange sum_j S_j over the four neighbors."""
     rows, width, row = _shape(padded)
     field = np.empty((rows, width // 3, 3), padded.dtype)
     spins, fields = start(padded), start(field)
@@ -27,7 +27,7 @@ def exchange_field(padded, exchange):
 
 @kernel
 def dmi_field(padded, dmi, bulk):
-    """Return sum_j D_ij x S_j; since D_ij = -D_ji, it contains differences of opposite neighbours."""
+    """Return sum_j D_ij x S_j; since D_ij = -D_ji, it contains differences of opposite neighbors."""
     rows, width, row = _shape(padded)
     field = np.empty((rows, width // 3, 3), padded.dtype)
     spins, fields = start(padded), start(field)

@@ -41,8 +41,8 @@ WEAK = np.float32(1 / 16)  # beta h below which the fractional part of an expone
 
 
 @kernel
-def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, couplings, beta):
-    """Draw every spin of one colour anew, with density proportional to exp(beta h . S), row by row.
+def _heat_bath(own, other, site, states, scratch, vectors, color, lattice, couplings, beta):
+    """Draw every spin of one color anew, with density proportional to exp(beta h . S), row by row.
 
     For the angle between S and h, w = (1 - cos) / 2 has the density exp(-2 beta h w) on [0, 1]. It is the fractional
     part of an exponential variable with this rate, because the exponential distribution has no memory. If a field is so
@@ -75,7 +75,7 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
             store(sines, k, sine)
         weak_rows = 0
         for row in range(first, last):
-            _, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+            _, here, left, below, above = place(row, color, rows, columns, padded + LANES, periodic)
             buffer = (row - first) * padded
             weakest = np.int32(2**31 - 1)
             for k in range(padded):
@@ -88,7 +88,7 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
                 store(reciprocals, buffer + k, reciprocal)
             weak_rows |= int(weakest < weak) << (row - first)
         for row in range(first, last):
-            count, here, _, _, _ = place(row, colour, rows, columns, padded + LANES, periodic)
+            count, here, _, _, _ = place(row, color, rows, columns, padded + LANES, periodic)
             buffer = (row - first) * padded
             if weak_rows >> (row - first) & 1:
                 for k in range(padded):
@@ -101,12 +101,12 @@ def _heat_bath(own, other, site, states, scratch, vectors, colour, lattice, coup
                     e, cosine, sine = load(exponentials, buffer + k), load(cosines, buffer + k), load(sines, buffer + k)
                     inverse, reciprocal = load(inverses, buffer + k), load(reciprocals, buffer + k)
                     put(own, here + k, drawn(hx, hy, hz, inverse, reciprocal, e, cosine, sine, unit))
-            close_row(own, row, colour, here, count, periodic)
+            close_row(own, row, color, here, count, periodic)
 
 
 @kernel
-def _over_relax(own, other, site, vectors, colour, lattice, couplings):
-    """Reflect every spin of one colour about its field, S' = 2 (S . h) h / h^2 - S, which conserves the energy.
+def _over_relax(own, other, site, vectors, color, lattice, couplings):
+    """Reflect every spin of one color about its field, S' = 2 (S . h) h / h^2 - S, which conserves the energy.
 
     Two rows are processed in one loop, which saves loads and hides latencies. If the number of rows is odd, the partner
     of the last row is the row of zeros beyond an open lattice, whose reflection stays zero.
@@ -114,23 +114,23 @@ def _over_relax(own, other, site, vectors, colour, lattice, couplings):
     rows, columns, periodic = lattice
     stride = vectors * LANES + LANES
     for row in range(0, rows, 2):
-        count, lower, _, below, _ = place(row, colour, rows, columns, stride, periodic)
-        next_count, upper, _, _, above = place(row + 1, colour, rows, columns, stride, periodic)
+        count, lower, _, below, _ = place(row, color, rows, columns, stride, periodic)
+        next_count, upper, _, _, above = place(row + 1, color, rows, columns, stride, periodic)
         pair = _row_at(own, lower), _row_at(own, upper)
-        if colour:
+        if color:
             _reflect_rows(*pair, other, site, lower, upper, below, above, vectors, 1, couplings)
         else:
             _reflect_rows(*pair, other, site, lower, upper, below, above, vectors, 0, couplings)
-        close_row(own, row, colour, lower, count, periodic)
-        close_row(own, row + 1, colour, upper, next_count, periodic)
+        close_row(own, row, color, lower, count, periodic)
+        close_row(own, row + 1, color, upper, next_count, periodic)
 
 
 @inlined
-def _reflect_rows(lower_row, upper_row, other, site, lower, upper, below, above, vectors, colour, couplings):
+def _reflect_rows(lower_row, upper_row, other, site, lower, upper, below, above, vectors, color, couplings):
     restrict()  # the two rows don't overlap
     for k in range(vectors * LANES):
         lower_field, upper_field = pair_of_fields(
-            other, site, lower + k, upper + k, below + k, above + k, colour, couplings
+            other, site, lower + k, upper + k, below + k, above + k, color, couplings
         )
         put(lower_row, k, reflected(at(lower_row, k), lower_field))
         put(upper_row, k, reflected(at(upper_row, k), upper_field))
@@ -143,8 +143,8 @@ def _row_at(vectors, here):
 
 
 @kernel
-def _align(own, other, site, vectors, colour, lattice, couplings, overshoot):
-    """Turn every spin of one colour along its field h and beyond; return the largest |S x h| before the turn.
+def _align(own, other, site, vectors, color, lattice, couplings, overshoot):
+    """Turn every spin of one color along its field h and beyond; return the largest |S x h| before the turn.
 
     S' = n + overshoot (n - S), normalized, with n = h / |h|: successive over-relaxation, which damps the soft modes of
     a texture much faster. For an overshoot from 0 to 1 no angle to h grows, so the energy never rises.
@@ -154,7 +154,7 @@ def _align(own, other, site, vectors, colour, lattice, couplings, overshoot):
     padded = vectors * LANES
     largest = np.int32(0)
     for row in range(rows):
-        count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+        count, here, left, below, above = place(row, color, rows, columns, padded + LANES, periodic)
         for k in range(padded):
             hx, hy, hz = local_field(other, site, here + k, left + k, below + k, above + k, couplings)
             sx, sy, sz = at(own, here + k)
@@ -162,13 +162,13 @@ def _align(own, other, site, vectors, colour, lattice, couplings, overshoot):
             # Non-negative floats have the order of their bits, and only a maximum of integers is vectorized.
             largest = max(largest, to_bits(torque if k < count else _ZERO))
             put(own, here + k, (sx, sy, sz))
-        close_row(own, row, colour, here, count, periodic)
+        close_row(own, row, color, here, count, periodic)
     return np.sqrt(from_bits(largest))
 
 
 @kernel
-def _metropolis(own, other, site, states, vectors, colour, lattice, couplings, beta, cap):
-    """Try a new direction for every spin of one colour, uniform over 1 - S.S' < cap; return the number accepted."""
+def _metropolis(own, other, site, states, vectors, color, lattice, couplings, beta, cap):
+    """Try a new direction for every spin of one color, uniform over 1 - S.S' < cap; return the number accepted."""
     restrict()
     rows, columns, periodic = lattice
     padded = vectors * LANES
@@ -177,7 +177,7 @@ def _metropolis(own, other, site, states, vectors, colour, lattice, couplings, b
     accepted = np.int32(0)
     block = max(1, BLOCK // padded)
     for row in range(rows):
-        count, here, left, below, above = place(row, colour, rows, columns, padded + LANES, periodic)
+        count, here, left, below, above = place(row, color, rows, columns, padded + LANES, periodic)
         for k in range(padded):
             hx, hy, hz = local_field(other, site, here + k, left + k, below + k, above + k, couplings)
             stream = k + row % block * padded
@@ -197,14 +197,14 @@ def _metropolis(own, other, site, states, vectors, colour, lattice, couplings, b
             accept = uniform(three) >= one_minus_exp2(min(gain * beta * np.float32(1 / _LN2), _ZERO))
             put(own, here + k, (tx if accept else sx, ty if accept else sy, tz if accept else sz))
             accepted += np.int32(1) if accept and k < count else np.int32(0)
-        close_row(own, row, colour, here, count, periodic)
+        close_row(own, row, color, here, count, periodic)
     return accepted
 
 
 @inlined
-def _seen_by(colour, spins, site):
-    """Return the components of a colour's spins, of the other colour's, and of its site field."""
-    return components(spins, colour), components(spins, 1 - colour), components(site, colour)
+def _seen_by(color, spins, site):
+    """Return the components of a color's spins, of the other color's, and of its site field."""
+    return components(spins, color), components(spins, 1 - color), components(site, color)
 
 
 @kernel
@@ -212,9 +212,9 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
     """Perform a heat-bath update and `over_relaxation` reflections of every spin at each inverse temperature.
 
     Args:
-        spins: (2, 3, n) float32: colour, component, packed site.
-        site: (2, 3, n) float32: the part of each site's field that is not due to its neighbours; or (2, 3) if it is the
-            same at every site of a colour, which saves a seventh of the loads.
+        spins: (2, 3, n) float32: color, component, packed site.
+        site: (2, 3, n) float32: the part of each site's field that is not due to its neighbors; or (2, 3) if it is the
+            same at every site of a color, which saves a seventh of the loads.
         states: (4, block_size) uint32: random streams, one for each site of a block.
         scratch: (5, block_size) float32.
         lattice: rows, columns, and whether it is periodic.
@@ -226,13 +226,13 @@ def heat_bath_sweeps(spins, site, states, scratch, lattice, couplings, betas, ov
     streams = start(states[0]), start(states[1]), start(states[2]), start(states[3])
     buffers = start(scratch[0]), start(scratch[1]), start(scratch[2]), start(scratch[3]), start(scratch[4])
     for beta in betas:
-        for colour in range(2):
-            own, other, own_site = _seen_by(colour, spins, site)
-            _heat_bath(own, other, own_site, streams, buffers, vectors, colour, lattice, couplings, beta)
+        for color in range(2):
+            own, other, own_site = _seen_by(color, spins, site)
+            _heat_bath(own, other, own_site, streams, buffers, vectors, color, lattice, couplings, beta)
         for half_sweep in range(2 * over_relaxation):
-            colour = half_sweep & 1
-            own, other, own_site = _seen_by(colour, spins, site)
-            _over_relax(own, other, own_site, vectors, colour, lattice, couplings)
+            color = half_sweep & 1
+            own, other, own_site = _seen_by(color, spins, site)
+            _over_relax(own, other, own_site, vectors, color, lattice, couplings)
 
 
 @kernel
@@ -247,9 +247,9 @@ def metropolis_sweeps(spins, site, states, lattice, couplings, betas, cap, adapt
     total = 0
     for beta in betas:
         accepted = 0
-        for colour in range(2):
-            own, other, own_site = _seen_by(colour, spins, site)
-            accepted += _metropolis(own, other, own_site, streams, vectors, colour, lattice, couplings, beta, cap)
+        for color in range(2):
+            own, other, own_site = _seen_by(color, spins, site)
+            accepted += _metropolis(own, other, own_site, streams, vectors, color, lattice, couplings, beta, cap)
         total += accepted
         if adapt:
             wider = 2 * accepted > lattice[0] * lattice[1]
@@ -269,9 +269,9 @@ def quench_sweeps(spins, site, lattice, couplings, sweeps, tolerance, overshoot)
     largest = _ZERO
     for done in range(sweeps):
         largest = _ZERO
-        for colour in range(2):
-            own, other, own_site = _seen_by(colour, spins, site)
-            torque = _align(own, other, own_site, vectors, colour, lattice, couplings, overshoot)
+        for color in range(2):
+            own, other, own_site = _seen_by(color, spins, site)
+            torque = _align(own, other, own_site, vectors, color, lattice, couplings, overshoot)
             largest = max(largest, torque)
         if largest <= tolerance:
             return done + 1, largest

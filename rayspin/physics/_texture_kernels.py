@@ -80,7 +80,7 @@ def _tangent(a, b, c):
 def domain_sizes(inside, periodic):
     """Return the numbers of sites of the connected domains of a mask (rows, columns), in no particular order.
 
-    Sites are connected to the four nearest neighbours. A domain is filled from its first site outwards.
+    Sites are connected to the four nearest neighbors. A domain is filled from its first site outwards.
     """
     rows, columns = inside.shape
     waiting = inside.copy()
@@ -112,16 +112,16 @@ def domain_sizes(inside, periodic):
 
 
 @kernel
-def distances_to_segments(points, centres, halves, rows, columns):
+def distances_to_segments(points, centers, halves, rows, columns):
     """Return the distance of each point (n, 2) to the nearest of segments on a periodic lattice (`walls`).
 
-    A segment reaches from its centre (m, 2) by plus and minus its half (m, 2), which is short beside the lattice.
+    A segment reaches from its center (m, 2) by plus and minus its half (m, 2), which is short beside the lattice.
     """
     distances = np.empty(points.shape[0])
     for point in range(points.shape[0]):
         nearest = np.inf
-        for segment in range(centres.shape[0]):
-            y, x = points[point, 0] - centres[segment, 0], points[point, 1] - centres[segment, 1]
+        for segment in range(centers.shape[0]):
+            y, x = points[point, 0] - centers[segment, 0], points[point, 1] - centers[segment, 1]
             y -= rows * np.round(y / rows)
             x -= columns * np.round(x / columns)
             half_y, half_x = halves[segment, 0], halves[segment, 1]

@@ -7,7 +7,7 @@ eigenvalue of M is negative, and
     exp(1/2 beta S.M.S)  is proportional to  the integral over phi of exp(beta phi.S - 1/2 beta phi.M^-1.phi)
 
 (Hubbard's transformation). Given the spins, phi is normally distributed with mean M S and covariance M / beta. Given
-phi, the spins are those of the nearest-neighbour model in the site field phi. Drawing the two in turn samples the exact
+phi, the spins are those of the nearest-neighbor model in the site field phi. Drawing the two in turn samples the exact
 distribution, however rarely phi is drawn; as T -> 0 it becomes a descent with monotone energy. M S is a convolution.
 """
 

@@ -17,7 +17,7 @@ Spins = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Checkerboard:
-    """A lattice whose two colours are packed into separate arrays.
+    """A lattice whose two colors are packed into separate arrays.
 
     Attributes:
         rows: number of rows.
@@ -25,7 +25,7 @@ class Checkerboard:
         periodic: whether the boundary is periodic.
 
     Raises:
-        InputError: a side is out of range, or is odd on a periodic lattice, which two colours can't cover.
+        InputError: a side is out of range, or is odd on a periodic lattice, which two colors can't cover.
     """
 
     rows: int
@@ -37,7 +37,7 @@ class Checkerboard:
 
     @property
     def padded(self) -> int:
-        """Sites of one colour per row, rounded up to whole vectors."""
+        """Sites of one color per row, rounded up to whole vectors."""
         return -(-self.columns // (2 * LANES)) * LANES
 
     @property
@@ -46,7 +46,7 @@ class Checkerboard:
         return self.rows, self.columns, self.periodic
 
     def zeros(self) -> Spins:
-        """Return a packed vector field of zeros, (2, 3, n): colour, component, packed site."""
+        """Return a packed vector field of zeros, (2, 3, n): color, component, packed site."""
         # One row more than the lattice has, for the sites beyond an open edge.
         return aligned_zeros(2, 3, START + (self.rows + 1) * (self.padded + LANES))
 
@@ -73,14 +73,14 @@ class Checkerboard:
         return field
 
     def _parts(self, field: Spins, packed: Spins) -> Iterator[tuple[Spins, Spins]]:
-        """Yield views of the same sites in both layouts, for each colour and each parity of the row."""
+        """Yield views of the same sites in both layouts, for each color and each parity of the row."""
         stride = self.padded + LANES
         rowwise = packed[:, :, START : START + self.rows * stride].reshape(2, 3, self.rows, stride)
-        for colour in range(2):
+        for color in range(2):
             for row in range(2):
-                parity = (row + colour) % 2
+                parity = (row + color) % 2
                 count = (self.columns + 1 - parity) // 2
-                yield field[row::2, parity::2], np.moveaxis(rowwise[colour, :, row::2, :count], 0, -1)
+                yield field[row::2, parity::2], np.moveaxis(rowwise[color, :, row::2, :count], 0, -1)
 
 
 def aligned_zeros(*shape: int) -> Spins:

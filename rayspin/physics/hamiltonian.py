@@ -22,8 +22,8 @@ class Hamiltonian(Config):
 
     Every pair is counted once; r_ij points from i to j; x increases with the column index, y with the row index:
 
-        H = - exchange   sum_<ij> S_i . S_j            > 0: ferromagnetic, nearest neighbours
-            +            sum_<ij> D_ij . (S_i x S_j)   nearest neighbours
+        H = - exchange   sum_<ij> S_i . S_j            > 0: ferromagnetic, nearest neighbors
+            +            sum_<ij> D_ij . (S_i x S_j)   nearest neighbors
             + dipole     sum_i<j  [S_i . S_j - 3 (S_i . r)(S_j . r)] / r_ij^3
                                                        r = r_ij / |r_ij|, with periodic images
             - anisotropy sum_i    (S_i . axis)^2       > 0: easy axis; < 0: easy plane
@@ -87,7 +87,7 @@ class Hamiltonian(Config):
 
     @property
     def isotropic(self) -> float:
-        """Coefficient c of c S, the field of the exchange in a uniform state S, J: 4 * exchange, of four neighbours.
+        """Coefficient c of c S, the field of the exchange in a uniform state S, J: 4 * exchange, of four neighbors.
 
         It is the only term that has the same coefficient for every direction of S; the others may add a field of S's
         own, too, that depends on the direction.

@@ -144,7 +144,7 @@ def _geometric(hot: float, cold: float, progress: npt.NDArray[np.float64]) -> np
 
 LABYRINTH_SCHEDULE = AnnealSchedule(sweeps=150, over_relaxation=4, quench_sweeps=200, quench_overshoot=0.0)
 """Yields labyrinths close to those of 3000 heat-bath sweeps and 1000 sweeps at T = 0, in a sixth of the time. Over 160
-fields, the energy and the centre and width of the structure factor's peak differ by 2 to 2.5 standard errors, and the
+fields, the energy and the center and width of the structure factor's peak differ by 2 to 2.5 standard errors, and the
 charge does not differ (docs/schedules.md). As in that schedule, the quench has a fixed length: torques of about 0.006 J
 remain."""
 

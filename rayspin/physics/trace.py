@@ -1,7 +1,7 @@
 """Observables recorded during annealing, and response functions from their fluctuations.
 
 The example computes the specific heat of a lattice at one temperature from a record every second sweep, after 100
-sweeps of equilibration. Without neighbours it is that of Langevin's function, 1 - (h/T)^2 / sinh^2(h/T) = 0.276 at
+sweeps of equilibration. Without neighbors it is that of Langevin's function, 1 - (h/T)^2 / sinh^2(h/T) = 0.276 at
 h = T:
 
 >>> from rayspin.physics import AnnealSchedule, Hamiltonian, Trace, anneal

@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float64]
 def wall_segments(spins_YXC: npt.ArrayLike) -> Array:
     """Return the line S_z = 0 of a field as straight segments, (segments, 2 ends, 2), each end as (y, x) in sites.
 
-    S_z is interpolated linearly between neighbours, and a segment joins two crossings of a plaquette (marching
+    S_z is interpolated linearly between neighbors, and a segment joins two crossings of a plaquette (marching
     squares), so their total length is that of `rayspin.physics.observables.wall_length`. The boundary is periodic:
     coordinates reach from 0 to the number of sites.
 
@@ -57,13 +57,13 @@ def wall_distances(segments: Array, others: Array, shape: tuple[int, int]) -> Ar
     Returns:
         (n,) distances.
     """
-    middles, centres = segments.mean(axis=1), others.mean(axis=1)
+    middles, centers = segments.mean(axis=1), others.mean(axis=1)
     halves = (others[:, 1] - others[:, 0]) / 2
-    distances: Array = distances_to_segments(middles, centres, halves, float(shape[0]), float(shape[1]))
+    distances: Array = distances_to_segments(middles, centers, halves, float(shape[0]), float(shape[1]))
     return distances
 
 
 def crossing(start: Array, end: Array) -> Array:
-    """Return where S_z crosses 0 between two neighbours, from 0 to 1, or NaN if it does not."""
+    """Return where S_z crosses 0 between two neighbors, from 0 to 1, or NaN if it does not."""
     crossed = (start > 0) != (end > 0)
     return np.divide(start, start - end, out=np.full_like(start, np.nan), where=crossed)

@@ -90,7 +90,7 @@ def coarse_spins(
 
 
 def without_gaps(coarse_NKYXC: npt.NDArray[np.floating], known_NKYX: Mask | None) -> npt.NDArray[np.floating]:
-    """Return coarse spins with missing pixels filled from their neighbours, as a guess."""
+    """Return coarse spins with missing pixels filled from their neighbors, as a guess."""
     if known_NKYX is None:
         return coarse_NKYXC
     filled, done = np.where(known_NKYX[..., None], coarse_NKYXC, 0), known_NKYX

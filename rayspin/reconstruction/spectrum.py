@@ -78,7 +78,7 @@ class Isotropy:
         return spectrum_YXCC
 
     def _sums(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Distribute values (Y, X, ...) to the two neighbouring entries of the table, by linear weights."""
+        """Distribute values (Y, X, ...) to the two neighboring entries of the table, by linear weights."""
         below, part, length = self._below.ravel(), self._part.ravel(), len(self.wave_numbers)
         columns = values.reshape(below.size, -1).T
         sums = [

@@ -83,13 +83,13 @@ def histogram(title: str, description: str, groups: Mapping[str, Floats], label:
     # Values that are equal up to rounding would give bins of width zero.
     margin = max((high - low) * 0.02, 1e-6 * max(abs(low), abs(high), 1e-6))
     edges = np.linspace(low - margin, high + margin, min(40, 10 + every.size // 20) + 1)
-    centres = (edges[1:] + edges[:-1]) / 2
+    centers = (edges[1:] + edges[:-1]) / 2
     traces, rows = [], []
     for number, (name, values) in enumerate(groups.items()):
         counts = np.histogram(values, edges)[0]
         traces.append(
             go.Bar(
-                x=centres.tolist(),
+                x=centers.tolist(),
                 y=counts.tolist(),
                 width=float(edges[1] - edges[0]),
                 name=name,
@@ -165,11 +165,11 @@ def heat_map(
         log: whether the colors follow the logarithm of the values.
     """
     positive = np.where(values > 0, values, math.nan)
-    colours = np.log10(positive) if log else values
+    colors = np.log10(positive) if log else values
     texts = [[f"{value:.3g}" if math.isfinite(value) else "" for value in row] for row in values]
     few = max(values.shape) <= 12
     trace = go.Heatmap(
-        z=_nested(colours),
+        z=_nested(colors),
         x=list(columns[1]),
         y=list(rows[1]),
         text=texts,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rayspin.analysis.figures import Floats, spin_colours
+from rayspin.analysis.figures import Floats, spin_colors
 from rayspin.errors import InputError
 from rayspin.inputs import RECORD_BYTES, read_bytes
 
@@ -38,15 +38,15 @@ DETAILS = (Detail(256, 1400, 88), Detail(128, 1000, 80), Detail(96, 700, 70), De
 
 
 def spins_uri(spins_YXC: Floats, detail: Detail) -> str:
-    """Return a data URI of spins (Y, X, 3), in the colors of `spin_colours`, with +y up.
+    """Return a data URI of spins (Y, X, 3), in the colors of `spin_colors`, with +y up.
 
     Args:
         spins_YXC: the spins; zero vectors are gray.
         detail: the detail.
     """
     step = -(-max(spins_YXC.shape[:2]) // detail.side)
-    colours = spin_colours(np.asarray(spins_YXC, np.float32)[::step, ::step])[::-1]
-    image = Image.fromarray(np.round(colours * 255).astype(np.uint8), "RGB")
+    colors = spin_colors(np.asarray(spins_YXC, np.float32)[::step, ::step])[::-1]
+    image = Image.fromarray(np.round(colors * 255).astype(np.uint8), "RGB")
     return _uri(image, detail, lossless=max(image.size) <= _SMALL)
 
 
@@ -56,8 +56,8 @@ def wheel_uri() -> str:
     radius = np.hypot(x, y)
     polar = np.pi * np.minimum(radius, 1)
     plane = np.sin(polar) / np.maximum(radius, 1e-12)
-    colours = spin_colours(np.stack([plane * x, plane * y, np.cos(polar)], axis=-1))
-    image = np.concatenate([colours, np.clip((1 - radius) * 80, 0, 1)[..., None]], axis=-1)[::-1]
+    colors = spin_colors(np.stack([plane * x, plane * y, np.cos(polar)], axis=-1))
+    image = np.concatenate([colors, np.clip((1 - radius) * 80, 0, 1)[..., None]], axis=-1)[::-1]
     return _uri(Image.fromarray(np.round(image * 255).astype(np.uint8), "RGBA"), DETAILS[0], lossless=True)
 
 

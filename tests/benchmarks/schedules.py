@@ -73,13 +73,13 @@ def measure(hamiltonian: Hamiltonian, schedule: AnnealSchedule, samples: int):
         fields.append(anneal(hamiltonian, 128, schedule, seed=(2024, schedule.sweeps, schedule.over_relaxation, n)))
         seconds.append(time.thread_time() - begin)
     spins = np.stack(fields)
-    centre, width = structure_factor_peak(spins)
+    center, width = structure_factor_peak(spins)
     return {
         "schedule": schedule.to_table(),
         "samples": samples,
         "milliseconds": 1e3 * float(np.min(seconds)),
         "energy (J per site)": mean_and_error(energy(spins, hamiltonian)),
-        "peak: center (1/site)": mean_and_error(centre),
+        "peak: center (1/site)": mean_and_error(center),
         "peak: width (1/site)": mean_and_error(width),
         "|topological charge|": mean_and_error(np.abs(topological_charge(spins))),
         "wall per site": mean_and_error(wall_length(spins)),

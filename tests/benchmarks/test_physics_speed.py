@@ -149,7 +149,7 @@ def test_plain_numba_loop(benchmark):
 
 
 def test_spirit_monte_carlo(benchmark):
-    """Reference for speed only: Spirit's moves mix old and new neighbours, so its averages are not Boltzmann's."""
+    """Reference for speed only: Spirit's moves mix old and new neighbors, so its averages are not Boltzmann's."""
     pytest.importorskip("spirit")
     from spirit import configuration, constants, geometry, hamiltonian, parameters, simulation, state, system
 

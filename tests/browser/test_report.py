@@ -31,7 +31,7 @@ def draw_all(browser: Browser) -> None:
 
 @pytest.fixture
 def opened(browser: Browser, page: Path) -> Browser:
-    """The browser with the page, in light colours."""
+    """The browser with the page, in light colors."""
     browser.prefer("light")
     browser.open(page)
     return browser
@@ -105,13 +105,13 @@ def test_theme_can_be_switched(browser: Browser, training_page: Path) -> None:
     browser.open(training_page)
     background = "return getComputedStyle(document.body).backgroundColor"
     button = browser.driver.find_element(By.ID, "theme")
-    colours = [browser.run(background)]
+    colors = [browser.run(background)]
     for name in ("light", "dark", "automatic"):
         button.click()
         assert button.text == f"Theme: {name}"
-        colours.append(browser.run(background))
-    assert colours[0] == colours[1] == colours[3]
-    red = [int(re.findall(r"\d+", colour)[0]) for colour in colours]
+        colors.append(browser.run(background))
+    assert colors[0] == colors[1] == colors[3]
+    red = [int(re.findall(r"\d+", color)[0]) for color in colors]
     assert red[0] > 240
     assert red[2] < 40
 
@@ -124,13 +124,13 @@ def violations(browser: Browser) -> list[tuple[str, str]]:
     return [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]]
 
 
-def test_page_is_accessible_in_light_colours_with_everything_shown(opened: Browser) -> None:
+def test_page_is_accessible_in_light_colors_with_everything_shown(opened: Browser) -> None:
     draw_all(opened)
     opened.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert violations(opened) == []
 
 
-def test_page_is_accessible_in_dark_colours(browser: Browser, page: Path) -> None:
+def test_page_is_accessible_in_dark_colors(browser: Browser, page: Path) -> None:
     browser.prefer("dark")
     browser.open(page)
     assert violations(browser) == []
@@ -144,7 +144,7 @@ def test_narrow_page_is_accessible_and_needs_no_sideways_scrolling(browser: Brow
     assert violations(browser) == []
 
 
-def test_printed_page_has_light_colours_and_all_charts(browser: Browser, training_page: Path) -> None:
+def test_printed_page_has_light_colors_and_all_charts(browser: Browser, training_page: Path) -> None:
     browser.prefer("dark")
     browser.open(training_page)
     features = [{"name": "prefers-color-scheme", "value": "dark"}]

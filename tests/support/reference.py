@@ -8,7 +8,7 @@ import numpy as np
 
 
 def bonds(rows, columns, periodic=True):
-    """Yield each nearest-neighbour bond once as (i, j, r_ij), with i and j as (row, column)."""
+    """Yield each nearest-neighbor bond once as (i, j, r_ij), with i and j as (row, column)."""
     for row in range(rows):
         for column in range(columns):
             if column + 1 < columns or periodic:

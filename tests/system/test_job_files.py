@@ -188,7 +188,7 @@ def test_show_describes_and_draws_each_kind_of_result(summaries: dict[str, Summa
     assert rows
     pixels = np.asarray(Image.open(picture).convert("RGB"))
     assert min(pixels.shape[:2]) > 100
-    # The picture is not blank: it has many colours.
+    # The picture is not blank: it has many colors.
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
 

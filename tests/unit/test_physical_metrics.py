@@ -124,7 +124,7 @@ def test_torque_of_uniform_spins_in_a_transverse_field():
     up[..., 2] = 1
     hamiltonian = Hamiltonian(exchange=1.0, dmi=0.0, external_field=(0.25, 0.0, 0.0))
     assert metrics.torque_rms(up, hamiltonian) == pytest.approx([0.25, 0.25])
-    # One of the 64 spins turned by 90 degrees into the field; the torque at its place is 4 J, at its neighbours
+    # One of the 64 spins turned by 90 degrees into the field; the torque at its place is 4 J, at its neighbors
     # |z x (F_z z + (H + 1) x)| = H + 1, elsewhere H.
     turned = up[0].copy()
     turned[3, 3] = (1, 0, 0)

@@ -175,10 +175,10 @@ def _show_distribution(axis: Axes, panel: Distribution) -> None:
     for place, (values, style) in enumerate(zip(panel.groups.values(), line_styles(len(panel.groups)))):
         # Spread evenly over the height of the line, in an order that has no visible pattern.
         heights = place + 0.7 * (np.mod(0.618034 * np.arange(len(values)), 1) - 0.5)
-        colour = style["color"]
-        axis.plot(values, heights, ".", color=colour, markersize=2.5, markeredgewidth=0, alpha=0.6)
+        color = style["color"]
+        axis.plot(values, heights, ".", color=color, markersize=2.5, markeredgewidth=0, alpha=0.6)
         median = float(np.median(values))
-        axis.plot([median, median], [place - 0.45, place + 0.45], color=colour, marker="", linestyle="-", linewidth=1.5)
+        axis.plot([median, median], [place - 0.45, place + 0.45], color=color, marker="", linestyle="-", linewidth=1.5)
     axis.invert_yaxis()
     if panel.log:
         axis.set_xscale("log")

@@ -98,8 +98,8 @@ def _show_panel(panel: Panel, with_legend: bool, axis: Axes) -> None:
     scale = colormaps["viridis"]
     for place, (name, (x, y)) in enumerate(panel.curves.items()):
         # Without the light end of the scale.
-        colour = {"color": scale(0.9 * place / max(1, len(panel.curves) - 1))} if panel.parameter else {}
-        plot_line(axis, x, y, label=name, **colour)
+        color = {"color": scale(0.9 * place / max(1, len(panel.curves) - 1))} if panel.parameter else {}
+        plot_line(axis, x, y, label=name, **color)
     for mark in panel.marks:
         axis.axvline(mark, color="0.7", linewidth=0.6, zorder=0, marker="", linestyle="-")
     if panel.log_x:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from rayspin.analysis.figures.spins import show_grey_key, show_key, show_scale_bar, show_values
+from rayspin.analysis.figures.spins import show_gray_key, show_key, show_scale_bar, show_values
 from rayspin.analysis.figures.style import COLUMN_MM, PAGE_MM, Floats, broken, figure_at, letter_panels
 
 Row = Sequence[tuple[str, Floats]]
@@ -58,7 +58,7 @@ def draw_sheet(
             every picture has a pixel for each site. A picture whose scale is that of the one before has no scale bar.
     """
     lines = [line for row in _with_bars(rows, same_region) for line in _lines(row)]
-    keys = [show for components, show in ((3, show_key), (1, show_grey_key)) if _has(rows, components)]
+    keys = [show for components, show in ((3, show_key), (1, show_gray_key)) if _has(rows, components)]
     wide = [max(line[n].aspect for line in lines if n < len(line)) for n in range(max(map(len, lines)))]
     width = PAGE_MM if plots or sum(wide) > 2 else COLUMN_MM
     unit_mm = min(_WIDEST_MM, (width - (_KEY_MM if keys else 0)) / sum(wide))

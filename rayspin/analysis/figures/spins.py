@@ -27,7 +27,7 @@ _BAR_BELOW_MM = 1.8
 _KEY_PIXELS = 201
 
 
-def spin_colours(spins_YXC: Floats) -> npt.NDArray[np.float64]:
+def spin_colors(spins_YXC: Floats) -> npt.NDArray[np.float64]:
     """RGB colors, 0 to 1, (Y, X, 3), of vectors (Y, X, 3): white is +z, black is -z, hue is the angle in the plane.
 
     Vectors of length zero, which have no direction, are gray.
@@ -58,7 +58,7 @@ def show_values(axis: Axes, values: Floats, title: str) -> None:
     elif values.shape[-1] == 1:
         axis.imshow(values[..., 0], cmap="gray", vmin=-1, vmax=1)
     else:
-        axis.imshow(spin_colours(values))
+        axis.imshow(spin_colors(values))
 
 
 def _show_magnitude(axis: Axes, values_YX: Floats) -> None:
@@ -106,8 +106,8 @@ def show_key(axis: Axes) -> None:
     radius = np.hypot(x, y)
     polar = np.pi * np.minimum(radius, 1)
     plane = np.sin(polar) / np.maximum(radius, _NONE)
-    colours = spin_colours(np.stack([plane * x, plane * y, np.cos(polar)], axis=-1))
-    axis.imshow(np.concatenate([colours, (radius <= 1)[..., None]], axis=-1), extent=(-1, 1, -1, 1))
+    colors = spin_colors(np.stack([plane * x, plane * y, np.cos(polar)], axis=-1))
+    axis.imshow(np.concatenate([colors, (radius <= 1)[..., None]], axis=-1), extent=(-1, 1, -1, 1))
     for text, at, across, up in (
         ("$x$", (1.1, 0.0), "left", "center"),
         ("$y$", (0.0, 1.1), "center", "bottom"),
@@ -117,7 +117,7 @@ def show_key(axis: Axes) -> None:
     axis.set_axis_off()
 
 
-def show_grey_key(axis: Axes) -> None:
+def show_gray_key(axis: Axes) -> None:
     """Draw the key of the gray levels of S_z."""
     axis.imshow(np.linspace(-1, 1, _KEY_PIXELS)[:, None], cmap="gray", extent=(0, 0.35, -1, 1))
     axis.set_xlim(-1, 1.6)

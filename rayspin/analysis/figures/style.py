@@ -124,11 +124,11 @@ def figure_at(path: Path, width_mm: float, height_mm: float) -> Iterator[Figure]
 
 def broken(title: str, width_mm: float) -> str:
     """Break a title into lines that fit into a width, but not at equals signs."""
-    most = max(_SHORTEST_LINE, int(width_mm / millimetres("a", FONT_POINTS)))
+    most = max(_SHORTEST_LINE, int(width_mm / millimeters("a", FONT_POINTS)))
     return fill(title.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), most)
 
 
-def millimetres(text: str, points: float = SMALL_POINTS) -> float:
+def millimeters(text: str, points: float = SMALL_POINTS) -> float:
     """Return the width of the longest line of a text, mm."""
     return max(map(len, text.split("\n"))) * _LETTER_EM * points * 25.4 / 72
 

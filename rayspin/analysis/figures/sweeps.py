@@ -38,18 +38,18 @@ def draw_sweep_curves(curves: Sequence[Sequence[float]], values: Sequence[float]
         metric: name of the metric.
         path: the file.
     """
-    colours, name = _colour_scale([curve[-1] for curve in curves if curve]), metric.replace("_", " ")
+    colors, name = _color_scale([curve[-1] for curve in curves if curve]), metric.replace("_", " ")
     with figure_at(path, COLUMN_MM, _HEIGHT_MM) as figure:
         axis = figure.add_subplot()
         for curve, value in zip(curves, values):
             if curve:
-                style = {"color": _colour(colours, value), "linestyle": "-", "marker": ""}
+                style = {"color": _color(colors, value), "linestyle": "-", "marker": ""}
                 axis.plot(range(1, len(curve) + 1), curve, **style, linewidth=0.7, alpha=0.8)
                 axis.plot(len(curve), curve[-1], **(style | {"marker": "o"}))
         axis.set(xlabel="epoch", ylabel=name, title=f"{name} of {sum(map(bool, curves))} trials")
         whole_ticks(axis)
         _log_if_wide(axis, [value for curve in curves for value in curve])
-        figure.colorbar(colours, ax=axis, label=f"{name} of the trial")
+        figure.colorbar(colors, ax=axis, label=f"{name} of the trial")
 
 
 def draw_bests(
@@ -95,16 +95,16 @@ def draw_parallel(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
             label = broken(name.replace("_", " "), PAGE_MM / len(columns))
             axis.text(place, 1.06, label, ha="center", va="bottom")
         last = np.array([float(value) for value in list(columns.values())[-1]])
-        colours = _colour_scale(last[np.isfinite(last)])
+        colors = _color_scale(last[np.isfinite(last)])
         for line in range(len(last)):
-            style = {"color": _colour(colours, float(last[line])), "linestyle": "-", "marker": ""}
+            style = {"color": _color(colors, float(last[line])), "linestyle": "-", "marker": ""}
             axis.plot(range(len(heights)), [height[line] for height in heights], **style, alpha=0.8)
         axis.set_xlim(-0.3, len(columns) - 0.6)
         axis.set_ylim(-0.05, 1.05)
         axis.set_axis_off()
 
 
-def _colour_scale(values: Sequence[float] | Floats) -> ScalarMappable:
+def _color_scale(values: Sequence[float] | Floats) -> ScalarMappable:
     """A color scale for values, logarithmic if they are positive and span more than a decade."""
     finite = np.array([value for value in values if math.isfinite(value)] or [0.0])
     low, high = float(finite.min()), float(finite.max())
@@ -112,7 +112,7 @@ def _colour_scale(values: Sequence[float] | Floats) -> ScalarMappable:
     return ScalarMappable(scale, "viridis_r")
 
 
-def _colour(scale: ScalarMappable, value: float) -> Any:
+def _color(scale: ScalarMappable, value: float) -> Any:
     """The color of a value; gray if it is not finite."""
     return scale.to_rgba(np.array([value]))[0] if math.isfinite(value) else "0.7"
 

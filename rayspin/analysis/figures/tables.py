@@ -18,7 +18,7 @@ from rayspin.analysis.figures.style import (
     Floats,
     broken,
     figure_at,
-    millimetres,
+    millimeters,
 )
 
 _LABEL_WIDTH = 20
@@ -56,14 +56,14 @@ def draw_heat_map(
     down, across = values.shape
     ticks = [[fill(tick, _LABEL_WIDTH) for tick in names] for names in (rows[1], columns[1])]
     texts = [[format(value, ".1e" if log else ".3g") for value in row] for row in values]
-    left_mm, cell_mm = (max(map(millimetres, names)) for names in (ticks[0], [*ticks[1], *np.ravel(texts)]))
+    left_mm, cell_mm = (max(map(millimeters, names)) for names in (ticks[0], [*ticks[1], *np.ravel(texts)]))
     around_mm = left_mm + _BAR_MM + 2 * _LINE_MM
     width = COLUMN_MM if around_mm + (cell_mm + 2) * across <= COLUMN_MM else PAGE_MM
     across_mm = (width - around_mm) / across
-    turned = max(map(millimetres, ticks[1])) + 1 > across_mm * -(-across // _MOST_TICKS)
+    turned = max(map(millimeters, ticks[1])) + 1 > across_mm * -(-across // _MOST_TICKS)
     lines = [1 + max(tick.count("\n") for tick in names) for names in ticks]
     down_mm = _LINE_MM * lines[0] + 1 if down <= _MOST_TICKS else _LONG_TABLE_MM / down
-    below_mm = max(map(millimetres, ticks[1])) if turned else _LINE_MM * lines[1]
+    below_mm = max(map(millimeters, ticks[1])) if turned else _LINE_MM * lines[1]
     with figure_at(path, width, down_mm * down + below_mm + 5 * _LINE_MM) as figure:
         axis = figure.add_subplot()
         picture = axis.imshow(values, aspect="auto", norm="log" if log else None, origin="upper")
@@ -78,7 +78,7 @@ def draw_heat_map(
             xlabel=columns[0].replace("_", " "),
             title=broken(title, width - left_mm),
         )
-        if max(millimetres(text) for row in texts for text in row) < across_mm and down_mm >= _LINE_MM:
+        if max(millimeters(text) for row in texts for text in row) < across_mm and down_mm >= _LINE_MM:
             _write_numbers(axis, texts, picture, values)
         figure.colorbar(picture, ax=axis)
 
@@ -108,7 +108,7 @@ def draw_phase_diagram(
     """
     signed = bool(np.nanmin(values) < 0 < np.nanmax(values))
     most = float(np.nanmax(np.abs(values)))
-    colours: dict[str, Any] = {"cmap": "RdBu", "vmin": -most, "vmax": most} if signed else {}
+    colors: dict[str, Any] = {"cmap": "RdBu", "vmin": -most, "vmax": most} if signed else {}
     with figure_at(path, COLUMN_MM, 0.75 * COLUMN_MM) as figure:
         axis = figure.add_subplot()
         picture = axis.pcolormesh(
@@ -116,7 +116,7 @@ def draw_phase_diagram(
             np.asarray(rows[1], float),
             values,
             shading="nearest",
-            **colours,
+            **colors,
         )
         axis.set(xlabel=columns[0].replace("_", " "), ylabel=rows[0].replace("_", " "), title=title)
         figure.colorbar(picture, ax=axis)

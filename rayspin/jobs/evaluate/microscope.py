@@ -265,7 +265,7 @@ class _Picture:
 
     def _input(self, rows: slice, columns: slice) -> Input:
         part = slice(self.number, self.number + 1), rows, columns
-        return Input("picture", self.pictures.coarse_NYXC[part], self.pictures.known_NYX[part], self.edges, grey=True)
+        return Input("picture", self.pictures.coarse_NYXC[part], self.pictures.known_NYX[part], self.edges, gray=True)
 
 
 def _scaled(part: slice, scale: int) -> slice:

@@ -40,12 +40,12 @@ class _Observed:
 
     Attributes:
         pictures: the pictures as spins.
-        grey_NYXC: their grey levels.
+        gray_NYXC: their gray levels.
         clean_NYXC: the measured components without noise, if the pictures are synthetic.
     """
 
     pictures: Pictures
-    grey_NYXC: Floats
+    gray_NYXC: Floats
     clean_NYXC: Spins | None
 
 
@@ -166,8 +166,8 @@ class MicroscopeImages(DataStage):
         observed = self._observed(run, source, self.samples)
         pictures = observed.pictures
         pictures.save(run.path)
-        _write_grey(observed.grey_NYXC, run.path)
-        _draw(observed.grey_NYXC, pictures, run.path / PICTURE)
+        _write_gray(observed.gray_NYXC, run.path)
+        _draw(observed.gray_NYXC, pictures, run.path / PICTURE)
         count, rows, columns, components = pictures.coarse_NYXC.shape
         figures = {"pictures": f"{count} of {rows} x {columns} pixels, {'S_z' if components == 1 else 'S_x, S_y, S_z'}"}
         if observed.clean_NYXC is not None:
@@ -197,18 +197,18 @@ class MicroscopeImages(DataStage):
         truth: dict[str, Spins] = {}
         hamiltonian = clean_NYXC = None
         if source is None:
-            grey_NYXC, known_NYX = self._read(run)
+            gray_NYXC, known_NYX = self._read(run)
         else:
-            grey_NYXC, clean_NYXC, truth = self._made(source, samples)
-            known_NYX, hamiltonian = np.ones(grey_NYXC.shape[:3], bool), source.hamiltonian
+            gray_NYXC, clean_NYXC, truth = self._made(source, samples)
+            known_NYX, hamiltonian = np.ones(gray_NYXC.shape[:3], bool), source.hamiltonian
         self._check_held_out(known_NYX.shape[1:])
-        spins_NYXC = self.levels.spins(grey_NYXC, known_NYX, "pictures")
+        spins_NYXC = self.levels.spins(gray_NYXC, known_NYX, "pictures")
         if self.normalize:
             spins_NYXC = normalized(spins_NYXC)
         pictures = Pictures(
             spins_NYXC, known_NYX, self.scale, self.held_out, self.microscope.degradation, hamiltonian, truth
         )
-        return _Observed(pictures, grey_NYXC, clean_NYXC)
+        return _Observed(pictures, gray_NYXC, clean_NYXC)
 
     def _check_held_out(self, shape: tuple[int, ...]) -> None:
         if self.held_out > min(shape):
@@ -223,19 +223,19 @@ class MicroscopeImages(DataStage):
         hidden = self._margin
         inside = slice(hidden, -hidden)
         fine_inside = slice(hidden * self.scale, -hidden * self.scale)
-        grey, clean, spins, fields = [], [], [], []
+        gray, clean, spins, fields = [], [], [], []
         for n in range(samples):
             sample_YXC = source.read(np.array([n]))[0]
             shown_YXC = self._shown(sample_YXC)
             shown_YXC /= np.linalg.norm(shown_YXC, axis=-1, keepdims=True)
-            grey.append(self.microscope.image(shown_YXC, self.scale, (self.seed, n))[inside, inside])
+            gray.append(self.microscope.image(shown_YXC, self.scale, (self.seed, n))[inside, inside])
             clean.append(optics.image(shown_YXC, self.scale, (self.seed, n))[inside, inside])
             spins.append(shown_YXC[fine_inside, fine_inside])
             if self.scale == 1:
                 field_YXC = self._shown(effective_field(sample_YXC, source.hamiltonian))
                 fields.append(field_YXC[fine_inside, fine_inside])
         truth = {"spins": np.stack(spins)} | ({"field": np.stack(fields)} if fields else {})
-        return np.stack(grey), np.stack(clean), truth
+        return np.stack(gray), np.stack(clean), truth
 
     @property
     def _margin(self) -> int:
@@ -256,34 +256,34 @@ class MicroscopeImages(DataStage):
 
     def _read(self, run: RunDir) -> tuple[Floats, Bools]:
         """Return the gray levels of files, one component each or three together, and which pixels are known."""
-        grey, known = zip(*(read_raster(run.locate(file)) for file in self.files))
-        if len({one.shape for one in grey}) > 1:
-            shapes = ", ".join(f"{one.shape[1]} x {one.shape[2]}" for one in grey)
+        gray, known = zip(*(read_raster(run.locate(file)) for file in self.files))
+        if len({one.shape for one in gray}) > 1:
+            shapes = ", ".join(f"{one.shape[1]} x {one.shape[2]}" for one in gray)
             raise InputError("files", f"have {shapes} pixels", "give pictures of equal size")
         # The first row of a picture is its topmost.
         if self.components == 1:
-            return np.concatenate(grey)[:, ::-1, :, None], np.concatenate(known)[:, ::-1]
-        return np.stack(grey, axis=-1)[:, ::-1], np.logical_and.reduce(known)[:, ::-1]
+            return np.concatenate(gray)[:, ::-1, :, None], np.concatenate(known)[:, ::-1]
+        return np.stack(gray, axis=-1)[:, ::-1], np.logical_and.reduce(known)[:, ::-1]
 
 
-def _write_grey(grey_NYXC: Floats, folder: Path) -> None:
+def _write_gray(gray_NYXC: Floats, folder: Path) -> None:
     """Write the gray levels of each picture and component as TIFF files of floats, the topmost row first."""
     from PIL import Image
 
-    names = "z" if grey_NYXC.shape[-1] == 1 else "xyz"
-    for n, grey_YXC in enumerate(grey_NYXC):
-        for name, grey_YX in zip(names, np.moveaxis(grey_YXC, -1, 0)):
+    names = "z" if gray_NYXC.shape[-1] == 1 else "xyz"
+    for n, gray_YXC in enumerate(gray_NYXC):
+        for name, gray_YX in zip(names, np.moveaxis(gray_YXC, -1, 0)):
             with replacing(folder / f"picture-{n}-{name}.tif") as temporary:
-                Image.fromarray(np.ascontiguousarray(grey_YX[::-1], np.float32)).save(temporary, format="TIFF")
+                Image.fromarray(np.ascontiguousarray(gray_YX[::-1], np.float32)).save(temporary, format="TIFF")
 
 
-def _draw(grey_NYXC: Floats, pictures: Pictures, path: Path) -> None:
+def _draw(gray_NYXC: Floats, pictures: Pictures, path: Path) -> None:
     """Draw the first picture: gray levels, spins, and fine spins."""
     from rayspin.analysis.figures import draw_application  # Importing matplotlib takes a second.
 
-    low, high = np.percentile(grey_NYXC[0, ..., -1], (1, 99))
-    grey_YX: npt.NDArray[np.floating] = 2 * (grey_NYXC[0, ..., -1:] - low) / max(high - low, 1e-30) - 1
-    panels = {"picture": grey_YX, "measured spins": pictures.coarse_NYXC[0]}
+    low, high = np.percentile(gray_NYXC[0, ..., -1], (1, 99))
+    gray_YX: npt.NDArray[np.floating] = 2 * (gray_NYXC[0, ..., -1:] - low) / max(high - low, 1e-30) - 1
+    panels = {"picture": gray_YX, "measured spins": pictures.coarse_NYXC[0]}
     if "spins" in pictures.truth:
         panels["true spins"] = pictures.truth["spins"][0]
     draw_application(panels, path)

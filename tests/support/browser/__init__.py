@@ -70,7 +70,7 @@ class Browser:
         return self.driver.execute_async_script(code)
 
     def prefer(self, theme: str, width: int = 1280) -> None:
-        """Set the preferred colours, "light" or "dark", and the width of the window in CSS pixels."""
+        """Set the preferred colors, "light" or "dark", and the width of the window in CSS pixels."""
         features = [{"name": "prefers-color-scheme", "value": theme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}

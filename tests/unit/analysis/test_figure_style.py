@@ -80,23 +80,23 @@ def test_figures_have_the_widths_of_journals_and_text_that_is_printed_at_6_point
 
 
 def test_hue_wheel_is_oriented_as_the_axes_of_the_pictures(tmp_path: Path) -> None:
-    """In a figure of spins along +z, which are white, only the key has colours: hue grows counterclockwise from +x."""
+    """In a figure of spins along +z, which are white, only the key has colors: hue grows counterclockwise from +x."""
     up = np.zeros((8, 8, 3))
     up[..., 2] = 1
     draw_application({"up": up}, tmp_path / "up.png")
     pixels = np.asarray(Image.open(tmp_path / "up.png").convert("RGB")) / 255
-    coloured = np.argwhere(np.ptp(pixels, axis=-1) > 0.5)
-    middle = (coloured.min(axis=0) + coloured.max(axis=0)) / 2
-    for degrees, colour in ((0, (1, 0, 0)), (90, (0.5, 1, 0)), (180, (0, 1, 1)), (270, (0.5, 0, 1))):
-        down, right = np.argwhere(np.abs(pixels - colour).max(axis=-1) < 0.1).mean(axis=0) - middle
+    colored = np.argwhere(np.ptp(pixels, axis=-1) > 0.5)
+    middle = (colored.min(axis=0) + colored.max(axis=0)) / 2
+    for degrees, color in ((0, (1, 0, 0)), (90, (0.5, 1, 0)), (180, (0, 1, 1)), (270, (0.5, 0, 1))):
+        down, right = np.argwhere(np.abs(pixels - color).max(axis=-1) < 0.1).mean(axis=0) - middle
         turned = np.degrees(np.arctan2(-down, right)) - degrees
         assert abs((turned + 180) % 360 - 180) < 15
 
 
-def test_one_component_is_grey_from_black_at_minus_1_to_white_at_1(tmp_path: Path) -> None:
+def test_one_component_is_gray_from_black_at_minus_1_to_white_at_1(tmp_path: Path) -> None:
     levels = np.array([-1.0, 0.0, 1.0]).repeat(5)[None, :, None].repeat(15, axis=0)
-    draw_application({"S_z": levels}, tmp_path / "grey.png")
-    pixels = np.asarray(Image.open(tmp_path / "grey.png").convert("RGB"))
+    draw_application({"S_z": levels}, tmp_path / "gray.png")
+    pixels = np.asarray(Image.open(tmp_path / "gray.png").convert("RGB"))
     assert np.ptp(pixels, axis=-1).max() == 0
     values, counts = np.unique(pixels[..., 0], return_counts=True)
     assert {0, 255} < set(values[counts > 1000].tolist())
@@ -125,9 +125,9 @@ BLINDNESS = {
 }
 
 
-def lab(colour: str, blindness: str) -> np.ndarray:
-    """CIELAB (D65) of a colour as it is seen."""
-    rgb = np.array(to_rgb(colour))
+def lab(color: str, blindness: str) -> np.ndarray:
+    """CIELAB (D65) of a color as it is seen."""
+    rgb = np.array(to_rgb(color))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(np.array(BLINDNESS[blindness]) @ linear, 0, 1)
     matrix = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
@@ -137,20 +137,20 @@ def lab(colour: str, blindness: str) -> np.ndarray:
 
 
 def nearest(palette: tuple[str, ...], blindness: str) -> float:
-    """Distance in CIELAB of the two colours that are most alike."""
+    """Distance in CIELAB of the two colors that are most alike."""
     return min(np.linalg.norm(lab(a, blindness) - lab(b, blindness)) for a, b in combinations(palette, 2))
 
 
 @pytest.mark.parametrize("blindness", BLINDNESS)
-def test_colours_of_lines_differ_for_any_colour_vision(blindness: str) -> None:
-    """A difference of 2.3 is just noticed; of matplotlib's default colours, two are alike for some people."""
+def test_colors_of_lines_differ_for_any_color_vision(blindness: str) -> None:
+    """A difference of 2.3 is just noticed; of matplotlib's default colors, two are alike for some people."""
     assert nearest(PALETTE, blindness) > 10
-    assert min(np.linalg.norm(lab(colour, blindness) - lab("white", blindness)) for colour in PALETTE) > 30
+    assert min(np.linalg.norm(lab(color, blindness) - lab("white", blindness)) for color in PALETTE) > 30
     if blindness in ("protanopia", "deuteranopia"):
         assert nearest(tuple(TABLEAU_COLORS), blindness) < 10
 
 
-def test_lines_differ_without_colours() -> None:
+def test_lines_differ_without_colors() -> None:
     assert len({(style["linestyle"], style["marker"]) for style in LINES}) == len(LINES) == 28
 
 

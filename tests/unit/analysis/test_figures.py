@@ -1,4 +1,4 @@
-"""Colours of spins, as in both papers, and the space in pictures."""
+"""Colors of spins, as in both papers, and the space in pictures."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayspin.analysis.figures import draw_heat_map, spin_colours
+from rayspin.analysis.figures import draw_heat_map, spin_colors
 
 
 @pytest.mark.parametrize(
-    ("spin", "colour"),
+    ("spin", "color"),
     [
         ((0, 0, 1), (1, 1, 1)),
         ((0, 0, -1), (0, 0, 0)),
@@ -21,8 +21,8 @@ from rayspin.analysis.figures import draw_heat_map, spin_colours
     ],
 )
 @pytest.mark.parametrize("length", [1.0, 0.1])
-def test_colour_is_that_of_the_direction(spin: tuple[float, ...], colour: tuple[float, ...], length: float) -> None:
-    np.testing.assert_allclose(spin_colours(length * np.array([[spin]], float))[0, 0], colour, atol=1e-12)
+def test_color_is_that_of_the_direction(spin: tuple[float, ...], color: tuple[float, ...], length: float) -> None:
+    np.testing.assert_allclose(spin_colors(length * np.array([[spin]], float))[0, 0], color, atol=1e-12)
 
 
 def test_long_labels_leave_room_for_the_table(tmp_path: Path) -> None:

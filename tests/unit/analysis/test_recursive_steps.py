@@ -49,7 +49,7 @@ def test_the_langevin_field_has_the_variance_of_its_temperature_and_is_new_in_ea
 
 
 def test_the_equation_of_motion_with_a_langevin_field_has_the_boltzmann_distribution():
-    """Spins without neighbours in a field H: the mean of S_z is Langevin's function of H / T."""
+    """Spins without neighbors in a field H: the mean of S_z is Langevin's function of H / T."""
     field, temperature, time, damping = 1.0, 0.5, 0.05, 0.5
     spins = np.tile(np.array([0, 0, 1], np.float32), (1, 100, 100, 1))
     steps = iterate(

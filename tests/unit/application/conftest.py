@@ -21,7 +21,7 @@ def labyrinth() -> npt.NDArray[np.float32]:
 
 @pytest.fixture
 def picture(labyrinth: npt.NDArray[np.float32], tmp_path: Path) -> Path:
-    """S_z of the labyrinth as a grey image, with +y up."""
+    """S_z of the labyrinth as a gray image, with +y up."""
     path = tmp_path / "labyrinth.png"
     Image.fromarray(np.round(40 + 80 * (labyrinth[::-1, :, 2] + 1)).astype(np.uint8)).save(path)
     return path

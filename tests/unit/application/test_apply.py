@@ -183,8 +183,8 @@ def test_mistakes_are_told_in_one_line(arguments, message, picture):
     assert "\n" not in str(caught.value)
 
 
-def test_image_of_one_colour_and_a_single_pixel_are_refused(tmp_path):
-    for name, side in (("grey", 64), ("pixel", 1)):
+def test_image_of_one_color_and_a_single_pixel_are_refused(tmp_path):
+    for name, side in (("gray", 64), ("pixel", 1)):
         Image.fromarray(np.full((side, side), 128, np.uint8)).save(tmp_path / f"{name}.png")
-        with pytest.raises(InputError, match="has the same grey level"):
+        with pytest.raises(InputError, match="has the same gray level"):
             apply_to(tmp_path / f"{name}.png", "labyrinth-field")

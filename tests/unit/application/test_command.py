@@ -48,7 +48,7 @@ def test_results_of_equal_names_are_refused(picture: Path) -> None:
     assert told.startswith(f"other/{picture.name}: its result would have the same name as that of {picture.name}")
 
 
-def test_options_of_grey_levels_arrive(picture: Path) -> None:
+def test_options_of_gray_levels_arrive(picture: Path) -> None:
     plain = ("bicubic", picture, "--scale", 2, "--out", "fine.nc")
 
     def component(*options: object) -> np.ndarray:
@@ -58,8 +58,8 @@ def test_options_of_grey_levels_arrive(picture: Path) -> None:
 
     known = component("--levels", 40, 200)
     with Image.open(picture) as image:
-        grey = np.asarray(image, float)[::-1]
-    np.testing.assert_allclose(known, np.clip((grey - 120) / 80, -1, 1), atol=1e-6)
+        gray = np.asarray(image, float)[::-1]
+    np.testing.assert_allclose(known, np.clip((gray - 120) / 80, -1, 1), atol=1e-6)
     np.testing.assert_allclose(component("--levels", 40, 200, "--inverted"), -known, atol=1e-6)
     default = component()
     for options in (("--background", "none"), ("--percentiles", 10, 90), ("--smoothing", 4)):
@@ -67,14 +67,14 @@ def test_options_of_grey_levels_arrive(picture: Path) -> None:
 
 
 def test_mistakes_are_one_line_and_write_nothing(picture: Path, tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8)).save("colours.png")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8)).save("colors.png")
     (tmp_path / "cut.png").write_bytes(picture.read_bytes()[:300])
     Image.new("L", (4, 4)).save("animated.gif")
     np.save("nan.npy", np.full((4, 4, 3), np.nan))
     Path("folder").mkdir()
     for name, problem in (
         ("missing.png", "missing.png: is missing"),
-        ("colours.png", "colours.png: has colors"),
+        ("colors.png", "colors.png: has colors"),
         ("cut.png", "cut.png: is damaged"),
         ("animated.gif", "animated.gif: is not a file of images"),
         ("nan.npy", "nan.npy: image 0 has values that are not finite"),

@@ -129,8 +129,8 @@ def test_folder_of_a_node_is_private_and_deleted_afterwards(tmp_path: Path) -> N
 
 
 def test_driver_inherits_no_address_of_another_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "neighbour:6379")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "the neighbour's")
+    monkeypatch.setenv("RAY_ADDRESS", "neighbor:6379")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the neighbor's")
     environment = ray_environment(tmp_path, "ours", None)
     assert not {"RAY_ADDRESS", "RAY_AUTH_TOKEN"} & environment.keys()
     assert environment["RAY_AUTH_MODE"] == "token"

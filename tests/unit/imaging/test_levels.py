@@ -1,4 +1,4 @@
-"""Grey levels of images whose spins are known: made by an imaging process with a background and uneven illumination."""
+"""Gray levels of images whose spins are known: made by an imaging process with a background and uneven illumination."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def image(component: np.ndarray, microscope: Microscope = UNEVEN) -> np.ndarray:
     return microscope.image(spins[None], 1, seed=(5,))[..., 0]
 
 
-def error(component: np.ndarray, grey: np.ndarray, levels: Levels) -> float:
-    known = np.ones(grey.shape, bool)
-    return float(np.sqrt(np.mean((levels.component(grey, known)[0] - component) ** 2)))
+def error(component: np.ndarray, gray: np.ndarray, levels: Levels) -> float:
+    known = np.ones(gray.shape, bool)
+    return float(np.sqrt(np.mean((levels.component(gray, known)[0] - component) ** 2)))
 
 
 @pytest.mark.parametrize("component", [STRIPES, DOMAINS], ids=["stripes", "domains"])
 def test_background_and_illumination_are_removed(component: np.ndarray) -> None:
-    grey = image(component)
-    assert error(component, grey, Levels()) < 0.06
-    assert error(component, grey, Levels(background="none")) > 0.3
+    gray = image(component)
+    assert error(component, gray, Levels()) < 0.06
+    assert error(component, gray, Levels(background="none")) > 0.3
 
 
 @pytest.mark.parametrize("component", [STRIPES, DOMAINS], ids=["stripes", "domains"])
@@ -46,50 +46,50 @@ def test_noise_adds_little_but_itself(component: np.ndarray) -> None:
 
 
 def test_known_limits_are_used_as_they_are() -> None:
-    grey = (100 + 40 * STRIPES)[None]
-    assert error(STRIPES, grey, Levels(limits=(60, 140))) == pytest.approx(0, abs=1e-6)
-    assert error(-STRIPES, grey, Levels(limits=(60, 140), inverted=True)) == pytest.approx(0, abs=1e-6)
+    gray = (100 + 40 * STRIPES)[None]
+    assert error(STRIPES, gray, Levels(limits=(60, 140))) == pytest.approx(0, abs=1e-6)
+    assert error(-STRIPES, gray, Levels(limits=(60, 140), inverted=True)) == pytest.approx(0, abs=1e-6)
     # Beyond its limits, a component is clipped.
-    narrow = Levels(limits=(80, 120)).component(grey, np.ones(grey.shape, bool))
+    narrow = Levels(limits=(80, 120)).component(gray, np.ones(gray.shape, bool))
     np.testing.assert_allclose(narrow[0], np.clip(2 * STRIPES, -1, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("background", ["none", "plane", "quadratic"])
 def test_levels_are_told(background: str) -> None:
-    grey, known = 100 + 40 * DOMAINS, np.ones((SIDE, SIDE), bool)
-    np.testing.assert_allclose(Levels(background=background).means(grey, known), (60, 140), atol=2)
-    np.testing.assert_allclose(Levels(background=background, inverted=True).means(grey, known), (140, 60), atol=2)
-    assert Levels(limits=(50, 90)).means(grey, known) == (50, 90)
+    gray, known = 100 + 40 * DOMAINS, np.ones((SIDE, SIDE), bool)
+    np.testing.assert_allclose(Levels(background=background).means(gray, known), (60, 140), atol=2)
+    np.testing.assert_allclose(Levels(background=background, inverted=True).means(gray, known), (140, 60), atol=2)
+    assert Levels(limits=(50, 90)).means(gray, known) == (50, 90)
 
 
 def test_result_does_not_depend_on_the_unit_of_the_levels() -> None:
-    grey, known = image(STRIPES), np.ones((1, SIDE, SIDE), bool)
-    np.testing.assert_allclose(Levels().component(grey, known), Levels().component(1e-3 * grey - 7, known), atol=2e-3)
-    np.testing.assert_allclose(Levels(inverted=True).component(grey, known), -Levels().component(grey, known))
+    gray, known = image(STRIPES), np.ones((1, SIDE, SIDE), bool)
+    np.testing.assert_allclose(Levels().component(gray, known), Levels().component(1e-3 * gray - 7, known), atol=2e-3)
+    np.testing.assert_allclose(Levels(inverted=True).component(gray, known), -Levels().component(gray, known))
 
 
 def test_unknown_pixels_have_no_influence_and_are_zero() -> None:
-    grey = image(STRIPES)
-    known = np.ones(grey.shape, bool)
+    gray = image(STRIPES)
+    known = np.ones(gray.shape, bool)
     known[0, 20:40, 30:50] = False
-    spoiled = np.where(known, grey, 1e4)
+    spoiled = np.where(known, gray, 1e4)
     result = Levels().component(spoiled, known)[0]
     assert (result[~known[0]] == 0).all()
     assert np.sqrt(np.mean((result - STRIPES)[known[0]] ** 2)) < 0.06
 
 
 @pytest.mark.parametrize(
-    ("grey", "known", "problem"),
+    ("gray", "known", "problem"),
     [
-        (np.full((1, 8, 8), 3.0), True, "has the same grey level, 3, almost everywhere"),
-        (np.full((1, 1, 1), 3.0), True, "has the same grey level"),
+        (np.full((1, 8, 8), 3.0), True, "has the same gray level, 3, almost everywhere"),
+        (np.full((1, 1, 1), 3.0), True, "has the same gray level"),
         (np.ones((1, 8, 8)), False, "has no known pixels"),
         (1.0 * ROWS[None], True, "is not of two phases"),
     ],
 )
-def test_image_without_two_levels_is_refused(grey: np.ndarray, known: bool, problem: str) -> None:
+def test_image_without_two_levels_is_refused(gray: np.ndarray, known: bool, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
-        Levels().component(grey, np.full(grey.shape, known))
+        Levels().component(gray, np.full(gray.shape, known))
 
 
 @pytest.mark.parametrize("key", ["percentiles", "limits"])
@@ -104,9 +104,9 @@ def test_three_images_share_the_contrast_of_the_third_and_have_their_own_middles
     plane = np.sqrt(1 - DOMAINS**2)
     spins = np.stack([plane * np.cos(angle), plane * np.sin(angle), DOMAINS], axis=-1)
     optics = {"degradation": {"sigma": 0.0}, "gain": (57.0, 57.0, 57.0), "offset": (130.0, 90.0, -20.0)}
-    grey = Microscope(**optics).image(spins[None], 1, seed=(5,))
+    gray = Microscope(**optics).image(spins[None], 1, seed=(5,))
     known = np.ones((1, SIDE, SIDE), bool)
-    np.testing.assert_allclose(Levels(smoothing=0).spins(grey, known), spins[None], atol=0.03)
-    np.testing.assert_allclose(Levels(smoothing=0, inverted=True).spins(grey, known), -spins[None], atol=0.03)
+    np.testing.assert_allclose(Levels(smoothing=0).spins(gray, known), spins[None], atol=0.03)
+    np.testing.assert_allclose(Levels(smoothing=0, inverted=True).spins(gray, known), -spins[None], atol=0.03)
     known[0, :50] = False
-    assert not Levels(smoothing=0).spins(grey, known)[~known].any()
+    assert not Levels(smoothing=0).spins(gray, known)[~known].any()

@@ -27,7 +27,7 @@ def test_image_without_texture_has_no_period() -> None:
 @pytest.mark.parametrize("factor", [0.4, 1.0, 2.5])
 def test_resized_image_shows_the_same_wave_at_the_same_place(factor: float) -> None:
     def wave(rows: int, columns: int, period: float) -> np.ndarray:
-        # Pixels of both images cover the same area, so their centres count.
+        # Pixels of both images cover the same area, so their centers count.
         y, x = ((np.arange(side) + 0.5) for side in (rows, columns))
         return np.sin(2 * np.pi * (x + 2 * y[:, None]) / period).astype(np.float32)
 

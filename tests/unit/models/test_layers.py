@@ -18,7 +18,7 @@ def test_padding_is_torchs_circular_one_with_its_gradient(shape, memory_format):
     assert torch.autograd.gradcheck(periodic_pad, maps)
 
 
-def test_one_site_is_its_own_neighbour_on_all_sides():
+def test_one_site_is_its_own_neighbor_on_all_sides():
     assert torch.equal(periodic_pad(torch.full((1, 1, 1, 1), 2.0)), torch.full((1, 1, 3, 3), 2.0))
 
 

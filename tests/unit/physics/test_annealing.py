@@ -282,7 +282,7 @@ def test_domains_have_the_published_interpolation_errors():
 
 
 def _resized(coarse, scale):
-    """Bilinear resizing with aligned pixel centres and repeated edges."""
+    """Bilinear resizing with aligned pixel centers and repeated edges."""
     for axis in (1, 2):
         length = coarse.shape[axis]
         position = np.clip((np.arange(length * scale) + 0.5) / scale - 0.5, 0, length - 1)

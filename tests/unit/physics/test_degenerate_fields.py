@@ -24,7 +24,7 @@ def test_uniform_fields_have_no_charge_and_no_walls(shape, boundary):
         assert structure_factor(field, boundary).mean() == pytest.approx(1)
 
 
-def test_single_periodic_site_is_its_own_neighbour():
+def test_single_periodic_site_is_its_own_neighbor():
     """A periodic site has two bonds, each with itself, and an open site has none."""
     up = np.array([[[0.0, 0.0, 1.0]]])
     assert energy(up, LABYRINTH) == -2

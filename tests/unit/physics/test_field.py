@@ -75,7 +75,7 @@ def test_best_spiral_has_the_published_period_and_energy():
 
 
 def plane_spiral(rows, columns, up, along):
-    """A spiral with `up` periods along y and `along` periods along x, with the handedness that the DMI favours."""
+    """A spiral with `up` periods along y and `along` periods along x, with the handedness that the DMI favors."""
     qy, qx = 2 * np.pi * up / rows, 2 * np.pi * along / columns
     side = np.array([-math.sin(qx), -math.sin(qy), 0.0])
     side /= max(np.linalg.norm(side), 1e-300)

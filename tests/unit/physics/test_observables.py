@@ -19,7 +19,7 @@ from tests.support import reference
 
 
 def skyrmion(size, radius, core=-1.0, winding=1):
-    """Spins along `core` z at the centre and -`core` z outside, with an in-plane part of the given winding number."""
+    """Spins along `core` z at the center and -`core` z outside, with an in-plane part of the given winding number."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     angle = np.pi * np.exp(-np.hypot(x, y) / radius)
     azimuth = winding * np.arctan2(y, x)
@@ -101,8 +101,8 @@ def test_structure_factor_of_a_spiral_has_one_pair_of_peaks():
     assert factor[0, 0, 5] == pytest.approx(64 * 64 / 2)
     assert factor[0, 0, -5] == pytest.approx(64 * 64 / 2)
     assert factor.mean(axis=(1, 2)) == pytest.approx([1, 1])  # Parseval
-    centre, width = structure_factor_peak(spins[0])
-    assert centre == pytest.approx(2 * np.pi * 5 / 64)
+    center, width = structure_factor_peak(spins[0])
+    assert center == pytest.approx(2 * np.pi * 5 / 64)
     assert width == pytest.approx(0, abs=1e-6)
 
 
@@ -179,5 +179,5 @@ def test_open_structure_factor_contains_pairs_on_the_lattice_only():
         for x in range(columns):
             inside = sum(spins[i, j] @ spins[i + y, j + x] for i in range(rows - y) for j in range(columns - x))
             assert correlation[y, x] == pytest.approx(inside / (rows * columns))
-    centre, _ = structure_factor_peak(reference.cycloid(64, 5, direction=1), "open")
-    assert centre == pytest.approx(2 * np.pi * 5 / 64, rel=0.05)
+    center, _ = structure_factor_peak(reference.cycloid(64, 5, direction=1), "open")
+    assert center == pytest.approx(2 * np.pi * 5 / 64, rel=0.05)

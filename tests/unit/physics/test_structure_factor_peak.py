@@ -1,4 +1,4 @@
-"""Centre and width of the structure factor's peak for exact spirals of the whole zone and fields without a peak."""
+"""Center and width of the structure factor's peak for exact spirals of the whole zone and fields without a peak."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def wave_number(shape, turns):
 def test_peak_of_a_spiral_is_at_its_wave_vector(shape):
     vectors = [turns for turns in np.ndindex(shape) if any(turns)]
     fields = np.stack([spiral(shape, turns) for turns in vectors])
-    centre, width = structure_factor_peak(fields)
-    assert centre == pytest.approx([wave_number(shape, turns) for turns in vectors], abs=1e-9)
+    center, width = structure_factor_peak(fields)
+    assert center == pytest.approx([wave_number(shape, turns) for turns in vectors], abs=1e-9)
     assert width == pytest.approx(np.zeros(len(vectors)), abs=1e-6)
 
 
@@ -38,8 +38,8 @@ def test_peak_of_a_spiral_is_at_its_wave_vector(shape):
 )
 def test_peaks_of_known_ground_states(turns, expected):
     """With DMI alone spins rotate by 90 degrees per site along the diagonal; antiferromagnets peak at (pi, pi)."""
-    centre, width = structure_factor_peak(spiral((16, 16), turns).astype(np.float32))
-    assert centre == pytest.approx(expected, rel=1e-6)
+    center, width = structure_factor_peak(spiral((16, 16), turns).astype(np.float32))
+    assert center == pytest.approx(expected, rel=1e-6)
     assert width == pytest.approx(0, abs=1e-3)
 
 
@@ -48,8 +48,8 @@ def test_two_equal_peaks_give_their_mean_and_half_their_distance():
     phase = 2 * np.pi * np.arange(16) / 16
     field[..., 0] = np.cos(2 * phase)
     field[..., 1] = np.cos(6 * phase)[:, None]
-    centre, width = structure_factor_peak(field)
-    assert centre == pytest.approx(4 * 2 * np.pi / 16)
+    center, width = structure_factor_peak(field)
+    assert center == pytest.approx(4 * 2 * np.pi / 16)
     assert width == pytest.approx(2 * 2 * np.pi / 16)
 
 
@@ -57,7 +57,7 @@ def test_two_equal_peaks_give_their_mean_and_half_their_distance():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 2), (7, 9), (64, 64)])
 def test_uniform_spins_have_no_peak(shape, dtype, boundary):
-    """Centre and width are 0, without rounding noise, for vectors of any direction and length."""
+    """Center and width are 0, without rounding noise, for vectors of any direction and length."""
     for vector in ([0.0, 0.0, 1.0], [1 / np.sqrt(3), 1 / np.sqrt(5), np.sqrt(7 / 15)], [1e3 / 7, 0.3, 1e-3], [0, 0, 0]):
         field = np.broadcast_to(np.array(vector, dtype), (*shape, 3))
         assert structure_factor_peak(field, boundary) == (0.0, 0.0)
@@ -65,15 +65,15 @@ def test_uniform_spins_have_no_peak(shape, dtype, boundary):
 
 def test_uniform_field_in_a_batch_does_not_affect_others():
     uniform = np.broadcast_to([0.0, 0.6, 0.8], (8, 8, 3))
-    centre, width = structure_factor_peak(np.stack([uniform, spiral((8, 8), (0, 1)), uniform]))
-    assert centre == pytest.approx([0, 2 * np.pi / 8, 0])
+    center, width = structure_factor_peak(np.stack([uniform, spiral((8, 8), (0, 1)), uniform]))
+    assert center == pytest.approx([0, 2 * np.pi / 8, 0])
     assert width == pytest.approx([0, 0, 0], abs=1e-6)
 
 
 @pytest.mark.parametrize("turns", [(0, 5), (9, 3), (20, 25), (32, 32)])
 def test_peak_of_an_open_spiral_is_at_its_wave_vector(turns):
-    centre, width = structure_factor_peak(spiral((64, 64), turns), "open")
-    assert centre == pytest.approx(wave_number((64, 64), turns), rel=0.02)
+    center, width = structure_factor_peak(spiral((64, 64), turns), "open")
+    assert center == pytest.approx(wave_number((64, 64), turns), rel=0.02)
     # The bound is the resolution of 64 sites.
     assert width < 2 * 2 * np.pi / 64
 
@@ -82,5 +82,5 @@ def test_mean_spin_of_an_open_lattice_is_not_a_peak():
     """The uniform part of a cone, cut off at the edges, has components of all wave numbers."""
     cone = 0.2 * spiral((64, 64), (0, 16), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
     cone[..., 2] = np.sqrt(1 - 0.2**2)
-    centre, _ = structure_factor_peak(cone, "open")
-    assert centre == pytest.approx(np.pi / 2, rel=0.02)
+    center, _ = structure_factor_peak(cone, "open")
+    assert center == pytest.approx(np.pi / 2, rel=0.02)

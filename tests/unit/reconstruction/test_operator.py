@@ -17,7 +17,7 @@ SEVERAL = ((0, 1), (2, 0), (3, 3))
 
 
 class Cross:
-    """A degradation that is not separable: the mean of a site and its four neighbours, at the first site of a block.
+    """A degradation that is not separable: the mean of a site and its four neighbors, at the first site of a block.
 
     Its adjoint is written from the definition, and it tells no inverse.
     """

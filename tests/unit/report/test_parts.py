@@ -57,7 +57,7 @@ def test_spins_are_drawn_with_y_up() -> None:
     spins_YXC = np.zeros((2, 2, 3))
     spins_YXC[0, 0], spins_YXC[0, 1], spins_YXC[1, 0], spins_YXC[1, 1] = [0, 0, 1], [0, 0, -1], [1, 0, 0], [0, 0, 0]
     image = np.asarray(decoded(spins_uri(spins_YXC, DETAILS[0])))
-    # The first row of the array is the lower one of the image: white is +z, black -z, red +x; no direction is grey.
+    # The first row of the array is the lower one of the image: white is +z, black -z, red +x; no direction is gray.
     assert image[1].tolist() == [[255, 255, 255], [0, 0, 0]]
     assert image[0].tolist() == [[255, 0, 0], [128, 128, 128]]
 

@@ -48,7 +48,7 @@ def test_c_is_four_times_the_exchange_and_the_deviation_of_a_uniform_state_is_ze
 
 @pytest.mark.parametrize(("exchange", "dmi"), [(1.0, 0.3), (1.3, -0.4)])
 def test_the_deviation_of_a_spiral_is_the_known_one(exchange, dmi):
-    # Of the four neighbours, the two along x are turned by q: F = J (2 + 2 cos q) S + 2 D sin(q) S.
+    # Of the four neighbors, the two along x are turned by q: F = J (2 + 2 cos q) S + 2 D sin(q) S.
     spins, q = _spiral()
     criterion, batch = _criterion(spins, Hamiltonian(exchange=exchange, dmi=dmi))
     factor = 2 * exchange * (np.cos(q) - 1) + 2 * dmi * np.sin(q)

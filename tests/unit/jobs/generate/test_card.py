@@ -59,9 +59,9 @@ def test_its_pictures_are_there(folder: Path) -> None:
     for picture in pictures:
         with Image.open(folder / picture) as image:
             assert min(image.size) > 300
-            colours = image.convert("RGB").getcolors(maxcolors=2**24)
-            assert colours is not None
-            assert len(colours) > 20
+            colors = image.convert("RGB").getcolors(maxcolors=2**24)
+            assert colors is not None
+            assert len(colors) > 20
 
 
 def test_it_grows_with_the_dataset(folder: Path, tmp_path: Path) -> None:
