@@ -124,9 +124,8 @@ class Microscopy(Stage):
         case = _Picture(pictures, 0)
         if pictures.scale > 1:
             # MAP takes minutes on a large part.
-            side = case.seen_side + 2 * FINE_MARGIN
-            part = min(_PLANNED, side)
-            times *= (side / part) ** 2
+            part = min(_PLANNED, *pictures.known_NYX.shape[1:])
+            times *= ((case.seen_side + 2 * FINE_MARGIN) / part) ** 2
             case = _Picture(pictures.middle(part), 0, "periodic")
         operations = networks | self._methods(pictures)
         seconds = times * seconds_of(lambda: [list(case.apply(*named)) for named in operations.items()])

@@ -155,11 +155,11 @@ class Reconstruct(Task):
             network = Trained.of(self.weights, "weights", run, earlier).network.build()
         samples = None if self.dataset is None else stand_in(self.dataset, self.split)
         images = None if self.images is None else Images.read(run.locate(self.images))
-        fine = None if self._learned_from is None else stand_in(self._learned_from, "train")
+        fine = None if self._fine_dataset is None else stand_in(self._fine_dataset, "train")
         return Case.stand_in(self, samples, images, fine, network)
 
     @property
-    def _learned_from(self) -> str | None:
+    def _fine_dataset(self) -> str | None:
         """Reference to the dataset whose training samples give the spectrum, if the method needs it."""
         return self.fine or self.dataset if self.method.method == "wiener" else None
 
@@ -174,7 +174,7 @@ class Reconstruct(Task):
             from rayspin.jobs.train.references import weights_file  # imports PyTorch, which other methods don't need
 
             weights = weights_file(self.weights, run).resolve()
-        return Places(located(self.dataset), located(self.images), located(self._learned_from), weights)
+        return Places(located(self.dataset), located(self.images), located(self._fine_dataset), weights)
 
     def _shares(self, case: Case) -> list[Share]:
         count, step = self.samples or len(case.fields), self.shard_samples
