@@ -30,6 +30,8 @@ exclude_patterns = ["_extensions"]
 default_role = "literal"
 highlight_language = "none"
 add_module_names = False
+# The column "On this page" is too narrow for `Hamiltonian.external_field`.
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

@@ -344,9 +344,9 @@ def explain(dataset: Path, shard: str, again: bool) -> None:
 @click.option("--edges", type=click.Choice(["periodic", "mirrored"]), help="What lies beyond the edges of an image.")
 @click.option("--sites-per-pixel", metavar="X", help='Resize an image by this factor first, or "auto".')
 @click.option("--mask", type=_Path(), metavar="FILE", help="Image whose black pixels are unknown in the input.")
-@click.option("--background", type=click.Choice(["none", "plane", "quadratic"]), help="Background of grey levels.")
+@click.option("--background", type=click.Choice(["none", "plane", "quadratic"]), help="Background of gray levels.")
 @click.option("--percentiles", type=float, nargs=2, help="Percentages of pixels beyond the levels of S_z = -1 and 1.")
-@click.option("--levels", type=float, nargs=2, help="Grey levels of S_z = -1 and 1.")
+@click.option("--levels", type=float, nargs=2, help="Gray levels of S_z = -1 and 1.")
 @click.option("--smoothing", type=float, metavar="PIXELS", help="Width of the average that levels are fitted to.")
 @click.option("--inverted", is_flag=True, help="Dark pixels have S_z = 1.")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", help="Split of a dataset.")
@@ -358,7 +358,7 @@ def apply(what: str, sources: tuple[Path, ...], outputs: tuple[Path, ...], compo
     labyrinth-x8, or a method that needs no network, such as projections. The network says what it does: it estimates
     the effective field, or it reconstructs fine spins.
 
-    INPUT is an image (PNG, TIFF, ...) whose grey levels show S_z, an OVF file, an array in NetCDF, .npz or .npy, or the
+    INPUT is an image (PNG, TIFF, ...) whose gray levels show S_z, an OVF file, an array in NetCDF, .npz or .npy, or the
     folder of a dataset.
     """
     from rayspin.application.command import run_all

@@ -59,7 +59,7 @@ class Levels(Config):
     """Standard deviation, pixels, of the Gaussian average that levels are fitted to, because noise widens the
     distribution of gray levels. The image itself is not smoothed."""
     limits: tuple[float, float] | None = None
-    """Grey levels of the components -1 and +1, if they are known; `background` and `percentiles` are not used then."""
+    """Gray levels of the components -1 and +1, if they are known; `background` and `percentiles` are not used then."""
     inverted: bool = False
     """Whether dark pixels have the component +1."""
 

@@ -24,7 +24,7 @@ LARGEST_PIXELS = 2**30
 """Largest number of pixels of an image, or of all images of a stack."""
 
 _TIFF = (".tif", ".tiff")
-_REMEDY = "save it as a grey PNG or TIFF"
+_REMEDY = "save it as a gray PNG or TIFF"
 
 # Exceptions of the libraries for damaged files.
 _DAMAGE = (

@@ -54,7 +54,7 @@ def defect_rows(spins: npt.ArrayLike, count: int, seed: Seed) -> Spins:
 
 
 def defect_square(spins: npt.ArrayLike, width: int) -> Spins:
-    """Set the spins in a centred square to zero.
+    """Set the spins in a centered square to zero.
 
     Args:
         spins: spins of any length.

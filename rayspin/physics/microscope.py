@@ -46,7 +46,7 @@ class Microscope(Config):
     counts: Annotated[float, Field(gt=0, le=1e12)] | None = None
     """Mean number of particles per pixel at S_c = +-1, in the brighter of both images; None for no shot noise."""
     illumination: tuple[float, float] = (0.0, 0.0)
-    """Relative change of the illumination from the centre to the edge, along x and y: L = 1 + a x + b y."""
+    """Relative change of the illumination from the center to the edge, along x and y: L = 1 + a x + b y."""
     background: Annotated[tuple[float, ...], Field(max_length=5)] = ()
     """Coefficients of x, y, x^2, x y and y^2 in the background; further ones are 0."""
     gain: Vector = (1.0, 1.0, 1.0)
@@ -131,7 +131,7 @@ class Microscope(Config):
 
 
 def _box(sites: int, width: float) -> npt.NDArray[np.float64]:
-    """Return the periodic mean over a box of a width in sites, centred at each site, (sites, sites)."""
+    """Return the periodic mean over a box of a width in sites, centered at each site, (sites, sites)."""
     offsets = np.arange(-math.ceil(width / 2), math.ceil(width / 2) + 1)
     # The part of each site, an interval of length 1, that is within the box.
     weights = np.clip(np.minimum(offsets + 0.5, width / 2) - np.maximum(offsets - 0.5, -width / 2), 0, None)
@@ -142,5 +142,5 @@ def _box(sites: int, width: float) -> npt.NDArray[np.float64]:
 
 
 def _positions(pixels: int) -> npt.NDArray[np.float64]:
-    """Return the centres of pixels on an axis that runs from -1 to 1."""
+    """Return the centers of pixels on an axis that runs from -1 to 1."""
     return (2 * np.arange(pixels) + 1) / pixels - 1

@@ -61,7 +61,7 @@ def isolated_domains(
 ) -> npt.NDArray[np.int64]:
     """Return the number of isolated domains that are magnetized against the mean S_z, such as skyrmions in a field.
 
-    A domain is a set of sites with S_z of the other sign than the mean, connected through nearest neighbours. If the
+    A domain is a set of sites with S_z of the other sign than the mean, connected through nearest neighbors. If the
     mean is not negative, domains of S_z < 0 are counted.
 
     Args:
@@ -117,9 +117,9 @@ def structure_factor(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> A
 def structure_factor_peak(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> tuple[Array, Array]:
     """Return the mean and the standard deviation of |k|, weighted by the structure factor, in radians per site.
 
-    They are the centre and the width of the peak. The mean spin is subtracted first. |k| covers the whole Brillouin
+    They are the center and the width of the peak. The mean spin is subtracted first. |k| covers the whole Brillouin
     zone: it reaches pi along an axis and sqrt(2) pi = 4.44 in the corner (pi, pi). Thermal disorder contributes
-    throughout the zone, so the mean for a hot field is not the centre of its peak. Towards open edges the spins are
+    throughout the zone, so the mean for a hot field is not the center of its peak. Towards open edges the spins are
     tapered (Hann window, sin^2), because the step at the edge would contribute waves. For uniform spins, including a
     single site, both values are 0.
 
@@ -128,7 +128,7 @@ def structure_factor_peak(spins: npt.ArrayLike, boundary: Boundary = "periodic")
         boundary: "periodic" or "open".
 
     Returns:
-        centre and width: scalar arrays, or (N,) for a batch.
+        center and width: scalar arrays, or (N,) for a batch.
 
     Raises:
         InputError: an argument is invalid.
@@ -152,7 +152,7 @@ def structure_factor_peak(spins: npt.ArrayLike, boundary: Boundary = "periodic")
 def wall_length(spins: npt.ArrayLike, boundary: Boundary = "periodic") -> Array:
     """Return the length of the walls between up and down domains per site, in sites: that of the line S_z = 0.
 
-    S_z is interpolated between neighbours (marching squares), so the length of a smooth wall does not depend on its
+    S_z is interpolated between neighbors (marching squares), so the length of a smooth wall does not depend on its
     direction. If the line crosses all four sides of a plaquette, the mean S_z decides which corners are connected. With
     an open boundary the line ends at the outermost sites.
 

@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float64]
 def wall_segments(spins_YXC: npt.ArrayLike) -> Array:
     """Return the line S_z = 0 of a field as straight segments, (segments, 2 ends, 2), each end as (y, x) in sites.
 
-    S_z is interpolated linearly between neighbours, and a segment joins two crossings of a plaquette (marching
+    S_z is interpolated linearly between neighbors, and a segment joins two crossings of a plaquette (marching
     squares), so their total length is that of `rayspin.physics.observables.wall_length`. The boundary is periodic:
     coordinates reach from 0 to the number of sites.
 
@@ -64,6 +64,6 @@ def wall_distances(segments: Array, others: Array, shape: tuple[int, int]) -> Ar
 
 
 def crossing(start: Array, end: Array) -> Array:
-    """Return where S_z crosses 0 between two neighbours, from 0 to 1, or NaN if it does not."""
+    """Return where S_z crosses 0 between two neighbors, from 0 to 1, or NaN if it does not."""
     crossed = (start > 0) != (end > 0)
     return np.divide(start, start - end, out=np.full_like(start, np.nan), where=crossed)

@@ -58,7 +58,7 @@ def interpolation_matrix(kernel: Kernel, pixels: int, scale: int, *, aligned: bo
         kernel: the interpolation kernel.
         pixels: number of coarse pixels along the axis.
         scale: fine sites per coarse pixel.
-        aligned: place coarse pixel k at fine site k * scale, on a periodic axis. Otherwise place it at the centre of
+        aligned: place coarse pixel k at fine site k * scale, on a periodic axis. Otherwise place it at the center of
             its block and omit weights beyond the edges, as image libraries do.
     """
     sites = np.arange(scale * pixels)

@@ -61,14 +61,14 @@ class SuperResolutionObjective(Config):
     recorrupted: bool = False
     """Whether the network is given c + n / 2 and compared with c - 2 n, for noisy coarse spins c and Gaussian noise n
     of their variance, divided by the length that the noise leaves of the mean spin. Their errors are uncorrelated,
-    so the loss favours the spins without noise (a variant, for `noise_amplitude` > 0)."""
+    so the loss favors the spins without noise (a variant, for `noise_amplitude` > 0)."""
     dropped: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Fraction of coarse pixels to drop at random in every epoch; they are zero in the input and excluded from the
     loss."""
     length_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the penalty (|S|^2 - 1)^2 in the loss, which favours fine spins of length 1 (a variant)."""
+    """Weight of the penalty (|S|^2 - 1)^2 in the loss, which favors fine spins of length 1 (a variant)."""
     torque_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the penalty |S x F|^2 / J^2 in the loss, which favours fine spins in equilibrium under the dataset's
+    """Weight of the penalty |S x F|^2 / J^2 in the loss, which favors fine spins in equilibrium under the dataset's
     Hamiltonian, as annealed spins are. This variant uses more information than the published network."""
     torque_strengths: Strengths = Field(default={}, exclude_if=lambda strengths: not strengths)
     """Terms of the Hamiltonian whose strengths the training learns together with the network, with their initial

@@ -57,7 +57,7 @@ This card is generated from the dataset's files, and generated again when the da
 
 ![{shown} samples]({samples_picture})
 
-*White points up, black points down, and a colour is a direction in the plane. Titles: number and energy per site.*
+*White points up, black points down, and a color is a direction in the plane. Titles: number and energy per site.*
 
 ![Histogram of the energies]({energies_picture})
 
