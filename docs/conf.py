@@ -7,6 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
+from sphinx.util.inspect import TypeAliasForwardRef
+
 from rayspin import __version__
 
 project = "rayspin"
@@ -30,11 +32,16 @@ exclude_patterns = ["_extensions"]
 default_role = "literal"
 highlight_language = "none"
 add_module_names = False
+# The column "On this page" is too narrow for `Hamiltonian.external_field`.
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_default_options = {"members": True, "exclude-members": "model_config, model_post_init"}
 autodoc_preserve_defaults = True
+# Without this alias, the type of an argument is the definition of `ArrayLike`, which is several lines long.
+autodoc_type_aliases = {"npt.ArrayLike": "npt.ArrayLike"}
+TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # Sphinx shows the alias in `npt.ArrayLike | None` by its repr.
 # Names of builtin types in signatures also match attributes of classes, such as `Catalog.bytes`.
 suppress_warnings = ["ref.python"]
 napoleon_numpy_docstring = False

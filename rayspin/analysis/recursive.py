@@ -3,8 +3,8 @@
 In each iteration an estimate gives the effective field of the spins, a function "modify" turns it into F', and a
 function "evolve" computes the next spins from F' (`rayspin.analysis.recursive_steps`). An experiment is a choice of
 these functions. With a network, the process is not a simulation: it repairs, denoises and generates spin textures
-because the network favors typical ones. The same process with the exact field in place of the estimate is the exact
-twin of an experiment. A comparison with it shows which results are due to the network.
+because the network favors typical ones. A comparison with the same process with the exact field in place of the
+estimate shows which results are due to the network.
 """
 
 from __future__ import annotations

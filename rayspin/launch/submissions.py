@@ -147,7 +147,7 @@ def latest(out: Path) -> Submission:
     """
     found = history(out)
     if not found:
-        remedy = "submit it with `rayspin submit JOB.toml --out`, or give another folder"
+        remedy = f"submit it with `rayspin submit JOB.toml --out {out}`, or give another folder"
         raise InputError(str(out), "this run was never submitted", remedy)
     return found[-1]
 

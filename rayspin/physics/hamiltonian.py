@@ -22,12 +22,13 @@ class Hamiltonian(Config):
 
     Every pair is counted once; r_ij points from i to j; x increases with the column index, y with the row index:
 
-        H = - exchange   sum_<ij> S_i . S_j            > 0: ferromagnetic, nearest neighbors
-            +            sum_<ij> D_ij . (S_i x S_j)   nearest neighbors
+        H = - exchange   sum_<ij> S_i . S_j
+            +            sum_<ij> D_ij . (S_i x S_j)
             + dipole     sum_i<j  [S_i . S_j - 3 (S_i . r)(S_j . r)] / r_ij^3
-                                                       r = r_ij / |r_ij|, with periodic images
-            - anisotropy sum_i    (S_i . axis)^2       > 0: easy axis; < 0: easy plane
+            - anisotropy sum_i    (S_i . axis)^2
             -            sum_i    external_field . S_i
+
+    <ij> are nearest neighbors, and r = r_ij / |r_ij|. The dipole interaction includes all periodic images.
 
     If `dmi_kind` is "interfacial", D_ij = dmi z x r_ij: for dmi > 0, the spins of a spiral along +x turn from +z
     towards -x (a cycloid). If it is "bulk", D_ij = dmi r_ij: for dmi > 0, they turn from +z towards +y (a helix).
@@ -81,24 +82,25 @@ class Hamiltonian(Config):
 
     @property
     def largest_coupling(self) -> float:
-        """Strength of the strongest term, J: the scale of fields and torques. The external field counts by length."""
+        """Strength of the strongest term, J, the scale of fields and torques. The external field counts by length."""
         field = math.hypot(*self.external_field)
         return max(abs(self.exchange), abs(self.dmi), self.dipole, abs(self.anisotropy), field)
 
     @property
     def isotropic(self) -> float:
-        """Coefficient c of c S, the field of the exchange in a uniform state S, J: 4 * exchange, of four neighbors.
+        """Coefficient c of c S, the field of the exchange in a uniform state S, J. It is 4 * exchange (four neighbors).
 
-        It is the only term that has the same coefficient for every direction of S; the others may add a field of S's
-        own, too, that depends on the direction.
+        Only the exchange has the same coefficient for every direction of S. The fields of the other terms depend on the
+        direction.
         """
         return 4 * self.exchange
 
     @property
     def spiral_period(self) -> float | None:
-        """Period of the spiral that the DMI winds along a side of the lattice, sites: 2 pi / arctan(|dmi| / exchange).
+        """Period of the spiral that the DMI winds along a side of the lattice, sites.
 
-        It is also the mean period of labyrinths. None if further terms compete, which lengthen it, or without DMI.
+        It is 2 pi / arctan(|dmi| / exchange), and also the mean period of labyrinths. None if further terms compete,
+        which lengthen it, or without DMI.
         """
         if self.dmi == 0 or self.exchange <= 0 or self.dipole or self.anisotropy or any(self.external_field):
             return None

@@ -184,7 +184,7 @@ class Catalog:
 
     @cached_property
     def layout(self) -> Layout:
-        """The sizes that the job specifies: samples, lattice, seed, shards and splits.
+        """The sizes that the job specifies (samples, lattice, seed, shards and splits).
 
         Raises:
             InputError: the job is not that of a dataset.

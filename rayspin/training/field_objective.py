@@ -63,12 +63,12 @@ class FieldObjective(Config):
 
     @property
     def uses_hamiltonian(self) -> bool:
-        """True: the target is its field."""
+        """True, because the target is the field of the Hamiltonian."""
         return True
 
     @property
     def shares(self) -> dict[str, float]:
-        """The share of each kind of altered samples: "uniform", and the kinds of damage."""
+        """The share of each kind of altered samples ("uniform" and the kinds of damage)."""
         return {"uniform": self.uniform_states, **dict(self.damage)}
 
     def check(self, network: FieldNetConfig, shape: tuple[int, int]) -> None:

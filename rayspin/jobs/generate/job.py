@@ -39,6 +39,7 @@ class Generate(Recipe, Stage):
 
     kind: Literal["generate"] = "generate"
     resources: GenerateResources = GenerateResources()
+    """Use of GPUs."""
 
     def identity(self) -> Table:
         """The job without its resources, and without optional keys that have their default values."""

@@ -275,7 +275,9 @@ class TrainFcn(Training):
 
     kind: Literal["train-fcn"] = "train-fcn"
     network: FieldNetworkConfig = EffectiveFieldNetConfig()
+    """Architecture of the network."""
     objective: FieldObjective = FieldObjective()
+    """Inputs and loss of the training."""
 
     def figures(self, best: Line) -> dict[str, str]:
         """Return the MSE of each component, the energy ratio and the correlation of Fig. 2b of the 2021 paper."""
@@ -293,7 +295,9 @@ class TrainSr(Training):
 
     kind: Literal["train-sr"] = "train-sr"
     network: FineNetworkConfig
+    """Architecture of the network, and its scale."""
     objective: SuperResolutionObjective = SuperResolutionObjective()
+    """Inputs and loss of the training."""
     tiles: TilesConfig | None = pydantic.Field(default=None, exclude_if=lambda tiles: tiles is None)
     """Train on tiles of pictures of a microscope alone (2023 paper, Fig. 7): `dataset` is then the folder of a job of
     kind "microscope-images", or `@name`. If the pictures show S_z alone, the network learns S_z alone."""

@@ -44,6 +44,7 @@ class Grid(Config):
     """Grid search: all combinations of the values of the axes."""
 
     method: Literal["grid"] = "grid"
+    """Search method: "grid", "random", "optuna" or "population"."""
 
     def points(self, space: Mapping[str, Axis]) -> Iterator[SearchPoint]:
         """Return the points in order; the last axis varies fastest.
@@ -68,6 +69,7 @@ class Random(Config):
     """Random search: independent points. A larger number of trials does not change the earlier ones."""
 
     method: Literal["random"]
+    """Search method: "grid", "random", "optuna" or "population"."""
     trials: int = pydantic.Field(gt=0, le=MOST_TRIALS)
     """Number of points; a point that is drawn twice runs once."""
     seed: int = pydantic.Field(default=0, ge=0)
@@ -82,6 +84,7 @@ class Optuna(Config):
     """Search with the tree-structured Parzen estimator of Optuna (requires the extra `optuna`)."""
 
     method: Literal["optuna"]
+    """Search method: "grid", "random", "optuna" or "population"."""
     trials: int = pydantic.Field(gt=0, le=MOST_TRIALS)
     """Number of points."""
     seed: int = pydantic.Field(default=0, ge=0)
@@ -97,6 +100,7 @@ class Population(Config):
     """Population-based training: after each interval, modified copies of the best members replace the worst ones."""
 
     method: Literal["population"]
+    """Search method: "grid", "random", "optuna" or "population"."""
     members: int = pydantic.Field(gt=1, le=MOST_TRIALS)
     """Size of the population."""
     interval: int = pydantic.Field(gt=0)
