@@ -381,6 +381,8 @@ def show(path: Path, out: Path | None) -> None:
 
     title, rows = describe(path, out)
     _console().print(two_columns(title, rows))
+    if out is not None:
+        click.echo(f"written: {out}")
 
 
 @main.command()

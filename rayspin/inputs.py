@@ -43,7 +43,7 @@ _LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*
 
 
 class MissingFileError(InputError):
-    """The file does not exist."""
+    """The file does not exist, or what should be its folder is a file."""
 
 
 class SyntaxInputError(InputError):
@@ -106,7 +106,8 @@ def _opened(path: Path, place: str, remedy: str) -> Iterator[int]:
     try:
         # O_NONBLOCK, because opening a pipe without a writer would block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        # A file in place of the folder has no files either.
         raise MissingFileError(place, "no such file", remedy) from None
     except (OSError, ValueError) as error:
         # A path with a null character raises ValueError.

@@ -77,6 +77,11 @@ def polling(look: Callable[[], None]) -> Iterator[None]:
     look()
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number and its noun, such as "1 shard" or "2 shards"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Format a time in seconds, minutes or hours, depending on its length."""
     if seconds < 120:

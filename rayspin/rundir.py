@@ -51,6 +51,7 @@ _REMEDIES = {
     errno.EPERM: _NOT_OURS,
     errno.EROFS: _NOT_OURS,
     errno.ENOTDIR: _NOT_OURS,
+    errno.EEXIST: _NOT_OURS,
     errno.ELOOP: "check which file was replaced by a symbolic link, or give another folder with --out",
 }
 

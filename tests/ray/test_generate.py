@@ -83,7 +83,7 @@ def test_failing_sample_is_reported_and_other_shards_are_generated(context: Cont
     ray.cloudpickle.register_pickle_by_value(datasets)
     poisoned = datasets.Poisoned(**dict(SMALL))
     with pytest.raises(
-        RunError, match=r"1 shards failed, the first \(samples 4 to 7\) with FloatingPointError: spin 6"
+        RunError, match=r"1 shard failed, the first \(samples 4 to 7\) with FloatingPointError: spin 6"
     ) as caught:
         job.run(poisoned, tmp_path / "data", context)
     assert caught.value.exit_code == 1

@@ -84,7 +84,7 @@ def test_signal_during_shutdown_does_not_change_the_exit_code() -> None:
         (GOOD.replace("size = 32", "size = 31"), "odd"),
         (GOOD.replace('"labyrinth"', '"labyrint"'), "did you mean 'labyrinth'?"),
         (GOOD.replace('"labyrinth"', "{ exchange = nan }"), "hamiltonian.exchange: nan is invalid"),
-        (GOOD.replace("test = 4", "test = 40"), "hold back 44 of 24 samples"),
+        (GOOD.replace("test = 4", "test = 40"), "test and validation have 44 samples, of 24 in all"),
         (TRAIN.format(dataset="nowhere"), "nowhere: is not a dataset (no ledger)"),
         (TRAIN.format(dataset="@generate"), "no earlier stage '@generate' generates a dataset"),
         ('kind = "pipeline"\n[stages.a]\nkind = "generate"\nsampels = 3', "stages.a.sampels: unknown key"),

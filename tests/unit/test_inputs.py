@@ -65,6 +65,12 @@ def test_missing_file_has_its_own_error_with_the_given_name(tmp_path):
         read_text(tmp_path / "none", limit=100, where="the job", remedy="write one")
 
 
+def test_file_in_place_of_a_folder_has_no_files(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(MissingFileError):
+        read_text(tmp_path / "file" / "job.toml", limit=100)
+
+
 def test_invalid_utf_8_is_refused_with_its_position(tmp_path):
     (tmp_path / "file").write_bytes(b"abc\xff")
     with pytest.raises(InputError, match=r"not valid UTF-8 \(byte 3\)"):

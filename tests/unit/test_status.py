@@ -50,7 +50,7 @@ def test_status_of_a_dataset_has_progress_rate_and_hosts(incomplete: Path) -> No
     # The second shard with 4 samples was finished 4 s after the first one.
     assert rows["rate"] == "1 samples/s over the last 2 shards"
     assert rows["time left"] == "4 s at this rate, once resumed"
-    assert rows["made by n1"].startswith("1 shards, the last ")
+    assert rows["made by n1"].startswith("1 shard, the last ")
     assert rows["made by n2"].endswith(" h ago")
     assert rows["core-seconds per sample"] == "0.5"
     assert datetime.fromisoformat(rows["last activity"].split(",")[0]) == datetime(2026, 1, 1, 0, 0, 4).astimezone()
@@ -72,7 +72,7 @@ def test_status_lists_shards_in_progress_by_host(incomplete: Path) -> None:
     with run.claimed(SMALL.identity()), in_the_making(incomplete, 8):
         _, rows = describe(incomplete)
         assert rows[f"in progress on {socket.gethostname()}"].startswith(
-            "1 shards, the first from sample 8, the oldest started "
+            "1 shard, the first from sample 8, the oldest started "
         )
     assert not list(incomplete.glob(".tmp-*"))
     assert not [row for row in describe(incomplete)[1] if row.startswith("in progress")]

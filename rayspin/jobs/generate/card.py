@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rayspin.progress import counted
 from rayspin.rundir import write_text
 from rayspin.storage import SPLITS, Catalog
 
@@ -142,7 +143,7 @@ def _making(catalog: Catalog) -> dict[str, str]:
     made_with = {entry["first_sample"]: entry["made_with"] for entry in entries}
     return {
         "core-hours": f"{hours:.3g}",
-        "machines": ", ".join(f"{host} ({count} shards)" for host, count in hosts.most_common(8)),
+        "machines": ", ".join(f"{host} ({counted(count, 'shard')})" for host, count in hosts.most_common(8)),
         "from, to": f"{times[0]}, {times[-1]}",
         "made with": "<br>".join(sorted(set(made_with.values()))),
     }

@@ -17,6 +17,7 @@ from rayspin.jobs.generate.job import Generate
 from rayspin.jobs.generate.recipe import Shard
 from rayspin.jobs.generate.recorder import FAILURES, failure_file
 from rayspin.paths import command
+from rayspin.progress import counted
 from rayspin.storage import Catalog, ledger, shard_name
 
 
@@ -121,7 +122,7 @@ def _find(job: Generate, folder: Path, shard: str) -> Shard:
         return by_name[shard_name(shards[int(shard)][0])]
     if Path(shard).name in by_name:
         return by_name[Path(shard).name]
-    problem = f"the job has {len(shards)} shards and none is {shard!r}"
+    problem = f"the job has {counted(len(shards), 'shard')} and none is {shard!r}"
     remedy = f"give 0 to {len(shards) - 1} or a file name; {suggestion(Path(shard).name, [shard_name(shards[0][0])])}"
     raise InputError(str(folder), problem, remedy)
 

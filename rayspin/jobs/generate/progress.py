@@ -12,7 +12,7 @@ from rayspin.claims import holders
 from rayspin.jobs.generate.explain import failures
 from rayspin.jobs.generate.making import shards_in_the_making
 from rayspin.paths import command
-from rayspin.progress import duration
+from rayspin.progress import counted, duration
 from rayspin.rundir import RunDir, Table
 from rayspin.storage import Catalog
 
@@ -61,7 +61,7 @@ def _hosts(entries: list[tuple[float, dict[str, Any]]], now: float) -> dict[str,
     shards = Counter(entry["host"] for _, entry in entries if "host" in entry)
     last = {entry["host"]: when for when, entry in entries if "host" in entry}
     return {
-        f"made by {host}": f"{count} shards, the last {duration(max(now - last[host], 0))} ago"
+        f"made by {host}": f"{counted(count, 'shard')}, the last {duration(max(now - last[host], 0))} ago"
         for host, count in shards.most_common(_SHOWN_HOSTS)
     }
 
@@ -72,7 +72,7 @@ def _making(path: Path, now: float) -> dict[str, str]:
     for host, first_sample, when in shards_in_the_making(path):
         started.setdefault(host, {})[first_sample] = when
     return {
-        f"in progress on {host}": f"{len(shards)} shards, the first from sample {min(shards)}, "
+        f"in progress on {host}": f"{counted(len(shards), 'shard')}, the first from sample {min(shards)}, "
         f"the oldest started {duration(max(now - min(shards.values()), 0))} ago"
         for host, shards in list(started.items())[:_SHOWN_HOSTS]
     }

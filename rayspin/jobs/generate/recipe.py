@@ -84,7 +84,9 @@ class Recipe(Config):
     def _splits_fit(self) -> Recipe:
         held_back = self.splits.test + self.splits.validation
         if held_back > self.samples:
-            raise InputError("splits", f"hold back {held_back} of {self.samples} samples", "increase samples")
+            raise InputError(
+                "splits", f"test and validation have {held_back} samples, of {self.samples} in all", "increase samples"
+            )
         return self
 
     @pydantic.model_validator(mode="after")

@@ -13,7 +13,7 @@ from rayspin.jobs.generate.card import CARD, write_card
 from rayspin.jobs.generate.making import MadeShard
 from rayspin.jobs.generate.recipe import Recipe, Shard
 from rayspin.paths import command
-from rayspin.progress import Progress
+from rayspin.progress import Progress, counted
 from rayspin.rundir import Summary, write_text
 from rayspin.storage import Catalog, LedgerWriter, ShardRecord, ledger, shard_name
 
@@ -158,7 +158,7 @@ def settle(folder: Path, job: Recipe, unfinished: Unfinished[Shard], stop: StopR
         first, count = unfinished.failed[0].item
         raise RunError(
             str(folder),
-            f"{len(unfinished.failed)} shards failed, the first (samples {first} to {first + count - 1}) with "
+            f"{counted(len(unfinished.failed), 'shard')} failed, the first (samples {first} to {first + count - 1}) with "
             f"{unfinished.failed[0].error}",
             f"see {command('explain', folder, str(first // job.shard_samples))}; the same command tries these again",
         )

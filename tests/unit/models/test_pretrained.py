@@ -82,7 +82,7 @@ def test_each_file_is_small_and_has_a_card_with_its_figures():
         assert path.stat().st_size < 1e6
         provenance = weights_info(path)["provenance"]
         card = path.with_suffix(".md").read_text()
-        for word in ("Licence", "Data", "Seeds", str(provenance["training"]["seed"]), provenance["data"]["digest"]):
+        for word in ("License", "Data", "Seeds", str(provenance["training"]["seed"]), provenance["data"]["digest"]):
             assert word in card
         assert "/tmp" not in str(provenance)
 

@@ -152,9 +152,7 @@ def test_a_stop_ends_a_part_as_it_ends_a_run(reference: dict[str, bytes], tmp_pa
 
 def test_a_poison_sample_leaves_the_rest_of_the_part(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    with pytest.raises(
-        RunError, match=r"1 shards failed, the first \(samples 4 to 7\) with FloatingPointError: spin 6"
-    ):
+    with pytest.raises(RunError, match=r"1 shard failed, the first \(samples 4 to 7\) with FloatingPointError: spin 6"):
         job.run(datasets.Poisoned(**dict(SMALL)), folder, Context(), shards="0:3")
     assert Catalog.read(folder).samples_done == 8
     assert "anneal_sample" in (folder / "failed-00000004.txt").read_text()

@@ -31,7 +31,7 @@ def test_a_stop_with_a_poison_sample_is_a_stop_and_keeps_the_traceback(tmp_path:
         settle(tmp_path, SMALL, outcome, stop, "4 of 12 samples done")
     assert caught.value.exit_code == 75
     assert (tmp_path / "failed-00000004.txt").read_text() == "Traceback of it"
-    with pytest.raises(RunError, match=r"1 shards failed, the first \(samples 4 to 7\) with ValueError: no"):
+    with pytest.raises(RunError, match=r"1 shard failed, the first \(samples 4 to 7\) with ValueError: no"):
         settle(tmp_path, SMALL, Unfinished(outcome.failed, []), StopRequest(), "8 of 12 samples done")
 
 
