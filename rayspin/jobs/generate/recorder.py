@@ -158,7 +158,7 @@ def settle(folder: Path, job: Recipe, unfinished: Unfinished[Shard], stop: StopR
         first, count = unfinished.failed[0].item
         raise RunError(
             str(folder),
-            f"{counted(len(unfinished.failed), 'shard')} failed, the first (samples {first} to {first + count - 1}) with "
-            f"{unfinished.failed[0].error}",
+            f"{counted(len(unfinished.failed), 'shard')} failed, "
+            f"the first (samples {first} to {first + count - 1}) with {unfinished.failed[0].error}",
             f"see {command('explain', folder, str(first // job.shard_samples))}; the same command tries these again",
         )
