@@ -61,7 +61,10 @@ def draw_sheet(
     keys = [show for components, show in ((3, show_key), (1, show_gray_key)) if _has(rows, components)]
     wide = [max(line[n].aspect for line in lines if n < len(line)) for n in range(max(map(len, lines)))]
     width = PAGE_MM if plots or sum(wide) > 2 else COLUMN_MM
-    unit_mm = min(_WIDEST_MM, (width - (_KEY_MM if keys else 0)) / sum(wide))
+    # Each key is in a line of its own, or all in the only one.
+    side_by_side = len(keys) if len(lines) == 1 else 1
+    keys_mm = _KEY_MM * side_by_side if keys else 0.1
+    unit_mm = min(_WIDEST_MM, (width - keys_mm) / sum(wide))
     widths = [unit_mm * part for part in wide]
     heights = [max(width / picture.aspect for picture, width in zip(line, widths)) for line in lines]
     pictures_mm = sum(heights) + sum(_around(line, widths) for line in lines)
@@ -76,14 +79,14 @@ def draw_sheet(
             upper, *lower = parts
             below = [lower[n // side].add_subplot(1, side, n % side + 1) for n in range(len(plots))]
         # The last two columns are for the keys, and for the rest of the width.
-        key_mm = _KEY_MM if keys else 0.1
-        ratios = [*widths, key_mm, max(0.1, width - sum(widths) - key_mm)]
+        ratios = [*widths, keys_mm, max(0.1, width - sum(widths) - keys_mm)]
         grid = upper.add_gridspec(len(lines), len(ratios), width_ratios=ratios, height_ratios=heights)
         panels = [
             [_show(upper.add_subplot(grid[n, m]), each) for m, each in enumerate(line)] for n, line in enumerate(lines)
         ]
         for place, show in enumerate(keys):
-            show(upper.add_subplot(grid[min(place, len(lines) - 1), len(wide)], anchor="NW"))
+            cell = grid[place // side_by_side, len(wide)].subgridspec(1, side_by_side)[place % side_by_side]
+            show(upper.add_subplot(cell, anchor="NW"))
         for plot, axis in zip(plots, below):
             plot(axis)
         letter_panels([*panels, *([axis] for axis in below)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,16 @@ def test_hue_wheel_is_oriented_as_the_axes_of_the_pictures(tmp_path: Path) -> No
         down, right = np.argwhere(np.abs(pixels - color).max(axis=-1) < 0.1).mean(axis=0) - middle
         turned = np.degrees(np.arctan2(-down, right)) - degrees
         assert abs((turned + 180) % 360 - 180) < 15
+
+
+def test_keys_of_both_kinds_of_colors_do_not_overlap(tmp_path: Path) -> None:
+    draw_application({"measured": spins(8, 8)[..., 2:], "fine": spins(8, 8)}, tmp_path / "a.svg")
+    images = re.findall(r"<image [^>]*>", (tmp_path / "a.svg").read_text())
+    spans = sorted(
+        [float(re.findall(rf' {name}="([-\d.]+)"', image)[0]) for name in ("x", "width")] for image in images
+    )
+    assert len(spans) == 4
+    assert all(x + width <= next_x for (x, width), (next_x, _) in pairwise(spans))
 
 
 def test_one_component_is_gray_from_black_at_minus_1_to_white_at_1(tmp_path: Path) -> None:
