@@ -24,6 +24,9 @@ from rayspin.storage import Catalog, open_dataset
 from rayspin.training import read_metrics
 from tests.support.repository import SMOKE
 
+# The first test waits for all jobs, which take four minutes on two idle cores.
+pytestmark = pytest.mark.timeout(1800)
+
 EXPERIMENTS = ["energy_trace", "restoration", "generation", "external_field"]
 ORDER = ["generate", "train_fcn", "train_sr", "evaluate_fcn", "evaluate_sr", *EXPERIMENTS, "tune", "pipeline"]
 ORDER += ["train_field_unet", "cross_feeding", "noise_response", "reconstruct", "robustness"]
