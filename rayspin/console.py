@@ -19,7 +19,7 @@ from rayspin import signals
 from rayspin.job import Plan, Summary
 from rayspin.launch.doctor import Finding
 from rayspin.paths import command
-from rayspin.progress import duration
+from rayspin.progress import counted, duration
 from rayspin.storage import Fault, Verification
 
 LOG_INTERVAL_S = 10.0
@@ -155,7 +155,7 @@ def show_plan(
             continue
         every = number * (cores_per_node or cores)
         idle = f"; {every - plan.pieces} cores stay idle" if 0 < plan.pieces < every else ""
-        label = f"time on {number} node{'s' if number > 1 else ''} ({every} cores)"
+        label = f"time on {counted(number, 'node')} ({every} cores)"
         costs[label] = duration(plan.seconds_on(every)) + idle
     done = Panel("everything is done", expand=False)
     console.print(Group(table, two_columns("to do", costs) if plan.core_seconds else done))

@@ -283,7 +283,7 @@ class RunDir:
 
     def finish(self, summary: Summary) -> None:
         """Mark the run as finished by writing its summary, with the package versions of this process."""
-        table = {**asdict(summary), "versions": _versions()}
+        table = {**asdict(summary), "versions": f"rayspin {__version__}, {package_versions(_PACKAGES)}"}
         write_text(self.summary_file, json.dumps(table, indent=1) + "\n")
 
     def versions(self) -> str:
@@ -405,10 +405,10 @@ def _shown(value: object) -> str:
     return "not set" if value is None else repr(value)
 
 
-def _versions() -> str:
-    """Return the versions of this package and of those that results depend on, where they are installed."""
-    found = [f"rayspin {__version__}"]
-    for name in _PACKAGES:
+def package_versions(names: Iterable[str]) -> str:
+    """Return the names and versions of packages that are installed, such as "numpy 2.1.0, ray 2.52.0"."""
+    found = []
+    for name in names:
         with suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
     return ", ".join(found)

@@ -16,6 +16,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,7 @@ def fits(shown: str, text: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, shown.split("..."))), text) is not None
 
 
+@cache
 def trees() -> dict[str, ast.Module]:
     """Return the syntax trees of the modules of the package, by name below `rayspin`."""
     root = Path(rayspin.__file__).parent

@@ -202,7 +202,7 @@ class _Picture:
     @cached_property
     def _fine_square(self) -> tuple[slice, slice]:
         rows, columns = self.pictures.square()
-        return _scaled(rows, self.pictures.scale), _scaled(columns, self.pictures.scale)
+        return self.pictures.fine(rows), self.pictures.fine(columns)
 
     def _field(self, name: str, applied: Operation) -> Iterator[Found]:
         given, factor = to_sites(self._input(slice(None), slice(None)), applied)
@@ -234,7 +234,7 @@ class _Picture:
         components = min(fine_YXC.shape[-1], given.spins_NYXC.shape[-1])
         misfit = again_YXC[..., -components:] - self.measured[..., -components:]
         figures = {"misfit": float(np.sqrt(np.square(misfit, dtype=np.float64).mean()))}
-        rows, columns = (_scaled(part, self.pictures.scale) for part in inner)
+        rows, columns = map(self.pictures.fine, inner)
         fine_YXC = fine_YXC[rows, columns]
         truth_YXC = self.truth("spins")
         if truth_YXC is not None:
@@ -265,10 +265,6 @@ class _Picture:
     def _input(self, rows: slice, columns: slice) -> Input:
         part = slice(self.number, self.number + 1), rows, columns
         return Input("picture", self.pictures.coarse_NYXC[part], self.pictures.known_NYX[part], self.edges, gray=True)
-
-
-def _scaled(part: slice, scale: int) -> slice:
-    return slice(part.start * scale, part.stop * scale)
 
 
 def _draw(picture: _Picture, found: list[Found], path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from rayspin.errors import InputError
 from rayspin.physics import AnnealSchedule, Hamiltonian, anneal
 from rayspin.physics.checkerboard import Checkerboard
 from rayspin.physics.schedule import measured_schedule
+from rayspin.rundir import package_versions
 from rayspin.storage import FORMAT, Catalog, Derived, Point, SplitCounts, Storage, energies_at, points_of
 
 MOST_SAMPLES = 10**9
@@ -121,7 +121,6 @@ class Recipe(Config):
     def shard_attributes(self) -> dict[str, str]:
         """Return the global attributes of each shard: everything that its values depend on."""
         table, unset = self.to_table(), self.unset()
-        packages = ("numpy", "numba", "netCDF4", "h5py")
         return {
             "title": "spin configurations by simulated annealing",
             "source": f"rayspin {__version__}",
@@ -130,7 +129,7 @@ class Recipe(Config):
             "schedule": json.dumps(self.schedule.to_table()),
             **{key: json.dumps(table[key]) for key in ("variants", "grid", "derived") if key not in unset},
             "root_seed": str(self.seed),
-            "versions": ", ".join(f"{name} {version(name)}" for name in packages),
+            "versions": package_versions(("numpy", "numba", "netCDF4", "h5py")),
         }
 
     def check_reachable(self) -> None:

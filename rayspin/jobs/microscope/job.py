@@ -154,9 +154,9 @@ class MicroscopeImages(DataStage):
             return Plan(self.kind, figures, 0.0)
         times = self.samples if self.dataset is not None else 1
         source = self._stand_in(run, earlier)
-        size = times * self._observed(run, source, 1).pictures.bytes
-        seconds = times * seconds_of(lambda: self._observed(run, source, 1))
-        return Plan(self.kind, figures, seconds, size, pieces=1)
+        made: list[Pictures] = []
+        seconds = times * seconds_of(lambda: made.append(self._observed(run, source, 1).pictures))
+        return Plan(self.kind, figures, seconds, times * made[-1].bytes, pieces=1)
 
     def run(self, run: RunDir, context: Context) -> Summary:  # noqa: ARG002
         """Make or read the pictures, and convert them to spins."""

@@ -72,15 +72,15 @@ class Pictures:
         row, column = (rows - side) // 2, (columns - side) // 2
         return slice(row, row + side), slice(column, column + side)
 
+    def fine(self, part: slice) -> slice:
+        """Return the fine sites of some pixels along an axis."""
+        return slice(part.start * self.scale, part.stop * self.scale)
+
     def middle(self, side: int) -> Pictures:
         """Return the squares of `side` pixels in the middle of the pictures, of which none is held out."""
         whole = replace(self, held_out=side)
         rows, columns = whole.square()
-        fine = (
-            slice(rows.start * self.scale, rows.stop * self.scale),
-            slice(columns.start * self.scale, columns.stop * self.scale),
-        )
-        truth = {name: values[:, *fine] for name, values in self.truth.items()}
+        truth = {name: values[:, self.fine(rows), self.fine(columns)] for name, values in self.truth.items()}
         return replace(
             self,
             coarse_NYXC=self.coarse_NYXC[:, rows, columns],

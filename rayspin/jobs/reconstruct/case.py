@@ -131,7 +131,7 @@ class Case:
         Raises:
             InputError: the data or the weights cannot be used.
         """
-        fields, hamiltonian = _opened(task, places)
+        fields, hamiltonian = _fields(task, _source(task, places))
         inputs = [fields.digest, *(_file_digest(path) for path in (places.weights,) if path is not None)]
         reader = None if places.fine is None else Catalog.open(places.fine, incomplete=task.incomplete).reader("train")
         if reader is not None:
@@ -149,19 +149,16 @@ class Case:
         return cls(task, fields, learned, _network(places.weights), digest)
 
     @classmethod
-    def stand_in(
-        cls, task: Task, samples: StandIn | None, images: Images | None, fine: StandIn | None, network: Any
-    ) -> Case:
+    def stand_in(cls, task: Task, source: StandIn | Images, fine: StandIn | None, network: Any) -> Case:
         """Return inputs of the same sizes before they exist, to measure the cost.
 
         Args:
             task: the task.
-            samples: stand-in of the samples, or None for images.
-            images: the images, or None for a dataset.
+            source: stand-in of the samples, or the images.
             fine: stand-in of the samples that the spectrum of "wiener" is taken from.
             network: an untrained network, if the method uses one.
         """
-        fields, hamiltonian = _fields(task, samples, images)
+        fields, hamiltonian = _fields(task, source)
         return cls(task, fields, _learn(task, fields, fine, task.hamiltonian or hamiltonian, 1), network, "")
 
     def reconstruct(self, coarse_NYXC: Spins) -> Reconstruction:
@@ -187,23 +184,20 @@ class Case:
             )
 
 
-def _opened(task: Task, places: Places) -> tuple[Fields, Hamiltonian | None]:
-    """Return the fields in files, and their Hamiltonian if it is known."""
-    if places.dataset is None:
-        assert places.images is not None
-        return _fields(task, None, Images.read(places.images))
-    return _fields(task, Catalog.open(places.dataset, incomplete=task.incomplete).reader(task.split), None)
+def _source(task: Task, places: Places) -> SpinReader | Images:
+    """Open the samples or the images of a task."""
+    if places.dataset is not None:
+        return Catalog.open(places.dataset, incomplete=task.incomplete).reader(task.split)
+    assert places.images is not None
+    return Images.read(places.images)
 
 
-def _fields(
-    task: Task, samples: SpinReader | StandIn | None, images: Images | None
-) -> tuple[Fields, Hamiltonian | None]:
+def _fields(task: Task, source: SpinReader | StandIn | Images) -> tuple[Fields, Hamiltonian | None]:
     """Return the coarse fields of samples or images, and their Hamiltonian if it is known."""
-    if samples is None:
-        assert images is not None
-        return ImageFields(images, task.scale), None
+    if isinstance(source, Images):
+        return ImageFields(source, task.scale), None
     microscope = task.microscope or Microscope(degradation=task.degradation)
-    return DatasetFields(samples, task.split, microscope, task.scale, task.seed), samples.hamiltonian
+    return DatasetFields(source, task.split, microscope, task.scale, task.seed), source.hamiltonian
 
 
 def _learn(

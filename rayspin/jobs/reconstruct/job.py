@@ -153,10 +153,13 @@ class Reconstruct(Task):
             from rayspin.jobs.train.references import Trained  # imports PyTorch, which other methods don't need
 
             network = Trained.of(self.weights, "weights", run, earlier).network.build()
-        samples = None if self.dataset is None else stand_in(self.dataset, self.split)
-        images = None if self.images is None else Images.read(run.locate(self.images))
+        source: StandIn | Images
+        if self.dataset is not None:
+            source = stand_in(self.dataset, self.split)
+        else:
+            source = Images.read(run.locate(self.images or ""))
         fine = None if self._fine_dataset is None else stand_in(self._fine_dataset, "train")
-        return Case.stand_in(self, samples, images, fine, network)
+        return Case.stand_in(self, source, fine, network)
 
     @property
     def _fine_dataset(self) -> str | None:

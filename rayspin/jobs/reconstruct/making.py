@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from rayspin.jobs.reconstruct.task import Task
 from rayspin.metrics import angle_error, correlation, mse, psnr, torque_rms
 from rayspin.physics import energy
 from rayspin.reconstruction import Reconstruction
+from rayspin.rundir import package_versions
 from rayspin.storage import FORMAT, VARIABLES, Derived, ShardWriter, Variable, shard_name
 
 Spins = npt.NDArray[np.float32]
@@ -105,7 +105,7 @@ def attributes(case: Case) -> dict[str, str]:
         "format": str(FORMAT),
         "job": json.dumps(case.task.identity()),
         "inputs_sha256": case.digest,
-        "versions": ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "netCDF4", "h5py")),
+        "versions": package_versions(("numpy", "numba", "netCDF4", "h5py")),
     }
 
 

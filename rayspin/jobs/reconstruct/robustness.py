@@ -93,13 +93,12 @@ class Robustness(DatasetStage):
         (hamiltonian,) = facts.hamiltonians
         cases = self.chosen(hamiltonian)
         names = [case.name for case in cases]
-        left = 0
-        if self.done(run) is None:
-            left = len(names)
-            if (run.path / NAME).exists():
-                left -= len(
-                    self._measured(run, names, self.open_dataset(run.locate(self.dataset)).reader(self.split).digest)
-                )
+        left = len(names)
+        if self.done(run) is not None:
+            left = 0
+        elif (run.path / NAME).exists():
+            reader = self.open_dataset(run.locate(self.dataset)).reader(self.split)
+            left -= len(self._measured(run, names, reader.digest))
         seconds = 0.0
         if left:
             fine_NYXC, approaches = facts.stand_in(self.split).read([0]), self.approaches()
