@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -177,6 +177,8 @@ class Summary:
         pictures: paths of pictures, relative to the folder of the run.
         hints: suggestions for what to do next.
         parts: summaries of the stages of a pipeline.
+        versions: package versions of the process that finished the run; empty if they are not known.
+        seconds: wall time of the session that finished the run, s; 0 if it is not known.
     """
 
     title: str
@@ -184,6 +186,8 @@ class Summary:
     pictures: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     parts: tuple[Summary, ...] = field(default=())
+    versions: str = field(default="", compare=False)
+    seconds: float = field(default=0.0, compare=False)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Summary:
@@ -194,6 +198,8 @@ class Summary:
             pictures=tuple(map(str, table["pictures"])),
             hints=tuple(map(str, table["hints"])),
             parts=tuple(cls.from_table(part) for part in table["parts"]),
+            versions=str(table.get("versions", "")),
+            seconds=float(table.get("seconds", 0.0)),
         )
 
 
@@ -283,16 +289,8 @@ class RunDir:
 
     def finish(self, summary: Summary) -> None:
         """Mark the run as finished by writing its summary, with the package versions of this process."""
-        table = {**asdict(summary), "versions": f"rayspin {__version__}, {package_versions(_PACKAGES)}"}
-        write_text(self.summary_file, json.dumps(table, indent=1) + "\n")
-
-    def versions(self) -> str:
-        """Return the package versions of the process that finished the run; empty if they are not known."""
-        try:
-            text = read_text(self.summary_file, limit=RECORD_BYTES)
-            return str(parse_json(text, str(self.summary_file))["versions"])
-        except (AttributeError, LookupError, TypeError, ValueError):
-            return ""
+        versions = f"rayspin {__version__}, {package_versions(_PACKAGES)}"
+        write_text(self.summary_file, json.dumps(asdict(replace(summary, versions=versions)), indent=1) + "\n")
 
     def check_same(self, job: Table, may_change: frozenset[str]) -> None:
         """Check that the folder is new or belongs to the same job.

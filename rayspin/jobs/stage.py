@@ -5,10 +5,11 @@ A `Stage` is an immutable config with a method `run`. A job file describes one s
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from rayspin.config import Config
@@ -180,9 +181,10 @@ def execute(stage: Stage, run: RunDir, context: Context) -> Summary:
         context.progress.say(f"{run.path}: already finished")
         return done
     with run.claimed(job, stage.may_change):
+        start = time.monotonic()
         with interruptible():
             summary = stage.run(run, context)
-        run.finish(summary)
+        run.finish(replace(summary, seconds=time.monotonic() - start))
     return summary
 
 

@@ -93,7 +93,11 @@ def _section(run: RunDir, job: Table, title: str) -> Section:
         parts = _parts(run, job)
         entries = _entries(run, kind)
         seconds = sum(entry.get("seconds", 0.0) for entry in entries) + sum(part.seconds for part in parts)
-        facts, own = [_facts(run, job, state, entries, seconds)], [*_results(kind, summary), *_own_blocks(run, job)]
+        # Work that isn't recorded in parts can't be resumed, so the last session did all of it.
+        if summary is not None and not seconds:
+            seconds = summary.seconds
+        facts = [_facts(run, job, state, summary, entries, seconds)]
+        own = [*_results(kind, summary), *_own_blocks(run, job)]
         # For a run in progress, its progress is the most important information.
         blocks = [*own, *facts] if state == "finished" else [*facts, *own]
     if summary is not None and kind in _DRAWN:
@@ -119,7 +123,9 @@ def _stage(run: RunDir, title: str, kind: str) -> Section:
     return _section(run, job, title)
 
 
-def _facts(run: RunDir, job: Table, state: State, entries: Sequence[Table], seconds: float) -> Facts:
+def _facts(
+    run: RunDir, job: Table, state: State, summary: Summary | None, entries: Sequence[Table], seconds: float
+) -> Facts:
     """Return the facts about a run: job, folder, times, versions and seeds."""
     hosts = Counter(entry["host"] for entry in entries if "host" in entry)
     versions = {str(entry["made_with"]) for entry in entries if "made_with" in entry}
@@ -134,7 +140,7 @@ def _facts(run: RunDir, job: Table, state: State, entries: Sequence[Table], seco
         "started, finished": ", ".join(f"{time:%Y-%m-%d %H:%M:%S %Z}" for time in times),
         "computing time": _time(seconds) if seconds else "",
         "machines": ", ".join(f"{host} ({count})" for host, count in hosts.most_common(8)),
-        "versions": "; ".join(sorted(versions)) or run.versions(),
+        "versions": "; ".join(sorted(versions)) or (summary.versions if summary else ""),
         "seeds": ", ".join(f"{key} = {value}" for key, value in seeds.items()),
     }
     if state != "finished" and job["kind"] != "pipeline":

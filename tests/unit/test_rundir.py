@@ -82,13 +82,13 @@ def test_different_job_is_refused_with_its_differences(tmp_path: Path) -> None:
 def test_finished_run_is_identified_by_its_job(tmp_path: Path) -> None:
     run, job = RunDir.at(tmp_path / "run"), {"kind": "a", "samples": 4}
     summary = Summary("a", {"samples": "4"}, ("x.png",), parts=(Summary("b", {}),))
-    assert run.versions() == ""
     assert run.finished(job) is None
     with run.claimed(job):
         assert run.finished(job) is None
         run.finish(summary)
-    assert run.finished(job) == summary
-    assert run.versions().startswith(f"rayspin {__version__}, numpy {np.__version__}")
+    finished = run.finished(job)
+    assert finished == summary
+    assert finished.versions.startswith(f"rayspin {__version__}, numpy {np.__version__}")
     larger_job = job | {"samples": 8}
     assert run.finished(larger_job) is None
     with run.claimed(larger_job, frozenset({"samples"})):
