@@ -329,8 +329,14 @@ def _slurm_parameters(request: JobRequest, name: str, before: Sequence[str]) -> 
         "account": options.account,
         "qos": options.qos,
         "constraint": options.constraint,
-        # The job must not run if its setup fails.
-        "setup": ["set -e", *(f"module load {shlex.quote(module)}" for module in options.modules), *options.setup],
+        "setup": [
+            # The job must not run if its setup fails.
+            "set -e",
+            # The log has what rayspin prints, without submitit's reports about itself.
+            "export SUBMITIT_LOG_LEVEL=WARNING",
+            *(f"module load {shlex.quote(module)}" for module in options.modules),
+            *options.setup,
+        ],
         "signal_delay_s": options.drain_seconds,
         "stderr_to_stdout": True,
         # Sites that check this key refuse submitit's default.

@@ -196,6 +196,7 @@ def test_submit_with_wait_follows_the_job_to_its_end(slurm: Lab, tmp_path: Path)
     submission = latest(run)
     assert done.stdout.startswith(f"job {submission.job_ids} runs {tmp_path}/job.toml in {run}\n")
     assert "8/8" in done.stdout
+    assert "submitit" not in done.stdout
     assert (tmp_path / "set-up").read_text() == "n1\n"
     assert rayspin(slurm, "logs", run).stdout in done.stdout
     status = rayspin(slurm, "status", run).stdout
