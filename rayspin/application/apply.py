@@ -11,7 +11,7 @@ import numpy as np
 from rayspin.application.operations import Operation, operation
 from rayspin.application.result import Application
 from rayspin.errors import InputError
-from rayspin.imaging.inputs import Input, components, normalized, read_input
+from rayspin.imaging.inputs import Input, normalized, read_components, read_input
 from rayspin.imaging.levels import Levels
 from rayspin.imaging.period import resized, texture_period
 from rayspin.imaging.raster import read_raster
@@ -102,7 +102,7 @@ def to_sites(given: Input, applied: Operation, sites_per_pixel: float | str | No
 def _read(source: str | Path | Sequence[str | Path], levels: Levels, split: Split, samples: int) -> Input:
     if isinstance(source, str | Path):
         return read_input(Path(source), levels, split, samples)
-    return components([read_input(Path(one), levels, split, samples) for one in source])
+    return read_components([Path(one) for one in source], levels)
 
 
 def _masked(given: Input, mask: Path) -> Input:

@@ -56,7 +56,7 @@ class FieldEstimate(Operation):
         stride = self.network.config.stride
         margin = -(-self.network.config.reach // stride) * stride
         tiling = Tiling(given.edges, margin, stride, side=max(self.side, 4 * margin))
-        one_component = bool(given.spins_NYXC.shape[-1] == 1)
+        one_component = given.one_component
         seen = margin * (self.iterations or (_COMPLETING + 2 if one_component else 1))
         if max(given.spins_NYXC.shape[1:3]) <= self.block or 4 * seen > self.block:
             return self._output(given.spins_NYXC, given.known_NYX, tiling)

@@ -19,7 +19,7 @@ from rayspin.imaging.tiles import Edges
 from rayspin.physics import Hamiltonian
 from rayspin.storage import Catalog, Images, Split
 
-_OVF = (".ovf", ".omf", ".ohf", ".vtr")
+_OVF = (".ovf", ".omf", ".ohf")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Input:
         edges: how the input continues beyond its edges.
         gray: whether it is an image of gray levels, whose pixels are not sites of a lattice.
         hamiltonian: the Hamiltonian, if the spins are of a dataset; they are fine spins then.
-        levels: gray levels of S_z = -1 and +1, averaged over the first image, if it has gray levels.
+        levels: gray levels of S_z = -1 and +1, averaged over the first image of S_z, if it has gray levels.
     """
 
     name: str
@@ -43,6 +43,11 @@ class Input:
     gray: bool = False
     hamiltonian: Hamiltonian | None = None
     levels: tuple[float, float] | None = None
+
+    @property
+    def one_component(self) -> bool:
+        """Whether it is S_z alone."""
+        return bool(self.spins_NYXC.shape[-1] == 1)
 
     @cached_property
     def digest(self) -> str:
@@ -66,29 +71,44 @@ def read_input(path: Path, levels: Levels, split: Split = "test", samples: int =
     """
     if path.is_dir():
         return _dataset(path, split, samples)
-    suffix = path.suffix.lower()
-    if suffix in raster.SUFFIXES:
+    if _is_image(path):
         return _image(path, levels)
-    spins = read_ovf(path) if suffix in _OVF else Images.read(path).values_NYXC
+    spins = read_ovf(path) if path.suffix.lower() in _OVF else Images.read(path).values_NYXC
     known: Bools = np.asarray(np.isfinite(spins).all(axis=-1))
     return Input(str(path), np.where(known[..., None], spins, np.float32(0)), known, "mirrored")
 
 
-def components(inputs: Sequence[Input]) -> Input:
-    """Return one input whose components S_x, S_y and S_z are those of three one-component inputs of equal size.
+def read_components(paths: Sequence[Path], levels: Levels) -> Input:
+    """Read one input whose components S_x, S_y and S_z are in three files.
+
+    Args:
+        paths: three images that were taken under equal conditions, or three files of arrays with one component each.
+        levels: conversion of gray levels; S_x and S_y get the contrast of S_z (see `Levels.spins`).
 
     Raises:
-        InputError: there are not three, or they differ in shape, or have three components each.
+        InputError: as for `read_input`; or there are not three files of one kind with one component and equal size.
     """
-    if len(inputs) != 3 or any(one.spins_NYXC.shape != (*inputs[0].spins_NYXC.shape[:3], 1) for one in inputs):
-        shapes = ", ".join(str(one.spins_NYXC.shape) for one in inputs)
-        raise InputError(
-            "--components", f"the inputs have the shapes {shapes}", "give images of S_x, S_y and S_z of equal size"
-        )
-    spins = np.concatenate([one.spins_NYXC for one in inputs], axis=-1)
-    known = np.logical_and.reduce([one.known_NYX for one in inputs])
-    name = ", ".join(one.name for one in inputs)
-    return replace(inputs[0], name=name, levels=None, spins_NYXC=np.where(known[..., None], spins, 0), known_NYX=known)
+    images = [_is_image(path) for path in paths]
+    if any(images) and not all(images):
+        problem = "some inputs are images, and others arrays of spins"
+        raise InputError("--components", problem, "give three images, or three arrays")
+    if images and all(images):
+        gray, known = zip(*(_gray(path) for path in paths))
+        _check_components([one.shape for one in gray])
+        gray_NYXC, known_NYX = np.stack(gray, axis=-1), np.logical_and.reduce(known)
+        spins_NYXC = levels.spins(gray_NYXC, known_NYX, str(paths[2]))
+        means = levels.means(gray[2][0], known_NYX[0], str(paths[2]))
+        return Input(", ".join(map(str, paths)), spins_NYXC, known_NYX, "mirrored", gray=True, levels=means)
+    inputs = [read_input(path, levels) for path in paths]
+    _check_components([one.spins_NYXC.shape[:3] if one.one_component else one.spins_NYXC.shape for one in inputs])
+    known_NYX = np.logical_and.reduce([one.known_NYX for one in inputs])
+    spins_NYXC = np.concatenate([one.spins_NYXC for one in inputs], axis=-1)
+    return replace(
+        inputs[0],
+        name=", ".join(one.name for one in inputs),
+        spins_NYXC=np.where(known_NYX[..., None], spins_NYXC, np.float32(0)),
+        known_NYX=known_NYX,
+    )
 
 
 def normalized(spins: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -97,12 +117,30 @@ def normalized(spins: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return (spins / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
 
 
+def _is_image(path: Path) -> bool:
+    return not path.is_dir() and path.suffix.lower() in raster.SUFFIXES
+
+
 def _image(path: Path, levels: Levels) -> Input:
-    gray, known = raster.read_raster(path)
-    # The first row of an image is its topmost.
-    gray, known = gray[:, ::-1], known[:, ::-1]
+    gray, known = _gray(path)
     spins = levels.component(gray, known, str(path))[..., None]
     return Input(str(path), spins, known, "mirrored", gray=True, levels=levels.means(gray[0], known[0], str(path)))
+
+
+def _gray(path: Path) -> tuple[npt.NDArray[np.float32], Bools]:
+    """Return gray levels and known pixels, (N, Y, X), from the lowest row of an image, which its file has last."""
+    gray, known = raster.read_raster(path)
+    return gray[:, ::-1], known[:, ::-1]
+
+
+def _check_components(shapes: Sequence[tuple[int, ...]]) -> None:
+    """Check that three inputs have one component and equal size; those with more components have more axes."""
+    if len(shapes) != 3 or any(shape != shapes[0] or len(shape) != 3 for shape in shapes):
+        raise InputError(
+            "--components",
+            f"the inputs have the shapes {', '.join(map(str, shapes))}",
+            "give images of S_x, S_y and S_z of equal size",
+        )
 
 
 def _dataset(path: Path, split: Split, samples: int) -> Input:

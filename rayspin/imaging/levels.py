@@ -196,16 +196,16 @@ def _samples(gray_YX: Floats, known_YX: Bools, sigma: float) -> tuple[Floats, np
     """Return smoothed gray levels of known pixels all over an image, (n,), and their rows and columns, (2, n)."""
     corners = [(row, column) for row in range(0, len(gray_YX), _BLOCK) for column in range(0, gray_YX.shape[1], _BLOCK)]
     found, places = [np.empty(0)], [np.empty((2, 0), np.intp)]
-    # Blocks at equal distances in this order if there are too many.
-    for number in np.unique(np.linspace(0, len(corners) - 1, _BLOCKS).round().astype(int)):
+    # A regular choice of blocks may lie on a line, and one of pixels may match the period of the image.
+    generator = np.random.default_rng(0)
+    for number in np.sort(generator.permutation(len(corners))[:_BLOCKS]):
         row, column = corners[number]
         block = slice(row, row + _BLOCK), slice(column, column + _BLOCK)
         inside = np.stack(np.nonzero(known_YX[block]))
         found.append(_smoothed(gray_YX[block], known_YX[block], sigma)[tuple(inside)])
         places.append(inside + np.array([[row], [column]]))
     values, where = np.concatenate(found), np.concatenate(places, axis=1)
-    # A regular choice of pixels could match the period of the image.
-    chosen = np.random.default_rng(0).permutation(len(values))[:_MOST_PIXELS]
+    chosen = generator.permutation(len(values))[:_MOST_PIXELS]
     return values[chosen], where[:, chosen]
 
 

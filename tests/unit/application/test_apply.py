@@ -135,6 +135,21 @@ def test_three_images_make_three_components(labyrinth, tmp_path):
     assert squared(found.values_NYXC[0], labyrinth) < 1e-3
 
 
+def test_component_without_signal_stays_without(tmp_path):
+    """Parallel walls of stripes, whose spins have no y component: its image has noise alone."""
+    rows = np.arange(128)[:, None] * np.ones(128)
+    angle = 2 * np.pi * rows / 32
+    spins = np.stack([np.sin(angle), 0 * angle, np.cos(angle)], axis=-1)
+    gray = 130 + 57 * (spins + np.random.default_rng(4).normal(0, 0.02, spins.shape))
+    files = [tmp_path / f"{name}.tif" for name in "xyz"]
+    for component, file in enumerate(files):
+        Image.fromarray(gray[::-1, :, component].astype(np.float32)).save(file)
+    found = apply_to(files, "bicubic", scale=2, levels=Levels(smoothing=0)).input
+    errors = np.sqrt(np.square(found.spins_NYXC[0] - spins).mean(axis=(0, 1)))
+    assert (errors < 0.1).all(), errors
+    assert found.levels == pytest.approx((73, 187), abs=5)
+
+
 def test_files_hold_the_result_and_its_origin(labyrinth, picture, tmp_path):
     found = apply_to(picture, "labyrinth-field", sites_per_pixel=1)
     for suffix in ("nc", "npz", "ovf", "png"):

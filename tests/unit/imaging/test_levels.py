@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rayspin.errors import InputError
+from rayspin.imaging import levels
 from rayspin.imaging.levels import Levels
 from rayspin.physics import Microscope
 
@@ -60,6 +61,17 @@ def test_levels_are_told(background: str) -> None:
     np.testing.assert_allclose(Levels(background=background).means(gray, known), (60, 140), atol=2)
     np.testing.assert_allclose(Levels(background=background, inverted=True).means(gray, known), (140, 60), atol=2)
     assert Levels(limits=(50, 90)).means(gray, known) == (50, 90)
+
+
+@pytest.mark.parametrize("blocks", [61, 63, 64])
+def test_blocks_of_a_large_image_tell_its_background(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few of the blocks of a large image are used, and they may not lie on a line."""
+    monkeypatch.setattr(levels, "_BLOCK", 16)
+    rows, columns = np.mgrid[: 16 * blocks, : 16 * blocks] / (8 * blocks) - 1
+    component = np.clip(3 * np.sin(60 * (rows + 0.7 * columns)), -1, 1)
+    gray = 100 + 30 * rows**2 - 40 * rows * columns + 20 * columns + (50 + 10 * rows) * component
+    noise = np.random.default_rng(6).normal(0, 5, gray.shape)
+    assert error(component, (gray + noise)[None], Levels(smoothing=0)) < 0.2
 
 
 def test_result_does_not_depend_on_the_unit_of_the_levels() -> None:
