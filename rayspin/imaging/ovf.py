@@ -6,6 +6,7 @@ fastest, then y, then z; y increases with the row, so the first row is the lowes
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,18 +39,24 @@ def read_ovf(path: Path) -> npt.NDArray[np.float32]:
     Raises:
         InputError: the file isn't of this format, or is cut off.
     """
-    content = read_bytes(path, limit=_LARGEST_BYTES, remedy=_REMEDY)
+    try:
+        return _field(path, read_bytes(path, limit=_LARGEST_BYTES, remedy=_REMEDY))
+    except MemoryError:
+        raise InputError(str(path), "doesn't fit into memory", "cut it into smaller fields") from None
+
+
+def _field(path: Path, content: bytes) -> npt.NDArray[np.float32]:
     found = re.search(rb"^#\s*Begin:\s*Data\s+(Text|Binary\s+[48])[ \t]*\r?\n", content, re.IGNORECASE | re.MULTILINE)
     if found is None or not content.startswith(b"#"):
         raise InputError(str(path), "has no data of OVF", _REMEDY)
     header = _header(content[: found.start()])
     shape, factor = _shape(path, header)
     if found[1].lower() == b"text":
-        values = _text(path, content[found.end() :], int(np.prod(shape)))
+        values = _text(path, content[found.end() :], math.prod(shape))
     else:
-        values = _binary(path, content[found.end() :], int(found[1][-1:]), int(np.prod(shape)))
-    field = factor * values.reshape(shape)
-    return field.astype(np.float32)
+        values = _binary(path, memoryview(content)[found.end() :], int(found[1][-1:]), math.prod(shape))
+    field = values.reshape(shape)
+    return (field if factor == 1 else factor * field).astype(np.float32)
 
 
 def write_ovf(path: Path, field_YXC: npt.ArrayLike, title: str) -> None:
@@ -131,7 +138,7 @@ def _text(path: Path, content: bytes, count: int) -> npt.NDArray[Any]:
     return values
 
 
-def _binary(path: Path, content: bytes, size: int, count: int) -> npt.NDArray[Any]:
+def _binary(path: Path, content: memoryview, size: int, count: int) -> npt.NDArray[Any]:
     if len(content) < size * (count + 1):
         raise InputError(str(path), f"ends after {len(content) // size} of {count + 1} numbers", "copy it again")
     for order in "<>":

@@ -74,6 +74,8 @@ def _tiff(path: Path) -> tuple[npt.NDArray[Any], Bools]:
         _check_pixels(path, int(np.prod(series.shape)))
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
             return _pillow(path)
+        if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
+            raise _inks(path)
         try:
             pixels = series.asarray()
         except ValueError as error:
@@ -87,7 +89,9 @@ def _tiff(path: Path) -> tuple[npt.NDArray[Any], Bools]:
         else:
             raise InputError(str(path), f"stores its bands apart (axes {series.axes})", _REMEDY)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            pixels = np.invert(pixels) if pixels.dtype.kind == "u" else -pixels
+            white, alpha = pixels[..., :1], pixels[..., 1:]
+            black = np.invert(white) if pixels.dtype.kind in "bui" else -white
+            pixels = np.concatenate([black, alpha], axis=-1)
     return _gray(path, pixels)
 
 
@@ -98,6 +102,8 @@ def _pillow(path: Path) -> tuple[npt.NDArray[Any], Bools]:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "TIFF":
             raise InputError(str(path), f"is an animation of {frames} frames", "save one frame, or a TIFF stack")
+        if image.mode == "CMYK":
+            raise _inks(path)
         _check_pixels(path, image.width * image.height * frames)
         transparent = "transparency" in image.info or image.mode in ("PA", "La", "RGBa")
         indexed = image.mode in ("P", "PA")
@@ -107,6 +113,10 @@ def _pillow(path: Path) -> tuple[npt.NDArray[Any], Bools]:
             pages.append(np.asarray(page))
     pixels = np.stack(pages)
     return _gray(path, pixels if pixels.ndim == 4 else pixels[..., None])
+
+
+def _inks(path: Path) -> InputError:
+    return InputError(str(path), "has bands of printing inks (CMYK), not gray levels", _REMEDY)
 
 
 @contextmanager

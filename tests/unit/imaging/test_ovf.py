@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -94,6 +95,9 @@ def test_written_field_is_read_back(tmp_path: Path, components: int) -> None:
         (framed(HEADER_2.replace("rectangular", "irregular"), "Text", TEXT), "a mesh irregular"),
         (framed(HEADER_2.replace("valuedim: 3", "valuedim: 2"), "Text", TEXT), "and 2 components"),
         (framed(HEADER_2, "Text", TEXT[:-4]), "has 17 numbers of 18"),
+        # A product of nodes beyond 64 bits.
+        (framed(re.sub("([xyz]nodes): .", r"\1: 4294967296", HEADER_2), "Text", TEXT), "has 18 numbers of 2376"),
+        (framed(re.sub("([xyz]nodes): .", r"\1: 4294967296", HEADER_2), "Binary 4", b"\0" * 76), "of 2376"),
         (framed(HEADER_2, "Text", b"x" + TEXT), "aren't numbers"),
         (f"{HEADER_2}# Begin: Data Binary 4\n".encode() + b"\0" * 30, "ends after 7 of 19 numbers"),
         (framed(HEADER_2, "Binary 4", b"\0" * 76), "without the number that starts them"),

@@ -39,6 +39,13 @@ SAVED: dict[str, tuple[Callable[[Path], object], np.ndarray]] = {
         lambda path: tifffile.imwrite(path, np.stack([GRAY] * 3, axis=-1), photometric="rgb"), GRAY,
     ),
     "white-is-zero.tif": (lambda path: tifffile.imwrite(path, 255 - GRAY, photometric="miniswhite"), GRAY),
+    "white-is-false.tif": (lambda path: tifffile.imwrite(path, GRAY <= 100, photometric="miniswhite"), GRAY > 100),
+    "white-is-zero-alpha.tif": (
+        lambda path: tifffile.imwrite(
+            path, np.stack([255 - GRAY, np.full_like(GRAY, 255)], axis=-1), photometric="miniswhite",
+            extrasamples=["unassalpha"],
+        ), GRAY,
+    ),
 }  # fmt: skip
 
 
@@ -90,6 +97,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "planes.tif": (
         lambda path: tifffile.imwrite(path, np.stack([GRAY] * 3), photometric="rgb", planarconfig="separate"),
         "stores its bands apart",
+    ),
+    "inks.jpg": (lambda path: in_colors(GRAY, GRAY, GRAY, OTHER).convert("CMYK").save(path), "has bands of printing inks"),
+    "inks.tif": (
+        lambda path: tifffile.imwrite(path, np.stack([GRAY] * 4, axis=-1), photometric="separated"),
+        "has bands of printing inks",
     ),
     "folder.png": (lambda path: path.mkdir(), "is missing, or not a regular file"),
     "missing.png": (lambda path: None, "is missing, or not a regular file"),
