@@ -27,7 +27,7 @@ the tiles; with a margin of 8 pixels by 4e-4 and 7e-5, and with one of 24 by 5e-
 _FINE_SIDE = 256
 """Largest side of the tiles of coarse images, pixels."""
 
-_WITH_SPECTRUM = ("wiener", "map-fit")
+MORE_THAN_AN_IMAGE = ("wiener", "map-fit")
 """Methods that need more than an image: fine fields, or several images of the same material."""
 
 
@@ -150,7 +150,7 @@ def _method(
     name: str, scale: int | None, hamiltonian: Hamiltonian | None, noise: float | None, iterations: int
 ) -> FineSpins:
     check_not_used({"iterations": iterations or None}, f"the method {name!r} reconstructs fine spins")
-    if name in _WITH_SPECTRUM:
+    if name in MORE_THAN_AN_IMAGE:
         problem = f"{name!r} needs more than an image"
         raise InputError("WEIGHTS", problem, 'use "wiener-em" or "map", or a job of kind "reconstruct"')
     if scale is None:

@@ -18,7 +18,7 @@ from rayspin.analysis.figures import draw_application
 from rayspin.analysis.microscopy import field_errors, isotropic_estimate, spin_errors
 from rayspin.application import Operation, operation, to_sites
 from rayspin.application.networks import loaded_operation
-from rayspin.application.operations import FINE_MARGIN, all_components
+from rayspin.application.operations import FINE_MARGIN, MORE_THAN_AN_IMAGE, all_components
 from rayspin.config import suggestion
 from rayspin.errors import InputError
 from rayspin.imaging.inputs import Input
@@ -26,6 +26,7 @@ from rayspin.imaging.period import resized_to
 from rayspin.imaging.tiles import Edges
 from rayspin.jobs.evaluate.job import Spins
 from rayspin.jobs.evaluate.ledger import Row
+from rayspin.jobs.generate.facts import DatasetFacts
 from rayspin.jobs.microscope.job import MicroscopeImages
 from rayspin.jobs.microscope.pictures import NAME, Pictures
 from rayspin.jobs.stage import Context, Plan, Stage
@@ -94,12 +95,13 @@ class Microscopy(Stage):
         images = MicroscopeImages.of(self.pictures, "pictures", run, earlier)
         if not self.networks and not self.methods:
             raise InputError("methods", "neither methods nor networks are given", 'give methods = ["bicubic"]')
+        names = [*self.networks, *self.methods]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError("methods", f"{name!r} occurs twice", "name each network and method once")
         for name in self.methods:
-            if name not in METHODS:
-                raise InputError("methods", f"unknown method {name!r}", suggestion(name, list(METHODS)))
-            if images.scale == 1:
-                raise InputError("methods", "the pictures show all sites (scale 1)", "remove them")
-        if "map" in self.methods and self.hamiltonian is None and images.dataset is None:
+            _check_method(name, images)
+        if "map" in self.methods and self.hamiltonian is None and not self._tells_hamiltonian(images, run, earlier):
             raise InputError("hamiltonian", 'the method "map" needs one', 'give "labyrinth", "domain" or a table')
         for name, reference in self.networks.items():
             trained = Trained.of(reference, f"networks.{name}", run, earlier)
@@ -107,6 +109,9 @@ class Microscopy(Stage):
             if scale != images.scale:
                 problem = f"{reference!r} is for scale {scale}, and the pictures have {images.scale}"
                 raise InputError(f"networks.{name}", problem, "give a network of that scale (of fields at scale 1)")
+            if scale > 1 and images.components == 1 and not trained.one_component:
+                problem = f"{reference!r} needs all components, and the pictures show S_z alone"
+                raise InputError(f"networks.{name}", problem, "give a network that was trained on tiles of S_z")
 
     def plan(self, run: RunDir, earlier: Mapping[str, Stage]) -> Plan:
         """Return networks and methods and their cost, measured on one picture, or on a stand-in of it."""
@@ -118,8 +123,9 @@ class Microscopy(Stage):
         pictures = Pictures.load(folder) if (folder / NAME).exists() else images.example(run, earlier)
         networks: dict[str, Operation] = {}
         for name, reference in self.networks.items():
-            network: Any = Trained.of(reference, f"networks.{name}", run, earlier).network.build()
-            networks[name] = loaded_operation(network, name, {}, one_component=images.components == 1)
+            trained = Trained.of(reference, f"networks.{name}", run, earlier)
+            network: Any = trained.network.build()
+            networks[name] = loaded_operation(network, name, {}, one_component=trained.one_component)
         times: float = images.count
         case = _Picture(pictures, 0)
         if pictures.scale > 1:
@@ -152,6 +158,13 @@ class Microscopy(Stage):
         figures |= {name: _description(where(rows, method=name)) for name in names}
         return Summary("microscope", figures, (PICTURE,), (f"see {run.path / TABLE}",))
 
+    def _tells_hamiltonian(self, images: MicroscopeImages, run: RunDir, earlier: Mapping[str, Stage]) -> bool:
+        """Return whether the Hamiltonian of the fine spins is known; pictures that exist tell it in the run."""
+        if images.dataset is None or not self.pictures.startswith("@"):
+            return images.dataset is not None
+        hamiltonians = DatasetFacts.of(images.dataset, run, earlier, incomplete=images.incomplete).hamiltonians
+        return all(images.pictured(hamiltonian) is not None for hamiltonian in hamiltonians)
+
     def _operations(self, run: RunDir, pictures: Pictures) -> dict[str, Operation]:
         networks = {name: operation(weights_file(reference, run)) for name, reference in self.networks.items()}
         return networks | self._methods(pictures)
@@ -163,6 +176,20 @@ class Microscopy(Stage):
             name: operation(name, scale=pictures.scale, hamiltonian=hamiltonian if name == "map" else None, noise=noise)
             for name in self.methods
         }
+
+
+def _check_method(name: str, images: MicroscopeImages) -> None:
+    """Check that a method can reconstruct fine spins of pictures."""
+    if name not in METHODS:
+        raise InputError("methods", f"unknown method {name!r}", suggestion(name, list(METHODS)))
+    if images.scale == 1:
+        raise InputError("methods", "the pictures show all sites (scale 1)", "remove them")
+    if name in MORE_THAN_AN_IMAGE:
+        problem = f"{name!r} needs more than a picture"
+        raise InputError("methods", problem, 'use "wiener-em" or "map", or a job of kind "reconstruct"')
+    if name == "wiener-em" and images.components == 1:
+        problem = '"wiener-em" needs all components, and the pictures show S_z alone'
+        raise InputError("methods", problem, 'use "projections" or "map"')
 
 
 @dataclass(frozen=True)

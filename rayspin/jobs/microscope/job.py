@@ -23,7 +23,7 @@ from rayspin.jobs.microscope.pictures import Pictures, Spins
 from rayspin.jobs.stage import Context, Plan, Stage
 from rayspin.jobs.stand_in import StandIn, seconds_of
 from rayspin.paths import command
-from rayspin.physics import Microscope, effective_field
+from rayspin.physics import Hamiltonian, Microscope, effective_field
 from rayspin.rundir import RunDir, Summary, replacing
 from rayspin.storage import Catalog, SpinReader, Split
 
@@ -135,6 +135,18 @@ class MicroscopeImages(DataStage):
             raise InputError(where, f"{reference!r} has no pictures of a microscope", remedy)
         return build(cls, table, reference)
 
+    def pictured(self, hamiltonian: Hamiltonian) -> Hamiltonian | None:
+        """Return the Hamiltonian of the fine spins in synthetic pictures, or None if it isn't that of the lattice.
+
+        A magnification changes the number of sites per period, and a rotation the directions in the plane.
+
+        Args:
+            hamiltonian: the Hamiltonian of the lattice.
+        """
+        vectors = [hamiltonian.external_field, hamiltonian.anisotropy_axis if hamiltonian.anisotropy else (0, 0, 1)]
+        turned = self.angle % 360 != 0 and any(any(vector[:2]) for vector in vectors)
+        return None if turned or self.magnification != 1 else hamiltonian
+
     def check(self, run: RunDir, earlier: Mapping[str, Stage]) -> None:
         """Check that the dataset or the files exist, and that the pictures fit into the samples."""
         run.check_same(self.identity_in(run), self.may_change)
@@ -200,7 +212,7 @@ class MicroscopeImages(DataStage):
             gray_NYXC, known_NYX = self._read(run)
         else:
             gray_NYXC, clean_NYXC, truth = self._made(source, samples)
-            known_NYX, hamiltonian = np.ones(gray_NYXC.shape[:3], bool), source.hamiltonian
+            known_NYX, hamiltonian = np.ones(gray_NYXC.shape[:3], bool), self.pictured(source.hamiltonian)
         self._check_held_out(known_NYX.shape[1:])
         spins_NYXC = self.levels.spins(gray_NYXC, known_NYX, "pictures")
         if self.normalize:

@@ -326,6 +326,10 @@ class TrainSr(Training):
         counts: dict[Split, int] = {"train": self.tiles.count, "validation": self.tiles.validation, "test": 0}
         return DatasetFacts((side, side), counts, frozenset())
 
+    def one_component(self, run: RunDir, earlier: Mapping[str, Stage]) -> bool:
+        """Return whether the network learns from tiles of pictures of S_z alone."""
+        return self.tiles is not None and MicroscopeImages.of(self.dataset, "dataset", run, earlier).components == 1
+
     def sources(self, dataset: Path) -> tuple[SampleSource, SampleSource]:
         """Return the samples of the dataset in a folder, or tiles of the pictures there."""
         if self.tiles is None:

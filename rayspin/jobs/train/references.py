@@ -10,7 +10,7 @@ from typing import Any
 from rayspin.config import build, suggestion
 from rayspin.errors import InputError
 from rayspin.jobs.stage import Stage
-from rayspin.jobs.train.job import Training
+from rayspin.jobs.train.job import Training, TrainSr
 from rayspin.models import NetworkConfig, load_weights, pretrained_file, weights_info
 from rayspin.physics import Hamiltonian
 from rayspin.rundir import RunDir, differing
@@ -44,11 +44,13 @@ class Trained:
         network: config of the network.
         objective: table of the objective that the network is trained with; empty if the weights file has none.
         hamiltonian: Hamiltonian of the training data; None if the weights file does not say.
+        one_component: whether the network is trained on tiles of pictures of S_z alone.
     """
 
     network: NetworkConfig
     objective: Mapping[str, Any]
     hamiltonian: Hamiltonian | None
+    one_component: bool = False
 
     @classmethod
     def of(cls, reference: str, where: str, run: RunDir, earlier: Mapping[str, Stage]) -> Trained:
@@ -71,12 +73,14 @@ class Trained:
                 raise InputError(where, problem, suggestion(reference, makers))
             # Tiles of pictures have no Hamiltonian.
             hamiltonian = next(iter(stage.facts(run, earlier).hamiltonians), None)
-            return cls(stage.network, stage.objective.to_table(), hamiltonian)
+            one_component = isinstance(stage, TrainSr) and stage.one_component(run, earlier)
+            return cls(stage.network, stage.objective.to_table(), hamiltonian, one_component)
         file = weights_file(reference, run)
         provenance = weights_info(file)["provenance"]
-        table = provenance.get("data", {}).get("hamiltonian")
+        data = provenance.get("data", {})
+        table = data.get("hamiltonian")
         on = None if table is None else build(Hamiltonian, table, f"{file}: hamiltonian")
-        return cls(load_weights(file).config, provenance.get("objective", {}), on)
+        return cls(load_weights(file).config, provenance.get("objective", {}), on, data.get("components") == "z")
 
     def check(self, expected: type, hamiltonian: Hamiltonian | None, reference: str, where: str, kind: str) -> None:
         """Check that a network is of the kind that a job evaluates, and was trained for the data.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -92,19 +93,50 @@ def test_without_the_truth_there_is_consistency_alone(labyrinths: Path, tmp_path
         ({"methods": ["cubic"]}, 4, "unknown method 'cubic'"),
         ({"networks": {"x8": "pretrained:labyrinth-x8"}}, 4, "is for scale 8"),
         ({"networks": {"field": "pretrained:labyrinth-field"}}, 4, "is for scale 1"),
+        ({"methods": ["bicubic", "bicubic"]}, 4, "'bicubic' occurs twice"),
+        ({"methods": ["map"], "networks": {"map": "pretrained:labyrinth-x4"}}, 4, "'map' occurs twice"),
+        ({"methods": ["wiener"]}, 4, "'wiener' needs more than a picture"),
+        ({"methods": ["wiener-em"]}, 4, '"wiener-em" needs all components'),
+        ({"networks": {"x4": "pretrained:labyrinth-x4"}}, 4, "'pretrained:labyrinth-x4' needs all components"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_the_run(
     table: dict[str, Any], scale: int, problem: str, labyrinths: Path, tmp_path: Path
 ) -> None:
     images = build(
-        MicroscopeImages, {"kind": "microscope-images", "dataset": str(labyrinths), "scale": scale}, "pictures"
+        MicroscopeImages,
+        {"kind": "microscope-images", "dataset": str(labyrinths), "scale": scale, "microscope": Z_ALONE},
+        "pictures",
     )
     job = build(Microscopy, {"kind": "microscope", "pictures": "@pictures", **table}, "job")
     with pytest.raises(InputError, match=problem):
         job.check(RunDir.at(tmp_path), {"pictures": images})
     with pytest.raises(InputError, match="no earlier stage '@pictures' makes pictures"):
         job.check(RunDir.at(tmp_path), {})
+
+
+@pytest.mark.parametrize(
+    ("images", "hamiltonian", "known"),
+    [
+        ({}, {"dmi": 0.3}, True),
+        ({"magnification": 1.3}, {"dmi": 0.3}, False),
+        ({}, {"dmi": 0.3, "external_field": [0.0, 0.0, 0.1]}, True),
+        ({}, {"dmi": 0.3, "external_field": [0.1, 0.0, 0.0]}, False),
+        ({"angle": 0.0}, {"dmi": 0.3, "external_field": [0.1, 0.0, 0.0]}, True),
+        ({}, {"anisotropy": 0.2, "anisotropy_axis": [1.0, 0.0, 0.0]}, False),
+    ],
+)
+def test_hamiltonian_of_a_picture_is_that_of_its_axes_and_sites(
+    images: dict[str, Any], hamiltonian: dict[str, Any], known: bool, tmp_path: Path
+) -> None:
+    fields = datasets.labyrinths(1, 128, hamiltonian=hamiltonian, splits={"test": 1, "validation": 0})
+    given = {"kind": "microscope-images", "dataset": "@fields", "scale": 4, "size": 10, **images}
+    pictures = build(MicroscopeImages, given, "pictures")
+    assert pictures.pictured(fields.hamiltonian) == (fields.hamiltonian if known else None)
+    job = build(Microscopy, {"kind": "microscope", "pictures": "@pictures", "methods": ["map"]}, "job")
+    earlier = {"fields": fields, "pictures": pictures}
+    with nullcontext() if known else pytest.raises(InputError, match='hamiltonian: the method "map" needs one'):
+        job.check(RunDir.at(tmp_path), earlier)
 
 
 @pytest.mark.parametrize(
