@@ -82,6 +82,18 @@ class _NewFolder(_Path):
         return printable_path(super().convert(value, param, ctx), "--out")
 
 
+class _NewFile(_Path):
+    """The path of a file to write into a folder that exists, so that the result of long work is not lost."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = super().convert(value, param, ctx)
+        if not path.parent.is_dir():
+            raise InputError(
+                "--out", f"there is no folder {path.parent}", "create it, or give a file in another folder"
+            )
+        return path
+
+
 class _SubmitCommand(click.Command):
     """A command with an option for each field of `SubmitOptions`, which is imported when the command is used."""
 
@@ -330,7 +342,7 @@ def explain(dataset: Path, shard: str, again: bool) -> None:
     "--out",
     "outputs",
     multiple=True,
-    type=_Path(),
+    type=_NewFile(),
     metavar="FILE",
     help="File of the result: .nc, .npz, .ovf, or a picture: .png, .pdf, .svg. May be repeated. "
     "Default: NAME-result.nc and NAME-result.png.",
@@ -373,7 +385,7 @@ def apply(what: str, sources: tuple[Path, ...], outputs: tuple[Path, ...], compo
 
 @main.command()
 @click.argument("path", type=_Path())
-@click.option("-o", "--out", type=_Path(), metavar="FILE", help="Also draw it to this file: .png, .pdf or .svg.")
+@click.option("-o", "--out", type=_NewFile(), metavar="FILE", help="Also draw it to this file: .png, .pdf or .svg.")
 def show(path: Path, out: Path | None) -> None:
     """Describe a dataset, a shard, a run or a weights file."""
     from rayspin.console import two_columns
@@ -410,7 +422,9 @@ def status(run: Path) -> None:
 
 @main.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_Path())
-@click.option("-o", "--out", "page", type=_Path(), default="report.html", metavar="FILE", help="Default: report.html.")
+@click.option(
+    "-o", "--out", "page", type=_NewFile(), default="report.html", metavar="FILE", help="Default: report.html."
+)
 @click.option("--watch", is_flag=True, help="Write the page again every few seconds until no run is in progress.")
 @click.option("--interval", type=_seconds, default="5", metavar="SECONDS", help="Time between two pages. Default: 5.")
 def report(runs: tuple[Path, ...], page: Path, watch: bool, interval: float) -> None:

@@ -138,4 +138,8 @@ def _resized(given: Input, factor: float) -> Input:
     sized = np.stack([resized(image, factor) for image in both])
     known_NYX = sized[..., -1] > 0.5
     spins_NYXC = np.where(known_NYX[..., None], sized[..., :-1], np.float32(0))
+    if not given.known_NYX.all():
+        # The average of the known pixels alone: the spins of the others are 0.
+        spins_NYXC[known_NYX] /= sized[known_NYX, -1:]
+        spins_NYXC.clip(given.spins_NYXC.min(), given.spins_NYXC.max(), out=spins_NYXC)
     return replace(given, spins_NYXC=spins_NYXC, known_NYX=known_NYX)

@@ -29,9 +29,6 @@ _UNITS = {"field": "J", "spins": "1"}
 _TITLE = 36
 """Number of characters in a line of a title."""
 
-_SHOWN = 1024
-"""Largest number of pixels along a side of a picture; larger images are sampled."""
-
 
 @dataclass(frozen=True)
 class Application:
@@ -128,8 +125,7 @@ class Application:
             fill(self.operation.title, _TITLE): self.values_NYXC,
             "exact": self.truth_NYXC,
         }
-        panels = {title: _thinned(array[0]) for title, array in arrays.items() if array is not None}
-        draw_application(panels, path)
+        draw_application({title: array[0] for title, array in arrays.items() if array is not None}, path)
 
 
 def check_suffix(path: Path) -> None:
@@ -146,11 +142,6 @@ def _named(name: str, array: npt.NDArray[np.float32]) -> tuple[tuple[str, ...], 
     """Return the names of the axes of an array, those of the input by names of its own, and the array."""
     axes = ("y", "x", "component")
     return ("image", *(f"input_{axis}" if name == "input" else axis for axis in axes)), array
-
-
-def _thinned(values_YXC: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    step = -(-max(values_YXC.shape) // _SHOWN)
-    return values_YXC[::step, ::step]
 
 
 def _size(values_NYXC: npt.NDArray[np.float32]) -> str:

@@ -26,6 +26,9 @@ _BAR_BELOW_MM = 1.8
 
 _KEY_PIXELS = 201
 
+_MOST_PIXELS = 1024
+"""Largest side of a drawn array: a picture has at most 44 mm, and the colors of an array need much memory."""
+
 
 def spin_colors(spins_YXC: Floats) -> npt.NDArray[np.float64]:
     """RGB colors, 0 to 1, (Y, X, 3), of vectors (Y, X, 3): white is +z, black is -z, hue is the angle in the plane.
@@ -53,6 +56,8 @@ def show_values(axis: Axes, values: Floats, title: str) -> None:
     """
     axis.set(xticks=[], yticks=[], title=title)
     axis.spines[:].set_linewidth(0.3)
+    step = -(-max(values.shape[:2]) // _MOST_PIXELS)
+    values = values[::step, ::step]
     if values.ndim == 2:
         _show_magnitude(axis, values)
     elif values.shape[-1] == 1:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.colors import TABLEAU_COLORS, to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from rayspin.analysis.figures import (
@@ -20,6 +21,7 @@ from rayspin.analysis.figures import (
     draw_samples,
 )
 from rayspin.analysis.figures.pictures import Panel
+from rayspin.analysis.figures.spins import show_values
 from rayspin.analysis.figures.style import LINES, PALETTE
 from rayspin.errors import InputError
 from rayspin.figure_files import figures_also_as
@@ -47,6 +49,16 @@ def test_scale_bar_has_the_length_that_it_says_in_sites_of_the_fine_spins(
     (label,) = [text for text in texts(svg) if "site" in text]
     assert label == f"{length} sites"
     assert (float(bar[1]) - float(bar[0])) / width == pytest.approx(length / fine, rel=1e-4)
+
+
+@pytest.mark.parametrize("components", [1, 3])
+def test_large_pictures_are_sampled_and_keep_their_scale(tmp_path: Path, components: int) -> None:
+    draw_application({"a": spins(64, 4096)[..., -components:]}, tmp_path / "a.svg")
+    svg = (tmp_path / "a.svg").read_text()
+    assert [text for text in texts(svg) if "site" in text] == ["1000 sites"]
+    axis = Figure().add_subplot()
+    show_values(axis, spins(64, 4096)[..., -components:], "a")
+    assert axis.images[0].get_array().shape[:2] == (16, 1024)
 
 
 def test_samples_of_different_sizes_have_scale_bars_of_their_own(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rayspin.application import apply_to, operation
+from rayspin.application import apply_to, operation, to_sites
 from rayspin.application.networks import FieldEstimate
 from rayspin.errors import InputError
 from rayspin.imaging.inputs import Input
@@ -88,6 +88,17 @@ def test_larger_image_is_resized_to_the_period_of_the_training_data(picture, tmp
     np.testing.assert_allclose(np.linalg.norm(found.values_NYXC, axis=-1), 1, atol=1e-5)
     # A labyrinth's energy: the handedness of the spins is right.
     assert float(found.figures()["energy per site"].removesuffix(" J")) < -2.02
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.37, 2])
+def test_resized_pixels_at_a_mask_keep_their_value(factor):
+    known = np.ones((1, 40, 40), bool)
+    known[0, 10:20, 15:30] = False
+    given = Input("up", known[..., None].astype(np.float32), known, "mirrored", gray=True)
+    found, _ = to_sites(given, operation("bicubic", scale=2), factor)
+    assert not found.known_NYX.all()
+    np.testing.assert_allclose(found.spins_NYXC[found.known_NYX], 1, atol=1e-6)
+    assert not found.spins_NYXC[~found.known_NYX].any()
 
 
 def test_sample_of_a_dataset_is_compared_with_the_exact_result(tmp_path):

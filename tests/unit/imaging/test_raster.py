@@ -98,7 +98,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: tifffile.imwrite(path, np.stack([GRAY] * 3), photometric="rgb", planarconfig="separate"),
         "stores its bands apart",
     ),
-    "inks.jpg": (lambda path: in_colors(GRAY, GRAY, GRAY, OTHER).convert("CMYK").save(path), "has bands of printing inks"),
+    "inks.jpg": (
+        lambda path: in_colors(GRAY, GRAY, GRAY, OTHER).convert("CMYK").save(path),
+        "has bands of printing inks",
+    ),
     "inks.tif": (
         lambda path: tifffile.imwrite(path, np.stack([GRAY] * 4, axis=-1), photometric="separated"),
         "has bands of printing inks",
