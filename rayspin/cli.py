@@ -357,7 +357,9 @@ def explain(dataset: Path, shard: str, again: bool) -> None:
 @click.option("--sites-per-pixel", metavar="X", help='Resize an image by this factor first, or "auto".')
 @click.option("--mask", type=_Path(), metavar="FILE", help="Image whose black pixels are unknown in the input.")
 @click.option("--background", type=click.Choice(["none", "plane", "quadratic"]), help="Background of gray levels.")
-@click.option("--percentiles", type=float, nargs=2, help="Percentages of pixels beyond the levels of S_z = -1 and 1.")
+@click.option(
+    "--percentiles", type=float, nargs=2, help="Percentiles of the gray levels at which S_z is -1 and 1. Default: 2 98."
+)
 @click.option("--levels", type=float, nargs=2, help="Gray levels of S_z = -1 and 1.")
 @click.option("--smoothing", type=float, metavar="PIXELS", help="Width of the average that levels are fitted to.")
 @click.option("--inverted", is_flag=True, help="Dark pixels have S_z = 1.")
@@ -529,7 +531,7 @@ def cancel(run: Path) -> None:
 
     submission = submissions.latest(run)
     submissions.cancel(submission)
-    click.echo(f"job {submission.job_ids} is being cancelled; submit the same job again to resume it")
+    click.echo(f"job {submission.job_ids} is being canceled; submit the same job again to resume it")
 
 
 @main.command()

@@ -14,7 +14,7 @@ from rayspin.output import complain
 
 
 def in_slurm(job: ClusterJob, task: TaskInfo, received: ReceivedSignals) -> int:
-    """Supervise this task of a Slurm job, and requeue the job if it stopped before its end and was not cancelled.
+    """Supervise this task of a Slurm job, and requeue the job if it stopped before its end and was not canceled.
 
     Args:
         job: the job.

@@ -119,10 +119,10 @@ class Ended(_OfAttempt):
 
 @dataclass(frozen=True)
 class Cancelled:
-    """The job was cancelled with `rayspin cancel`."""
+    """The job was canceled with `rayspin cancel`."""
 
     def __str__(self) -> str:
-        return "cancelled"
+        return "canceled"
 
 
 Event: TypeAlias = Started | Ready | Lost | Draining | Requeued | Ended | Cancelled

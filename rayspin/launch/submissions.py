@@ -280,7 +280,7 @@ def _recorded_end(part: Part, events: Sequence[Event]) -> State | None:
 def _state_without_end(part: Part, events: Sequence[Event], others: dict[Part, State]) -> State:
     """The state of a part that is no longer known to the scheduler and has not recorded a final exit code."""
     if any(isinstance(event, Cancelled) for event in events):
-        return State("stopped", "cancelled")
+        return State("stopped", "canceled")
     if events and isinstance(last := events[-1], Ended):
         return State("stopped", last.problem)
     if events:

@@ -81,7 +81,7 @@ def submit(job_file: Path, out: Path, overrides: tuple[str, ...], requests: Sequ
             parts += _submit_tasks(request, _tasks(request, folder, out, overrides, earlier), folder, job_file.stem)
     finally:
         # If a later stage is refused, the record of the stages already submitted is written, so that they can be
-        # cancelled.
+        # canceled.
         submission = Submission(folder, cluster, time.time(), tuple(parts))
         if parts:
             submission.write()

@@ -12,7 +12,7 @@ from rayspin.models.fine import FineNet
 from rayspin.models.weights import Network, load_weights
 
 FOLDER = Path(__file__).parent / "pretrained"
-"""The folder of the weight files (`NAME.safetensors`) and cards (`NAME.md`: data, seeds, metrics, licence)."""
+"""The folder of the weight files (`NAME.safetensors`) and cards (`NAME.md`: data, seeds, metrics, license)."""
 
 
 @overload

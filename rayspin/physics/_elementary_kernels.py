@@ -1,6 +1,6 @@
 """Compiled elementary functions and random numbers in float32, with the same bits on every CPU and at any vector width.
 
-The functions are polynomials of reduced arguments (minimax fits, relative error under 2e-7), because those of the maths
+The functions are polynomials of reduced arguments (minimax fits, relative error under 2e-7), because those of the math
 library are scalar in this context and differ between CPUs. Every product that is added to is fused, so the compiler has
 no choice in the rounding.
 """

@@ -43,7 +43,7 @@ class LinearDegradation(Protocol):
 
 
 # Weights are rounded to multiples of 1 / _GRID, below the rounding of float32, because their last bits depend on the
-# maths library.
+# math library.
 _GRID = 2.0**32
 
 # Largest factor by which an inverse may amplify a wave along one axis.

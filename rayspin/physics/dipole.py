@@ -15,7 +15,7 @@ _SPLITTING = math.sqrt(math.pi)
 _CELLS = 5
 
 # The spectrum is rounded to multiples of 2^-24, below the rounding of float32 fields, so that the last bits of the
-# maths library, which differ between CPUs, don't affect samples.
+# math library, which differ between CPUs, don't affect samples.
 _GRID = 2.0**24
 
 

@@ -131,7 +131,7 @@ class AnnealSchedule(Config):
 def _geometric(hot: float, cold: float, progress: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the ramp hot (cold / hot)^progress at equal steps of progress.
 
-    Decimal arithmetic and products give the same result on every machine; powers in the maths library do not.
+    Decimal arithmetic and products give the same result on every machine; powers in the math library do not.
     """
     if not progress.size:
         return progress

@@ -281,7 +281,9 @@ def _robustness(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001
     cases, methods = names(rows, "case"), names(rows, "method")
     values = np.array([[mean(where(rows, case=case, method=name), "mse") for name in methods] for case in cases])
     text = "Mean squared error of each method (columns) when its assumptions are wrong (rows)."
-    return [charts.heat_map("Robustness", text, values, ("what is wrong", cases), ("method", methods), "MSE", log=True)]
+    return [
+        charts.heat_map("Robustness", text, values, ("wrong assumption", cases), ("method", methods), "MSE", log=True)
+    ]
 
 
 def _microscope(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001

@@ -47,7 +47,7 @@ def test_job_runs_on_both_nodes_and_leaves_no_processes(slurm: Lab, tmp_path: Pa
     assert final_state(slurm, submission) == "COMPLETED"
 
 
-def test_cancelled_job_ends_on_all_nodes_without_requeue(slurm: Lab, tmp_path: Path) -> None:
+def test_canceled_job_ends_on_all_nodes_without_requeue(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, *LONG)
     wait_for_shards(slurm, submission, 2)
     assert state(submission).name == "running"

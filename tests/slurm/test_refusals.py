@@ -68,7 +68,7 @@ def test_invalid_account_is_a_one_line_error(with_accounts: Lab, tmp_path: Path)
     with pytest.raises(InputError, match="Invalid account") as error:
         start(tmp_path, account="spinz")
     assert "\n" not in str(error.value)
-    # The second of three stages is refused, so the first one is cancelled.
+    # The second of three stages is refused, so the first one is canceled.
     (tmp_path / "pipeline.toml").write_text((REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text())
     site = SiteProfile({"account": "spins", "time": "30", "scratch": "/var/tmp"}, {"train-*": {"account": "spinz"}})
     stages = job_requests(load(tmp_path / "pipeline.toml"), site, {})
@@ -109,7 +109,7 @@ def test_job_runs_without_a_failed_node_if_min_nodes_are_up(slurm: Lab, tmp_path
     assert_samples_are_right(tmp_path, 8)
 
 
-def test_queued_job_reports_its_pending_reason_until_cancelled(slurm: Lab, tmp_path: Path) -> None:
+def test_queued_job_reports_its_pending_reason_until_canceled(slurm: Lab, tmp_path: Path) -> None:
     submission = start(tmp_path, nodes=3)
     wait_until(lambda: state(submission).why)
     # The reason depends on the version of Slurm.

@@ -74,7 +74,7 @@ def test_dependent_stages_keep_waiting_while_a_stage_is_requeued(slurm: Lab, tmp
     assert describe(tmp_path / "run")[1]["state"] == "finished"
 
 
-def test_dependent_stages_are_cancelled_after_a_failed_stage(slurm: Lab, tmp_path: Path) -> None:
+def test_dependent_stages_are_canceled_after_a_failed_stage(slurm: Lab, tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text((REPOSITORY / "jobs" / "smoke" / "pipeline.toml").read_text())
     stages = job_requests(
         load(tmp_path / "job.toml"), SiteProfile({"time": "30", "scratch": "/var/tmp"}, {}), {"array": 1}

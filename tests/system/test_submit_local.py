@@ -164,7 +164,7 @@ def test_job_finishes_after_the_loss_of_a_node(machine: Machine) -> None:
     assert machine.wait_for(submission, "ended")["code"] == 0, machine.logs()
 
 
-def test_job_cancelled_during_its_start_leaves_no_processes(machine: Machine) -> None:
+def test_job_canceled_during_its_start_leaves_no_processes(machine: Machine) -> None:
     submission = machine.submit()
     started = machine.wait_for(submission, "started")
     os.kill(started["process"], signal.SIGTERM)

@@ -25,13 +25,13 @@ _LABEL_WIDTH = 20
 """Number of characters after which the labels of the rows and columns of a table are broken."""
 
 _MOST_TICKS = 24
-"""The largest number of rows or columns that are all labelled."""
+"""The largest number of rows or columns that are all labeled."""
 
 _LINE_MM, _BAR_MM = 2.8, 14.0
 """Height of a line of text, and width of a color bar with its labels."""
 
 _LONG_TABLE_MM = 90.0
-"""Height of a table of more rows than are labelled."""
+"""Height of a table of more rows than are labeled."""
 
 
 def draw_heat_map(

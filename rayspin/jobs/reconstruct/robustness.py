@@ -168,7 +168,7 @@ class Robustness(DatasetStage):
         errors, torques, names = means(rows), means(rows, "torque"), list(self.approaches())
         values = np.array([[found[name] for name in names] for found in errors.values()])
         title = f"mean squared error at scale {self.scale}, {self.samples} fields"
-        draw_heat_map(values, ("what is wrong", list(errors)), ("method", names), title, folder / PICTURE, log=True)
+        draw_heat_map(values, ("wrong assumption", list(errors)), ("method", names), title, folder / PICTURE, log=True)
         figures = {case: ", ".join(f"{name} {found[name]:.2g}" for name in names) for case, found in errors.items()}
         if RIGHT in torques and (first := self._map()):
             worst = max(found[first.name] for found in torques.values())

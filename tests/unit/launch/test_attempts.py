@@ -60,7 +60,7 @@ def test_finished_or_failed_job_is_not_requeued(job: ClusterJob, monkeypatch: py
     assert slurm.requeued == []
 
 
-def test_cancelled_job_is_not_requeued(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_canceled_job_is_not_requeued(job: ClusterJob, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = Slurm(monkeypatch, INCOMPLETE, "COMPLETING")
     assert run_attempt(job) == INCOMPLETE
     assert slurm.requeued == []

@@ -69,7 +69,7 @@ def test_follow_reports_the_pending_reason_once(tmp_path: Path, monkeypatch: pyt
     folder = tmp_path / "submissions" / "001"
     folder.mkdir(parents=True)
     submission = Submission(folder, "slurm", 1e9, (Part("2", folder, folder / "log"),))
-    states = [State("queued", "PartitionNodeLimit")] * 2 + [State("running"), State("stopped", "cancelled")]
+    states = [State("queued", "PartitionNodeLimit")] * 2 + [State("running"), State("stopped", "canceled")]
     monkeypatch.setattr(submissions, "_until_final", lambda _: iter(states))
     assert "".join(submissions.follow(submission)) == f"{State('queued', 'PartitionNodeLimit')}\n"
 

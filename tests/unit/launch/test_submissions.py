@@ -57,7 +57,7 @@ def test_state_of_an_ended_job_follows_from_its_events(
         cancel(submitted)
 
 
-def test_job_is_running_until_it_is_cancelled(tmp_path: Path) -> None:
+def test_job_is_running_until_it_is_canceled(tmp_path: Path) -> None:
     # The command line contains "submitit", like that of submitit's controller.
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", "submitit"]) as process:
         submitted = submission(tmp_path, STARTED, job_id=str(process.pid))

@@ -18,7 +18,7 @@ from rayspin.models.onnx import export_onnx
 CONFIG = EffectiveFieldNetConfig(encoder_filters=(2,), decoder_filters=(2,))
 
 
-def spoilt(path, change):
+def damaged(path, change):
     """A weight file whose tensors were changed after it was written."""
     save_weights(path, CONFIG.build(), {})
     tensors = load_file(path)
@@ -84,7 +84,7 @@ CHANGES = {
 @pytest.mark.parametrize("case", CHANGES)
 def test_a_weight_file_that_can_not_be_used_is_refused_with_the_tensor_at_fault(tmp_path, case):
     change, message = CHANGES[case]
-    path = spoilt(tmp_path / "w.safetensors", change)
+    path = damaged(tmp_path / "w.safetensors", change)
     with pytest.raises(InputError) as error:
         load_weights(path)
     assert str(error.value).startswith(f"{path}: the weights ")
@@ -94,7 +94,7 @@ def test_a_weight_file_that_can_not_be_used_is_refused_with_the_tensor_at_fault(
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_real_numbers_of_other_precision_are_taken(tmp_path, dtype):
-    path = spoilt(tmp_path / "w.safetensors", cast("last.weight", dtype))
+    path = damaged(tmp_path / "w.safetensors", cast("last.weight", dtype))
     assert {p.dtype for p in load_weights(path).parameters()} == {torch.float32}
 
 

@@ -62,7 +62,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
     assert mark.exists()
 
 
-def test_files_of_others_and_spoilt_ones_are_refused(tmp_path):
+def test_files_of_others_and_damaged_ones_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         load_weights(tmp_path / "none.safetensors")
     save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")

@@ -141,7 +141,7 @@ IN_BYTES = [
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_spoilt_weight_file_gives_a_network_or_one_line(originals, data):
+def test_a_damaged_weight_file_gives_a_network_or_one_line(originals, data):
     content = data.draw(st.sampled_from(originals)).read_bytes()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as folder:

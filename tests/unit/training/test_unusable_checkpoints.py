@@ -145,7 +145,7 @@ def test_a_checkpoint_with_bytes_changed_is_read_or_refused_in_one_line(parent, 
     for place in data.draw(st.lists(st.integers(0, len(changed) - 1), min_size=1, max_size=4)):
         changed[place] ^= data.draw(st.integers(1, 255))
     cut = data.draw(st.none() | st.integers(0, len(changed)))
-    folder = tmp_path_factory.mktemp("spoilt")
+    folder = tmp_path_factory.mktemp("damaged")
     (folder / CHECKPOINT).write_bytes(changed[:cut])
     told, tensors = "", {}
     try:
