@@ -87,10 +87,13 @@ def _section(run: RunDir, job: Table, title: str) -> Section:
     """Return the section of a run whose job is known."""
     kind = str(job.get("kind"))
     about = _about(kind, str(run.job_file))
-    summary = run.finished(job)
-    state: State = "finished" if summary else "in progress" if holders(run.path) else "interrupted"
     with run.reading():
         parts = _parts(run, job)
+        # Stages can run as separate jobs, which lock only the folder of the stage. The locks are read before the
+        # summary, so that a run that finishes in between is not taken for an interrupted one.
+        at_work = bool(holders(run.path)) or any(part.state == "in progress" for part in parts)
+        summary = run.finished(job)
+        state: State = "finished" if summary else "in progress" if at_work else "interrupted"
         entries = _entries(run, kind)
         seconds = sum(entry.get("seconds", 0.0) for entry in entries) + sum(part.seconds for part in parts)
         # Work that isn't recorded in parts can't be resumed, so the last session did all of it.

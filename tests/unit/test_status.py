@@ -12,6 +12,7 @@ import tomli_w
 from click.testing import CliRunner
 
 from rayspin import job
+from rayspin.claims import claim
 from rayspin.cli import main
 from rayspin.errors import InputError
 from rayspin.jobs.generate.job import Generate
@@ -118,6 +119,10 @@ def test_status_of_a_pipeline_has_its_stages(incomplete: Path, tmp_path: Path) -
     _, rows = describe(tmp_path / "pipe")
     assert rows["data: samples"] == "8 of 12 (67 %)"
     assert rows["train: state"] == "not started"
+    assert rows["state"] == "not running; run the same command again to resume"
+    # A stage that runs as a separate job locks only its own folder.
+    with claim(tmp_path / "pipe" / "data"):
+        assert describe(tmp_path / "pipe")[1]["state"].startswith(f"running: process {os.getpid()} on ")
 
 
 def test_folder_without_a_run_is_a_one_line_error(tmp_path: Path) -> None:

@@ -111,6 +111,21 @@ def test_pipeline_lists_stages_that_have_not_started(every_kind: Path, tmp_path:
     assert len(states) == len(STAGES)
 
 
+def test_pipeline_is_in_progress_while_a_stage_runs_as_a_separate_job(every_kind: Path, tmp_path: Path) -> None:
+    """Such a job locks only the folder of its stage."""
+    folder = tmp_path / "pipeline"
+    shutil.copytree(every_kind / "train_fcn", folder / "train_fcn")
+    shutil.copy(every_kind / "job.toml", folder)
+    (folder / "train_fcn" / "summary.json").unlink()
+    with claim(folder / "train_fcn"):
+        assert not write_report([folder], tmp_path / "page.html", 5.0)
+    page = Page((tmp_path / "page.html").read_text())
+    assert page.text("span", **{"class": "state in-progress"}) == ["in progress"] * 2
+    assert write_report([folder], tmp_path / "page.html", 5.0)
+    page = Page((tmp_path / "page.html").read_text())
+    assert page.text("span", **{"class": "state interrupted"}) == ["interrupted"] * 2
+
+
 def test_page_of_a_run_in_progress_can_renew_itself(copied: Callable[[str], Path], tmp_path: Path) -> None:
     folder = copied("train_fcn")
     (folder / "summary.json").unlink()
