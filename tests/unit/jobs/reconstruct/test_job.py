@@ -24,6 +24,7 @@ from rayspin.reconstruction import MAPFit, reconstruct
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, read_shard
 from tests.support import datasets
+from tests.support.damaged_arrays import NPZ
 
 SHARES = [(0, 2), (2, 2), (4, 1)]
 SHARD = "shard-00000002.nc"
@@ -131,6 +132,18 @@ def test_a_field_does_not_depend_on_the_size_of_shards(dispatcher, dataset, tmp_
     if method == "wiener-em":
         expected = reconstruct(Degradation().apply(truth(dataset), 4), 4, method).spins
         np.testing.assert_allclose(at_once, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("damage", NPZ)
+def test_a_damaged_file_of_learned_values_is_made_again(tmp_path, damage):
+    path = tmp_path / case.LEARNED
+    learned = case.Learned(0.1, None, LABYRINTH, 2.0)
+    learned.keep(path, "digest")
+    assert case.Learned.kept(path, "digest") == learned
+    with np.load(path) as file:
+        np.savez_compressed(path, **dict(file))
+    path.write_bytes(NPZ[damage](path.read_bytes()))
+    assert case.Learned.kept(path, "digest") is None
 
 
 def test_strengths_are_estimated_once(dispatcher, dataset, tmp_path):
