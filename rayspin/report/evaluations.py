@@ -88,7 +88,7 @@ def _resolution_table(rows: list[Row], scale: int, samples: int) -> Table:
     columns = ["method", *(name for name, _ in _METRICS.values()), "MSE, unit spins", "walls, sites"]
     body: list[list[Cell | str]] = []
     for row in rows:
-        line: list[Cell | str] = [str(row["method"])]
+        line: list[Cell | str] = [row["method"]]
         known = _published(row)
         for metric, (_, form) in _METRICS.items():
             error = row[f"raw_{metric}_std"] / np.sqrt(samples)
@@ -299,7 +299,7 @@ def _microscope(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001
         own = where(rows, method=method)
         measured = {name: [row for row in own if row[name] != ""] for name in columns}
         found = [f"{mean(measured[name], name):.3g}" if measured[name] else "" for name in columns]
-        body.append([str(method), str(own[0]["quantity"]), *found])
+        body.append([method, own[0]["quantity"], *found])
     note = "Means over the pictures. The field is in J, its MSE in J²; the misfit is a root mean square."
     return [Table("Errors", ("method", "quantity", *(labels[name] for name in columns)), body, note)] if rows else []
 
