@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from rayspin.analysis.frames import PATTERN, read_frames
+from rayspin.analysis.frames import PATTERN, Frames, read_frames
 from rayspin.analysis.published import PublishedFigure, PublishedResolution, published_estimation
 from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_toml, read_text
 from rayspin.jobs.tables import mean, where
 from rayspin.report import charts
 from rayspin.report.blocks import Block, Cell, Chart, Gallery, Slides, Table
+from rayspin.report.images import every
 from rayspin.report.tables import Row, mean_curve, names, read_csv
 from rayspin.rundir import RunDir
 
@@ -327,13 +329,19 @@ def _by_step(title: str, text: str, rows: list[Row], estimators: list[str], colu
 
 def _galleries(folder: Path) -> list[Block]:
     """Return one gallery with a tab for each file of frames."""
-    found = [read_frames(path) for path in sorted(folder.glob(PATTERN))]
+    found = [_shown(read_frames(path)) for path in sorted(folder.glob(PATTERN))]
     if not found:
         return []
     tabs = {frames.title: Slides(frames.axis, frames.positions, frames.panels) for frames in found}
     axes = {frames.axis for frames in found if len(frames.positions) > 1}
     text = "The first sample." + (f" The slider changes the {' or the '.join(sorted(axes))}." if axes else "")
     return [Gallery("Gallery", text, tabs)]
+
+
+def _shown(frames: Frames) -> Frames:
+    """Return frames with only the sites that an image shows, since all galleries of a page are in memory at once."""
+    panels = {name: spins[:, *every(spins.shape[1:3])].copy() for name, spins in frames.panels.items()}
+    return replace(frames, panels=panels)
 
 
 def _compared(value: float, form: str, published: PublishedFigure | None, error: float) -> Cell | str:
