@@ -95,7 +95,9 @@ def _section(run: RunDir, job: Table, title: str) -> Section:
         summary = run.finished(job)
         state: State = "finished" if summary else "in progress" if at_work else "interrupted"
         entries = _entries(run, kind)
-        seconds = sum(entry.get("seconds", 0.0) for entry in entries) + sum(part.seconds for part in parts)
+        measured = (entry.get("seconds") for entry in entries)
+        seconds = sum(value for value in measured if isinstance(value, int | float))
+        seconds += sum(part.seconds for part in parts)
         # Work that isn't recorded in parts can't be resumed, so the last session did all of it.
         if summary is not None and not seconds:
             seconds = summary.seconds

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ import pydantic
 
 from rayspin.errors import InputError, MachineError
 from rayspin.paths import command
-from rayspin.rundir import replacing
+from rayspin.rundir import Natural, replacing
 from rayspin.storage.hdf5 import h5py, netCDF4, opened, reading
 from rayspin.storage.schema import COMPONENTS, VARIABLES, Storage, Variable
 
@@ -33,26 +33,23 @@ METADATA_BYTES = 64 * 1024
 """Space to reserve for the metadata of a shard: about 6 KiB and the attributes."""
 
 
-_Natural = Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**62)]
-
-
 @dataclass(frozen=True)
 class ShardRecord:
     """The record of a finished shard in the ledger."""
 
     file: str
     """File name."""
-    first_sample: _Natural
+    first_sample: Natural
     """Number of the first sample."""
-    count: _Natural
+    count: Natural
     """Number of samples."""
-    bytes: _Natural
+    bytes: Natural
     """Size of the file, bytes."""
     sha256: str
     """Digest of the file."""
     values_sha256: str
     """Digest of the raw values of all variables; independent of the library versions that wrote the file."""
-    offsets: dict[str, _Natural]
+    offsets: dict[str, Natural]
     """Offset of each variable's values in the file, bytes; compressed variables have none."""
 
     @classmethod

@@ -67,7 +67,6 @@ def test_folders_without_a_run_are_refused(report: Callable[..., Result], tmp_pa
         ("evaluate_sr", "resolution.csv", b"scale,method\n4,network\n"),
         ("evaluate_sr", "resolution.png", b"no picture"),
         ("restoration", "frames-noise.npz", b"no frames"),
-        ("tune", "trials.jsonl", b'{"event": "result", "trial": "x", "entered": ""}\n'),
     ],
 )
 def test_damaged_runs_are_refused_in_one_line(
@@ -100,6 +99,18 @@ def test_runs_without_results_yet_are_reported(copied: Callable[[str], Path], tm
     page = Page((tmp_path / "page.html").read_text())
     assert len(page.text("span", **{"class": "state interrupted"})) == len(folders)
     assert page.charts() == {}
+
+
+def test_damaged_lines_of_ledgers_are_skipped(copied: Callable[[str], Path], tmp_path: Path) -> None:
+    ledgers = {"tune": "trials", "reconstruct": "shards", "robustness": "cases", "evaluate_fcn": "shares"}
+    folders = [copied(stage) for stage in ledgers]
+    write_report(folders, tmp_path / "whole.html")
+    for folder, name in zip(folders, ledgers.values()):
+        with (folder / f"{name}.jsonl").open("a") as stream:
+            stream.write('{}\n{"event": "result", "trial": "x", "entered": ""}\n{"seconds": "1", "first": []}\n')
+    write_report(folders, tmp_path / "page.html")
+    whole, page = (Page((tmp_path / name).read_text()) for name in ("whole.html", "page.html"))
+    assert page.text("td") == whole.text("td")
 
 
 def test_pipeline_lists_stages_that_have_not_started(every_kind: Path, tmp_path: Path) -> None:
