@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -76,11 +77,22 @@ def collect(path: Path) -> Section:
         InputError: the folder holds no run, or its files are damaged.
     """
     checked_path(path, str(path))
-    run = RunDir.at(path)
+    run = _at(path)
     job = run.asked()
     if job is None:
         raise InputError(str(path), "no run in this folder", "give the folder of a run: its --out, or runs/NAME")
     return _section(run, job, path.resolve().name)
+
+
+def _at(path: Path) -> RunDir:
+    """Return the folder of a run; that of a stage has the folder of its pipeline as root."""
+    folder = path.resolve()
+    # A damaged job file of the folder above is no reason to refuse this run.
+    with suppress(InputError):
+        above = RunDir.at(folder.parent).asked() or {}
+        if above.get("kind") == "pipeline" and folder.name in above.get("stages", {}):
+            return RunDir(path, folder.parent)
+    return RunDir.at(path)
 
 
 def _section(run: RunDir, job: Table, title: str) -> Section:

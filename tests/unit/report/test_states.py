@@ -101,6 +101,25 @@ def test_runs_without_results_yet_are_reported(copied: Callable[[str], Path], tm
     assert page.charts() == {}
 
 
+def test_stage_of_a_pipeline_is_compared_with_the_paper_as_in_the_pipeline(
+    every_kind: Path, copied: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its dataset, `@generate`, is another stage, whose Hamiltonian has published results."""
+
+    def published(path: Path) -> list[str]:
+        write_report([path], tmp_path / "page.html")
+        return Page((tmp_path / "page.html").read_text()).text("h2", id="published")
+
+    monkeypatch.chdir(every_kind / "evaluate_fcn")
+    for path in (every_kind / "evaluate_fcn", Path(), Path("../evaluate_fcn")):
+        assert len(published(path)) == 1
+    # A copy elsewhere doesn't know its dataset, also in a folder of another pipeline or with a damaged job file.
+    folder = copied("evaluate_fcn")
+    for text in ("", 'kind = "pipeline"\n[stages.other]\n', "kind ="):
+        (folder.parent / "job.toml").write_text(text)
+        assert published(folder) == []
+
+
 def test_damaged_lines_of_ledgers_are_skipped(copied: Callable[[str], Path], tmp_path: Path) -> None:
     ledgers = {"tune": "trials", "reconstruct": "shards", "robustness": "cases", "evaluate_fcn": "shares"}
     folders = [copied(stage) for stage in ledgers]
