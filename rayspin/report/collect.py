@@ -66,7 +66,7 @@ _TABULATED = {"generate", "evaluate-sr", "cross-feeding", "robustness", "microsc
 
 
 def computing_time(seconds: float) -> str:
-    """Return a measured time as text."""
+    """Return a measured time, summed over worker processes, as text."""
     return duration(seconds) if seconds >= 2 else f"{seconds:.2g} s"
 
 
@@ -206,4 +206,4 @@ def _found(table: Any, key: str, prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def _time(seconds: float) -> str:
-    return f"{computing_time(seconds)} ({seconds / 3600:.3g} machine-hours)"
+    return f"{computing_time(seconds)} ({seconds / 3600:.3g} process-hours)"

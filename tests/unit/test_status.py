@@ -53,7 +53,7 @@ def test_status_of_a_dataset_has_progress_rate_and_hosts(incomplete: Path) -> No
     assert rows["time left"] == "4 s at this rate, once resumed"
     assert rows["made by n1"].startswith("1 shard, the last ")
     assert rows["made by n2"].endswith(" h ago")
-    assert rows["core-seconds per sample"] == "0.5"
+    assert rows["process-seconds per sample"] == "0.5"
     assert datetime.fromisoformat(rows["last activity"].split(",")[0]) == datetime(2026, 1, 1, 0, 0, 4).astimezone()
     assert rows["failed: failed-00000008.txt"].startswith("Traceback\nrayspin explain ")
 

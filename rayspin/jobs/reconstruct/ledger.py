@@ -137,7 +137,7 @@ def progress(run: RunDir, job: Table) -> dict[str, str]:
     count = sum(entry.count for entry in entries)
     rows = {"fields": f"{count} of {job.get('samples', 'all')} done"}
     if entries:
-        rows["core-seconds per field"] = f"{sum(entry.seconds for entry in entries) / count:.3g}"
+        rows["process-seconds per field"] = f"{sum(entry.seconds for entry in entries) / count:.3g}"
     return rows
 
 
