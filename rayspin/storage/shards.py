@@ -188,6 +188,35 @@ def read_shard(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str,
     return values, attributes
 
 
+def read_contents(path: Path) -> tuple[frozenset[str], dict[str, str]]:
+    """Read the names of the variables and the global attributes of a NetCDF-4 file, which may be no shard.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: the file is not a complete NetCDF-4 file.
+        MachineError: the system fails to read the file.
+    """
+    with opened(path) as file:
+        return frozenset(file), _attributes(file)
+
+
+def read_variables(path: Path, *names: str) -> list[npt.NDArray[Any]]:
+    """Read variables of a NetCDF-4 file, which may be no shard.
+
+    Args:
+        path: the file.
+        names: names of the variables.
+
+    Raises:
+        InputError: the file is not a complete NetCDF-4 file, or doesn't have these variables.
+        MachineError: the system fails to read the file.
+    """
+    with opened(path) as file:
+        return [file[name][...] for name in names]
+
+
 def read_header(path: Path) -> tuple[dict[str, tuple[tuple[int, ...], str]], dict[str, str]]:
     """Read the shape and the type (such as "f4") of each variable, and the global attributes, of the shard at `path`.
 

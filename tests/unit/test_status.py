@@ -11,7 +11,7 @@ import pytest
 import tomli_w
 from click.testing import CliRunner
 
-from rayspin import job
+from rayspin import job, show
 from rayspin.claims import claim
 from rayspin.cli import main
 from rayspin.errors import InputError
@@ -122,7 +122,9 @@ def test_status_of_a_pipeline_has_its_stages(incomplete: Path, tmp_path: Path) -
     assert rows["state"] == "not running; run the same command again to resume"
     # A stage that runs as a separate job locks only its own folder.
     with claim(tmp_path / "pipe" / "data"):
-        assert describe(tmp_path / "pipe")[1]["state"].startswith(f"running: process {os.getpid()} on ")
+        state = describe(tmp_path / "pipe")[1]["state"]
+        assert state.startswith(f"running: process {os.getpid()} on ")
+        assert show.describe(tmp_path / "pipe", None)[1]["state"] == state
 
 
 def test_folder_without_a_run_is_a_one_line_error(tmp_path: Path) -> None:
