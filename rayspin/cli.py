@@ -389,7 +389,7 @@ def apply(what: str, sources: tuple[Path, ...], outputs: tuple[Path, ...], compo
 @click.argument("path", type=_Path())
 @click.option("-o", "--out", type=_NewFile(), metavar="FILE", help="Also draw it to this file: .png, .pdf or .svg.")
 def show(path: Path, out: Path | None) -> None:
-    """Describe a dataset, a shard, a run or a weights file."""
+    """Describe a dataset, a shard, a run, a weights file or a result of `rayspin apply`."""
     from rayspin.console import two_columns
     from rayspin.show import describe
 

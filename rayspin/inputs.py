@@ -10,7 +10,11 @@ import json
 import os
 import re
 import stat
+import struct
+import tokenize
 import tomllib
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +30,27 @@ SETTINGS_BYTES = 2**20
 
 RECORD_BYTES = 2**26
 """Maximum size in bytes of a file written by a run, such as its job, its summary or its training curve."""
+
+DAMAGED_ARRAYS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""Errors that NumPy raises for a damaged .npy or .npz file, or for one that has the name of the other format.
+
+A damaged header can give an array of any size (`MemoryError`, `ArithmeticError`), a compression that `zipfile` does not
+know (`NotImplementedError`, a `RuntimeError`), or a text that is not Python (`TokenError`).
+"""
 
 _INTEGERS = range(-(2**63), 2**63)
 """Integers that TOML guarantees and NetCDF can store."""

@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
+import pydantic
 import tomli_w
 
 from rayspin import __version__
@@ -29,6 +30,11 @@ from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_json, parse_tom
 from rayspin.paths import command, expanded_path
 
 Table: TypeAlias = dict[str, Any]
+Entry = TypeVar("Entry")
+Natural = Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**62)]
+"""A field of an entry: an integer, not negative."""
+Seconds = Annotated[float, pydantic.Field(strict=True, ge=0, allow_inf_nan=False)]
+"""A field of an entry: a duration, s."""
 
 _LONGEST_LINE = 2**24
 """Maximum length of an entry in bytes; the longest entries contain the text of a job."""
@@ -133,6 +139,22 @@ def read_lines(path: Path) -> Iterator[Table]:
         InputError: as for `numbered_lines`.
     """
     return (entry for _, entry in numbered_lines(path) if entry is not None)
+
+
+def read_entries(path: Path, kind: type[Entry]) -> Iterator[Entry]:
+    """Yield the entries of a file as instances of a dataclass, in order; lines that don't fit its fields are skipped.
+
+    Args:
+        path: path of the file.
+        kind: the dataclass; keys of an entry that are no fields are ignored.
+
+    Raises:
+        InputError: as for `numbered_lines`.
+    """
+    adapter = pydantic.TypeAdapter(kind)
+    for line in read_lines(path):
+        with suppress(pydantic.ValidationError):
+            yield adapter.validate_python(line)
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, Table | None]]:

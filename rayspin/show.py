@@ -1,4 +1,4 @@
-"""Descriptions and pictures of datasets, shards, runs and weights files, for `rayspin show`."""
+"""Descriptions and pictures of datasets, shards, runs, weights files and results, for `rayspin show`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ GENERATING_ITERATIONS = 10
 
 
 def describe(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
-    """Describe the dataset, shard, run or weights file at `path` and optionally draw it.
+    """Describe the dataset, shard, run, weights file or result at `path` and optionally draw it.
 
     Args:
-        path: folder of a dataset or a run, or a shard (.nc) or weights file (.safetensors).
+        path: folder of a dataset or a run, or a weights file (.safetensors), a shard or a result of `rayspin apply`
+            (both .nc).
         picture: .png, .pdf or .svg file to write a picture to, or None for no picture.
 
     Returns:
@@ -37,7 +38,7 @@ def describe(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
     if path.suffix == ".safetensors":
         return _weights(path, picture)
     if path.suffix == ".nc":
-        return _shard(path, picture)
+        return _netcdf(path, picture)
     run = RunDir.at(path)
     with run.reading():
         if (path / "ledger.jsonl").is_file():
@@ -56,7 +57,8 @@ def _dataset(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
     if picture is not None:
         reader = catalog.reader()
         shown = range(min(SHOWN_SAMPLES, len(reader)))
-        _draw(reader.read(list(shown)), [f"{number}: {energies[number]:.4f} J" for number in shown], picture)
+        titles = [f"{reader.samples[position]}: {energies[position]:.4f} J" for position in shown]
+        _draw(reader.read(list(shown)), titles, picture)
     return "dataset", {
         "samples": f"{catalog.samples_done} of {catalog.layout.samples}",
         **({"incomplete": f"{catalog.lacking}; {mending(path)}"} if catalog.lacking else {}),
@@ -68,6 +70,40 @@ def _dataset(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
         **_flat("hamiltonian", catalog.job.get("hamiltonian", {})),
         **_flat("schedule", catalog.job.get("schedule", {})),
     }
+
+
+def _netcdf(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
+    from rayspin.storage import read_contents
+
+    names, attributes = read_contents(path)
+    if "input_sha256" in attributes:
+        return _result(path, "field" if "field" in names else "spins", attributes, picture)
+    if not names & {"spins", "split"}:
+        problem = "is neither a shard nor a result of rayspin apply"
+        raise InputError(str(path), problem, "read it with xarray, or give another file")
+    return _shard(path, picture)
+
+
+def _result(path: Path, quantity: str, attributes: dict[str, str], picture: Path | None) -> tuple[str, dict[str, str]]:
+    """Describe the result of `rayspin apply`, and draw it as that command does, but without the exact result."""
+    from rayspin.storage import read_variables
+
+    damaged = InputError(str(path), "is a damaged result of rayspin apply", "apply to the input again")
+    try:
+        given_NYXC, values_NYXC = read_variables(path, "input", quantity)
+    except InputError:
+        raise damaged from None
+    for array in (given_NYXC, values_NYXC):
+        if array.ndim != 4 or not array.size or array.shape[-1] not in (1, 3):
+            raise damaged
+    title = attributes.pop("title", quantity)
+    if picture is not None:
+        from rayspin.application import draw
+
+        draw({"input": given_NYXC, title: values_NYXC}, picture)
+    count, rows, columns, components = values_NYXC.shape
+    size = f"{count} of {rows} x {columns}, {'S_z alone' if components == 1 else 'three components'}"
+    return "result of rayspin apply", {"operation": title, "result": f"{quantity}, {size}", **attributes}
 
 
 def _shard(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
@@ -83,6 +119,8 @@ def _shard(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
 
 
 def _run(run: RunDir, job: Table, picture: Path | None) -> tuple[str, dict[str, str]]:
+    from rayspin.jobs.progress import state
+
     summary = run.finished(job)
     if picture is not None:
         if summary is None or not summary.pictures:
@@ -97,8 +135,7 @@ def _run(run: RunDir, job: Table, picture: Path | None) -> tuple[str, dict[str, 
     if summary is not None:
         for part in summary.parts or (summary,):
             figures |= {f"{part.title}: {name}": value for name, value in part.figures.items()}
-    state = "finished" if summary else "not finished; the same command resumes it"
-    return f"run of a {job['kind']} job", {"state": state, **figures}
+    return f"run of a {job['kind']} job", {"state": state(run, job), **figures}
 
 
 def _weights(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from rayspin.analysis.figures import Floats
 from rayspin.errors import InputError
+from rayspin.inputs import DAMAGED_ARRAYS
 from rayspin.rundir import replacing
 
 PATTERN = "frames-*.npz"
@@ -78,14 +78,14 @@ def read_frames(path: Path) -> Frames:
         InputError: the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             about = json.loads(str(content["about"]))
             panels = {
                 title: content[f"panel{number}"].astype(np.float32) / _LEVELS
                 for number, title in enumerate(about["panels"])
             }
         return Frames(about["title"], about["axis"], about["positions"], panels)
-    except (EOFError, OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARRAYS as error:
         raise InputError(str(path), f"is not a file of frames ({error})", "run the job again in a new folder") from None
 
 

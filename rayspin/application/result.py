@@ -118,14 +118,23 @@ class Application:
         }
 
     def _draw(self, path: Path) -> None:
-        from rayspin.analysis.figures import draw_application
+        arrays = {"input": self.input.spins_NYXC, self.operation.title: self.values_NYXC}
+        draw(arrays if self.truth_NYXC is None else arrays | {"exact": self.truth_NYXC}, path)
 
-        arrays: Mapping[str, npt.NDArray[Any] | None] = {
-            "input": self.input.spins_NYXC,
-            fill(self.operation.title, _TITLE): self.values_NYXC,
-            "exact": self.truth_NYXC,
-        }
-        draw_application({title: array[0] for title, array in arrays.items() if array is not None}, path)
+
+def draw(images: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
+    """Draw the first image of each array side by side.
+
+    Args:
+        images: spins or fields (N, Y, X, 3), or S_z alone (N, Y, X, 1), by the title of the panel.
+        path: the picture to write (.png, .pdf or .svg).
+
+    Raises:
+        MachineError: the system refuses to write.
+    """
+    from rayspin.analysis.figures import draw_application  # importing matplotlib takes a second
+
+    draw_application({fill(title, _TITLE): values[0] for title, values in images.items()}, path)
 
 
 def check_suffix(path: Path) -> None:

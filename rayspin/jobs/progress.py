@@ -14,11 +14,21 @@ def describe_run(run: RunDir, job: Table) -> dict[str, str]:
         run: folder of the run.
         job: resolved job of the folder.
     """
-    return {"kind": job["kind"], "state": _state(run, job), **registry.progress(run, job)}
+    return {"kind": job["kind"], "state": state(run, job), **registry.progress(run, job)}
 
 
-def _state(run: RunDir, job: Table) -> str:
+def state(run: RunDir, job: Table) -> str:
+    """Return the state of a run in words: finished, running, or not running.
+
+    Args:
+        run: folder of the run.
+        job: resolved job of the folder.
+    """
+    # The locks are read before the summary, so that a run that finishes in between does not count as stopped.
+    at_work = holders(run.path)
+    # Stages can run as separate jobs, which lock only the folder of the stage.
+    for name in job.get("stages", {}):
+        at_work |= holders(run.path / name)
     if run.finished(job) is not None:
         return "finished"
-    at_work = described(holders(run.path))
-    return f"running: {at_work}" if at_work else "not running; run the same command again to resume"
+    return f"running: {described(at_work)}" if at_work else "not running; run the same command again to resume"

@@ -145,7 +145,7 @@ class Section:
         state: state of the run.
         blocks: what is shown.
         parts: sections of the stages.
-        seconds: measured time of the run and its parts, s.
+        seconds: computing time of the run and its parts, summed over worker processes, s.
     """
 
     title: str

@@ -133,7 +133,8 @@ def distributions(
     layout = _layout((label, ""))
     layout["xaxis"]["type"] = "log" if log else "linear"
     layout["xaxis"]["exponentformat"] = "power" if log else "B"
-    layout["yaxis"] |= {"autorange": "reversed", "automargin": True}
+    # Names that are numbers would otherwise be positions along the axis.
+    layout["yaxis"] |= {"type": "category", "autorange": "reversed", "automargin": True}
     layout |= {"showlegend": False, "height": 110 + 34 * max(len(groups), 2)}
     rows = [
         [name, str(len(values)), *(f"{function(values):.4g}" for function in (np.mean, np.median, np.min, np.max))]

@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ _TABULATED = {"generate", "evaluate-sr", "cross-feeding", "robustness", "microsc
 
 
 def computing_time(seconds: float) -> str:
-    """Return a measured time as text."""
+    """Return a measured time, summed over worker processes, as text."""
     return duration(seconds) if seconds >= 2 else f"{seconds:.2g} s"
 
 
@@ -76,23 +77,39 @@ def collect(path: Path) -> Section:
         InputError: the folder holds no run, or its files are damaged.
     """
     checked_path(path, str(path))
-    run = RunDir.at(path)
+    run = _at(path)
     job = run.asked()
     if job is None:
         raise InputError(str(path), "no run in this folder", "give the folder of a run: its --out, or runs/NAME")
     return _section(run, job, path.resolve().name)
 
 
+def _at(path: Path) -> RunDir:
+    """Return the folder of a run; that of a stage has the folder of its pipeline as root."""
+    folder = path.resolve()
+    # A damaged job file of the folder above is no reason to refuse this run.
+    with suppress(InputError):
+        above = RunDir.at(folder.parent).asked() or {}
+        if above.get("kind") == "pipeline" and folder.name in above.get("stages", {}):
+            return RunDir(path, folder.parent)
+    return RunDir.at(path)
+
+
 def _section(run: RunDir, job: Table, title: str) -> Section:
     """Return the section of a run whose job is known."""
     kind = str(job.get("kind"))
     about = _about(kind, str(run.job_file))
-    summary = run.finished(job)
-    state: State = "finished" if summary else "in progress" if holders(run.path) else "interrupted"
     with run.reading():
         parts = _parts(run, job)
+        # Stages can run as separate jobs, which lock only the folder of the stage. The locks are read before the
+        # summary, so that a run that finishes in between is not taken for an interrupted one.
+        at_work = bool(holders(run.path)) or any(part.state == "in progress" for part in parts)
+        summary = run.finished(job)
+        state: State = "finished" if summary else "in progress" if at_work else "interrupted"
         entries = _entries(run, kind)
-        seconds = sum(entry.get("seconds", 0.0) for entry in entries) + sum(part.seconds for part in parts)
+        measured = (entry.get("seconds") for entry in entries)
+        seconds = sum(value for value in measured if isinstance(value, int | float))
+        seconds += sum(part.seconds for part in parts)
         # Work that isn't recorded in parts can't be resumed, so the last session did all of it.
         if summary is not None and not seconds:
             seconds = summary.seconds
@@ -189,4 +206,4 @@ def _found(table: Any, key: str, prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def _time(seconds: float) -> str:
-    return f"{computing_time(seconds)} ({seconds / 3600:.3g} machine-hours)"
+    return f"{computing_time(seconds)} ({seconds / 3600:.3g} process-hours)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from rayspin.analysis.figures import Floats
 from rayspin.physics.observables import magnetization, topological_charge, wall_length
 from rayspin.report import charts
 from rayspin.report.blocks import Block, Facts, Gallery, Slides
+from rayspin.report.images import every
 from rayspin.rundir import RunDir, Table
 from rayspin.storage import SPLITS, Catalog, Point, SpinReader
 
@@ -81,10 +83,9 @@ def _samples(catalog: Catalog) -> Gallery:
     reader, points = catalog.reader(), catalog.points
     if len(points) == 1:
         energies = catalog.column("energy")
-        spins_NYXC = reader.read(np.arange(min(SHOWN_SAMPLES, len(reader))))
         panels = {
-            f"sample {reader.samples[n]}: {energies[n]:.4f} J": spins_YXC[None]
-            for n, spins_YXC in enumerate(spins_NYXC)
+            f"sample {reader.samples[n]}: {energies[n]:.4f} J": _shown(reader, [n])
+            for n in range(min(SHOWN_SAMPLES, len(reader)))
         }
         return Gallery(
             "Samples", "The first samples of the dataset, with their energy per site.", {"": Slides("", ("",), panels)}
@@ -94,10 +95,15 @@ def _samples(catalog: Catalog) -> Gallery:
     chosen = charts.thinned(present, SHOWN_POINTS)
     each = min(4, *(int(np.count_nonzero(numbers == point)) for point in chosen))
     places = np.array([np.flatnonzero(numbers == point)[:each] for point in chosen])
-    spins = reader.read(places.ravel()).reshape(*places.shape, *catalog.shape, 3)
     labels = _labels([points[int(point)] for point in chosen])
-    slides = Slides(labels[0], labels[1], {f"sample {n + 1}": spins[:, n] for n in range(each)})
+    slides = Slides(labels[0], labels[1], {f"sample {n + 1}": _shown(reader, places[:, n]) for n in range(each)})
     return Gallery("Samples", "Samples at each point of the parameters.", {"": slides})
+
+
+def _shown(reader: SpinReader, positions: Iterable[int]) -> Floats:
+    """Return the spins of samples that an image shows, (n, Y, X, 3); one whole sample at a time is in memory."""
+    window = every(reader.shape)
+    return np.concatenate([reader.read([position], window) for position in positions])
 
 
 def _labels(points: list[Point]) -> tuple[str, list[str]]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from rayspin.analysis.frames import PATTERN, read_frames
+from rayspin.analysis.frames import PATTERN, Frames, read_frames
 from rayspin.analysis.published import PublishedFigure, PublishedResolution, published_estimation
 from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_toml, read_text
 from rayspin.jobs.tables import mean, where
 from rayspin.report import charts
 from rayspin.report.blocks import Block, Cell, Chart, Gallery, Slides, Table
+from rayspin.report.images import every
 from rayspin.report.tables import Row, mean_curve, names, read_csv
 from rayspin.rundir import RunDir
 
@@ -88,7 +90,7 @@ def _resolution_table(rows: list[Row], scale: int, samples: int) -> Table:
     columns = ["method", *(name for name, _ in _METRICS.values()), "MSE, unit spins", "walls, sites"]
     body: list[list[Cell | str]] = []
     for row in rows:
-        line: list[Cell | str] = [str(row["method"])]
+        line: list[Cell | str] = [row["method"]]
         known = _published(row)
         for metric, (_, form) in _METRICS.items():
             error = row[f"raw_{metric}_std"] / np.sqrt(samples)
@@ -301,7 +303,7 @@ def _microscope(run: RunDir, job: Row) -> list[Block]:  # noqa: ARG001
         own = where(rows, method=method)
         measured = {name: [row for row in own if row[name] != ""] for name in columns}
         found = [f"{mean(measured[name], name):.3g}" if measured[name] else "" for name in columns]
-        body.append([str(method), str(own[0]["quantity"]), *found])
+        body.append([method, own[0]["quantity"], *found])
     note = "Means over the pictures. The field is in J, its MSE in J²; the misfit is a root mean square."
     return [Table("Errors", ("method", "quantity", *(labels[name] for name in columns)), body, note)] if rows else []
 
@@ -329,13 +331,19 @@ def _by_step(title: str, text: str, rows: list[Row], estimators: list[str], colu
 
 def _galleries(folder: Path) -> list[Block]:
     """Return one gallery with a tab for each file of frames."""
-    found = [read_frames(path) for path in sorted(folder.glob(PATTERN))]
+    found = [_shown(read_frames(path)) for path in sorted(folder.glob(PATTERN))]
     if not found:
         return []
     tabs = {frames.title: Slides(frames.axis, frames.positions, frames.panels) for frames in found}
     axes = {frames.axis for frames in found if len(frames.positions) > 1}
     text = "The first sample." + (f" The slider changes the {' or the '.join(sorted(axes))}." if axes else "")
     return [Gallery("Gallery", text, tabs)]
+
+
+def _shown(frames: Frames) -> Frames:
+    """Return frames with only the sites that an image shows, since all galleries of a page are in memory at once."""
+    panels = {name: spins[:, *every(spins.shape[1:3])].copy() for name, spins in frames.panels.items()}
+    return replace(frames, panels=panels)
 
 
 def _compared(value: float, form: str, published: PublishedFigure | None, error: float) -> Cell | str:

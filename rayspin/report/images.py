@@ -37,6 +37,17 @@ DETAILS = (Detail(256, 1400, 88), Detail(128, 1000, 80), Detail(96, 700, 70), De
 """Details from the finest to the coarsest."""
 
 
+def every(shape: tuple[int, ...], side: int = DETAILS[0].side) -> tuple[slice, slice]:
+    """Return the rows and columns of spins that an image shows: all, or every n-th of large ones.
+
+    Args:
+        shape: rows and columns of the spins.
+        side: largest number of pixels along a side of the image.
+    """
+    step = -(-max(shape) // side)
+    return slice(None, None, step), slice(None, None, step)
+
+
 def spins_uri(spins_YXC: Floats, detail: Detail) -> str:
     """Return a data URI of spins (Y, X, 3), in the colors of `spin_colors`, with +y up.
 
@@ -44,8 +55,7 @@ def spins_uri(spins_YXC: Floats, detail: Detail) -> str:
         spins_YXC: the spins; zero vectors are gray.
         detail: the detail.
     """
-    step = -(-max(spins_YXC.shape[:2]) // detail.side)
-    colors = spin_colors(np.asarray(spins_YXC, np.float32)[::step, ::step])[::-1]
+    colors = spin_colors(np.asarray(spins_YXC[every(spins_YXC.shape[:2], detail.side)], np.float32))[::-1]
     image = Image.fromarray(np.round(colors * 255).astype(np.uint8), "RGB")
     return _uri(image, detail, lossless=max(image.size) <= _SMALL)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,14 @@ from rayspin.report.charts import Curve
 
 Row = dict[str, Any]
 
+LABELS = frozenset({"case", "damage", "dataset", "estimator", "method", "quantity", "suspect"})
+"""Columns of the tables that hold names, some of them chosen by users; the others hold numbers."""
+
 
 def read_csv(path: Path) -> list[Row]:
-    """Return the rows of a CSV file; columns of numbers are converted. A missing file has no rows.
+    """Return the rows of a CSV file; all columns other than `LABELS` are converted to numbers, where they have a value.
+
+    A missing file has no rows.
 
     Raises:
         InputError: the file is not text.
@@ -24,7 +30,8 @@ def read_csv(path: Path) -> list[Row]:
         text = read_text(path, limit=RECORD_BYTES, remedy="run the job again in a new folder")
     except MissingFileError:
         return []
-    return [{name: _value(value) for name, value in row.items()} for row in csv.DictReader(text.splitlines())]
+    rows = csv.DictReader(io.StringIO(text))
+    return [{name: value if name in LABELS else _value(value) for name, value in row.items()} for row in rows]
 
 
 def names(rows: Sequence[Row], column: str) -> list[Any]:

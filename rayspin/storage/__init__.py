@@ -9,7 +9,15 @@ from rayspin.storage.images import Images
 from rayspin.storage.ledger import LedgerWriter, own_ledger
 from rayspin.storage.points import Point, each_point, energies_at, parameters_of, point_numbers, points_of
 from rayspin.storage.schema import FORMAT, SPLITS, VARIABLES, Split, SplitCounts, Storage, Variable
-from rayspin.storage.shards import ShardRecord, ShardWriter, inspect_shard, read_shard, shard_name
+from rayspin.storage.shards import (
+    ShardRecord,
+    ShardWriter,
+    inspect_shard,
+    read_contents,
+    read_shard,
+    read_variables,
+    shard_name,
+)
 from rayspin.storage.verification import Fault, Verification, verify
 
 if TYPE_CHECKING:
@@ -43,7 +51,9 @@ __all__ = [
     "parameters_of",
     "point_numbers",
     "points_of",
+    "read_contents",
     "read_shard",
+    "read_variables",
     "shard_name",
     "variables_of",
     "verify",

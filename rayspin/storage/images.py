@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayspin.errors import InputError
+from rayspin.inputs import DAMAGED_ARRAYS
 from rayspin.storage.hdf5 import netCDF4
 
 _SUFFIXES = (".nc", ".npz", ".npy")
@@ -91,8 +91,9 @@ def _array(path: Path) -> npt.NDArray[Any]:
             return np.asarray(loaded[_chosen(path, {name: loaded[name].shape for name in loaded.files})])
     except InputError:
         raise
-    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        problem = f"can't be read ({' '.join(str(error).split())})"
+    except DAMAGED_ARRAYS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        problem = f"can't be read ({reason})"
         raise InputError(str(path), problem, "give a file of arrays of real numbers") from None
 
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ import pydantic
 
 from rayspin.errors import InputError, MachineError
 from rayspin.paths import command
-from rayspin.rundir import replacing
+from rayspin.rundir import Natural, replacing
 from rayspin.storage.hdf5 import h5py, netCDF4, opened, reading
 from rayspin.storage.schema import COMPONENTS, VARIABLES, Storage, Variable
 
@@ -33,26 +33,23 @@ METADATA_BYTES = 64 * 1024
 """Space to reserve for the metadata of a shard: about 6 KiB and the attributes."""
 
 
-_Natural = Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**62)]
-
-
 @dataclass(frozen=True)
 class ShardRecord:
     """The record of a finished shard in the ledger."""
 
     file: str
     """File name."""
-    first_sample: _Natural
+    first_sample: Natural
     """Number of the first sample."""
-    count: _Natural
+    count: Natural
     """Number of samples."""
-    bytes: _Natural
+    bytes: Natural
     """Size of the file, bytes."""
     sha256: str
     """Digest of the file."""
     values_sha256: str
     """Digest of the raw values of all variables; independent of the library versions that wrote the file."""
-    offsets: dict[str, _Natural]
+    offsets: dict[str, Natural]
     """Offset of each variable's values in the file, bytes; compressed variables have none."""
 
     @classmethod
@@ -189,6 +186,35 @@ def read_shard(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str,
         attributes = _attributes(file)
         values = {name: file[name][...] for name in _names(attributes)}
     return values, attributes
+
+
+def read_contents(path: Path) -> tuple[frozenset[str], dict[str, str]]:
+    """Read the names of the variables and the global attributes of a NetCDF-4 file, which may be no shard.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: the file is not a complete NetCDF-4 file.
+        MachineError: the system fails to read the file.
+    """
+    with opened(path) as file:
+        return frozenset(file), _attributes(file)
+
+
+def read_variables(path: Path, *names: str) -> list[npt.NDArray[Any]]:
+    """Read variables of a NetCDF-4 file, which may be no shard.
+
+    Args:
+        path: the file.
+        names: names of the variables.
+
+    Raises:
+        InputError: the file is not a complete NetCDF-4 file, or doesn't have these variables.
+        MachineError: the system fails to read the file.
+    """
+    with opened(path) as file:
+        return [file[name][...] for name in names]
 
 
 def read_header(path: Path) -> tuple[dict[str, tuple[tuple[int, ...], str]], dict[str, str]]:

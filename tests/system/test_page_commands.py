@@ -85,11 +85,6 @@ def test_apply(folder: Path) -> None:
     assert (folder / "fine.ovf").exists()
 
 
-@pytest.mark.parametrize(
-    "page",
-    sorted(
-        PAGES.keys() - {"README.md", *(f"docs/{name}.md" for name in ("first-dataset", "first-slurm-run", "apply"))}
-    ),
-)
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - CHECKED))
 def test_other_pages(page: str, folder: Path) -> None:
     run_page(page, folder)

@@ -47,8 +47,8 @@ def test_damaged_job_file_is_a_one_line_error(tmp_path: Path, command: str, text
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "job.toml").write_text(text)
-    if command == "show" and 'kind = "' in text:
-        # `show` reads only the kind of these jobs.
+    if command == "show" and 'kind = "generate"' in text:
+        # `show` reads only the kind of a job, and the stages of a pipeline.
         assert CliRunner().invoke(main, ["show", str(folder)]).exit_code == 0
     else:
         assert f"{folder}/job.toml: " in refusal(command, folder)

@@ -11,7 +11,8 @@ import pytest
 import tomli_w
 from click.testing import CliRunner
 
-from rayspin import job
+from rayspin import job, show
+from rayspin.claims import claim
 from rayspin.cli import main
 from rayspin.errors import InputError
 from rayspin.jobs.generate.job import Generate
@@ -52,7 +53,7 @@ def test_status_of_a_dataset_has_progress_rate_and_hosts(incomplete: Path) -> No
     assert rows["time left"] == "4 s at this rate, once resumed"
     assert rows["made by n1"].startswith("1 shard, the last ")
     assert rows["made by n2"].endswith(" h ago")
-    assert rows["core-seconds per sample"] == "0.5"
+    assert rows["process-seconds per sample"] == "0.5"
     assert datetime.fromisoformat(rows["last activity"].split(",")[0]) == datetime(2026, 1, 1, 0, 0, 4).astimezone()
     assert rows["failed: failed-00000008.txt"].startswith("Traceback\nrayspin explain ")
 
@@ -118,6 +119,12 @@ def test_status_of_a_pipeline_has_its_stages(incomplete: Path, tmp_path: Path) -
     _, rows = describe(tmp_path / "pipe")
     assert rows["data: samples"] == "8 of 12 (67 %)"
     assert rows["train: state"] == "not started"
+    assert rows["state"] == "not running; run the same command again to resume"
+    # A stage that runs as a separate job locks only its own folder.
+    with claim(tmp_path / "pipe" / "data"):
+        state = describe(tmp_path / "pipe")[1]["state"]
+        assert state.startswith(f"running: process {os.getpid()} on ")
+        assert show.describe(tmp_path / "pipe", None)[1]["state"] == state
 
 
 def test_folder_without_a_run_is_a_one_line_error(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rayspin.rundir import RunDir, Table, append_lines, read_lines
+from rayspin.rundir import Natural, RunDir, Table, append_lines, read_entries
 
 Row: TypeAlias = dict[str, Any]
 """A row of results by column: numbers and names."""
@@ -31,6 +31,29 @@ class MeasuredShare:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A line of the ledger.
+
+    Attributes:
+        first: position of the first sample in the split.
+        count: number of samples.
+        digest: digest of the inputs.
+        columns: names of the columns of the results.
+        rows: rows of results.
+    """
+
+    first: Natural
+    count: Natural
+    digest: str
+    columns: list[str]
+    rows: list[list[Any]]
+
+    def __post_init__(self) -> None:
+        if not self.rows or any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError("rows of another length")
+
+
 class ShareLedger:
     """The finished shares of an evaluation.
 
@@ -45,8 +68,8 @@ class ShareLedger:
 
     def read(self) -> dict[Share, list[Row]]:
         """Return the rows of each finished share."""
-        entries = (entry for entry in read_lines(self._path) if entry.get("digest") == self._digest)
-        return {(entry["first"], entry["count"]): _rows(entry) for entry in entries}
+        entries = (entry for entry in read_entries(self._path, _Entry) if entry.digest == self._digest)
+        return {(entry.first, entry.count): _rows(entry) for entry in entries}
 
     def append(self, share: Share, measured: MeasuredShare) -> None:
         """Enter the results of a finished share.
@@ -75,9 +98,9 @@ def progress(run: RunDir, job: Table) -> dict[str, str]:
         run: folder of the run.
         job: resolved job of the folder.
     """
-    done = sum({entry["first"]: entry["count"] for entry in read_lines(run.path / NAME)}.values())
+    done = sum({entry.first: entry.count for entry in read_entries(run.path / NAME, _Entry)}.values())
     return {"samples": f"{done} of {job.get('samples', 'all')} done"}
 
 
-def _rows(entry: Table) -> list[Row]:
-    return [dict(zip(entry["columns"], values)) for values in entry["rows"]]
+def _rows(entry: _Entry) -> list[Row]:
+    return [dict(zip(entry.columns, values)) for values in entry.rows]

@@ -142,7 +142,7 @@ def _making(catalog: Catalog) -> dict[str, str]:
     hours = sum(entry.get("seconds", 0.0) for entry in entries) / 3600
     made_with = {entry["first_sample"]: entry["made_with"] for entry in entries}
     return {
-        "core-hours": f"{hours:.3g}",
+        "process-hours": f"{hours:.3g}",
         "machines": ", ".join(f"{host} ({counted(count, 'shard')})" for host, count in hosts.most_common(8)),
         "from, to": f"{times[0]}, {times[-1]}",
         "made with": "<br>".join(sorted(set(made_with.values()))),

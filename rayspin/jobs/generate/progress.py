@@ -40,7 +40,7 @@ def progress(run: RunDir, job: Table) -> dict[str, str]:
             rows["rate"] = f"{rate:.3g} samples/s over the last {len(recent)} shards"
             rows["time left"] = duration(left / rate) + ("" if at_work else " at this rate, once resumed")
         seconds = sum(entry.get("seconds", 0.0) for _, entry in entries)
-        rows["core-seconds per sample"] = f"{seconds / sum(entry['count'] for _, entry in entries):.3g}"
+        rows["process-seconds per sample"] = f"{seconds / sum(entry['count'] for _, entry in entries):.3g}"
         rows |= _hosts(entries, now)
     if at_work:
         rows |= _making(path, now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from rayspin.config import build
 from rayspin.errors import InputError
+from rayspin.inputs import DAMAGED_ARRAYS
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.rundir import replacing
 
@@ -137,7 +137,7 @@ class Pictures:
                 None if hamiltonian is None else build(Hamiltonian, hamiltonian, str(path)),
                 {name.removeprefix("true_"): values for name, values in arrays.items()},
             )
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGED_ARRAYS as error:
             raise InputError(
                 str(path), f"is damaged ({error!r})", "run the job that made it again, in a new folder"
             ) from None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rayspin.inputs import DAMAGED_ARRAYS
 from rayspin.jobs.reconstruct.fields import DatasetFields, Fields, ImageFields, Spins
 from rayspin.jobs.reconstruct.task import Task
 from rayspin.jobs.stand_in import StandIn
@@ -73,7 +73,7 @@ class Learned:
     def kept(cls, path: Path, digest: str) -> Learned | None:
         """Return the values in a file for inputs with this digest; None if there is no such file or it is damaged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if str(file["digest"]) != digest:
                     return None
                 table = json.loads(str(file["hamiltonian"]))
@@ -81,7 +81,7 @@ class Learned:
                 spectrum_YXCC = file["spectrum"] if "spectrum" in file.files else None
                 weight = float(file["weight"]) if "weight" in file.files else None
                 return cls(float(file["noise"]), spectrum_YXCC, hamiltonian, weight)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except DAMAGED_ARRAYS:
             return None
 
     def keep(self, path: Path, digest: str) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from rayspin.errors import InputError
-from rayspin.rundir import RunDir, Table, append_lines, read_lines
-from rayspin.storage import ShardRecord, inspect_shard
+from rayspin.rundir import Natural, RunDir, Seconds, Table, append_lines, read_entries
+from rayspin.storage import ShardRecord, inspect_shard, shard_name
 
 Row: TypeAlias = dict[str, Any]
 """Figures of a field by name."""
@@ -35,6 +36,41 @@ class MadeFields:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A line of the ledger.
+
+    Attributes:
+        first: position of the first field.
+        digest: digest of the inputs.
+        seconds: wall time, s.
+        file: name of the file.
+        first_sample: number of the first field.
+        count: number of fields.
+        bytes: size of the file, bytes.
+        sha256: digest of the file.
+        columns: names of the figures.
+        rows: figures of each field.
+    """
+
+    first: Natural
+    digest: str
+    seconds: Seconds
+    file: str
+    first_sample: Natural
+    count: Natural
+    bytes: Natural
+    sha256: str
+    columns: list[str]
+    rows: list[list[Any]]
+
+    def __post_init__(self) -> None:
+        if self.file != shard_name(self.first_sample):
+            raise ValueError("a name of another file")
+        if not 0 < self.count == len(self.rows) or any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError("rows of another number or length")
+
+
 class FieldLedger:
     """The finished shards of a reconstruction.
 
@@ -51,16 +87,16 @@ class FieldLedger:
         found: dict[Share, list[Row]] = {}
         for share, entry in self._entries().items():
             try:
-                record = inspect_shard(self._folder / entry["file"])
+                record = inspect_shard(self._folder / entry.file)
             except InputError:
                 continue
-            if record.sha256 == entry["sha256"]:
-                found[share] = [dict(zip(entry["columns"], values)) for values in entry["rows"]]
+            if record.sha256 == entry.sha256:
+                found[share] = [dict(zip(entry.columns, values)) for values in entry.rows]
         return found
 
     def whole(self) -> bool:
         """Return whether the last file of each shard, of any digest, has its recorded size."""
-        entries = {entry["file"]: entry for entry in read_lines(self._folder / NAME)}
+        entries = {entry.file: entry for entry in _entries(self._folder)}
         return all(self._has_size(entry) for entry in entries.values())
 
     def append(self, share: Share, made: MadeFields) -> None:
@@ -81,13 +117,13 @@ class FieldLedger:
         }
         append_lines(self._folder / NAME, [entry])
 
-    def _entries(self) -> dict[Share, Table]:
-        lines = (entry for entry in read_lines(self._folder / NAME) if entry.get("digest") == self._digest)
-        return {(entry["first"], entry["count"]): entry for entry in lines}
+    def _entries(self) -> dict[Share, _Entry]:
+        entries = (entry for entry in _entries(self._folder) if entry.digest == self._digest)
+        return {(entry.first, entry.count): entry for entry in entries}
 
-    def _has_size(self, entry: Table) -> bool:
-        path = self._folder / entry["file"]
-        return path.is_file() and bool(path.stat().st_size == entry["bytes"])
+    def _has_size(self, entry: _Entry) -> bool:
+        path = self._folder / entry.file
+        return path.is_file() and path.stat().st_size == entry.bytes
 
 
 def progress(run: RunDir, job: Table) -> dict[str, str]:
@@ -97,9 +133,13 @@ def progress(run: RunDir, job: Table) -> dict[str, str]:
         run: folder of the run.
         job: resolved job of the folder.
     """
-    entries = {entry["first"]: entry for entry in read_lines(run.path / NAME)}
-    rows = {"fields": f"{sum(entry['count'] for entry in entries.values())} of {job.get('samples', 'all')} done"}
+    entries = {entry.first: entry for entry in _entries(run.path)}.values()
+    count = sum(entry.count for entry in entries)
+    rows = {"fields": f"{count} of {job.get('samples', 'all')} done"}
     if entries:
-        count, seconds = (sum(entry[name] for entry in entries.values()) for name in ("count", "seconds"))
-        rows["core-seconds per field"] = f"{seconds / count:.3g}"
+        rows["process-seconds per field"] = f"{sum(entry.seconds for entry in entries) / count:.3g}"
     return rows
+
+
+def _entries(folder: Path) -> Iterator[_Entry]:
+    return read_entries(folder / NAME, _Entry)

@@ -34,7 +34,7 @@ from rayspin.jobs.stand_in import seconds_of
 from rayspin.jobs.tables import as_csv
 from rayspin.physics import Degradation, Hamiltonian
 from rayspin.reconstruction import NETWORK
-from rayspin.rundir import RunDir, Summary, Table, append_lines, read_lines, write_text
+from rayspin.rundir import RunDir, Summary, Table, append_lines, read_entries, write_text
 from rayspin.storage import Split
 
 NAME, TABLE, PICTURE = "cases.jsonl", "robustness.csv", "robustness.png"
@@ -156,8 +156,8 @@ class Robustness(DatasetStage):
     @staticmethod
     def _measured(run: RunDir, names: Container[str], digest: str) -> dict[str, list[Row]]:
         """Return the rows of the cases of these names that are in the ledger, for data of this digest."""
-        entries = (entry for entry in read_lines(run.path / NAME) if entry.get("digest") == digest)
-        return {entry["case"]: entry["rows"] for entry in entries if entry["case"] in names}
+        entries = (entry for entry in read_entries(run.path / NAME, _Entry) if entry.digest == digest)
+        return {entry.case: entry.rows for entry in entries if entry.case in names}
 
     def _map(self) -> LabelledChoice | None:
         return next((choice for choice in self.methods if choice.method == "map"), None)
@@ -189,6 +189,21 @@ class MeasuredCase:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A line of the ledger.
+
+    Attributes:
+        case: name of the case.
+        digest: digest of the samples.
+        rows: rows of results.
+    """
+
+    case: str
+    digest: str
+    rows: list[Row]
+
+
 class CaseMeter(Worker[str, MeasuredCase]):
     """Measures cases in a Ray actor.
 
@@ -216,4 +231,4 @@ def progress(run: RunDir, job: Table) -> dict[str, str]:  # noqa: ARG001
         run: folder of the run.
         job: resolved job of the folder.
     """
-    return {"cases": f"{len({entry['case'] for entry in read_lines(run.path / NAME)})} done"}
+    return {"cases": f"{len({entry.case for entry in read_entries(run.path / NAME, _Entry)})} done"}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rayspin.jobs.tune.outcomes import Failed, Figures, Finished
 from rayspin.jobs.tune.schedulers import Segment
@@ -20,6 +20,17 @@ from rayspin.jobs.tune.trials import Trial
 from rayspin.rundir import append_lines, read_lines
 
 LEDGER = "trials.jsonl"
+
+_Fields: TypeAlias = Mapping[str, type | tuple[type, ...]]
+_EVERY: _Fields = {"trial": str, "entered": str}
+_EVENTS: Mapping[str, _Fields] = {
+    "planned": {"point": dict},
+    "started": {"until": int},
+    "result": {"until": int, "figures": dict, "epochs": int, "seconds": (int, float)},
+    "failed": {"error": str},
+    "ended": {"how": str},
+}
+"""Types of the fields of each event."""
 
 
 @dataclass
@@ -68,7 +79,9 @@ class Ledger:
         self.seconds = 0.0
         self.last = ""
         for line in read_lines(self._path):
-            self._take(line)
+            # A line that was damaged by others is skipped. What it said is then done again.
+            if self._fits(line):
+                self._take(line)
 
     def plan(self, trials: Iterable[Trial]) -> None:
         """Record the trials that are not in the ledger yet."""
@@ -128,6 +141,16 @@ class Ledger:
         append_lines(self._path, lines, durably=durably)
         for line in lines:
             self._take(line)
+
+    def _fits(self, line: Mapping[str, Any]) -> bool:
+        """Return whether an entry is one that this class writes, and its trial is known."""
+        event = str(line.get("event"))
+        expected = {**_EVERY, **_EVENTS.get(event, {})}
+        if event not in _EVENTS or not all(isinstance(line.get(name), kind) for name, kind in expected.items()):
+            return False
+        if event == "result" and not all(isinstance(value, int | float) for value in line["figures"].values()):
+            return False
+        return event == "planned" or line["trial"] in self.trials
 
     def _take(self, line: Mapping[str, Any]) -> None:
         self.last = line["entered"]

@@ -91,3 +91,33 @@ def test_mistakes_are_one_line_and_write_nothing(picture: Path, tmp_path: Path) 
         "--components: the inputs have the shapes"
     )
     assert "percentiles" in message("bicubic", picture, "--scale", 2, "--percentiles", 90, 10)
+
+
+def show(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["show", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+@pytest.mark.parametrize("what", ["bicubic", "labyrinth-field"])
+def test_a_result_is_shown_and_drawn(picture: Path, what: str) -> None:
+    scale = ("--scale", 2) if what == "bicubic" else ("--sites-per-pixel", 1)
+    done = apply(what, picture, *scale, "--out", "fine.nc", "--out", "fine.png")
+    assert done.exit_code == 0, done.output
+    done = show("fine.nc", "--out", "shown.png")
+    assert done.exit_code == 0, done.output
+    assert "result of rayspin apply" in done.output
+    assert f"{picture}" in done.output
+    assert ("spins, 1 of 192 x 192, " if what == "bicubic" else "field, 1 of 96 x 96, three components") in done.output
+    assert Path("shown.png").read_bytes() == Path("fine.png").read_bytes()
+
+
+def test_other_netcdf_files_are_no_results(picture: Path) -> None:
+    assert apply("bicubic", picture, "--scale", 2, "--out", "fine.nc").exit_code == 0
+    with netCDF4.Dataset("fine.nc", "a") as file:
+        file.renameVariable("input", "given")
+    refused = show("fine.nc")
+    assert refused.stderr == "fine.nc: is a damaged result of rayspin apply; apply to the input again\n"
+    with netCDF4.Dataset("other.nc", "w"):
+        pass
+    refused = show("other.nc")
+    assert refused.stderr.startswith("other.nc: is neither a shard nor a result of rayspin apply; read it with")
+    assert refused.exit_code == 2

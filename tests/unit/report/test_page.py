@@ -128,9 +128,8 @@ def test_jobs_seeds_versions_and_times_are_stated(page: Page) -> None:
     versions = [cell for cell in cells if cell.startswith("rayspin 0.") and "numpy" in cell]
     assert len(versions) >= len(KINDS)
     assert "training.seed = 0" in cells
-    assert len([cell for cell in cells if cell.endswith("machine-hours)")]) == page.text("th", scope="row").count(
-        "state"
-    )
+    times = [cell for cell in cells if cell.endswith("process-hours)")]
+    assert len(times) == page.text("th", scope="row").count("state")
     assert any(text.startswith('kind = "train-fcn"') for text in page.text("pre"))
 
 

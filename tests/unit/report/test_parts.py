@@ -12,6 +12,7 @@ from rayspin.analysis.published import FIELD_MSE, published_estimation, publishe
 from rayspin.errors import InputError
 from rayspin.report.datasets import _overlaps
 from rayspin.report.images import DETAILS, Detail, spins_uri, wheel_uri
+from tests.support.damaged_arrays import NPZ
 from tests.support.html_pages import decoded
 
 
@@ -37,10 +38,11 @@ def test_directions_of_long_vectors_are_kept(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_frames(tmp_path / "frames-long.npz").panels[""][0, 0, 0], [0.75, -1, 0], atol=0.01)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"x" * 100])
-def test_damaged_frames_are_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("damage", NPZ)
+def test_damaged_frames_are_refused(tmp_path: Path, damage: str) -> None:
+    write_frames(Frames("a", "iteration", ["0"], {"a": random_spins((5, 7), 0)[None]}), tmp_path, "a")
     path = tmp_path / "frames-a.npz"
-    path.write_bytes(content)
+    path.write_bytes(NPZ[damage](path.read_bytes()))
     with pytest.raises(InputError, match="is not a file of frames"):
         read_frames(path)
 

@@ -67,7 +67,6 @@ def test_folders_without_a_run_are_refused(report: Callable[..., Result], tmp_pa
         ("evaluate_sr", "resolution.csv", b"scale,method\n4,network\n"),
         ("evaluate_sr", "resolution.png", b"no picture"),
         ("restoration", "frames-noise.npz", b"no frames"),
-        ("tune", "trials.jsonl", b'{"event": "result", "trial": "x", "entered": ""}\n'),
     ],
 )
 def test_damaged_runs_are_refused_in_one_line(
@@ -102,6 +101,37 @@ def test_runs_without_results_yet_are_reported(copied: Callable[[str], Path], tm
     assert page.charts() == {}
 
 
+def test_stage_of_a_pipeline_is_compared_with_the_paper_as_in_the_pipeline(
+    every_kind: Path, copied: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its dataset, `@generate`, is another stage, whose Hamiltonian has published results."""
+
+    def published(path: Path) -> list[str]:
+        write_report([path], tmp_path / "page.html")
+        return Page((tmp_path / "page.html").read_text()).text("h2", id="published")
+
+    monkeypatch.chdir(every_kind / "evaluate_fcn")
+    for path in (every_kind / "evaluate_fcn", Path(), Path("../evaluate_fcn")):
+        assert len(published(path)) == 1
+    # A copy elsewhere doesn't know its dataset, also in a folder of another pipeline or with a damaged job file.
+    folder = copied("evaluate_fcn")
+    for text in ("", 'kind = "pipeline"\n[stages.other]\n', "kind ="):
+        (folder.parent / "job.toml").write_text(text)
+        assert published(folder) == []
+
+
+def test_damaged_lines_of_ledgers_are_skipped(copied: Callable[[str], Path], tmp_path: Path) -> None:
+    ledgers = {"tune": "trials", "reconstruct": "shards", "robustness": "cases", "evaluate_fcn": "shares"}
+    folders = [copied(stage) for stage in ledgers]
+    write_report(folders, tmp_path / "whole.html")
+    for folder, name in zip(folders, ledgers.values()):
+        with (folder / f"{name}.jsonl").open("a") as stream:
+            stream.write('{}\n{"event": "result", "trial": "x", "entered": ""}\n{"seconds": "1", "first": []}\n')
+    write_report(folders, tmp_path / "page.html")
+    whole, page = (Page((tmp_path / name).read_text()) for name in ("whole.html", "page.html"))
+    assert page.text("td") == whole.text("td")
+
+
 def test_pipeline_lists_stages_that_have_not_started(every_kind: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pipeline"
     folder.mkdir()
@@ -109,6 +139,21 @@ def test_pipeline_lists_stages_that_have_not_started(every_kind: Path, tmp_path:
     write_report([folder], tmp_path / "page.html")
     states = Page((tmp_path / "page.html").read_text()).text("span", **{"class": "state not-started"})
     assert len(states) == len(STAGES)
+
+
+def test_pipeline_is_in_progress_while_a_stage_runs_as_a_separate_job(every_kind: Path, tmp_path: Path) -> None:
+    """Such a job locks only the folder of its stage."""
+    folder = tmp_path / "pipeline"
+    shutil.copytree(every_kind / "train_fcn", folder / "train_fcn")
+    shutil.copy(every_kind / "job.toml", folder)
+    (folder / "train_fcn" / "summary.json").unlink()
+    with claim(folder / "train_fcn"):
+        assert not write_report([folder], tmp_path / "page.html", 5.0)
+    page = Page((tmp_path / "page.html").read_text())
+    assert page.text("span", **{"class": "state in-progress"}) == ["in progress"] * 2
+    assert write_report([folder], tmp_path / "page.html", 5.0)
+    page = Page((tmp_path / "page.html").read_text())
+    assert page.text("span", **{"class": "state interrupted"}) == ["interrupted"] * 2
 
 
 def test_page_of_a_run_in_progress_can_renew_itself(copied: Callable[[str], Path], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import xarray as xr
 
 from rayspin.errors import InputError
 from rayspin.storage import Images
+from tests.support.damaged_arrays import NPY, NPZ
 
 IMAGES = np.random.default_rng(0).uniform(-0.5, 0.5, (5, 4, 6, 3)).astype(np.float32)
 AXES = ("image", "y", "x", "component")
@@ -80,3 +81,24 @@ def test_what_is_no_image_is_refused_in_one_line(tmp_path: Path, name: str, mess
     with pytest.raises(InputError, match=message) as caught:
         Images.read(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("suffix", "damage"), [*((".npy", name) for name in NPY), *((".npz", name) for name in NPZ)])
+def test_damaged_files_are_refused_in_one_line(tmp_path: Path, suffix: str, damage: str) -> None:
+    path = tmp_path / f"damaged{suffix}"
+    if suffix == ".npy":
+        np.save(path, IMAGES)
+        path.write_bytes(NPY[damage](path.read_bytes()))
+    else:
+        np.savez_compressed(path, coarse=IMAGES)
+        path.write_bytes(NPZ[damage](path.read_bytes()))
+    with pytest.raises(InputError, match="can't be read") as caught:
+        Images.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_array_with_the_name_of_an_archive_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", IMAGES)
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    with pytest.raises(InputError, match="can't be read"):
+        Images.read(tmp_path / "a.npz")

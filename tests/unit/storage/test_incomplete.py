@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -160,6 +161,15 @@ def test_show_reports_missing_samples(incomplete_dataset: Path) -> None:
     _, rows = describe(incomplete_dataset, None)
     assert rows["samples"] == "8 of 16"
     assert rows["incomplete"].startswith("8 of 16 samples are missing (8 to 15)")
+
+
+def test_titles_of_a_picture_are_the_numbers_of_its_samples(original: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(original, tmp_path / "data"))
+    (folder / shard_name(0)).unlink()
+    describe(folder, tmp_path / "data.svg")
+    energies = Catalog.open(folder, incomplete=True).column("energy")
+    titles = re.findall(r"\([a-h]\) (\d+: .*J)</text>", (tmp_path / "data.svg").read_text())
+    assert titles == [f"{sample}: {energy:.4f} J" for sample, energy in zip(range(8, 16), energies)]
 
 
 def test_missing_samples_are_listed_as_ranges(original: Path) -> None:

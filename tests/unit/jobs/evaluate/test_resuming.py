@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from rayspin.jobs.evaluate.estimation import EvaluateFcn
 from rayspin.jobs.evaluate.ledger import NAME, MeasuredShare, ShareLedger, progress
 from rayspin.jobs.stage import Context, execute
 from rayspin.rundir import RunDir
+from tests.support.damaged_lines import damaged_lines
 from tests.support.dispatcher import Dispatcher
 
 SHARES = [(0, 2), (2, 2), (4, 2)]
@@ -45,9 +47,13 @@ def test_a_resumed_run_does_what_is_missing_and_ends_as_one_that_was_not_stopped
             execute(stage, parts, Context())
         assert dispatcher.done.pop() == share
     assert progress(parts, {}) == {"samples": "4 of all done"}
-    # A process that was killed leaves part of a line, which is no result.
+    # A process that was killed leaves part of a line, which is no result. Nor are damaged lines.
+    (line, _) = (parts.path / NAME).read_text().splitlines()
     with (parts.path / NAME).open("a") as stream:
+        for damaged in damaged_lines(json.loads(line) | {"first": 4}, "first", "count", "digest", "columns", "rows"):
+            stream.write(damaged + "\n")
         stream.write('{"first": 4, "count": 2, "dig')
+    assert progress(parts, {}) == {"samples": "4 of all done"}
     assert execute(stage, parts, Context()) == summary
     assert dispatcher.done == [SHARES[2]]
     for name in ("estimation.csv", "fields.png", "estimation.png"):

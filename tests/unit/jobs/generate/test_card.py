@@ -35,7 +35,7 @@ def test_the_card_says_what_is_there(folder: Path) -> None:
     assert "hamiltonian.dmi | 0.3" in card
     assert "schedule.sweeps | 20" in card
     assert "(3 shards)" in card
-    assert "core-hours" in card
+    assert "process-hours" in card
     assert "numba" in card
     assert "None" not in card
 

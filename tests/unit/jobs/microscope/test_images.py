@@ -16,6 +16,7 @@ from rayspin.jobs.stage import Context
 from rayspin.physics import LABYRINTH, Degradation, effective_field
 from rayspin.rundir import RunDir, Summary
 from rayspin.storage import Catalog
+from tests.support.damaged_arrays import NPZ
 
 OPTICS = {"gain": [3.0, 3.0, 3.0], "offset": [10.0, 20.0, 30.0]}
 KNOWN = {"limits": [27.0, 33.0]}
@@ -140,3 +141,9 @@ def test_a_damaged_or_missing_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"PK\x03\x04")
     with pytest.raises(InputError, match="is damaged"):
         Pictures.load(tmp_path)
+    np.savez_compressed(tmp_path / NAME, coarse=np.zeros((1, 8, 8, 3)))
+    whole = (tmp_path / NAME).read_bytes()
+    for damage in NPZ.values():
+        (tmp_path / NAME).write_bytes(damage(whole))
+        with pytest.raises(InputError, match="is damaged"):
+            Pictures.load(tmp_path)

@@ -24,6 +24,8 @@ from rayspin.reconstruction import MAPFit, reconstruct
 from rayspin.rundir import RunDir
 from rayspin.storage import Catalog, read_shard
 from tests.support import datasets
+from tests.support.damaged_arrays import NPZ
+from tests.support.damaged_lines import damage
 
 SHARES = [(0, 2), (2, 2), (4, 1)]
 SHARD = "shard-00000002.nc"
@@ -131,6 +133,18 @@ def test_a_field_does_not_depend_on_the_size_of_shards(dispatcher, dataset, tmp_
     if method == "wiener-em":
         expected = reconstruct(Degradation().apply(truth(dataset), 4), 4, method).spins
         np.testing.assert_allclose(at_once, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("damage", NPZ)
+def test_a_damaged_file_of_learned_values_is_made_again(tmp_path, damage):
+    path = tmp_path / case.LEARNED
+    learned = case.Learned(0.1, None, LABYRINTH, 2.0)
+    learned.keep(path, "digest")
+    assert case.Learned.kept(path, "digest") == learned
+    with np.load(path) as file:
+        np.savez_compressed(path, **dict(file))
+    path.write_bytes(NPZ[damage](path.read_bytes()))
+    assert case.Learned.kept(path, "digest") is None
 
 
 def test_strengths_are_estimated_once(dispatcher, dataset, tmp_path):
@@ -292,6 +306,28 @@ def test_torn_lines_of_the_ledger_are_no_shards(dispatcher, dataset, tmp_path):
     dispatcher.done, dispatcher.most = [], 100
     run(tmp_path / "run", **table)
     assert dispatcher.done == SHARES[1:]
+
+
+def test_damaged_lines_of_the_ledger_are_no_shards(dispatcher, dataset, tmp_path):
+    table = {"dataset": str(dataset), "method": "fourier"}
+    made = run(tmp_path / "run", **table)
+    (line, *_) = (made.path / NAME).read_text().splitlines()
+    entry = json.loads(line)
+    damage(
+        made.path / NAME, "first", "digest", "seconds", "file", "first_sample", "count", "bytes", "sha256", "columns"
+    )
+    with (made.path / NAME).open("a") as stream:
+        for changed in ({"file": "../" + entry["file"]}, {"rows": entry["rows"][:1]}, {"rows": [[1], [2]]}):
+            stream.write(json.dumps(entry | changed) + "\n")
+    assert progress(made, {}) == {"fields": "0 of all done"}
+    assert stage(**table).plan(made, {}).pieces == len(SHARES)
+    # No shard is known any more that could have changed since the run finished.
+    assert stage(**table).done(made) is not None
+    made.summary_file.unlink()
+    dispatcher.done = []
+    execute(stage(**table), made, Context())
+    assert dispatcher.done == SHARES
+    assert progress(made, {})["fields"] == "5 of all done"
 
 
 @pytest.mark.parametrize(

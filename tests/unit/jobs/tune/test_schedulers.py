@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections import Counter
@@ -20,6 +21,7 @@ from rayspin.jobs.tune.search import Listed, Population, optuna_module
 from rayspin.jobs.tune.segment_queue import SegmentQueue
 from rayspin.jobs.tune.space import LogUniform, Values
 from rayspin.jobs.tune.trials import Trial
+from tests.support.damaged_lines import damaged_lines
 from tests.support.schedulers import EPOCHS, MAKER, NOISE, play, trials
 
 
@@ -176,6 +178,28 @@ def test_a_sweep_that_is_killed_anywhere_runs_what_is_missing_and_ends_the_same(
             name: entry.results for name, entry in whole.ledger.trials.items()
         }
         assert [reread.trials[name].ended for name, *_ in table(whole)] == [end for *_, end in table(whole)]
+
+
+def test_a_sweep_does_again_what_a_damaged_line_said(tmp_path: Path) -> None:
+    whole = queue(tmp_path)
+    while (segment := whole.next()) is not None:
+        whole.take(segment, result(segment))
+    lines = (tmp_path / "trials.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    damaged = [
+        (number, text)
+        for number, entry in enumerate(entries)
+        for text in damaged_lines(entry, *(key for key in entry if key != "host"))
+    ]
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for number, text in random.Random(1).sample(damaged, 100):
+        changed = [*lines[:number], text, *lines[number + 1 :], "{}", '{"event": "result", "trial": "x"}']
+        (folder / "trials.jsonl").write_text("".join(line + "\n" for line in changed))
+        resumed = queue(folder)
+        while (segment := resumed.next()) is not None:
+            resumed.take(segment, result(segment))
+        assert table(resumed) == table(whole)
 
 
 def test_a_failure_is_tried_again_by_rule_and_then_told(tmp_path: Path) -> None:
