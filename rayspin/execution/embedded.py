@@ -222,9 +222,11 @@ def _run_node(folder: Path, cpus: int) -> None:
         )
         # The death of one daemon ends others, and the first one can't be identified afterwards.
         _report(error=(WHERE, f"its {' and '.join(died)} died", remedy), code=RunError.exit_code)
-        # The remaining daemons would only log errors.
-        end_descendants()
-        _command_ended(None)
+        # Without its GCS, calls into Ray end sooner if nothing of it is left. Otherwise the GCS is left to answer the call
+        # that the command is in.
+        if "gcs_server" in died or not _command_ended(_GRACE_S / 2):
+            end_descendants()
+            _command_ended(None)
 
 
 def _daemons() -> dict[int, str]:

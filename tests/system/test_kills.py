@@ -139,8 +139,6 @@ def test_killed_and_stopped_sweep_gives_the_same_table(sweep: Tune, tmp_path: Pa
         assert re.match(r"Ray on this machine: its .*\braylet\b.* died; completed work is saved; run the", stderr), (
             stderr
         )
-        # The loss of Ray ended the sweep. Ray Tune didn't take it for a failure of its trials.
-        assert not (folder / ".ray").exists()
     with started(job_file, folder) as run:
         before = epochs()
         run.wait_for(lambda: epochs() > before)
@@ -151,6 +149,8 @@ def test_killed_and_stopped_sweep_gives_the_same_table(sweep: Tune, tmp_path: Pa
     with started(job_file, folder) as run:
         assert run.wait() == (0, "")
     assert (folder / "trials.csv").read_bytes() == undisturbed
+    # On a busy machine, the loss of Ray ends the command in a call of Ray Tune. The next run removes its files.
+    assert not (folder / ".ray").exists()
     # Segments in the ledger were not repeated.
     order = Ledger(folder).order
     assert order[: len(recorded)] == recorded
