@@ -222,8 +222,8 @@ def _run_node(folder: Path, cpus: int) -> None:
         )
         # The death of one daemon ends others, and the first one can't be identified afterwards.
         _report(error=(WHERE, f"its {' and '.join(died)} died", remedy), code=RunError.exit_code)
-        # Without its GCS, calls into Ray end sooner if nothing of it is left. Otherwise the GCS is left to answer the call
-        # that the command is in.
+        # A GCS that is alive answers the call that the command is in. Without it, calls end sooner if nothing of Ray is
+        # left.
         if "gcs_server" in died or not _command_ended(_GRACE_S / 2):
             end_descendants()
             _command_ended(None)
