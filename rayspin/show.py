@@ -86,6 +86,7 @@ def _netcdf(path: Path, picture: Path | None) -> tuple[str, dict[str, str]]:
 
 def _result(path: Path, quantity: str, attributes: dict[str, str], picture: Path | None) -> tuple[str, dict[str, str]]:
     """Describe the result of `rayspin apply`, and draw it as that command does, but without the exact result."""
+    from rayspin.application import draw, size_of
     from rayspin.storage import read_variables
 
     damaged = InputError(str(path), "is a damaged result of rayspin apply", "apply to the input again")
@@ -98,11 +99,8 @@ def _result(path: Path, quantity: str, attributes: dict[str, str], picture: Path
             raise damaged
     title = attributes.pop("title", quantity)
     if picture is not None:
-        from rayspin.application import draw
-
         draw({"input": given_NYXC, title: values_NYXC}, picture)
-    count, rows, columns, components = values_NYXC.shape
-    size = f"{count} of {rows} x {columns}, {'S_z alone' if components == 1 else 'three components'}"
+    size = f"{len(values_NYXC)} of {size_of(values_NYXC)}"
     return "result of rayspin apply", {"operation": title, "result": f"{quantity}, {size}", **attributes}
 
 

@@ -2,6 +2,6 @@
 
 from rayspin.application.apply import apply_to, to_sites
 from rayspin.application.operations import Operation, operation
-from rayspin.application.result import Application, draw
+from rayspin.application.result import Application, draw, size_of
 
-__all__ = ["Application", "Operation", "apply_to", "draw", "operation", "to_sites"]
+__all__ = ["Application", "Operation", "apply_to", "draw", "operation", "size_of", "to_sites"]

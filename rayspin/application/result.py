@@ -54,11 +54,11 @@ class Application:
         unknown = int((~given.known_NYX).sum())
         rows = {
             "operation": self.operation.title,
-            "input": f"{given.name}, {len(values)} of {_size(given.spins_NYXC)}, edges {given.edges}",
+            "input": f"{given.name}, {len(values)} of {size_of(given.spins_NYXC)}, edges {given.edges}",
             **({"gray levels of S_z = -1, +1": f"{levels[0]:.4g}, {levels[1]:.4g}"} if levels else {}),
             **({"unknown pixels": str(unknown)} if unknown else {}),
             **({"sites per pixel": f"{self.sites_per_pixel:.4g}"} if self.sites_per_pixel != 1 else {}),
-            "result": f"{self.operation.quantity}, {_size(values)}",
+            "result": f"{self.operation.quantity}, {size_of(values)}",
         }
         hamiltonian = self.operation.hamiltonian
         if self.operation.quantity == "spins" and hamiltonian is not None and values.shape[-1] == 3:
@@ -153,6 +153,7 @@ def _named(name: str, array: npt.NDArray[np.float32]) -> tuple[tuple[str, ...], 
     return ("image", *(f"input_{axis}" if name == "input" else axis for axis in axes)), array
 
 
-def _size(values_NYXC: npt.NDArray[np.float32]) -> str:
+def size_of(values_NYXC: npt.NDArray[np.float32]) -> str:
+    """Return rows, columns and components of images as text."""
     rows, columns, components = values_NYXC.shape[1:]
     return f"{rows} x {columns}, {'S_z alone' if components == 1 else 'three components'}"

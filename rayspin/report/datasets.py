@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from rayspin.analysis.figures import Floats
+from rayspin.analysis.figures import Floats, every
 from rayspin.physics.observables import magnetization, topological_charge, wall_length
 from rayspin.report import charts
 from rayspin.report.blocks import Block, Facts, Gallery, Slides
-from rayspin.report.images import every
+from rayspin.report.images import DETAILS
 from rayspin.rundir import RunDir, Table
 from rayspin.storage import SPLITS, Catalog, Point, SpinReader
 
@@ -102,7 +102,7 @@ def _samples(catalog: Catalog) -> Gallery:
 
 def _shown(reader: SpinReader, positions: Iterable[int]) -> Floats:
     """Return the spins of samples that an image shows, (n, Y, X, 3); one whole sample at a time is in memory."""
-    window = every(reader.shape)
+    window = every(reader.shape, DETAILS[0].side)
     return np.concatenate([reader.read([position], window) for position in positions])
 
 

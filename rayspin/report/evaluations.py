@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from rayspin.analysis.figures import every
 from rayspin.analysis.frames import PATTERN, Frames, read_frames
 from rayspin.analysis.published import PublishedFigure, PublishedResolution, published_estimation
 from rayspin.inputs import RECORD_BYTES, MissingFileError, parse_toml, read_text
 from rayspin.jobs.tables import mean, where
 from rayspin.report import charts
 from rayspin.report.blocks import Block, Cell, Chart, Gallery, Slides, Table
-from rayspin.report.images import every
+from rayspin.report.images import DETAILS
 from rayspin.report.tables import Row, mean_curve, names, read_csv
 from rayspin.rundir import RunDir
 
@@ -342,7 +343,7 @@ def _galleries(folder: Path) -> list[Block]:
 
 def _shown(frames: Frames) -> Frames:
     """Return frames with only the sites that an image shows, since all galleries of a page are in memory at once."""
-    panels = {name: spins[:, *every(spins.shape[1:3])].copy() for name, spins in frames.panels.items()}
+    panels = {name: spins[:, *every(spins.shape[1:3], DETAILS[0].side)].copy() for name, spins in frames.panels.items()}
     return replace(frames, panels=panels)
 
 

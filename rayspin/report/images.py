@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rayspin.analysis.figures import Floats, spin_colors
+from rayspin.analysis.figures import Floats, every, spin_colors
 from rayspin.errors import InputError
 from rayspin.inputs import RECORD_BYTES, read_bytes
 
@@ -35,17 +35,6 @@ class Detail:
 
 DETAILS = (Detail(256, 1400, 88), Detail(128, 1000, 80), Detail(96, 700, 70), Detail(64, 480, 55), Detail(32, 240, 40))
 """Details from the finest to the coarsest."""
-
-
-def every(shape: tuple[int, ...], side: int = DETAILS[0].side) -> tuple[slice, slice]:
-    """Return the rows and columns of spins that an image shows: all, or every n-th of large ones.
-
-    Args:
-        shape: rows and columns of the spins.
-        side: largest number of pixels along a side of the image.
-    """
-    step = -(-max(shape) // side)
-    return slice(None, None, step), slice(None, None, step)
 
 
 def spins_uri(spins_YXC: Floats, detail: Detail) -> str:

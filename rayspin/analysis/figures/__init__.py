@@ -10,7 +10,7 @@ from rayspin.analysis.figures.curves import (
 )
 from rayspin.analysis.figures.fields import draw_estimation, draw_fields
 from rayspin.analysis.figures.pictures import Panel, draw_application, draw_experiment, draw_resolution, draw_samples
-from rayspin.analysis.figures.spins import spin_colors
+from rayspin.analysis.figures.spins import every, spin_colors
 from rayspin.analysis.figures.style import Floats, suits_log
 from rayspin.analysis.figures.sweeps import draw_bests, draw_parallel, draw_sweep_curves
 from rayspin.analysis.figures.tables import draw_heat_map, draw_phase_diagram
@@ -35,6 +35,7 @@ __all__ = [
     "draw_resolution",
     "draw_samples",
     "draw_sweep_curves",
+    "every",
     "spin_colors",
     "suits_log",
 ]

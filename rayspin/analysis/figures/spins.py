@@ -30,6 +30,17 @@ _MOST_PIXELS = 1024
 """Largest side of a drawn array: a picture has at most 44 mm, and the colors of an array need much memory."""
 
 
+def every(shape: tuple[int, ...], side: int) -> tuple[slice, slice]:
+    """Return the rows and columns that an image of values shows: all, or every n-th of large ones.
+
+    Args:
+        shape: rows and columns of the values.
+        side: largest number of pixels along a side of the image.
+    """
+    step = -(-max(shape) // side)
+    return slice(None, None, step), slice(None, None, step)
+
+
 def spin_colors(spins_YXC: Floats) -> npt.NDArray[np.float64]:
     """RGB colors, 0 to 1, (Y, X, 3), of vectors (Y, X, 3): white is +z, black is -z, hue is the angle in the plane.
 
@@ -56,8 +67,7 @@ def show_values(axis: Axes, values: Floats, title: str) -> None:
     """
     axis.set(xticks=[], yticks=[], title=title)
     axis.spines[:].set_linewidth(0.3)
-    step = -(-max(values.shape[:2]) // _MOST_PIXELS)
-    values = values[::step, ::step]
+    values = values[every(values.shape[:2], _MOST_PIXELS)]
     if values.ndim == 2:
         _show_magnitude(axis, values)
     elif values.shape[-1] == 1:
